@@ -1,0 +1,3 @@
+"""CoreGateway: an HTTP API gateway in Python."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,215 @@
+"""What can go wrong, and what the client is told.
+
+    GatewayError                        500 internal_error: a defect of the gateway itself
+    ├── ClientError                     the request is at fault
+    │   ├── BadRequest                  400 bad_request
+    │   ├── NoRoute                     404 no_route
+    │   ├── MethodNotAllowed            405 method_not_allowed
+    │   ├── ClientTimeout               408 client_timeout
+    │   ├── BodyTooLarge                413 body_too_large
+    │   ├── URITooLong                  414 uri_too_long
+    │   ├── HeadTooLarge                431 head_too_large
+    │   └── ClientClosed                499 client_closed       (never sent, in the log only)
+    ├── UpstreamError                   the backend is at fault
+    │   ├── ConnectFailed               502 connect_failed
+    │   ├── UpstreamClosed              502 upstream_closed
+    │   ├── UpstreamProtocolError       502 upstream_protocol
+    │   ├── ConnectTimeout              504 connect_timeout
+    │   ├── WriteTimeout                504 write_timeout
+    │   └── ReadTimeout                 504 read_timeout
+    └── Unavailable                     this gateway is at its limits
+        ├── PoolTimeout                 503 pool_timeout
+        ├── Overloaded                  503 overloaded
+        └── Draining                    503 draining
+
+Each class carries the status, the cause token of the `X-CoreGateway-Error` header, and words that are safe
+to show to a client: no address, no traceback. `sent` tells whether any byte of the request may have reached
+a backend, `reused` whether it went out on a connection that had served before: the two facts on which a
+retry is decided (RFC 9110 §9.2.2).
+"""
+
+from typing import ClassVar, Literal
+
+Fault = Literal["client", "upstream", "gateway"]
+
+
+class GatewayError(Exception):
+    """An exchange that ends without a complete response of a backend."""
+
+    status: ClassVar[int] = 500
+    cause: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal Server Error"
+    detail: ClassVar[str] = "Internal error: the gateway failed to handle the request"
+    fault: ClassVar[Fault] = "gateway"
+    closes: ClassVar[bool] = False
+    """Whether the client's connection cannot be used after this error."""
+
+    def __init__(self, detail: str | None = None, *, sent: bool = False, reused: bool = False) -> None:
+        super().__init__(detail or self.detail)
+        self.words = detail or self.detail
+        self.sent = sent
+        self.reused = reused
+
+
+class ClientError(GatewayError):
+    fault: ClassVar[Fault] = "client"
+
+
+class BadRequest(ClientError):
+    status = 400
+    cause = "bad_request"
+    title = "Bad Request"
+    detail = "Bad request: malformed or ambiguous HTTP"
+    closes = True
+
+
+class NoRoute(ClientError):
+    status = 404
+    cause = "no_route"
+    title = "Not Found"
+    detail = "Not found: no route of this gateway matches the path"
+
+
+class MethodNotAllowed(ClientError):
+    """`allow` holds the methods for the `Allow` header (RFC 9110 §15.5.6)."""
+
+    status = 405
+    cause = "method_not_allowed"
+    title = "Method Not Allowed"
+    detail = "Method not allowed for this path"
+
+    def __init__(self, allow: tuple[str, ...]) -> None:
+        super().__init__()
+        self.allow = allow
+
+
+class ClientTimeout(ClientError):
+    status = 408
+    cause = "client_timeout"
+    title = "Request Timeout"
+    detail = "Request timeout: the request did not arrive in time"
+    closes = True
+
+
+class BodyTooLarge(ClientError):
+    status = 413
+    cause = "body_too_large"
+    title = "Content Too Large"
+    detail = "Content too large: the request body exceeds the limit of this gateway"
+    closes = True
+
+
+class URITooLong(ClientError):
+    status = 414
+    cause = "uri_too_long"
+    title = "URI Too Long"
+    detail = "URI too long: the request line exceeds the limit of this gateway"
+    closes = True
+
+
+class HeadTooLarge(ClientError):
+    status = 431
+    cause = "head_too_large"
+    title = "Request Header Fields Too Large"
+    detail = "Request header fields too large: the request head exceeds the limit of this gateway"
+    closes = True
+
+
+class ClientClosed(ClientError):
+    """The client left. The status is nginx's, for the log; nothing can be sent."""
+
+    status = 499
+    cause = "client_closed"
+    title = "Client Closed Request"
+    detail = "The client closed the connection"
+    closes = True
+
+
+class UpstreamError(GatewayError):
+    fault: ClassVar[Fault] = "upstream"
+
+
+class ConnectFailed(UpstreamError):
+    status = 502
+    cause = "connect_failed"
+    title = "Bad Gateway"
+    detail = "Bad gateway: cannot connect to upstream service"
+
+
+class UpstreamClosed(UpstreamError):
+    status = 502
+    cause = "upstream_closed"
+    title = "Bad Gateway"
+    detail = "Bad gateway: upstream service closed the connection"
+
+
+class UpstreamProtocolError(UpstreamError):
+    status = 502
+    cause = "upstream_protocol"
+    title = "Bad Gateway"
+    detail = "Bad gateway: upstream service did not answer with valid HTTP"
+
+
+class ConnectTimeout(UpstreamError):
+    status = 504
+    cause = "connect_timeout"
+    title = "Gateway Timeout"
+    detail = "Gateway timeout: upstream service did not accept the connection in time"
+
+
+class WriteTimeout(UpstreamError):
+    status = 504
+    cause = "write_timeout"
+    title = "Gateway Timeout"
+    detail = "Gateway timeout: upstream service did not take the request in time"
+
+
+class ReadTimeout(UpstreamError):
+    status = 504
+    cause = "read_timeout"
+    title = "Gateway Timeout"
+    detail = "Gateway timeout: upstream service did not answer in time"
+
+
+class Unavailable(GatewayError):
+    """The gateway's own limits. Sent with `Retry-After`, whose value is `retry_after` seconds."""
+
+    status = 503
+    title = "Service Unavailable"
+    retry_after: ClassVar[int] = 1
+
+
+class PoolTimeout(Unavailable):
+    cause = "pool_timeout"
+    detail = "Service unavailable: no connection to the upstream service became free in time"
+
+
+class Overloaded(Unavailable):
+    cause = "overloaded"
+    detail = "Service unavailable: too many requests wait for the upstream service"
+
+
+class Draining(Unavailable):
+    cause = "draining"
+    detail = "Service unavailable: this gateway is shutting down"
+
+
+CONTRACT: tuple[type[GatewayError], ...] = (
+    BadRequest,
+    NoRoute,
+    MethodNotAllowed,
+    ClientTimeout,
+    BodyTooLarge,
+    URITooLong,
+    HeadTooLarge,
+    ConnectFailed,
+    UpstreamClosed,
+    UpstreamProtocolError,
+    PoolTimeout,
+    Overloaded,
+    Draining,
+    ConnectTimeout,
+    WriteTimeout,
+    ReadTimeout,
+)
+"""Every error that a client may be sent by a forwarded path, in order of status: the documents list them."""
