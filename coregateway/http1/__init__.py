@@ -1,0 +1,32 @@
+"""The HTTP/1.1 grammar of both sides: request heads, response heads, chunked bodies. Pure, no I/O.
+
+Everything here is stricter than RFC 9112 allows a recipient to be: whatever two parsers could read
+differently is refused, never repaired. Only CRLF ends a line, field names are tokens, nothing may stand
+between a name and its colon, and a message has exactly one kind of framing.
+"""
+
+import re
+
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+FIELD_LINE = TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+"
+
+MAX_FIELDS = 128
+"""Header fields of one message; more are refused. (HAProxy: 101, nginx: 1,000.)"""
+
+is_token = re.compile(TOKEN).fullmatch
+is_field_line = re.compile(FIELD_LINE).fullmatch
+
+CHUNKED = -1
+"""Content length of a message whose body is in the chunked coding."""
+
+UNTIL_CLOSE = -2
+"""Content length of a response whose body ends with its connection."""
+
+
+class MalformedHTTP(ValueError):
+    """Bytes that are not strictly HTTP/1.1. The words are safe to show to whoever sent them."""
+
+
+def members(value: bytes) -> list[bytes]:
+    """The members of a comma-separated list (RFC 9110 §5.6.1), in lower case, empty ones left out."""
+    return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]

@@ -1,0 +1,186 @@
+"""Request heads (RFC 9112 §2 to §6, RFC 9110 §7.2)."""
+
+import re
+from ipaddress import IPv6Address
+
+from coregateway.http1 import CHUNKED, FIELD_LINE, MAX_FIELDS, TOKEN, MalformedHTTP
+
+_is_head = re.compile(
+    rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])((?:\r\n" + FIELD_LINE + rb")*+)"
+).fullmatch
+_is_host = re.compile(rb"(?:[0-9A-Za-z._~\-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{0,5})?").fullmatch
+_is_length = re.compile(rb"[0-9]{1,18}").fullmatch
+_is_traceparent = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]*)?"
+).fullmatch
+
+SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"authorization"))
+"""Fields of which a second line makes a request ambiguous, even with the same value."""
+
+NOTED = SINGLE | frozenset(
+    (
+        b"access-control-request-headers",
+        b"access-control-request-method",
+        b"connection",
+        b"expect",
+        b"max-forwards",
+        b"origin",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+        b"traceparent",
+        b"upgrade",
+        b"via",
+        b"x-request-id",
+    )
+)
+"""Fields whose values the gateway looks at; the repeated ones are joined to one list."""
+
+DROPPED = frozenset(
+    (
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"http2-settings",
+        b"keep-alive",
+        b"max-forwards",
+        b"proxy",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"via",
+        b"x-original-url",
+        b"x-request-id",
+        b"x-rewrite-url",
+    )
+)
+"""Fields that are not passed on as they came: they are for this hop alone (RFC 9110 §7.6.1), or the
+gateway writes them itself, or backends are known to take orders from them."""
+
+FORWARDING = (b"x-forwarded-", b"forwarded", b"x-real-ip")
+"""How the names begin that only a trusted proxy may set."""
+
+_SET_ASIDE = (b"proxy-", *FORWARDING)
+
+
+class RequestHead:
+    """What a request head says, and the lines of it that may pass on.
+
+    `lines` are the raw end-to-end field lines without their line ends, in order; `forwarding` the pairs
+    (lower-case name, value) that only a trusted proxy may have set; `noted` the values of `NOTED` fields by
+    lower-case name. `length` is the number of bytes of the body, or `CHUNKED`.
+    """
+
+    __slots__ = ("forwarding", "length", "lines", "method", "minor", "noted", "path", "query", "raw", "target")
+
+    raw: bytes
+    method: str
+    target: bytes
+    path: bytes
+    query: bytes | None
+    minor: int
+    length: int
+    lines: list[bytes]
+    forwarding: list[tuple[bytes, bytes]]
+    noted: dict[bytes, bytes]
+
+    def __init__(self, raw: bytes) -> None:
+        """Parse a head, given without the empty line that ends it.
+
+        Raises:
+            MalformedHTTP: it is not strict HTTP/1.1, or it could be read in two ways.
+            TooManyFields: it has more than `MAX_FIELDS` header fields.
+        """
+        match = _is_head(raw)
+        if match is None:
+            raise MalformedHTTP("malformed request head")
+        method, target, minor, fields = match.groups()
+        self.raw = raw
+        self.method = method.decode()
+        self.minor = 1 if minor == b"1" else 0
+        self.lines = lines = []
+        self.forwarding = []
+        self.noted = noted = {}
+        parts = fields.split(b"\r\n")
+        if len(parts) > MAX_FIELDS + 1:
+            raise TooManyFields
+        for line in parts[1:]:
+            name, _, value = line.partition(b":")
+            name = name.lower()
+            if name in NOTED:
+                value = value.strip(b" \t")
+                if name in noted:
+                    if name in SINGLE:
+                        raise MalformedHTTP(f"more than one {name.decode().title()}")
+                    value = noted[name] + b", " + value
+                noted[name] = value
+                if name not in DROPPED:
+                    lines.append(line)
+            elif name.startswith(_SET_ASIDE):
+                if name.startswith(FORWARDING):
+                    self.forwarding.append((name, value.strip(b" \t")))
+            # Backends that map names to variables (CGI, WSGI) read "x_real_ip" as "x-real-ip".
+            elif name not in DROPPED and b"_" not in name:
+                lines.append(line)
+        self._read_host()
+        self._read_target(target)
+        self._read_length()
+        if b"traceparent" in noted and not _is_traceparent(noted[b"traceparent"]):
+            self.drop((b"traceparent",))
+
+    def drop(self, names: "tuple[bytes, ...] | list[bytes]") -> None:
+        """Take every line of these lower-case names out of `lines`."""
+        self.lines = [line for line in self.lines if line.partition(b":")[0].lower() not in names]
+
+    def _read_host(self) -> None:
+        host = self.noted.get(b"host")
+        if host is None:
+            if self.minor:
+                raise MalformedHTTP("no Host")
+            return
+        match = _is_host(host)
+        if match is None:
+            raise MalformedHTTP("malformed Host")
+        if match[1] is not None:
+            try:
+                IPv6Address(match[1].decode())
+            except ValueError:
+                raise MalformedHTTP("malformed Host") from None
+
+    def _read_target(self, target: bytes) -> None:
+        if target[:1] != b"/" and target != b"*":
+            # Absolute form (RFC 9112 §3.2.2): only for the authority that Host names; this is no forward proxy.
+            scheme, separator, rest = target.partition(b"://")
+            authority, slash, path = rest.partition(b"/")
+            if not slash or scheme.lower() != b"http" or authority.lower() != self.noted.get(b"host", b"").lower():
+                raise MalformedHTTP("malformed request target")
+            target = slash + path
+        if b"#" in target:
+            raise MalformedHTTP("fragment in the request target")
+        self.target = target
+        self.path, separator, query = target.partition(b"?")
+        self.query = query if separator else None
+
+    def _read_length(self) -> None:
+        coding = self.noted.get(b"transfer-encoding")
+        length = self.noted.get(b"content-length")
+        if coding is not None:
+            if length is not None:
+                raise MalformedHTTP("both Content-Length and Transfer-Encoding")
+            if not self.minor or coding.lower() != b"chunked":
+                raise MalformedHTTP("unknown Transfer-Encoding")
+            self.length = CHUNKED
+        elif length is not None:
+            if _is_length(length) is None:
+                raise MalformedHTTP("malformed Content-Length")
+            self.length = int(length)
+        else:
+            self.length = 0
+
+
+class TooManyFields(MalformedHTTP):
+    """More header fields than `MAX_FIELDS`."""
+
+    def __init__(self) -> None:
+        super().__init__("too many header fields")

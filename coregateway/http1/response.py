@@ -1,0 +1,122 @@
+"""Response heads (RFC 9112 §4 to §6)."""
+
+import re
+
+from coregateway.http1 import CHUNKED, FIELD_LINE, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP, members
+
+_is_head = re.compile(
+    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?((?:\r\n" + FIELD_LINE + rb")*+)"
+).fullmatch
+_is_length = re.compile(rb"[0-9]{1,18}").fullmatch
+
+NOTED = frozenset(
+    (
+        b"connection",
+        b"content-length",
+        b"content-location",
+        b"location",
+        b"transfer-encoding",
+        b"upgrade",
+        b"vary",
+    )
+)
+"""Fields whose values the gateway looks at. The rewritten ones stay out of `lines`."""
+
+DROPPED = frozenset(
+    (
+        b"connection",
+        b"content-length",
+        b"content-location",
+        b"keep-alive",
+        b"location",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"x-coregateway-error",
+        b"x-corerl-version",
+        b"x-request-id",
+    )
+)
+"""Fields that are not passed on as they came: for this hop alone (RFC 9110 §7.6.1), rewritten, or the
+gateway's own, which a backend must not be able to fake."""
+
+
+class ResponseHead:
+    """What a response head says, and the lines of it that may pass on.
+
+    `lines` are the raw end-to-end field lines without their line ends, in order. `length` is the number of
+    bytes of the body, `CHUNKED`, or `UNTIL_CLOSE`. `reusable` tells whether the backend keeps the connection.
+    """
+
+    __slots__ = ("declared", "length", "lines", "minor", "noted", "raw", "reason", "reusable", "status")
+
+    raw: bytes
+    status: int
+    reason: bytes
+    minor: int
+    lines: list[bytes]
+    noted: dict[bytes, bytes]
+    length: int
+    declared: int | None
+    """The number in Content-Length, also where no body follows it (HEAD, 304)."""
+    reusable: bool
+
+    def __init__(self, raw: bytes, *, bodiless: bool = False) -> None:
+        """Parse a head, given without the empty line that ends it; `bodiless` when it answers a HEAD.
+
+        Raises:
+            MalformedHTTP: it is not strict HTTP/1.1, or its body could be delimited in two ways.
+        """
+        match = _is_head(raw)
+        if match is None:
+            raise MalformedHTTP("malformed response head")
+        minor, status, reason, fields = match.groups(b"")
+        self.raw = raw
+        self.minor = 1 if minor == b"1" else 0
+        self.status = int(status)
+        self.reason = reason
+        self.lines = lines = []
+        self.noted = noted = {}
+        parts = fields.split(b"\r\n")
+        if len(parts) > MAX_FIELDS + 1:
+            raise MalformedHTTP("too many header fields")
+        for line in parts[1:]:
+            name, _, value = line.partition(b":")
+            name = name.lower()
+            if name in NOTED:
+                value = value.strip(b" \t")
+                if name in noted:
+                    if name in (b"content-length", b"transfer-encoding"):
+                        raise MalformedHTTP("more than one framing field")
+                    value = noted[name] + b", " + value
+                noted[name] = value
+            if name not in DROPPED and not name.startswith(b"proxy-"):
+                lines.append(line)
+        self._read_length(bodiless)
+        connection = noted.get(b"connection")
+        if connection is None:
+            self.reusable = self.minor == 1
+        else:
+            tokens = members(connection)
+            self.reusable = b"close" not in tokens and (self.minor == 1 or b"keep-alive" in tokens)
+            nominated = [name for name in tokens if name not in (b"close", b"keep-alive", b"upgrade")]
+            if nominated:
+                self.lines = [line for line in lines if line.partition(b":")[0].lower() not in nominated]
+
+    def _read_length(self, bodiless: bool) -> None:
+        coding = self.noted.get(b"transfer-encoding")
+        length = self.noted.get(b"content-length")
+        self.declared = None
+        if coding is not None:
+            if length is not None or not self.minor or coding.lower() != b"chunked":
+                raise MalformedHTTP("ambiguous framing")
+            self.length = CHUNKED
+        elif length is not None:
+            if _is_length(length) is None:
+                raise MalformedHTTP("malformed Content-Length")
+            self.length = self.declared = int(length)
+        else:
+            self.length = UNTIL_CLOSE
+        if bodiless or self.status in (204, 304) or self.status < 200:
+            self.length = 0
