@@ -1,0 +1,237 @@
+"""The settings as frozen values: keys, types and defaults, and the rules between keys.
+
+The attribute names are the keys of the TOML file. Limits say whether they hold for one worker or for the
+whole node.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Self, cast
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from coregateway.settings.values import (
+    BACKEND_NAME,
+    METHODS,
+    BodySize,
+    Count,
+    ForwardedHost,
+    HeadSize,
+    HealthPath,
+    Host,
+    ListeningAddress,
+    LogLevel,
+    Methods,
+    Networks,
+    Origins,
+    Pause,
+    Port,
+    PositiveCount,
+    Prefix,
+    Seconds,
+    Switch,
+    URLs,
+    Workers,
+    split_authority,
+)
+
+DEFAULT_BACKENDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "coredinator": {
+            "prefix": "/api/v1/coredinator",
+            "urls": ["http://localhost:7000"],
+            "health": {"path": "/api/healthcheck"},
+        },
+        "coretelemetry": {
+            "prefix": "/api/v1/coretelemetry",
+            "urls": ["http://localhost:7001"],
+            "health": {"path": "/health"},
+        },
+    }
+)
+"""The rows of the two backends that are there unless settings change them."""
+
+type KeyPath = tuple[str, ...]
+"""Where a setting is: `("backends", "coredinator", "health", "path")`."""
+
+
+class Table(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TimeoutSettings(Table):
+    """All in seconds."""
+
+    connect: Seconds = 5.0
+    """To open a connection to a backend."""
+    read: Seconds = 30.0
+    """Of silence from the backend: until the response head, and between bytes."""
+    write: Seconds = 10.0
+    """Of a backend that takes no bytes."""
+    pool: Seconds = 5.0
+    """Waiting for a free connection."""
+    client: Seconds = 30.0
+    """For a client to send its whole request head, and of silence in its body."""
+    idle: Seconds = 75.0
+    """Of an idle client connection between two requests."""
+
+
+class RequestLimits(Table):
+    """Per request, for the whole gateway."""
+
+    max_head: HeadSize = 16384
+    """Bytes of the request head."""
+    max_body: BodySize = 104857600
+    """Bytes of the request body, however it is framed; 0: no limit."""
+
+
+class LimitSettings(Table):
+    """Per worker and backend, `request` apart."""
+
+    max_connections: PositiveCount = 50
+    max_keepalive_connections: Count = 20
+    """May exceed `max_connections`, which then rules: whoever lowers one should not have to lower both."""
+    keepalive_expiry: Seconds = 30.0
+    """Seconds that an idle connection to a backend is kept."""
+    max_queued: Count = 1000
+    """Requests that may wait for a connection."""
+    request: RequestLimits = RequestLimits()
+
+
+class RetrySettings(Table):
+    attempts: PositiveCount = 3
+    """Tries of one request in all, the first included."""
+
+
+class ForwardingSettings(Table):
+    trusted_proxies: Networks = ()
+    """Peers whose `X-Forwarded-*` and `Forwarded` headers are believed."""
+    host: ForwardedHost = "backend"
+    """Whose `Host` a backend is sent: its own or the client's."""
+
+
+class AdminSettings(Table):
+    address: ListeningAddress = "127.0.0.1:9001"
+    """`host:port` for operators; empty: switched off."""
+
+    @property
+    def endpoint(self) -> tuple[str, int] | None:
+        """Host (IPv6 without brackets) and port, None when switched off."""
+        host, port = split_authority(self.address) or ("", None)
+        return None if port is None else (host, port)
+
+
+class CorsSettings(Table):
+    origins: Origins = ("*",)
+    """As browsers spell them; empty: the gateway leaves CORS to the backends."""
+    credentials: Switch = False
+
+
+class ShutdownSettings(Table):
+    """After the stop signal, in seconds."""
+
+    delay: Pause = 0.5
+    """That the listeners stay open while `/readyz` already says 503."""
+    grace: Pause = 15.0
+    """That exchanges in flight may take to complete."""
+
+
+class HealthSettings(Table):
+    path: HealthPath = None
+    """What to GET at the backend to see that it is well; None: it is not asked."""
+
+
+class BackendSettings(Table):
+    prefix: Prefix
+    urls: URLs
+    methods: Methods = METHODS
+    health: HealthSettings = HealthSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    """Complete: the node-wide ones, with those that the backend has of its own in their place."""
+
+
+class Settings(Table):
+    """All settings of one gateway. Without arguments: the defaults.
+
+    Raises pydantic's `ValidationError` when constructed from wrong values; `load` tells a user more.
+    """
+
+    host: Host = "0.0.0.0"
+    port: Port = 8001
+    workers: Workers = 1
+    """Processes; 0 becomes the number of CPUs that this process may use."""
+    log_level: LogLevel = "INFO"
+    timeouts: TimeoutSettings = TimeoutSettings()
+    limits: LimitSettings = LimitSettings()
+    retries: RetrySettings = RetrySettings()
+    forwarding: ForwardingSettings = ForwardingSettings()
+    admin: AdminSettings = AdminSettings()
+    cors: CorsSettings = CorsSettings()
+    shutdown: ShutdownSettings = ShutdownSettings()
+    backends: dict[str, BackendSettings] = Field(default_factory=dict)
+    """By name. Not given at all: the two of `DEFAULT_BACKENDS`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_backends(cls, tables: dict[str, Any]) -> dict[str, Any]:
+        node_wide = _given(tables.get("timeouts", {}))
+        backends: dict[str, Any] = {}
+        for name, table in tables.get("backends", DEFAULT_BACKENDS).items():
+            row = _given(table)
+            backends[name] = {**row, "timeouts": {**node_wide, **_given(row.get("timeouts", {}))}}
+        return {**tables, "backends": backends}
+
+    @model_validator(mode="after")
+    def _check_names_and_rules(self) -> Self:
+        misnamed = [name for name in self.backends if not BACKEND_NAME.fullmatch(name)]
+        if misnamed:
+            raise ValueError(f"backend names must match {BACKEND_NAME.pattern}: {misnamed}")
+        for contradiction in contradictions(dict(leaves(self))):
+            raise ValueError(f"{'.'.join(contradiction.key)}: expected {contradiction.expected}")
+        return self
+
+
+def _given(table: Table | Mapping[str, Any]) -> Mapping[str, Any]:
+    return (
+        {name: getattr(table, name) for name in table.model_fields_set} if isinstance(table, Table) else table
+    )
+
+
+class Contradiction(NamedTuple):
+    """Two settings that are each right and cannot stand together."""
+
+    key: KeyPath
+    expected: str
+    other: KeyPath
+
+
+def contradictions(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
+    """The rules between keys that `values` breaks. A key that is missing breaks none."""
+    origins = values.get(("cors", "origins"))
+    if values.get(("cors", "credentials")) is True and isinstance(origins, tuple) and "*" in origins:
+        # Fetch standard §3.2.5: browsers refuse "*" with credentials; echoing any origin opens every session
+        yield Contradiction(
+            ("cors", "credentials"), 'false while cors.origins holds "*"', ("cors", "origins")
+        )
+    owners: dict[object, KeyPath] = {}
+    for key, value in values.items():
+        if key[0] == "backends" and key[2:] == ("prefix",):
+            owner = owners.setdefault(value, key)
+            if owner != key:
+                yield Contradiction(key, f"another prefix than backend {owner[1]} has", owner)
+
+
+def leaves(table: BaseModel, under: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:
+    """Every single setting below a table with its value, in the order of the model."""
+    for name, value in table:
+        yield from _leaves_of((*under, name), value)
+
+
+def _leaves_of(key: KeyPath, value: object) -> Iterator[tuple[KeyPath, object]]:
+    if isinstance(value, BaseModel):
+        yield from leaves(value, key)
+    elif key == ("backends",) and isinstance(value, dict):
+        for name, row in cast("dict[str, BackendSettings]", value).items():
+            yield from leaves(row, (*key, name))
+    else:
+        yield key, value

@@ -1,0 +1,201 @@
+"""The types of single settings: what each accepts, and what it says that it expects.
+
+The `description` of a type completes the sentence "expected …" in the report of a mistake. Values are
+checked strictly (a number is a number, never a string of digits); where a text source like the environment
+has only strings, `sources` turns them into numbers first.
+"""
+
+import os
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+OWN_PATHS = ("/docs", "/openapi.json", "/health", "/livez", "/readyz")
+"""Paths that the gateway answers itself, with all that lies under them."""
+
+REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+BACKEND_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+# RFC 9110 §5.6.2 without lower case: methods are case-sensitive, and no client sends "get"
+_METHOD = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]+")
+# RFC 3986 §2.3, so that a prefix has one spelling only
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@\s]+)(?::(?P<port>[0-9]{1,5}))?")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+_ORIGIN_PORTS = {"http": 80, "https": 443}
+
+ONE_YEAR = 31_536_000.0
+
+
+def split_authority(text: str) -> tuple[str, int | None] | None:
+    """The host (IPv6 without brackets) and port of `host[:port]`; None when the text is no such thing."""
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
+        return None
+    host = match["host"].removeprefix("[").removesuffix("]")
+    port = None if match["port"] is None else int(match["port"])
+    if not _is_host(host) or (":" in host) != match["host"].startswith("[") or (port or 0) > 65535:
+        return None
+    return host, port
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        # digits and dots that are no address are a mistyped address, not a name
+        return _HOST_NAME.fullmatch(text) is not None and not re.fullmatch(r"[0-9.]+", text)
+    return True
+
+
+def _demand(holds: bool) -> None:
+    if not holds:
+        raise ValueError
+
+
+def _list_as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- a TOML list, its items are checked next
+
+
+def _distinct[T](values: tuple[T, ...]) -> tuple[T, ...]:
+    _demand(len(set(values)) == len(values))
+    return values
+
+
+def _each_cpu(workers: int) -> int:
+    return workers or os.process_cpu_count() or 1
+
+
+def _host(text: str) -> str:
+    _demand(_is_host(text))
+    return text
+
+
+def _capitals(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _prefix(text: str) -> str:
+    _demand(_PREFIX.fullmatch(text) is not None and not {".", ".."} & set(text.split("/")))
+    _demand(not any(text == own or text.startswith(own + "/") for own in OWN_PATHS))
+    return text
+
+
+def _url(text: str) -> str:
+    authority = split_authority(text.removeprefix("http://"))
+    _demand(text.startswith("http://") and authority is not None and authority[1] != 0)
+    return text
+
+
+def _method(text: str) -> str:
+    _demand(_METHOD.fullmatch(text) is not None and text not in REFUSED_METHODS)
+    return text
+
+
+def _health_path(value: object) -> object:
+    return None if value == "" else value
+
+
+def _network(value: object) -> object:
+    # strict: "10.0.0.1/8" names one host and means many, so somebody mistyped
+    return ip_network(value) if isinstance(value, str) else value
+
+
+def _cors_origin(text: str) -> str:
+    """The origin as a browser spells it (RFC 6454 §6.2): lower case, without the scheme's own port."""
+    if text == "*":
+        return text
+    scheme, separator, rest = text.lower().partition("://")
+    authority = split_authority(rest)
+    _demand(bool(separator) and _SCHEME.fullmatch(scheme) is not None and authority is not None)
+    if authority is not None and authority[1] is not None and authority[1] == _ORIGIN_PORTS.get(scheme):
+        rest = rest.rpartition(":")[0]
+    return f"{scheme}://{rest}"
+
+
+def _address(text: str) -> str:
+    authority = split_authority(text)
+    _demand(text == "" or (authority is not None and authority[1] is not None))
+    return text
+
+
+Host = Annotated[str, AfterValidator(_host), Field(description="an IP address or a host name")]
+Port = Annotated[int, Field(ge=0, le=65535, description="a port from 0 to 65535 (0: any free one)")]
+Workers = Annotated[
+    int,
+    Field(ge=0, le=1024, description="a number of processes from 0 to 1024 (0: one for each CPU)"),
+    AfterValidator(_each_cpu),
+]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+    BeforeValidator(_capitals),
+    Field(description="DEBUG, INFO, WARNING, ERROR or CRITICAL"),
+]
+Seconds = Annotated[
+    float,
+    Field(
+        gt=0, le=ONE_YEAR, allow_inf_nan=False, description="a number of seconds above 0, one year at most"
+    ),
+]
+Pause = Annotated[
+    float,
+    Field(
+        ge=0, le=ONE_YEAR, allow_inf_nan=False, description="a number of seconds, 0 or more, one year at most"
+    ),
+]
+Count = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
+PositiveCount = Annotated[int, Field(ge=1, description="a whole number, 1 or more")]
+HeadSize = Annotated[int, Field(ge=128, description="a whole number of bytes, 128 or more")]
+BodySize = Annotated[int, Field(ge=0, description="a whole number of bytes, 0 or more (0: no limit)")]
+Switch = Annotated[bool, Field(description="true or false")]
+ForwardedHost = Annotated[Literal["backend", "client"], Field(description='"backend" or "client"')]
+Networks = Annotated[
+    tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...],
+    BeforeValidator(_list_as_tuple),
+    Field(description='a list of networks such as "10.0.0.0/8" or "::1", without host bits'),
+]
+ListeningAddress = Annotated[
+    str, AfterValidator(_address), Field(description='"host:port", or "" to switch it off')
+]
+Origins = Annotated[
+    tuple[Annotated[str, AfterValidator(_cors_origin)], ...],
+    BeforeValidator(_list_as_tuple),
+    Field(description='a list of "*" or origins such as "https://app.example:8443", without a path'),
+]
+Prefix = Annotated[
+    str,
+    AfterValidator(_prefix),
+    Field(
+        description='a path such as "/api/v1/name": whole segments of letters, digits and "-._~", '
+        f"no slash at the end, none of the gateway's own ({', '.join(OWN_PATHS)})"
+    ),
+]
+URLs = Annotated[
+    tuple[Annotated[str, AfterValidator(_url)], ...],
+    BeforeValidator(_list_as_tuple),
+    AfterValidator(_distinct),
+    Field(
+        min_length=1,
+        description="a list of one or more distinct http://host[:port], without path, query or user",
+    ),
+]
+Methods = Annotated[
+    tuple[Annotated[str, AfterValidator(_method)], ...],
+    BeforeValidator(_list_as_tuple),
+    AfterValidator(_distinct),
+    Field(
+        min_length=1,
+        description="a list of one or more distinct method names in capitals, neither TRACE nor CONNECT",
+    ),
+]
+HealthPath = Annotated[
+    Annotated[str, Field(pattern=r"^/[!-~]*$")] | None,
+    BeforeValidator(_health_path),
+    Field(description='a path that begins with "/", or "" for no probe'),
+]
