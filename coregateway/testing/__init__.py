@@ -1,0 +1,74 @@
+"""Test doubles for a gateway and its peers, on real sockets and in real processes.
+
+`ScriptedBackend` misbehaves as it is told and records every byte that it is sent; `RawClient` sends exactly
+what it is given and reads strictly; `GatewayProcess` is the gateway between them. A test reads like a
+playbook: what the client sends, what the backend sees and answers, what the client sees.
+
+    async with (
+        ScriptedBackend(send(b"HTTP/1.1 200 OK\\r\\nContent-Length: 9\\r\\n\\r\\nhalf"), close()) as backend,
+        GatewayProcess(backends={"coredinator": backend.url}) as gateway,
+        RawClient(gateway.address) as client,
+    ):
+        await client.send(b"GET /api/v1/coredinator/a HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+        assert (await backend.wait_for_request()).target == b"/a"
+        with pytest.raises(ResponseCut):
+            await client.read_response()
+
+Everything waits with a deadline, and nothing is left running after a context has ended. Linux only.
+"""
+
+from coregateway.testing.backend import ScriptedBackend
+from coregateway.testing.client import Arrival, RawClient, Response, ResponseCut
+from coregateway.testing.exchange import Connection, Exchange, Step
+from coregateway.testing.gateway import GatewayFailed, GatewayProcess, free_port
+from coregateway.testing.messages import LAST_CHUNK, Filler, WireError, chunk, render_head, response
+from coregateway.testing.recording import Moment, RecordedRequest, Write
+from coregateway.testing.steps import (
+    close,
+    delay,
+    drip,
+    events,
+    half_close,
+    hang,
+    interim,
+    read_body,
+    reset,
+    respond,
+    send,
+    wait,
+)
+
+__all__ = [
+    "LAST_CHUNK",
+    "Arrival",
+    "Connection",
+    "Exchange",
+    "Filler",
+    "GatewayFailed",
+    "GatewayProcess",
+    "Moment",
+    "RawClient",
+    "RecordedRequest",
+    "Response",
+    "ResponseCut",
+    "ScriptedBackend",
+    "Step",
+    "WireError",
+    "Write",
+    "chunk",
+    "close",
+    "delay",
+    "drip",
+    "events",
+    "free_port",
+    "half_close",
+    "hang",
+    "interim",
+    "read_body",
+    "render_head",
+    "reset",
+    "respond",
+    "response",
+    "send",
+    "wait",
+]

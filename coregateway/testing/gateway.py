@@ -1,0 +1,231 @@
+"""A gateway in processes of its own, started as an operator starts it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from coregateway.testing.client import RawClient, ResponseCut
+
+type LogLine = dict[str, Any]
+"""A JSON object of the gateway's log."""
+
+_PACKAGE_PARENT = Path(__file__).parents[2]
+_POLL = 0.01
+
+
+class GatewayFailed(RuntimeError):  # noqa: N818 - named for what happened
+    """The gateway did not become ready; the message ends with what it has written."""
+
+
+class GatewayProcess:
+    """`python -m coregateway run` on a free port of 127.0.0.1, in a session of its own.
+
+        async with GatewayProcess(backends={"coredinator": backend.url}) as gateway:
+            async with RawClient(gateway.address) as client:
+                ...
+            line = await gateway.wait_for_line(event="request", path="/api/v1/coredinator/a")
+            assert await gateway.stop() == 0
+
+    `backends` gives the URLs (comma-separated) of the default backends; other settings go in as `toml`
+    text, as `env` (without them none of the surroundings' COREGATEWAY_ variables count), or as further
+    `arguments`. The admin address is off unless the settings name one, so that several can run side by
+    side. It starts in a new directory; entering waits until /readyz says 200, and leaving kills the whole
+    process group whatever has happened.
+    """
+
+    def __init__(
+        self,
+        *arguments: str,
+        backends: Mapping[str, str] | None = None,
+        toml: str = "",
+        env: Mapping[str, str] | None = None,
+        workers: int = 1,
+        ready_within: float = 20.0,
+    ) -> None:
+        self.port = free_port()
+        self._ready_within = ready_within
+        self._directory = tempfile.TemporaryDirectory(prefix="coregateway-")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._toml = toml
+        self._command = [sys.executable, "-m", "coregateway", "run", "--host", "127.0.0.1"]
+        self._command += ["--port", str(self.port), "--workers", str(workers), *arguments]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("COREGATEWAY_")}
+        paths = [str(_PACKAGE_PARENT), *filter(None, [inherited.get("PYTHONPATH")])]
+        urls = {f"COREGATEWAY_BACKENDS__{name.upper()}__URLS": url for name, url in (backends or {}).items()}
+        self._env = inherited | {"PYTHONPATH": os.pathsep.join(paths)} | urls
+        if "[admin]" not in toml:
+            self._env["COREGATEWAY_ADMIN__ADDRESS"] = ""
+        self._env |= env or {}
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The main process; it leads the process group."""
+        if self._process is None:
+            raise RuntimeError("the gateway has not been started")
+        return self._process
+
+    @property
+    def stdout(self) -> str:
+        """All that was written to it so far."""
+        return self._path("stdout").read_text("utf-8")
+
+    @property
+    def stderr(self) -> str:
+        """All that was written to it so far."""
+        return self._path("stderr").read_text("utf-8")
+
+    def log_lines(self, **fields: object) -> list[LogLine]:
+        """The whole log lines so far that have these values; ValueError if stdout has other than JSON."""
+        whole = self.stdout.rpartition("\n")[0]
+        lines: list[LogLine] = [json.loads(line) for line in whole.splitlines()]
+        return [line for line in lines if fields.items() <= line.items()]
+
+    async def wait_for_line(self, *, within: float = 5.0, **fields: object) -> LogLine:
+        """The first log line that has these values; raises TimeoutError."""
+        end = time.monotonic() + within
+        while not (found := self.log_lines(**fields)):
+            if time.monotonic() > end:
+                raise TimeoutError(
+                    f"no line with {fields} within {within} s; the log:\n{self.stdout[-4000:]}"
+                )
+            await asyncio.sleep(_POLL)
+        return found[0]
+
+    def processes(self) -> list[int]:
+        """The ids of all processes of the gateway that are alive, the main one first."""
+        return _with_descendants(self.process.pid)
+
+    def resident_memory(self) -> dict[int, int]:
+        """Resident bytes of each process by its id; shared pages are counted in every one of them."""
+        return {pid: size for pid in self.processes() if (size := _resident(pid)) is not None}
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the main process alone."""
+        self.process.send_signal(number)
+
+    async def wait(self, within: float = 20.0) -> int:
+        """The exit status of the main process, negative for a signal; raises TimeoutError."""
+        end = time.monotonic() + within
+        while (status := self.process.poll()) is None:
+            if time.monotonic() > end:
+                raise TimeoutError(f"still running after {within} s; the log:\n{self.stdout[-4000:]}")
+            await asyncio.sleep(_POLL)
+        return status
+
+    async def stop(self, within: float = 20.0) -> int:
+        """SIGTERM, then as `wait`."""
+        self.signal(signal.SIGTERM)
+        return await self.wait(within)
+
+    def kill_group(self) -> None:
+        """End every process of the group at once; harmless when they have ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    async def __aenter__(self) -> Self:
+        self._start()
+        try:
+            await self._wait_ready()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _path(self, name: str) -> Path:
+        return Path(self._directory.name, name)
+
+    def _start(self) -> None:
+        if self._toml:
+            self._path("gateway.toml").write_text(self._toml, "utf-8")
+            self._env["COREGATEWAY_CONFIG"] = str(self._path("gateway.toml"))
+        with self._path("stdout").open("wb") as stdout, self._path("stderr").open("wb") as stderr:
+            self._process = subprocess.Popen(  # noqa: S603 - the command is put together above
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=self._env,
+                cwd=self._directory.name,
+                start_new_session=True,
+            )
+
+    async def _wait_ready(self) -> None:
+        end = time.monotonic() + self._ready_within
+        while not await self._is_ready():
+            if self.process.poll() is not None:
+                raise GatewayFailed(f"exit status {self.process.returncode}\n{self.stdout}\n{self.stderr}")
+            if time.monotonic() > end:
+                raise GatewayFailed(f"not ready in {self._ready_within} s\n{self.stdout}\n{self.stderr}")
+            await asyncio.sleep(_POLL)
+
+    async def _is_ready(self) -> bool:
+        try:
+            async with RawClient(self.address, within=2.0) as client:
+                await client.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                return (await client.read_response()).status == 200
+        except (OSError, ResponseCut):
+            return False
+
+    def _end(self) -> None:
+        self.kill_group()
+        self._directory.cleanup()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free now.
+
+    Not one that the kernel picks: those are also what it gives to outgoing connections, so that under load
+    one may be taken again before the gateway listens.
+    """
+    while True:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", random.randrange(20000, 32000)))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
+
+
+def _with_descendants(pid: int) -> list[int]:
+    found = [pid]
+    for parent in found:  # grows while it is walked
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                found += map(int, children.read_text().split())
+            except OSError:  # it has ended meanwhile
+                continue
+    return found
+
+
+def _resident(pid: int) -> int | None:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
