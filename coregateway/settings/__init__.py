@@ -1,5 +1,48 @@
-"""Typed settings, their four sources, and every mistake in them at once."""
+"""Typed settings, their four sources, and every mistake in them at once.
 
-from coregateway.settings.model import BackendSettings, Settings, TimeoutSettings
+values      the types of single settings and what each expects
+model       the tables, defaults, and rules between keys
+keys        every key with its variable; what a mistyped one may have meant
+sources     what file, environment and command line give, with the place of each
+mistakes    the report of what is wrong, without credentials
+loading     the layers, checked, as one `Settings`
+process     the settings of this process, whichever command started it
+report      the effective settings for a reader
+"""
 
-__all__ = ["BackendSettings", "Settings", "TimeoutSettings"]
+from coregateway.settings.loading import Loaded, load
+from coregateway.settings.mistakes import Mistake, SettingsError
+from coregateway.settings.model import (
+    AdminSettings,
+    BackendSettings,
+    CorsSettings,
+    ForwardingSettings,
+    LimitSettings,
+    RequestLimits,
+    RetrySettings,
+    Settings,
+    ShutdownSettings,
+    TimeoutSettings,
+)
+from coregateway.settings.process import flags_here, load_or_exit
+from coregateway.settings.sources import Flag
+
+__all__ = [
+    "AdminSettings",
+    "BackendSettings",
+    "CorsSettings",
+    "Flag",
+    "ForwardingSettings",
+    "LimitSettings",
+    "Loaded",
+    "Mistake",
+    "RequestLimits",
+    "RetrySettings",
+    "Settings",
+    "SettingsError",
+    "ShutdownSettings",
+    "TimeoutSettings",
+    "flags_here",
+    "load",
+    "load_or_exit",
+]

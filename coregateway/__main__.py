@@ -1,0 +1,130 @@
+"""The command line: `coregateway run`, `check`, `demo`, `version`.
+
+Every form of start comes through `main`, but for `sanic coregateway.app`, which reads the same settings.
+Sanic is imported by the commands that serve, so that the others answer at once.
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from os import environ
+from pathlib import Path
+from typing import Any, cast
+
+from coregateway import __version__
+from coregateway.settings import Flag, load_or_exit
+from coregateway.settings.model import DEFAULT_BACKENDS
+from coregateway.settings.process import hand_down
+from coregateway.settings.report import effective
+from coregateway.settings.sources import CONFIG_FLAG, FLAGS
+
+_APPLICATION = "coregateway.app:app"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the flags of `run` may stand without it. Returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser()
+    if not words:
+        parser.print_help()
+        return 0
+    if words[0].startswith("-") and words[0] not in ("-h", "--help", "--version"):
+        words.insert(0, "run")
+    options = parser.parse_args(words)
+    match options.command:
+        case "run":
+            return _run(options)
+        case "check":
+            return _check(options)
+        case "demo":
+            return int(import_module("coregateway.demo").main(options))
+        case _:
+            sys.stdout.write(f"{__version__}\n")
+            return 0
+
+
+def script_main(argv: Sequence[str] | None = None) -> int:
+    """`python coregateway/app.py FLAGS`: as `python -m coregateway run FLAGS`."""
+    package = Path(__file__).resolve().parent
+    # a script's own directory comes first on the path: our modules must not be found by their bare names
+    sys.path[:] = [entry for entry in sys.path if not entry or Path(entry).resolve() != package]
+    # and every process that multiprocessing spawns runs the script again, unless __main__ is a package's
+    sys.modules["__main__"].__spec__ = find_spec("coregateway.__main__")
+    return main(["run", *(sys.argv[1:] if argv is None else argv)])
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="coregateway", description="An HTTP API gateway.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, summary: str) -> ArgumentParser:
+        return commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+
+    run = command("run", "Start the gateway.")
+    _add_setting_flags(run)
+    run.add_argument("--reload", action="store_true", help="start again when a source file changes")
+    check = command(
+        "check", "Check the settings; print each with its source. Exit status 2 when one is wrong."
+    )
+    _add_setting_flags(check)
+    demo = command("demo", "Start the gateway with two demo backends, and tell what to try.")
+    demo.add_argument("--host", metavar="ADDRESS", help="address to listen on")
+    demo.add_argument("--port", metavar="N", type=int, help="port of the gateway")
+    demo.add_argument("--workers", metavar="N", type=int, default=2, help="number of processes (default: 2)")
+    for name in DEFAULT_BACKENDS:
+        demo.add_argument(f"--{name}-port", metavar="N", type=int, help=f"port of the demo {name}")
+    command("version", "Print the version.")
+    return parser
+
+
+def _add_setting_flags(parser: ArgumentParser) -> None:
+    # no types and no defaults here: the settings judge all texts together, and know what was not given
+    parser.add_argument("--host", metavar="ADDRESS", help="address to listen on")
+    parser.add_argument("--port", metavar="N", help="port to listen on; 0: any free one")
+    parser.add_argument("--workers", metavar="N", help="number of processes; 0: one for each CPU")
+    parser.add_argument("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    parser.add_argument(CONFIG_FLAG, metavar="FILE", help="settings in TOML (default: ./coregateway.toml)")
+    for name in DEFAULT_BACKENDS:
+        parser.add_argument(f"--{name}-port", metavar="N", help=f"use {name} at http://localhost:N")
+
+
+def _flags(options: Namespace) -> tuple[Flag, ...]:
+    """The setting flags that were given, in the order of the parser."""
+    texts = ((name, getattr(options, name[2:].replace("-", "_"), None)) for name in (*FLAGS, CONFIG_FLAG))
+    return tuple(Flag(name, text) for name, text in texts if text is not None)
+
+
+def _check(options: Namespace) -> int:
+    sys.stdout.write(effective(load_or_exit(_flags(options))) + "\n")
+    return 0
+
+
+def _run(options: Namespace) -> int:
+    flags = _flags(options)
+    settings = load_or_exit(flags).settings
+    hand_down(flags, environ)
+
+    from sanic import Sanic
+    from sanic.startup.errors import maybe_handle_startup_error
+    from sanic.worker.loader import AppLoader
+
+    try:
+        loader = AppLoader(_APPLICATION)
+        # Sanic leaves open what some parameters of its applications are made of
+        app = cast("Sanic[Any, Any]", loader.load())  # pyright: ignore[reportUnknownMemberType]
+        app.prepare(  # pyright: ignore[reportUnknownMemberType]
+            settings.host, settings.port, workers=settings.workers, auto_reload=options.reload or None
+        )
+        Sanic.serve(primary=app, app_loader=loader)  # pyright: ignore[reportUnknownMemberType]
+    except Exception as error:
+        maybe_handle_startup_error(
+            error
+        )  # as Sanic's command line: words for known causes, else raises again
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

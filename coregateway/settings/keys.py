@@ -1,0 +1,138 @@
+"""Every key that a setting may have: its type, its variable, and what a mistyped one may have meant."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
+from types import MappingProxyType
+from typing import Annotated, Any, get_origin
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic.fields import FieldInfo
+
+from coregateway.settings.model import DEFAULT_BACKENDS, BackendSettings, KeyPath, Settings
+
+VARIABLE_PREFIX = "COREGATEWAY_"
+CONFIG_VARIABLE = "COREGATEWAY_CONFIG"
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,20}")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+def _fields(table: type[BaseModel], under: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
+    for name, field in table.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _fields(field.annotation, (*under, name))
+        elif (*under, name) != ("backends",):
+            yield (*under, name), field
+
+
+NODE_KEYS: Mapping[KeyPath, FieldInfo] = MappingProxyType(dict(_fields(Settings)))
+BACKEND_KEYS: Mapping[KeyPath, FieldInfo] = MappingProxyType(dict(_fields(BackendSettings)))
+"""Relative to `backends.<name>`."""
+REQUIRED_BACKEND_KEYS = tuple(key for key, field in BACKEND_KEYS.items() if field.is_required())
+
+
+def field_of(key: KeyPath) -> FieldInfo | None:
+    return BACKEND_KEYS.get(key[2:]) if key[0] == "backends" else NODE_KEYS.get(key)
+
+
+def is_table(key: KeyPath) -> bool:
+    if key[0] == "backends":
+        return len(key) <= 2 or any(known[: len(key) - 2] == key[2:] for known in BACKEND_KEYS)
+    return any(known[: len(key)] == key for known in NODE_KEYS)
+
+
+def expectation(key: KeyPath) -> str:
+    """What a mistake says that the key takes: the description of its type."""
+    field = field_of(key)
+    return (field and field.description) or "a known key"
+
+
+@cache
+def _adapter(key: KeyPath) -> TypeAdapter[Any]:
+    field = NODE_KEYS.get(key) or BACKEND_KEYS[key]
+    checked: Any = Annotated[(field.annotation, field.description, *field.metadata)]  # pyright: ignore[reportInvalidTypeForm] -- from the model, at run time
+    return TypeAdapter(checked, config=ConfigDict(strict=True))
+
+
+def validated(key: KeyPath, value: object) -> object:
+    """The value as the model will hold it. Raises pydantic's `ValidationError`."""
+    return _adapter(key[2:] if key[0] == "backends" else key).validate_python(value)
+
+
+def from_text(key: KeyPath, text: str) -> object:
+    """The value that a text means, by the key's type; a text that means none comes back as it is."""
+    field = field_of(key)
+    kind: Any = field.annotation if field else str
+    if get_origin(kind) is tuple:
+        return [item.strip() for item in text.split(",")] if text.strip() else []
+    stripped = text.strip()
+    if kind in (int, float) and _WHOLE_NUMBER.fullmatch(stripped):
+        return int(stripped)
+    if kind is float and _NUMBER.fullmatch(stripped):
+        return float(stripped)
+    if kind is bool and stripped.lower() in ("true", "false"):
+        return stripped.lower() == "true"
+    return text
+
+
+def dotted(key: KeyPath) -> str:
+    """The key as TOML writes it; parts that are no bare keys are quoted and escaped."""
+    return ".".join(part if _BARE_KEY.fullmatch(part) else ascii(part) for part in key)
+
+
+def variable_of(key: KeyPath) -> str:
+    return VARIABLE_PREFIX + "__".join(key).upper()
+
+
+_NODE_VARIABLES = {variable_of(key): key for key in NODE_KEYS}
+_BACKENDS = VARIABLE_PREFIX + "BACKENDS__"
+_BACKEND_SUFFIXES = {"__" + "__".join(key).upper(): key for key in BACKEND_KEYS}
+
+
+def key_of_variable(variable: str) -> KeyPath | None:
+    """The key that a variable sets. A backend's name is what stands before the longest known ending."""
+    if variable in _NODE_VARIABLES:
+        return _NODE_VARIABLES[variable]
+    if variable.startswith(_BACKENDS):
+        for suffix in sorted(_BACKEND_SUFFIXES, key=len, reverse=True):
+            name = variable.removeprefix(_BACKENDS).removesuffix(suffix)
+            if variable.endswith(suffix) and name:
+                return ("backends", name.lower(), *_BACKEND_SUFFIXES[suffix])
+    return None
+
+
+def variable_meant_by(variable: str, backends: Iterable[str]) -> str | None:
+    """The known variable, of these backends or of the node, that resembles an unknown one most."""
+    typed = variable.removeprefix(_BACKENDS).partition("__")[0].lower()
+    names = {*DEFAULT_BACKENDS, *backends, *({typed} if variable.startswith(_BACKENDS) else ())}
+    candidates = [CONFIG_VARIABLE, *_NODE_VARIABLES]
+    candidates += [variable_of(("backends", name, *key)) for name in sorted(names) for key in BACKEND_KEYS]
+    return _closest(variable.upper(), candidates)
+
+
+def key_meant_by(key: KeyPath) -> str | None:
+    """The known key that an unknown one may have meant: a similar neighbour, or the same name elsewhere."""
+    backend = key[0] == "backends"
+    above = key[:2] if backend else ()
+    known = BACKEND_KEYS if backend else NODE_KEYS
+    depth = len(key) - len(above)
+    under = key[len(above) : -1]
+    neighbours = {k[depth - 1] for k in known if k[: depth - 1] == under}
+    if depth == 1 and not backend:
+        neighbours.add("backends")
+    near = _closest(key[-1].lower(), sorted(neighbours))
+    if near is not None:
+        return dotted((*key[:-1], near))
+    elsewhere = [(*above, *k) for k in known if k[-1] == key[-1]] + [k for k in NODE_KEYS if k[-1] == key[-1]]
+    return dotted(elsewhere[0]) if elsewhere else None
+
+
+def backend_meant_by(name: str, backends: Iterable[str]) -> str | None:
+    return _closest(name, [known for known in backends if known != name])
+
+
+def _closest(word: str, candidates: list[str]) -> str | None:
+    return next(iter(get_close_matches(word, candidates, n=1, cutoff=0.75)), None)

@@ -1,0 +1,144 @@
+"""From the four sources to one value: command line over environment over file over default."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from coregateway.settings.keys import (
+    REQUIRED_BACKEND_KEYS,
+    backend_meant_by,
+    expectation,
+    field_of,
+    validated,
+)
+from coregateway.settings.mistakes import Mistake, SettingsError, shown
+from coregateway.settings.model import DEFAULT_BACKENDS, KeyPath, Settings, contradictions, leaves
+from coregateway.settings.sources import (
+    DEFAULT,
+    Flag,
+    Given,
+    Source,
+    read_environment,
+    read_file,
+    read_flags,
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings, and where each of them comes from."""
+
+    settings: Settings
+    sources: Mapping[KeyPath, Source]
+    """Of the keys that were given; the others are defaults."""
+
+    def source_of(self, *key: str) -> Source:
+        """Where a setting's value comes from: `source_of("admin", "address")`."""
+        return self.sources.get(key) or self.sources.get(inherited(key) or (), DEFAULT)
+
+    def is_default(self, *key: str) -> bool:
+        """Whether nobody gave this setting."""
+        return self.source_of(*key) is DEFAULT
+
+
+def inherited(key: KeyPath) -> KeyPath | None:
+    """The node-wide key whose value a backend has where it gives none of its own."""
+    return key[2:] if key[0] == "backends" and key[2:3] == ("timeouts",) else None
+
+
+def load(
+    flags: Sequence[Flag] = (), environ: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Loaded:
+    """Read, layer and check the settings. Raises `SettingsError` with every mistake of every source.
+
+    A wrong value is a mistake even where another source overrides it: whether a file is right must not
+    depend on who reads it.
+    """
+    environ = os.environ if environ is None else environ
+    file = read_file(flags, environ, cwd or Path.cwd())
+    variables = read_environment(environ, tuple(file.backends))
+    readings = (file, variables, read_flags(flags))
+    mistakes: list[Mistake] = []
+    effective = {given.key: given for given in _default_rows()}
+    doubtful: set[KeyPath] = set()
+    for reading in readings:
+        mistakes += reading.mistakes
+        for given in reading.given:
+            try:
+                value = validated(given.key, given.value)
+            except ValidationError as error:
+                doubtful.add(given.key)
+                mistakes.append(Mistake(given.source.where, expectation(given.key), _found(given, error)))
+            else:
+                effective[given.key] = given._replace(value=value)
+    if file.readable:
+        # without the file, what it would have given looks missing or contradicted
+        named = {**variables.backends, **file.backends}
+        mistakes += _missing(named, effective, doubtful)
+        mistakes += _contradicted(
+            {key: each for key, each in effective.items() if key not in doubtful}, doubtful
+        )
+    if mistakes:
+        raise SettingsError(mistakes)
+    sources = {key: given.source for key, given in effective.items() if given.source is not DEFAULT}
+    return Loaded(Settings.model_validate(_nested(effective)), sources)
+
+
+def _default_rows() -> Iterator[Given]:
+    def flat(table: Mapping[str, Any], under: KeyPath) -> Iterator[Given]:
+        for name, value in table.items():
+            key = (*under, name)
+            if field_of(key) is not None:
+                yield Given(key, validated(key, value), DEFAULT)
+            else:
+                yield from flat(value, key)
+
+    yield from flat(DEFAULT_BACKENDS, ("backends",))
+
+
+def _found(given: Given, error: ValidationError) -> str:
+    # of a list only the first wrong item, unless the list itself is what is wrong
+    value = given.value
+    for part in error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]:
+        if isinstance(part, int) and isinstance(value, list):
+            value = cast("list[object]", value)[part]
+    return shown(value)
+
+
+def _missing(
+    named: Mapping[str, Source], effective: Mapping[KeyPath, Given], doubtful: set[KeyPath]
+) -> Iterator[Mistake]:
+    for name, source in named.items():
+        for required in REQUIRED_BACKEND_KEYS:
+            key = ("backends", name, *required)
+            if key not in effective and key not in doubtful:
+                meant = backend_meant_by(name, [*DEFAULT_BACKENDS, *named])
+                yield Mistake(
+                    f"{source}: {'.'.join(key)}",
+                    expectation(key),
+                    shown(None),
+                    f"did you mean the backend {meant}?" if meant else "",
+                )
+
+
+def _contradicted(sound: Mapping[KeyPath, Given], doubtful: set[KeyPath]) -> Iterator[Mistake]:
+    values = {key: value for key, value in leaves(Settings()) if key not in doubtful}
+    values |= {key: given.value for key, given in sound.items()}
+    for key, expected, other in contradictions(values):
+        source, against = (sound[each].source if each in sound else DEFAULT for each in (key, other))
+        where = source.where if source is not DEFAULT else f"default: {'.'.join(key)}"
+        yield Mistake(where, f"{expected} ({against})", shown(values[key]))
+
+
+def _nested(effective: Mapping[KeyPath, Given]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, given in effective.items():
+        table = tree
+        for part in key[:-1]:
+            table = table.setdefault(part, {})
+        table[key[-1]] = given.value
+    return tree

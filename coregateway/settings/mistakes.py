@@ -1,0 +1,78 @@
+"""Mistakes in settings, in words that lead their reader to the place to mend."""
+
+import re
+from dataclasses import dataclass
+from typing import cast
+
+MAX_SHOWN = 60
+
+# everything before the last @ but the scheme: a password may itself hold "@", "/" or ":"
+_USER = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
+_QUERY = re.compile(r"\?.*", re.DOTALL)
+_ASSIGNED = re.compile(
+    r"(?P<name>pass\w*|secret|token|\w*key|auth\w*)(?P<sign>\s*[=:]\s*|\s+).+", re.IGNORECASE | re.DOTALL
+)
+_SCHEME_AND_TOKEN = re.compile(r"\b(?P<name>bearer|basic)\s+\S+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One wrong setting: where it stands, what was expected there, and what was found instead."""
+
+    where: str
+    """File, line and key; variable; or flag."""
+    expected: str
+    found: str
+    """Safe to show: see `shown`."""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: expected {self.expected}, found {self.found}" + (
+            f"; {self.hint}" if self.hint else ""
+        )
+
+
+class SettingsError(Exception):
+    """Settings with mistakes; its text is the report, one line for each after a heading."""
+
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        super().__init__(mistakes)
+        self.mistakes = tuple(mistakes)
+
+    def __str__(self) -> str:
+        count = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
+        return "\n".join([f"coregateway: {count} in the settings", *(f"  {each}" for each in self.mistakes)])
+
+
+def shown(value: object) -> str:
+    """A wrong value for the report: on one line, cut to 60 characters, without what may be a credential."""
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "a table"
+        case list() | tuple():
+            items = cast("list[object] | tuple[object, ...]", value)
+            return _cut(f"[{', '.join(shown(item) for item in items)}]") if items else "an empty list"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return _cut(_quoted(_without_credentials(value))) if value else "an empty text"
+        case _:
+            return _cut(str(value))
+
+
+def _without_credentials(text: str) -> str:
+    text = _USER.sub(lambda match: (match["scheme"] or "") + "***@", text)
+    text = _QUERY.sub("?***", text)
+    text = _SCHEME_AND_TOKEN.sub(lambda match: match["name"] + " ***", text)
+    return _ASSIGNED.sub(lambda match: match["name"] + match["sign"] + "***", text)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
