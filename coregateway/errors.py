@@ -24,8 +24,8 @@
 
 Each class carries the status, the cause token of the `X-CoreGateway-Error` header, and words that are safe
 to show to a client: no address, no traceback. `sent` tells whether any byte of the request may have reached
-a backend, `reused` whether it went out on a connection that had served before: the two facts on which a
-retry is decided (RFC 9110 §9.2.2).
+a backend, `reused` whether it went out on a connection that had served before and then brought no byte of
+an answer: the two facts on which a retry is decided (RFC 9110 §9.2.2).
 """
 
 from typing import ClassVar, Literal
@@ -44,11 +44,12 @@ class GatewayError(Exception):
     closes: ClassVar[bool] = False
     """Whether the client's connection cannot be used after this error."""
 
-    def __init__(self, detail: str | None = None, *, sent: bool = False, reused: bool = False) -> None:
-        super().__init__(detail or self.detail)
-        self.words = detail or self.detail
+    def __init__(self, *, sent: bool = False, reused: bool = False, upstream: str | None = None) -> None:
+        super().__init__(self.detail)
         self.sent = sent
         self.reused = reused
+        self.upstream = upstream
+        """Whom it happened with, for the log alone."""
 
 
 class ClientError(GatewayError):

@@ -6,6 +6,7 @@ between a name and its colon, and a message has exactly one kind of framing.
 """
 
 import re
+from collections.abc import Collection
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 FIELD_LINE = TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+"
@@ -23,10 +24,15 @@ UNTIL_CLOSE = -2
 """Content length of a response whose body ends with its connection."""
 
 
-class MalformedHTTP(ValueError):
+class MalformedHTTP(ValueError):  # noqa: N818 -- what it says, as in RFC 9112
     """Bytes that are not strictly HTTP/1.1. The words are safe to show to whoever sent them."""
 
 
 def members(value: bytes) -> list[bytes]:
     """The members of a comma-separated list (RFC 9110 §5.6.1), in lower case, empty ones left out."""
     return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]
+
+
+def without(lines: list[bytes], names: Collection[bytes]) -> list[bytes]:
+    """The field lines whose names (in lower case) are not among `names`."""
+    return [line for line in lines if line.partition(b":")[0].lower() not in names]

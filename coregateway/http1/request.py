@@ -3,7 +3,7 @@
 import re
 from ipaddress import IPv6Address
 
-from coregateway.http1 import CHUNKED, FIELD_LINE, MAX_FIELDS, TOKEN, MalformedHTTP
+from coregateway.http1 import CHUNKED, FIELD_LINE, MAX_FIELDS, TOKEN, MalformedHTTP, without
 
 _is_head = re.compile(
     rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])((?:\r\n" + FIELD_LINE + rb")*+)"
@@ -13,6 +13,9 @@ _is_length = re.compile(rb"[0-9]{1,18}").fullmatch
 _is_traceparent = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]*)?"
 ).fullmatch
+
+has_broken_line = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\0").search
+"""Whether the beginning of a head shows already that it can only be refused."""
 
 SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"authorization"))
 """Fields of which a second line makes a request ambiguous, even with the same value."""
@@ -43,7 +46,6 @@ DROPPED = frozenset(
         b"host",
         b"http2-settings",
         b"keep-alive",
-        b"max-forwards",
         b"proxy",
         b"te",
         b"trailer",
@@ -72,13 +74,23 @@ class RequestHead:
     lower-case name. `length` is the number of bytes of the body, or `CHUNKED`.
     """
 
-    __slots__ = ("forwarding", "length", "lines", "method", "minor", "noted", "path", "query", "raw", "target")
+    __slots__ = (
+        "forwarding",
+        "length",
+        "lines",
+        "method",
+        "minor",
+        "noted",
+        "path",
+        "query",
+        "raw",
+        "target",
+    )
 
     raw: bytes
     method: str
     target: bytes
     path: bytes
-    query: bytes | None
     minor: int
     length: int
     lines: list[bytes]
@@ -99,9 +111,11 @@ class RequestHead:
         self.raw = raw
         self.method = method.decode()
         self.minor = 1 if minor == b"1" else 0
-        self.lines = lines = []
+        lines: list[bytes] = []
+        noted: dict[bytes, bytes] = {}
+        self.lines = lines
+        self.noted = noted
         self.forwarding = []
-        self.noted = noted = {}
         parts = fields.split(b"\r\n")
         if len(parts) > MAX_FIELDS + 1:
             raise TooManyFields
@@ -126,12 +140,10 @@ class RequestHead:
         self._read_host()
         self._read_target(target)
         self._read_length()
+        if b"max-forwards" in noted and _is_length(noted[b"max-forwards"]) is None:
+            raise MalformedHTTP("malformed Max-Forwards")
         if b"traceparent" in noted and not _is_traceparent(noted[b"traceparent"]):
-            self.drop((b"traceparent",))
-
-    def drop(self, names: "tuple[bytes, ...] | list[bytes]") -> None:
-        """Take every line of these lower-case names out of `lines`."""
-        self.lines = [line for line in self.lines if line.partition(b":")[0].lower() not in names]
+            self.lines = without(lines, (b"traceparent",))
 
     def _read_host(self) -> None:
         host = self.noted.get(b"host")
@@ -153,14 +165,17 @@ class RequestHead:
             # Absolute form (RFC 9112 §3.2.2): only for the authority that Host names; this is no forward proxy.
             scheme, separator, rest = target.partition(b"://")
             authority, slash, path = rest.partition(b"/")
-            if not slash or scheme.lower() != b"http" or authority.lower() != self.noted.get(b"host", b"").lower():
+            if (
+                not slash
+                or scheme.lower() != b"http"
+                or authority.lower() != self.noted.get(b"host", b"").lower()
+            ):
                 raise MalformedHTTP("malformed request target")
             target = slash + path
         if b"#" in target:
             raise MalformedHTTP("fragment in the request target")
         self.target = target
-        self.path, separator, query = target.partition(b"?")
-        self.query = query if separator else None
+        self.path = target.partition(b"?")[0]
 
     def _read_length(self) -> None:
         coding = self.noted.get(b"transfer-encoding")

@@ -2,7 +2,7 @@
 
 import re
 
-from coregateway.http1 import CHUNKED, FIELD_LINE, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP, members
+from coregateway.http1 import CHUNKED, FIELD_LINE, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP, members, without
 
 _is_head = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?((?:\r\n" + FIELD_LINE + rb")*+)"
@@ -76,8 +76,10 @@ class ResponseHead:
         self.minor = 1 if minor == b"1" else 0
         self.status = int(status)
         self.reason = reason
-        self.lines = lines = []
-        self.noted = noted = {}
+        lines: list[bytes] = []
+        noted: dict[bytes, bytes] = {}
+        self.lines = lines
+        self.noted = noted
         parts = fields.split(b"\r\n")
         if len(parts) > MAX_FIELDS + 1:
             raise MalformedHTTP("too many header fields")
@@ -102,7 +104,7 @@ class ResponseHead:
             self.reusable = b"close" not in tokens and (self.minor == 1 or b"keep-alive" in tokens)
             nominated = [name for name in tokens if name not in (b"close", b"keep-alive", b"upgrade")]
             if nominated:
-                self.lines = [line for line in lines if line.partition(b":")[0].lower() not in nominated]
+                self.lines = without(lines, nominated)
 
     def _read_length(self, bodiless: bool) -> None:
         coding = self.noted.get(b"transfer-encoding")

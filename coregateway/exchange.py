@@ -1,0 +1,73 @@
+"""What is known of one request: its ids, times, bytes, attempts and outcome."""
+
+import re
+from random import getrandbits
+from time import monotonic
+
+_is_request_id = re.compile(rb"[A-Za-z0-9._~\-]{1,128}").fullmatch
+
+
+def request_id(given: bytes | None) -> str:
+    """The client's request id where it is fit for headers and logs, otherwise a new one (128 random bits)."""
+    if given is not None and _is_request_id(given):
+        return given.decode()
+    return f"{getrandbits(128):032x}"
+
+
+class Exchange:
+    """One request and its response, from the first byte of its head to the recorded outcome.
+
+    Times are seconds of the monotonic clock, 0.0 while unknown. `bytes_in` and `bytes_out` count bodies,
+    without heads and chunk framing. Every exchange ends in exactly one `coregateway.exchange.finished`.
+    """
+
+    __slots__ = (
+        "attempts",
+        "backend",
+        "bytes_in",
+        "bytes_out",
+        "client",
+        "ended",
+        "error",
+        "method",
+        "path",
+        "protocol",
+        "request_id",
+        "started",
+        "status",
+        "upstream",
+        "upstream_ended",
+        "upstream_started",
+        "upstream_status",
+    )
+
+    def __init__(self, started: float, client: str) -> None:
+        self.started = started
+        self.ended = 0.0
+        self.client = client
+        self.request_id = ""
+        self.method: str | None = None
+        self.path: str | None = None
+        self.protocol: str | None = None
+        self.backend: str | None = None
+        self.upstream: str | None = None
+        self.status: int | None = None
+        self.upstream_status: int | None = None
+        self.upstream_started = 0.0
+        self.upstream_ended = 0.0
+        self.attempts = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.error: str | None = None
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the request's first byte to the outcome."""
+        return (self.ended or monotonic()) - self.started
+
+    @property
+    def upstream_duration(self) -> float:
+        """Seconds from handing the request to the upstream to the last byte of its response."""
+        if not self.upstream_started:
+            return 0.0
+        return (self.upstream_ended or self.ended) - self.upstream_started

@@ -1,0 +1,48 @@
+"""Whose word about a client is believed. Pure."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+
+class TrustedProxies:
+    """The networks of `forwarding.trusted_proxies`."""
+
+    def __init__(self, networks: Sequence[IPv4Network | IPv6Network]) -> None:
+        self._networks = tuple(networks)
+        self._trusts = lru_cache(maxsize=1024)(self._look_up)
+
+    def __contains__(self, address: str) -> bool:
+        return bool(self._networks) and self._trusts(address)
+
+    def client(self, peer: str, forwarded_for: bytes) -> str:
+        """The client's address: the last entry of X-Forwarded-For that no trusted proxy wrote about itself.
+
+        Every proxy appends the address of its own peer, so the list is read from its end. An entry that is
+        no address ends the search: whatever stands before it is hearsay.
+        """
+        found = peer
+        for entry in reversed(forwarded_for.split(b",")):
+            if found not in self:
+                break
+            candidate = entry.strip().decode("latin-1")
+            if not _is_address(candidate):
+                break
+            found = candidate
+        return found
+
+    def _look_up(self, address: str) -> bool:
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        mapped = getattr(parsed, "ipv4_mapped", None)
+        return any((mapped or parsed) in network for network in self._networks)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,179 @@
+"""What crosses the gateway, what is added, and where `Location` points. Pure: bytes in, bytes out.
+
+The parsers have already left out what no hop may pass on (`http1.request.DROPPED`, `http1.response.DROPPED`);
+here is what depends on the backend, the client and the settings.
+"""
+
+import re
+from collections.abc import Collection
+
+from coregateway.cors import Cors
+from coregateway.http1 import CHUNKED, members, without
+from coregateway.http1.request import RequestHead
+from coregateway.http1.response import ResponseHead
+
+_HOP = frozenset(
+    (b"close", b"keep-alive", b"upgrade", b"te", b"transfer-encoding", b"content-length", b"host")
+)
+_split_reference = re.compile(rb"(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//([^/?#]*)(.*)").fullmatch
+
+WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+
+def asks_for_websocket(head: RequestHead) -> bool:
+    """Whether a request opens a WebSocket (RFC 6455 §4.1); no other upgrade passes the gateway."""
+    noted = head.noted
+    return (
+        b"upgrade" in noted
+        and head.method == "GET"
+        and head.minor == 1
+        and head.length == 0
+        and b"sec-websocket-key" in noted
+        and members(noted[b"upgrade"]) == [b"websocket"]
+        and b"upgrade" in members(noted.get(b"connection", b""))
+    )
+
+
+class Outbound:
+    """Renders the request heads for one backend."""
+
+    __slots__ = ("_host_of_client", "_prefix")
+
+    def __init__(self, prefix: str, *, host: str) -> None:
+        self._prefix = prefix.encode()
+        self._host_of_client = host == "client"
+
+    def host(self, head: RequestHead, authority: bytes) -> bytes:
+        """What `Host` says to the upstream with this authority."""
+        return head.noted.get(b"host", authority) if self._host_of_client else authority
+
+    def render(
+        self,
+        head: RequestHead,
+        authority: bytes,
+        *,
+        peer: bytes,
+        trusted: bool,
+        request_id: bytes,
+        websocket: bool = False,
+    ) -> bytes:
+        """The head of the request to an upstream, with the empty line that ends it.
+
+        `peer`: the address of whoever is connected to the gateway. `trusted`: whether it is a proxy whose
+        word about the client is believed.
+        """
+        noted = head.noted
+        lines = head.lines
+        if b"connection" in noted:
+            nominated = [name for name in members(noted[b"connection"]) if name not in _HOP]
+            if nominated:
+                lines = without(lines, nominated)
+        framing = b""
+        if head.length == CHUNKED:
+            framing = b"\r\nTransfer-Encoding: chunked"
+        elif b"content-length" in noted:
+            framing = b"\r\nContent-Length: %d" % head.length
+        if websocket:
+            framing += b"\r\n" + WEBSOCKET[:-2]
+        if head.method == "OPTIONS" and b"max-forwards" in noted:
+            framing += b"\r\nMax-Forwards: %d" % (int(noted[b"max-forwards"]) - 1)
+        via = b"1.%d coregateway" % head.minor
+        if b"via" in noted:
+            via = noted[b"via"] + b", " + via
+        target = head.target[len(self._prefix) :]
+        if not target.startswith(b"/"):
+            target = b"/" + target  # the prefix alone is the backend's root
+        return b"%b %b HTTP/1.1\r\nHost: %b%b%b\r\n%bVia: %b\r\nX-Request-ID: %b\r\n\r\n" % (
+            head.method.encode(),
+            target,
+            self.host(head, authority),
+            b"\r\n" + b"\r\n".join(lines) if lines else b"",
+            framing,
+            self._forwarded(head, peer, trusted=trusted),
+            via,
+            request_id,
+        )
+
+    def _forwarded(self, head: RequestHead, peer: bytes, *, trusted: bool) -> bytes:
+        host = head.noted.get(b"host", b"")
+        if not (trusted and head.forwarding):
+            return (
+                b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n"
+                b"X-Forwarded-Host: %b\r\nX-Forwarded-Prefix: %b\r\n" % (peer, host, self._prefix)
+            )
+        given: dict[bytes, bytes] = {}
+        for name, value in head.forwarding:
+            given[name] = given[name] + b", " + value if name in given else value
+        chain = given.pop(b"x-forwarded-for", b"")
+        given[b"x-forwarded-for"] = chain + b", " + peer if chain else peer
+        given.setdefault(b"x-forwarded-proto", b"http")
+        given.setdefault(b"x-forwarded-host", host)
+        given[b"x-forwarded-prefix"] = given.get(b"x-forwarded-prefix", b"").rstrip(b"/") + self._prefix
+        return b"".join(b"%b: %b\r\n" % (name.title(), value) for name, value in given.items())
+
+
+class Inbound:
+    """Renders the response heads that come back from one backend."""
+
+    __slots__ = ("_cors", "_prefix", "_version")
+
+    def __init__(self, prefix: str, cors: Cors, version: str) -> None:
+        self._prefix = prefix.encode()
+        self._cors = cors
+        self._version = b"X-CoreRL-Version: %b\r\n" % version.encode()
+
+    def render(
+        self,
+        head: ResponseHead,
+        *,
+        addressed_as: Collection[bytes],
+        origin: bytes | None,
+        framing: bytes,
+        request_id: bytes,
+    ) -> bytes:
+        """The head of the response to the client, with the empty line that ends it.
+
+        `addressed_as`: the authorities, in lower case, by which the backend was addressed. `framing`: the
+        field lines, each with its line end, that delimit the body and tell what becomes of the connection.
+        """
+        lines = head.lines
+        noted = head.noted
+        cors = b""
+        if self._cors.enabled:
+            cors = self._cors.lines(origin)
+            if b"\naccess-control-" in head.raw.lower():
+                lines = [line for line in lines if not line[:15].lower().startswith(b"access-control-")]
+            if self._cors.varies and b"origin" not in members(noted.get(b"vary", b"")):
+                cors += b"Vary: Origin\r\n"
+        if b"location" in noted:
+            cors += b"Location: %b\r\n" % map_location(noted[b"location"], self._prefix, addressed_as)
+        if b"content-location" in noted:
+            cors += b"Content-Location: %b\r\n" % map_location(
+                noted[b"content-location"], self._prefix, addressed_as
+            )
+        return b"HTTP/1.1 %d %b\r\n%b%b%b%bX-Request-ID: %b\r\n\r\n" % (
+            head.status,
+            head.reason,
+            b"\r\n".join(lines) + b"\r\n" if lines else b"",
+            framing,
+            cors,
+            self._version,
+            request_id,
+        )
+
+
+def map_location(reference: bytes, prefix: bytes, addressed_as: Collection[bytes]) -> bytes:
+    """Where a reference of the backend to itself is found from outside.
+
+    A reference with one of the authorities in `addressed_as`, or an absolute path, comes out as an absolute
+    path under the prefix; one that is there already, and any other reference, stays as it is.
+    """
+    path = reference
+    if not reference.startswith(b"/") or reference.startswith(b"//"):
+        match = _split_reference(reference)
+        if match is None or match[1].lower() not in addressed_as:
+            return reference
+        path = match[2] if match[2].startswith(b"/") else b"/" + match[2]
+    if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/", b"?", b"#"):
+        return path
+    return prefix + path

@@ -1,0 +1,245 @@
+"""One request from the client's head to the recorded outcome.
+
+    refuse     a path or method that this backend does not serve            `Forwarder.__call__`
+    attempt    take a connection, send the head and what there is of a body  `_attempt`
+    retry      only what was provably not processed                          `retry.may_retry`
+    pump       stream the rest of the body, while the answer may come        `_pump`
+    relay      render the response head, then its body as it arrives         `_relay`
+    tunnel     after a 101: bytes both ways until either side ends           `tunnel.run`
+
+Whatever happens, the connection goes back to its pool exactly once, the client either gets a complete
+response or sees that it did not, and the exchange carries the outcome to its record.
+"""
+
+from asyncio import Task, create_task
+from math import inf
+from time import monotonic
+from typing import cast
+
+from coregateway import tunnel
+from coregateway.errors import ClientError, GatewayError, MethodNotAllowed, UpstreamError
+from coregateway.exchange import Exchange
+from coregateway.headers import WEBSOCKET, Inbound, Outbound, asks_for_websocket
+from coregateway.http1 import CHUNKED, UNTIL_CLOSE
+from coregateway.http1.chunked import LAST_CHUNK, chunk
+from coregateway.http1.request import RequestHead
+from coregateway.http1.response import ResponseHead
+from coregateway.retry import IDEMPOTENT, REPLAYABLE, RESTED, may_retry
+from coregateway.server.request import GatewayRequest
+from coregateway.server.stream import ClientStream
+from coregateway.upstream.connection import UpstreamConnection
+from coregateway.upstream.pool import Pool
+
+
+class Forwarder:
+    """Forwards the requests of one backend. One instance per worker."""
+
+    def __init__(
+        self,
+        name: str,
+        methods: tuple[str, ...],
+        pool: Pool,
+        outbound: Outbound,
+        inbound: Inbound,
+        *,
+        attempts: int,
+        tunnel_idle: float,
+    ) -> None:
+        self.name = name
+        self.pool = pool
+        self._methods = methods
+        self._allowed = frozenset(methods)
+        self._outbound = outbound
+        self._inbound = inbound
+        self._attempts = attempts
+        self._tunnel_idle = tunnel_idle
+
+    async def __call__(self, request: GatewayRequest) -> None:
+        """Serve one request, to its end."""
+        stream = cast(ClientStream, request.stream)
+        exchange = request.exchange
+        exchange.backend = self.name
+        try:
+            if request.method not in self._allowed:
+                raise MethodNotAllowed(self._methods)
+            await self._forward(request.parsed, stream, exchange)
+        except GatewayError as error:
+            if exchange.status is None:
+                await stream.send_problem(error)
+            else:
+                exchange.error = error.cause
+                stream.abort()
+        except Exception:
+            if exchange.status is not None:
+                stream.abort()
+            raise
+
+    async def _forward(self, head: RequestHead, stream: ClientStream, exchange: Exchange) -> None:
+        body = stream.take_body()
+        while True:
+            exchange.attempts += 1
+            replayable = stream.request_body is None and len(body) <= REPLAYABLE
+            try:
+                await self._attempt(head, body, stream, exchange)
+            except UpstreamError as error:
+                exchange.upstream = error.upstream or exchange.upstream
+                if exchange.status is not None or not may_retry(
+                    error,
+                    head.method,
+                    attempt=exchange.attempts,
+                    attempts=self._attempts,
+                    replayable=replayable,
+                ):
+                    raise
+            else:
+                return
+
+    async def _attempt(
+        self, head: RequestHead, body: bytes, stream: ClientStream, exchange: Exchange
+    ) -> None:
+        """Send the request once and relay what comes back. `body`: what has come of it so far."""
+        websocket = asks_for_websocket(head)
+        complete = stream.request_body is None
+        whole: bytes | None = None
+        pump: Task[None] | None = None
+        connection = await self.pool.acquire(rested=inf if head.method in IDEMPOTENT else RESTED)
+        try:
+            upstream = connection.upstream
+            exchange.upstream = upstream.name
+            exchange.upstream_started = monotonic()
+            data = self._outbound.render(
+                head,
+                upstream.authority,
+                peer=stream.protocol.peer.encode(),
+                trusted=stream.protocol.trusted,
+                request_id=exchange.request_id.encode(),
+                websocket=websocket,
+            )
+            connection.begin(
+                data + _framed(body, head, complete=complete),
+                complete=complete,
+                bodiless=head.method == "HEAD",
+                upgrade=websocket,
+            )
+            if not complete:
+                pump = create_task(_pump(stream, connection, chunked=head.length == CHUNKED))
+            response = await connection.head()
+            exchange.upstream_status = response.status
+            if response.status == 101:
+                await self._switch(head, response, connection, stream, exchange)
+            elif connection.complete:
+                whole = connection.take()
+            else:
+                await self._relay(head, response, connection, stream, exchange)
+        finally:
+            exchange.upstream_ended = monotonic()
+            if pump is not None:
+                pump.cancel()
+            self.pool.give_back(connection)
+        if whole is not None:
+            # The connection serves others already while this client takes its time.
+            chunked = _to_chunk(head, response)
+            rendered = self._render(head, response, connection, stream, exchange)
+            if chunked:
+                await stream.begin(
+                    response.status, rendered + (chunk(whole) if whole else b"") + LAST_CHUNK, len(whole)
+                )
+            else:
+                await stream.begin(response.status, rendered + whole, len(whole))
+            stream.end()
+
+    async def _relay(
+        self,
+        head: RequestHead,
+        response: ResponseHead,
+        connection: UpstreamConnection,
+        stream: ClientStream,
+        exchange: Exchange,
+    ) -> None:
+        """Send a response on, as it arrives."""
+        chunked = _to_chunk(head, response)
+        rendered = self._render(head, response, connection, stream, exchange)
+        body = connection.take()
+        await stream.begin(response.status, rendered + (chunk(body) if chunked and body else body), len(body))
+        while body := await connection.read():
+            await stream.relay(chunk(body) if chunked else body, len(body))
+        if chunked:
+            await stream.relay(LAST_CHUNK, 0)
+        stream.end()
+
+    def _render(
+        self,
+        head: RequestHead,
+        response: ResponseHead,
+        connection: UpstreamConnection,
+        stream: ClientStream,
+        exchange: Exchange,
+    ) -> bytes:
+        """The head of the response to the client."""
+        if response.status == 101:
+            framing = WEBSOCKET
+        else:
+            if response.length < 0 and not head.minor:
+                stream.keep_alive = False  # HTTP/1.0 knows no chunks: the body ends with the connection
+            keep_alive = stream.settle()
+            framing = b""
+            if response.declared is not None and response.status != 204:
+                framing = b"Content-Length: %d\r\n" % response.declared
+            elif response.length < 0 and head.minor:
+                framing = b"Transfer-Encoding: chunked\r\n"
+            if not keep_alive:
+                framing += b"Connection: close\r\n"
+            elif not head.minor:
+                framing += b"Connection: keep-alive\r\n"
+        upstream = connection.upstream
+        return self._inbound.render(
+            response,
+            addressed_as=(self._outbound.host(head, upstream.authority).lower(), upstream.origin),
+            origin=head.noted.get(b"origin"),
+            framing=framing,
+            request_id=exchange.request_id.encode(),
+        )
+
+    async def _switch(
+        self,
+        head: RequestHead,
+        response: ResponseHead,
+        connection: UpstreamConnection,
+        stream: ClientStream,
+        exchange: Exchange,
+    ) -> None:
+        """Open the tunnel: the backend has agreed to speak WebSocket."""
+        stream.keep_alive = False
+        await stream.begin(101, self._render(head, response, connection, stream, exchange), 0)
+        await tunnel.run(stream.protocol, connection, exchange, idle=self._tunnel_idle)
+        stream.end()
+
+
+def _framed(body: bytes, head: RequestHead, *, complete: bool) -> bytes:
+    """A request's body, or the beginning of it, as it goes upstream."""
+    if head.length != CHUNKED:
+        return body
+    return (chunk(body) if body else b"") + (LAST_CHUNK if complete else b"")
+
+
+def _to_chunk(head: RequestHead, response: ResponseHead) -> bool:
+    """Whether the client gets the body in chunks: its length is not known, and the client can read them."""
+    return response.length in (CHUNKED, UNTIL_CLOSE) and head.minor == 1
+
+
+async def _pump(stream: ClientStream, connection: UpstreamConnection, *, chunked: bool) -> None:
+    """Stream the rest of a request's body to its upstream.
+
+    A client that is at fault ends the attempt with its own error. An upstream that takes no more is not an
+    error here: its answer may be on the way, and whoever waits for that learns how the connection ended.
+    """
+    try:
+        while (data := await stream.read()) is not None:
+            await connection.write(chunk(data) if chunked else data)
+        if chunked:
+            await connection.write(LAST_CHUNK)
+        connection.end_request()
+    except ClientError as error:
+        connection.cancel(error)
+    except UpstreamError:
+        pass

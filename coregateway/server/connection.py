@@ -1,0 +1,274 @@
+"""One client connection: bytes in and out, flow control, and the time that a client may take.
+
+Reading goes through `buffer`: whoever wants bytes takes them from there and waits for more. Writing goes
+through `send`, which returns when the client has room again. Sanic's own timers never run; these limits hold
+instead, all of them from the settings:
+
+- a request head must be complete `timeouts.client` seconds after its first byte (so trickling does not help);
+- a body may be silent, and a client may leave written bytes untaken, for `timeouts.client` seconds;
+- between two requests a connection may be idle for `timeouts.idle` seconds.
+"""
+
+from asyncio import Future
+from time import monotonic
+from typing import Any
+
+from sanic.models.server_types import ConnInfo
+from sanic.server.protocols.http_protocol import HttpProtocol
+
+from coregateway.deadline import Deadline
+from coregateway.errors import BadRequest, ClientTimeout, HeadTooLarge, URITooLong
+from coregateway.http1.request import has_broken_line
+from coregateway.server.stream import ClientStream
+from coregateway.upstream.connection import Peer
+
+READ_AHEAD = 65_536
+"""Bytes that wait to be read before reading pauses. One read may add up to 250 KiB."""
+
+HIGH_WATER = 65_536
+"""Bytes that wait to be taken by the client before writing pauses."""
+
+LINGER = 2.0
+"""Seconds, and `LINGER_BYTES`, that a client may still send after its connection was closed for it: closing
+with unread bytes would make the kernel reset the connection and destroy the answer on its way."""
+
+LINGER_BYTES = 1_048_576
+
+
+class ClientConnection(HttpProtocol):
+    """Sanic's protocol with its parsing, timers and flow control replaced; its life cycle is Sanic's."""
+
+    HTTP_CLASS = ClientStream
+
+    __slots__ = (
+        "_drained",
+        "_late",
+        "_linger_left",
+        "_paused",
+        "_received",
+        "_taken",
+        "_tunnel",
+        "_unsent",
+        "_write_paused",
+        "buffer",
+        "peer",
+        "received_at",
+        "served",
+        "trusted",
+    )
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        self.connections.add(self)
+        self.conn_info = ConnInfo(transport, unix=self._unix)
+        self.buffer = b""
+        self.received_at = monotonic()
+        self.served = 0
+        self.peer: str = self.conn_info.client_ip
+        self.trusted = self.app.ctx.trusts(self.peer)
+        self._late = Deadline(self.loop, self._read_late)
+        self._taken: Deadline | None = None
+        self._received: Future[None] | None = None
+        self._drained: Future[None] | None = None
+        self._tunnel: Peer | None = None
+        self._paused = False
+        self._write_paused = False
+        self._unsent = 0
+        self._linger_left = -1
+        self._task = self.loop.create_task(self.connection_task())
+
+    # Reading
+
+    async def read_head(self, timeouts: Any, max_head: int) -> bytes | None:
+        """The next request head without its last empty line, or None when the client sends none.
+
+        Raises:
+            URITooLong, HeadTooLarge: more than `max_head` bytes without an end.
+            ClientTimeout: begun, but not complete in time.
+            BadRequest: something that no request head begins with.
+        """
+        searched = 0
+        while True:
+            buffer = self.buffer
+            end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)
+            if 0 <= end <= max_head - 4:
+                self.buffer = buffer[end + 4 :]
+                self._late.clear()
+                return buffer[:end]
+            if len(buffer) > max_head:
+                raise URITooLong if buffer.find(b"\r\n", 0, max_head) < 0 else HeadTooLarge
+            if buffer and has_broken_line(buffer):
+                raise BadRequest
+            if not buffer:
+                self._late.within(timeouts.idle if self.served else timeouts.client)
+            elif not searched:
+                self._late.within(timeouts.client)
+            searched = len(buffer)
+            if not await self._more():
+                if self.buffer:
+                    raise ClientTimeout
+                return None
+
+    async def read_body(self, timeouts: Any) -> bytes:
+        """What has come of a body; waits when that is nothing.
+
+        Raises:
+            ClientTimeout: nothing came in time.
+        """
+        if not self.buffer:
+            self._late.within(timeouts.client)
+            if not await self._more():
+                raise ClientTimeout
+            self._late.clear()
+        return self.take()
+
+    def take(self) -> bytes:
+        """All bytes that have come, without waiting; what is not used goes back to `buffer`."""
+        data, self.buffer = self.buffer, b""
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        return data
+
+    async def _more(self) -> bool:
+        """Wait for bytes; False when the time limit came first."""
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        self._received = self.loop.create_future()
+        before = self.buffer
+        try:
+            await self._received
+        finally:
+            self._received = None
+        return self.buffer is not before
+
+    def _read_late(self) -> None:
+        _wake(self._received)
+
+    # Writing
+
+    async def send(self, data: bytes) -> None:
+        """Write; returns when the client has room for more."""
+        self.transport.write(data)
+        if self._write_paused:
+            await self.drained()
+
+    async def drained(self) -> None:
+        """Wait until the client has room for more."""
+        while self._write_paused:
+            self._drained = self.loop.create_future()
+            try:
+                await self._drained
+            finally:
+                self._drained = None
+
+    @property
+    def writable(self) -> bool:
+        return not self._write_paused
+
+    async def linger(self) -> None:
+        """Close for writing, and read on for a while so that what was written arrives."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        self._linger_left = LINGER_BYTES - len(self.buffer)
+        self.take()
+        transport.write_eof()
+        self._late.within(LINGER)
+        self._received = self.loop.create_future()
+        try:
+            await self._received
+        finally:
+            self._received = None
+
+    def switch(self, tunnel: Peer) -> bytes:
+        """Hand every further byte to a tunnel; returns those that came already."""
+        self._tunnel = tunnel
+        return self.take()
+
+    # What the loop calls
+
+    def data_received(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.receive(data)
+            return
+        if self._linger_left >= 0:
+            self._linger_left -= len(data)
+            if self._linger_left < 0:
+                _wake(self._received)
+            return
+        if self.buffer:
+            self.buffer += data
+        else:
+            self.received_at = monotonic()
+            self.buffer = data
+        if len(self.buffer) >= READ_AHEAD:
+            self._paused = True
+            self.transport.pause_reading()
+        _wake(self._received)
+
+    def eof_received(self) -> bool:
+        if self._tunnel is not None:
+            self._tunnel.receive_eof()
+            return True
+        return False
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        if self._tunnel is not None:
+            self._tunnel.pause()
+        if self._taken is None:
+            self._taken = Deadline(self.loop, self._write_late)
+        self._unsent = self.transport.get_write_buffer_size()
+        self._taken.within(self.app.ctx.settings.timeouts.client)
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._taken is not None:
+            self._taken.clear()
+        if self._tunnel is not None:
+            self._tunnel.resume()
+        _wake(self._drained)
+
+    def _write_late(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent < self._unsent and self._taken is not None:
+            self._unsent = unsent
+            self._taken.within(self.app.ctx.settings.timeouts.client)
+        else:
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.connections.discard(self)
+        self.conn_info.lost = True
+        self._late.close()
+        if self._taken is not None:
+            self._taken.close()
+        if self._tunnel is not None:
+            self._tunnel.lost()
+        if self._linger_left >= 0:
+            _wake(self._received)
+        elif self._task is not None:
+            self._task.cancel()
+
+    def check_timeouts(self) -> None:
+        """Sanic's periodic timer; this class keeps its own time."""
+
+    def close(self, timeout: float | None = None) -> None:
+        """Close after what was written is sent, at the latest after the client's time."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.close()
+            if self.transport.get_write_buffer_size():
+                self.pause_writing()
+
+    def abort(self) -> None:
+        """Close at once; what was written and not sent is lost, so the client sees a broken message."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+def _wake(waiter: Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,172 @@
+"""The `Sanic` subclass: routes forwarded paths, renders errors, announces exchanges."""
+
+from typing import Any
+
+from sanic import Sanic
+from sanic.config import Config
+from sanic.exceptions import MethodNotAllowed as SanicMethodNotAllowed
+from sanic.exceptions import SanicException
+from sanic.handlers import ErrorHandler
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from coregateway import __version__, problem
+from coregateway.backends import Backend, Routes
+from coregateway.cors import Cors
+from coregateway.errors import BadRequest, GatewayError, MethodNotAllowed, NoRoute
+from coregateway.forwarded import TrustedProxies
+from coregateway.health import Probes
+from coregateway.http1.request import RequestHead
+from coregateway.logs import SANIC_LOG_CONFIG, event
+from coregateway.server.connection import ClientConnection
+from coregateway.server.request import GatewayRequest
+from coregateway.server.signals import RESPONSE, GatewaySignals
+from coregateway.server.stream import ClientStream
+from coregateway.settings import Settings
+
+OWN_METHODS = ("GET", "HEAD")
+
+
+class Context:
+    """What the handlers of one worker share, as `app.ctx`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.cors = Cors(settings.cors.origins, credentials=settings.cors.credentials)
+        self.proxies = TrustedProxies(settings.forwarding.trusted_proxies)
+        self.backends: dict[str, Backend] = {}
+        self.routes = Routes({})
+        self.probes = Probes({})
+        self.draining = False
+
+    def open(self) -> None:
+        """Make the pools and clients of this worker; a loop must be running."""
+        rows = self.settings.backends.items()
+        self.backends = {name: Backend(name, row, self.settings, self.cors) for name, row in rows}
+        self.routes = Routes(self.backends)
+        self.probes = Probes(self.backends)
+
+    async def close(self) -> None:
+        for backend in self.backends.values():
+            await backend.close()
+
+    def trusts(self, peer: str) -> bool:
+        return peer in self.proxies
+
+    def client_of(self, connection: ClientConnection, head: RequestHead) -> str:
+        """The client's address, for the log: the peer's, unless the peer is a trusted proxy."""
+        if not connection.trusted:
+            return connection.peer
+        chain = b",".join(value for name, value in head.forwarding if name == b"x-forwarded-for")
+        return self.proxies.client(connection.peer, chain)
+
+
+class Gateway(Sanic[Config, Context]):
+    """Sanic with the gateway's seams in place: protocol, signals, errors, and a short way to the backends."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        super().__init__(
+            name,
+            ctx=Context(settings),
+            error_handler=Problems(),
+            signal_router=GatewaySignals(),
+            log_config=SANIC_LOG_CONFIG,
+        )
+        self.config.update(
+            ACCESS_LOG=False,
+            AUTO_EXTEND=False,
+            GRACEFUL_SHUTDOWN_TIMEOUT=settings.shutdown.grace,
+            MOTD=False,
+            TOUCHUP=True,
+        )
+        self.add_signal(complete_own_answer, RESPONSE)
+
+    def prepare(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
+        """As Sanic's, with the settings in the place of what was not given, and the gateway's protocol."""
+        settings = self.ctx.settings
+        if options.get("workers", 1) == 1 and not options.get("fast") and not options.get("single_process"):
+            options["workers"] = settings.workers
+        options["protocol"] = ClientConnection
+        options["access_log"] = False
+        options["motd"] = False
+        super().prepare(host or settings.host, settings.port if port is None else port, **options)
+
+    async def handle_request(self, request: Request) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Serve one request: a preflight, a forwarded one, or one of the gateway's own routes."""
+        assert isinstance(request, GatewayRequest)
+        head = request.parsed
+        backend = self.ctx.routes.match(head.path)
+        if head.method == "OPTIONS" and await self._answered_options(request, backend):
+            return
+        if backend is None or self._is_observed:
+            await super().handle_request(request)
+        else:
+            try:
+                await backend.forward(request)
+            except Exception as error:
+                await self.handle_exception(request, error)
+
+    @property
+    def _is_observed(self) -> bool:
+        """Whether somebody's middleware or signal expects to see requests on Sanic's way to a handler."""
+        return bool(self.request_middleware or self.response_middleware or self.signal_router.observes_http)
+
+    async def _answered_options(self, request: GatewayRequest, backend: Backend | None) -> bool:
+        """Answer a preflight, and an OPTIONS that has gone far enough (RFC 9110 §7.6.2)."""
+        head = request.parsed
+        methods = backend.methods if backend else OWN_METHODS
+        if self.ctx.cors.is_preflight(head):
+            extra = self.ctx.cors.preflight_lines(head, methods)
+        elif backend and b"max-forwards" in head.noted and int(head.noted[b"max-forwards"]) == 0:
+            extra = b"Allow: %b\r\n" % ", ".join(methods).encode()
+        else:
+            return False
+        stream = request.stream
+        assert isinstance(stream, ClientStream)
+        await stream.send_empty(204, extra)
+        return True
+
+
+class Problems(ErrorHandler):
+    """Turns every exception of a handler or of Sanic into a problem document."""
+
+    def response(self, request: Request, exception: Exception) -> HTTPResponse:
+        """The answer to an exception, without a word of what it says."""
+        error = _as_gateway_error(exception)
+        if type(error) is GatewayError:
+            event("request.failed", level="ERROR", exception=exception)
+        exchange = request.exchange if isinstance(request, GatewayRequest) else None
+        if exchange is not None:
+            exchange.error = error.cause
+        return HTTPResponse(
+            problem.document(error, exchange.request_id if exchange else ""),
+            status=error.status,
+            headers=problem.fields(error),
+            content_type=problem.MEDIA_TYPE,
+        )
+
+
+def _as_gateway_error(exception: Exception) -> GatewayError:
+    if isinstance(exception, GatewayError):
+        return exception
+    if isinstance(exception, SanicMethodNotAllowed):
+        allowed = exception.headers.get("Allow", "")
+        return MethodNotAllowed(tuple(method.strip() for method in allowed.split(",") if method.strip()))
+    if isinstance(exception, SanicException):
+        if exception.status_code == NoRoute.status:
+            return NoRoute()
+        if 400 <= exception.status_code < 500:
+            return BadRequest()
+    return GatewayError()
+
+
+def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None:
+    """Give an own answer the header fields that every response of the gateway carries."""
+    response.headers["X-CoreRL-Version"] = __version__
+    response.headers["X-Request-ID"] = request.exchange.request_id
+    cors: Cors = request.app.ctx.cors
+    for line in cors.lines(request.parsed.noted.get(b"origin")).decode("latin-1").splitlines():
+        name, _, value = line.partition(": ")
+        response.headers[name] = value
+    if cors.varies:
+        response.headers.add("Vary", "Origin")

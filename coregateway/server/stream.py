@@ -1,0 +1,306 @@
+"""One request after the other on a client connection: strict heads and bodies, responses as bytes.
+
+The life of a request begins and ends here: its head is read and checked, an `Exchange` is opened, the
+gateway's handler runs, and whatever came of it the exchange is closed and announced, exactly once.
+"""
+
+from asyncio import CancelledError
+from http import HTTPStatus
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+
+from sanic.http import Http, Stage
+from sanic.response import BaseHTTPResponse
+
+from coregateway import __version__
+from coregateway.errors import (
+    BadRequest,
+    BodyTooLarge,
+    ClientClosed,
+    GatewayError,
+    HeadTooLarge,
+)
+from coregateway.exchange import Exchange, request_id
+from coregateway.http1 import CHUNKED, MalformedHTTP, members
+from coregateway.http1.chunked import ChunkedDecoder
+from coregateway.http1.request import RequestHead, TooManyFields
+from coregateway.problem import render
+from coregateway.server.request import GatewayRequest
+from coregateway.server.signals import FINISHED, RESPONSE, STARTED
+from coregateway.target import is_confined
+
+if TYPE_CHECKING:
+    from coregateway.server.connection import ClientConnection
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Relayed(BaseHTTPResponse):
+    """Stands for a response whose bytes the handler wrote itself; there is nothing left for Sanic to send."""
+
+    __slots__ = ()
+
+    async def send(self, data: Any = None, end_stream: bool | None = None) -> None:
+        """Nothing: the response is out."""
+
+
+class ClientStream(Http):
+    """Sanic's `Http` with its parsing, its loop and its body reader replaced."""
+
+    __slots__ = ("_app", "_decoder", "_left", "exchange", "head")
+
+    protocol: "ClientConnection"
+
+    def __init__(self, protocol: "ClientConnection") -> None:
+        self.protocol = protocol
+        self._send = protocol.send
+        self._app = protocol.app
+        self.dispatch = protocol.app.dispatch
+        self.keep_alive = True
+        self.stage = Stage.IDLE
+        self.exchange: Exchange | None = None
+        self.head: RequestHead | None = None
+
+    # The loop
+
+    async def http1(self) -> None:
+        """Serve the connection until it cannot or need not be kept."""
+        settings = self._app.ctx.settings
+        while self.keep_alive:
+            self.init_for_request()
+            self.stage = Stage.IDLE
+            self.exchange = self.head = None
+            try:
+                raw = await self.protocol.read_head(settings.timeouts, settings.limits.request.max_head)
+            except GatewayError as error:
+                raw = error
+            if raw is None:
+                return
+            await self._serve(raw)
+
+    async def _serve(self, raw: bytes | GatewayError) -> None:
+        """One request: its head, or why there is none."""
+        connection = self.protocol
+        connection.served += 1
+        self.exchange = exchange = Exchange(connection.received_at, connection.peer)
+        if connection.buffer:
+            connection.received_at = monotonic()  # of the next request, which is here already
+        self.stage = Stage.HANDLER
+        self.response_func = self.http1_response_header
+        try:
+            try:
+                self._open(raw)
+            except GatewayError as error:
+                self.keep_alive = False
+                await self.send_problem(error)
+            else:
+                self._app.signal_router.announce(STARTED, exchange=exchange)
+                await connection.request_handler(self.request)
+                if self.stage is Stage.RESPONSE and self.response is not None:
+                    await self.response.send(end_stream=True)
+            if self.request_body:
+                # What came of the body was not wanted; the rest may be endless.
+                self.keep_alive = False
+        except CancelledError:
+            self.keep_alive = False
+            if exchange.error is None:
+                exchange.error = ClientClosed.cause
+                exchange.status = ClientClosed.status
+            raise
+        finally:
+            self._finish()
+        if not self.keep_alive:
+            await connection.linger()
+
+    def _open(self, raw: bytes | GatewayError) -> None:
+        """Check a head by all rules that do not depend on the route."""
+        if isinstance(raw, GatewayError):
+            raise raw
+        exchange = cast(Exchange, self.exchange)
+        limits = self._app.ctx.settings.limits.request
+        try:
+            head = RequestHead(raw)
+        except TooManyFields:
+            raise HeadTooLarge from None
+        except MalformedHTTP:
+            raise BadRequest from None
+        self.head = head
+        exchange.request_id = request_id(head.noted.get(b"x-request-id"))
+        exchange.method = head.method
+        exchange.path = head.path.decode()
+        exchange.protocol = "HTTP/1.1" if head.minor else "HTTP/1.0"
+        exchange.client = self._app.ctx.client_of(self.protocol, head)
+        if not is_confined(head.path):
+            raise BadRequest
+        self.keep_alive = _persists(head)
+        self.head_only = head.method == "HEAD"
+        self.request_body = None
+        if head.length:
+            self._open_body(head, limits.max_body)
+        self.request = GatewayRequest(head, exchange, self, self._app)
+
+    def _open_body(self, head: RequestHead, max_body: int) -> None:
+        if max_body and head.length > max_body:
+            raise BodyTooLarge
+        self.request_max_size = max_body
+        self.expecting_continue = (
+            head.minor == 1 and head.noted.get(b"expect", b"").lower() == b"100-continue"
+        )
+        self._left = head.length
+        self._decoder = ChunkedDecoder() if head.length == CHUNKED else None
+        self.request_body = True
+
+    def _finish(self) -> None:
+        exchange = cast(Exchange, self.exchange)
+        exchange.ended = monotonic()
+        self._app.signal_router.announce(FINISHED, exchange=exchange)
+        request = self.request
+        if request is not None:
+            request.stream = None
+
+    # The request's body
+
+    async def read(self) -> bytes | None:
+        """The next piece of the body, or None at its end.
+
+        Raises:
+            BadRequest: the chunked coding is broken.
+            BodyTooLarge: more than `limits.request.max_body` bytes came in chunks.
+            ClientTimeout: nothing came in time.
+        """
+        while self.request_body:
+            if self.expecting_continue:
+                self.expecting_continue = False
+                if not self.protocol.buffer:
+                    await self.protocol.send(CONTINUE)
+            data = self._content(await self.protocol.read_body(self._app.ctx.settings.timeouts))
+            if data:
+                return data
+        return None
+
+    def take_body(self) -> bytes:
+        """What has come of the body, without waiting. `request_body` tells whether there will be more.
+
+        Raises: as `read`, but for the time.
+        """
+        if not self.request_body or not self.protocol.buffer:
+            return b""
+        self.expecting_continue = False
+        return self._content(self.protocol.take())
+
+    def _content(self, data: bytes) -> bytes:
+        """The part of some bytes from the connection that is this body's content; the rest goes back."""
+        exchange = cast(Exchange, self.exchange)
+        if self._decoder is None:
+            if len(data) > self._left:
+                self.protocol.buffer = data[self._left :]
+                data = data[: self._left]
+            self._left -= len(data)
+            if not self._left:
+                self.request_body = None
+        else:
+            try:
+                data = self._decoder.feed(data)
+            except MalformedHTTP:
+                raise BadRequest from None
+            if self._decoder.done:
+                self.protocol.buffer = self._decoder.surplus
+                self.request_body = None
+        exchange.bytes_in += len(data)
+        if self.request_max_size and exchange.bytes_in > self.request_max_size:
+            raise BodyTooLarge
+        return data
+
+    # Responses as bytes
+
+    def settle(self) -> bool:
+        """Decide, when a response is about to begin, whether the connection is kept after it.
+
+        It is not while the gateway drains, and not while a part of the request's body is still to come.
+        """
+        if self.request_body and self.keep_alive:
+            try:
+                self.take_body()
+            except GatewayError:
+                self.keep_alive = False
+        if self.request_body or self._app.ctx.draining:
+            self.keep_alive = False
+        return self.keep_alive
+
+    async def begin(self, status: int, data: bytes, body: int) -> None:
+        """Send the first bytes of a response: its head and as much of its body, of which `body` bytes."""
+        exchange = cast(Exchange, self.exchange)
+        exchange.status = status
+        exchange.bytes_out += body
+        self.stage = Stage.RESPONSE
+        self.response = Relayed()
+        await self.protocol.send(data)
+
+    async def relay(self, data: bytes, body: int) -> None:
+        """Send the next bytes of a response, of which `body` are content; the rest is chunk framing."""
+        cast(Exchange, self.exchange).bytes_out += body
+        await self.protocol.send(data)
+
+    def end(self) -> None:
+        """The response is complete."""
+        self.stage = Stage.IDLE
+
+    def abort(self) -> None:
+        """The response cannot be completed: end the connection so that the client can tell."""
+        self.keep_alive = False
+        self.stage = Stage.IDLE
+        self.protocol.abort()
+
+    async def send_problem(self, error: GatewayError) -> None:
+        """Answer with a problem document, if nothing was answered yet."""
+        exchange = cast(Exchange, self.exchange)
+        exchange.error = error.cause
+        if error.closes:
+            self.keep_alive = False
+        if not exchange.request_id:
+            exchange.request_id = request_id(None)
+        origin = self.head.noted.get(b"origin") if self.head is not None else None
+        data = render(
+            error,
+            request_id=exchange.request_id,
+            version=__version__,
+            extra=self._app.ctx.cors.lines(origin),
+            keep_alive=self.settle(),
+            bodiless=self.head is not None and self.head.method == "HEAD",
+        )
+        await self.begin(error.status, data, 0)
+        self.end()
+
+    async def send_empty(self, status: int, extra: bytes) -> None:
+        """Answer without content. `extra`: field lines with their line ends."""
+        exchange = cast(Exchange, self.exchange)
+        connection = b"" if self.settle() else b"Connection: close\r\n"
+        data = b"HTTP/1.1 %d %b\r\n%b%bX-CoreRL-Version: %b\r\nX-Request-ID: %b\r\n\r\n" % (
+            status,
+            HTTPStatus(status).phrase.encode(),
+            extra,
+            connection,
+            __version__.encode(),
+            exchange.request_id.encode(),
+        )
+        await self.begin(status, data, 0)
+        self.end()
+
+    async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
+        """Send the head of a response that Sanic renders: one of the gateway's own answers."""
+        exchange = cast(Exchange, self.exchange)
+        self.settle()
+        exchange.status = self.response.status
+        self._app.signal_router.announce(RESPONSE, request=self.request, response=self.response)
+        if not self.head_only:
+            exchange.bytes_out += len(data or self.response.body or b"")
+        await super().http1_response_header(data, end_stream)
+
+
+def _persists(head: RequestHead) -> bool:
+    """Whether the client keeps the connection (RFC 9112 §9.3)."""
+    connection = head.noted.get(b"connection")
+    if connection is None:
+        return head.minor == 1
+    tokens = members(connection)
+    return b"close" not in tokens and (head.minor == 1 or b"keep-alive" in tokens)

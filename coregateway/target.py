@@ -1,0 +1,22 @@
+"""Does a request's path stay below its prefix, whoever decodes it? Pure.
+
+The gateway forwards paths byte for byte. A backend may decode them once, may take `\\` for `/`, and may cut
+path parameters off its segments (RFC 3986 §3.3). A path in which it could then find a `..` segment would
+reach what the prefix does not give access to, so it is refused, in whatever dress.
+"""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+_has_parent_segment = re.compile(rb"(?:^|[/\\])\.\.(?:[/\\;]|$)").search
+
+
+def is_confined(path: bytes) -> bool:
+    """Whether a raw path (no query) is safe to forward. `%2F`, `;`, `//` and `%25` by themselves are."""
+    if b"\\" in path:
+        return False
+    if b"%" in path:
+        path = unquote_to_bytes(path)
+        if b"\0" in path:
+            return False
+    return b".." not in path or _has_parent_segment(path) is None

@@ -1,0 +1,443 @@
+"""One connection to an upstream, which carries one exchange at a time.
+
+Bytes in, bytes out: whoever sends a request has rendered its head, and gets the response as a parsed head
+and raw pieces of its body. What a connection promises:
+
+- it knows exactly whether any byte of a request was handed to the kernel, and tells in its errors;
+- a response that was cut, that breaks the grammar or that is late never looks complete;
+- it is reusable only after a complete exchange that left no byte over.
+"""
+
+import select
+from asyncio import AbstractEventLoop, Future, Protocol, Transport
+from typing import Protocol as Interface
+from typing import cast
+
+from coregateway.deadline import Deadline
+from coregateway.errors import GatewayError, ReadTimeout, UpstreamClosed, UpstreamProtocolError, WriteTimeout
+from coregateway.http1 import CHUNKED, UNTIL_CLOSE, MalformedHTTP
+from coregateway.http1.chunked import ChunkedDecoder
+from coregateway.http1.response import ResponseHead
+from coregateway.upstream.address import Upstream
+
+MAX_HEAD = 65_536
+"""Bytes of a response head; a longer one is a protocol error."""
+
+MAX_INTERIM = 16
+"""Interim (1xx) responses before a final one; more are a protocol error."""
+
+HIGH_WATER = 65_536
+"""Bytes of a body that wait to be relayed before reading pauses. One read may add up to 250 KiB."""
+
+
+class Timeouts(Interface):
+    """Seconds; the settings of a backend have this shape."""
+
+    @property
+    def connect(self) -> float: ...
+    @property
+    def read(self) -> float: ...
+    @property
+    def write(self) -> float: ...
+    @property
+    def pool(self) -> float: ...
+
+
+class Peer(Interface):
+    """The other end of a tunnel, after the protocol of a connection was switched."""
+
+    def receive(self, data: bytes) -> None: ...
+    def receive_eof(self) -> None: ...
+    def lost(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class Owner(Interface):
+    """Who must know when a connection ends."""
+
+    def lost(self, connection: "UpstreamConnection") -> None: ...
+
+
+class UpstreamConnection(Protocol):
+    """See the module. One instance per TCP connection; `upstream` is the address that it leads to."""
+
+    __slots__ = (
+        "_bodiless",
+        "_buffer",
+        "_complete",
+        "_deadline",
+        "_decoder",
+        "_dirty",
+        "_drained",
+        "_error",
+        "_head",
+        "_interim",
+        "_left",
+        "_loop",
+        "_owner",
+        "_paused",
+        "_peer",
+        "_pieces",
+        "_poll",
+        "_received",
+        "_request_sent",
+        "_size",
+        "_timeouts",
+        "_transport",
+        "_unsent",
+        "_upgrade",
+        "_write_paused",
+        "busy",
+        "bytes_received",
+        "closed",
+        "idle_since",
+        "served",
+        "upstream",
+    )
+
+    def __init__(self, loop: AbstractEventLoop, owner: Owner, upstream: Upstream, timeouts: Timeouts) -> None:
+        self._loop = loop
+        self._owner = owner
+        self._timeouts = timeouts
+        self._deadline = Deadline(loop, self._expired)
+        self._received: Future[None] | None = None
+        self._drained: Future[None] | None = None
+        self._peer: Peer | None = None
+        self._paused = False
+        self._write_paused = False
+        self._unsent = 0
+        self.upstream = upstream
+        self.busy = False
+        self.closed = False
+        self.served = 0
+        self.idle_since = 0.0
+        self._reset(bodiless=False, upgrade=False)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "busy" if self.busy else "idle"
+        return f"<UpstreamConnection {state}, {self.served} served>"
+
+    def _reset(self, *, bodiless: bool, upgrade: bool) -> None:
+        self._bodiless = bodiless
+        self._upgrade = upgrade
+        self._buffer: bytes = b""
+        self._head: ResponseHead | None = None
+        self._left = 0
+        self._decoder: ChunkedDecoder | None = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._interim = 0
+        self._complete = False
+        self._dirty = False
+        self._request_sent = False
+        self._error: GatewayError | None = None
+        self.bytes_received = 0
+
+    # The exchange, in order
+
+    def is_stale(self) -> bool:
+        """Whether an idle connection has anything to read: an end, or bytes that nobody asked for.
+
+        The loop may not have seen it yet, and what is read after the next request was written would pass
+        for its response.
+        """
+        return self.closed or bool(self._poll.poll(0))
+
+    def begin(
+        self,
+        data: bytes,
+        *,
+        complete: bool,
+        bodiless: bool = False,
+        upgrade: bool = False,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        """Send a request: its head, and its body when it is at hand, then `complete`.
+
+        `bodiless`: the response has no body whatever its head says (HEAD). `upgrade`: a 101 is welcome.
+        `timeouts`: limits for this exchange and those after it.
+        """
+        self._reset(bodiless=bodiless, upgrade=upgrade)
+        if timeouts is not None:
+            self._timeouts = timeouts
+        self.busy = True
+        self.served += 1
+        if self.closed:
+            self._error = UpstreamClosed(reused=self._unanswered)
+            return
+        self._request_sent = complete
+        self._transport.write(data)
+        if complete and not self._write_paused:
+            self._deadline.within(self._timeouts.read)
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the request's body; returns when the upstream has room for more.
+
+        Raises:
+            UpstreamError: the connection failed. A response may have come before that: see `head`.
+        """
+        if self._error is not None:
+            raise self._error
+        self._transport.write(data)
+        if self._write_paused:
+            self._drained = self._loop.create_future()
+            try:
+                await self._drained
+            finally:
+                self._drained = None
+            if self._error is not None:
+                raise self._error
+
+    def end_request(self) -> None:
+        """The request's body is complete; from now on the upstream owes an answer."""
+        self._request_sent = True
+        if not self._write_paused and not self._complete:
+            self._deadline.within(self._timeouts.read)
+
+    async def head(self) -> ResponseHead:
+        """The head of the final response.
+
+        Raises:
+            UpstreamError: there is none; `sent` and `reused` tell what a retry needs to know.
+        """
+        while self._head is None:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        return self._head
+
+    async def read(self) -> bytes:
+        """The pieces of the body that have come, or else the next one; empty at its end.
+
+        Raises:
+            UpstreamError: the body is broken; what came before it was delivered.
+        """
+        while not self._pieces:
+            if self._complete:
+                return b""
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        return self.take()
+
+    def take(self) -> bytes:
+        """The pieces of the body that have come, without waiting."""
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._pieces = []
+        self._size = 0
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+            self._touch()
+        return data
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole response has come (and may wait to be taken)."""
+        return self._complete
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another exchange may follow on this connection."""
+        return (
+            self._complete
+            and self._request_sent
+            and not self._dirty
+            and not self.closed
+            and not self._pieces
+            and self._head is not None
+            and self._head.reusable
+            and not self._write_paused
+        )
+
+    @property
+    def _unanswered(self) -> bool:
+        """Whether this connection had served before and brought no byte of an answer to this request."""
+        return self.served > 1 and not self.bytes_received
+
+    def rest(self) -> None:
+        """The exchange is over; the connection is idle."""
+        self.busy = False
+        self._deadline.clear()
+        self.idle_since = self._loop.time()
+
+    def cancel(self, error: GatewayError) -> None:
+        """End the exchange with an error that is not the upstream's: whoever waits for it gets that one."""
+        self._fail(error)
+
+    def abort(self) -> None:
+        """Close at once, with whatever is under way on it."""
+        if not self.closed:
+            self._transport.abort()
+
+    # The tunnel, after a 101
+
+    def switch(self, peer: Peer) -> bytes:
+        """Hand every further byte to `peer`; returns those that came behind the 101."""
+        self._peer = peer
+        self._deadline.clear()
+        data, self._buffer = self._buffer, b""
+        return data
+
+    @property
+    def transport(self) -> Transport:
+        return self._transport
+
+    # What the loop calls
+
+    def connection_made(self, transport: object) -> None:
+        self._transport = cast(Transport, transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._poll = select.poll()
+        self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def data_received(self, data: bytes) -> None:
+        if self._peer is not None:
+            self._peer.receive(data)
+            return
+        if not self.busy or self._complete:
+            # Bytes that no request asked for: whoever came next would take them for their own.
+            self._dirty = True
+            if not self.busy:
+                self.abort()
+            return
+        self.bytes_received += len(data)
+        try:
+            if self._head is None:
+                self._receive_head(data)
+            else:
+                self._receive_body(data)
+        except MalformedHTTP:
+            self._fail(UpstreamProtocolError(sent=True, reused=self._unanswered))
+            return
+        if self._complete:
+            self._deadline.clear()
+        else:
+            self._touch()
+            if self._size >= HIGH_WATER:
+                self._paused = True
+                self._transport.pause_reading()
+                self._deadline.clear()
+        if self._received is not None and (self._head is not None):
+            self._wake(self._received)
+
+    def eof_received(self) -> bool:
+        if self._peer is not None:
+            self._peer.receive_eof()
+            return True
+        return False
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        if self._peer is not None:
+            self._peer.pause()
+            return
+        self._unsent = self._transport.get_write_buffer_size()
+        self._deadline.within(self._timeouts.write)
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._peer is not None:
+            self._peer.resume()
+            return
+        self._touch()
+        self._wake(self._drained)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._deadline.close()
+        if self._peer is not None:
+            self._peer.lost()
+        elif self.busy and not self._complete and self._error is None:
+            if self._head is not None and self._head.length == UNTIL_CLOSE and exc is None:
+                self._complete = True
+            else:
+                self._error = UpstreamClosed(sent=True, reused=self._unanswered)
+        self._wake(self._received)
+        self._wake(self._drained)
+        self._owner.lost(self)
+
+    # The parts of it
+
+    def _receive_head(self, data: bytes) -> None:
+        data = self._buffer + data if self._buffer else data
+        while (end := data.find(b"\r\n\r\n")) >= 0 and end <= MAX_HEAD:
+            head = ResponseHead(data[:end], bodiless=self._bodiless)
+            data = data[end + 4 :]
+            if head.status >= 200:
+                self._head = head
+                self._left = head.length
+                if head.length == CHUNKED:
+                    self._decoder = ChunkedDecoder()
+                self._buffer = b""
+                if data or head.length == 0:
+                    self._receive_body(data)
+                return
+            if head.status == 101:
+                if not self._upgrade:
+                    raise MalformedHTTP("101 without an upgrade")
+                self._head = head
+                self._buffer = data
+                return
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise MalformedHTTP("too many interim responses")
+        if len(data) > MAX_HEAD or (data and not b"HTTP/1."[: len(data)] == data[:7]):
+            raise MalformedHTTP("response head too large, or none")
+        self._buffer = data
+
+    def _receive_body(self, data: bytes) -> None:
+        if self._decoder is not None:
+            data = self._decoder.feed(data)
+            if self._decoder.done:
+                self._complete = True
+                self._dirty = bool(self._decoder.surplus)
+        elif self._left >= 0:
+            if len(data) > self._left:
+                self._dirty = True
+                data = data[: self._left]
+            self._left -= len(data)
+            self._complete = self._left == 0
+        if data:
+            self._pieces.append(data)
+            self._size += len(data)
+
+    def _touch(self) -> None:
+        """Set the limit that holds now: of a blocked write, none while the client owes the rest, or of silence."""
+        if self._write_paused:
+            return
+        if self._request_sent and self.busy and not self._complete and not self._paused:
+            self._deadline.within(self._timeouts.read)
+        else:
+            self._deadline.clear()
+
+    def _expired(self) -> None:
+        if not self._write_paused:
+            self._fail(ReadTimeout(sent=True, reused=self._unanswered))
+            return
+        unsent = self._transport.get_write_buffer_size()
+        if unsent < self._unsent:
+            self._unsent = unsent
+            self._deadline.within(self._timeouts.write)
+        else:
+            self._fail(WriteTimeout(sent=True, reused=self._unanswered))
+
+    def _fail(self, error: GatewayError) -> None:
+        self._error = error
+        self._wake(self._received)
+        self._wake(self._drained)
+        self.abort()
+
+    async def _wait(self) -> None:
+        self._received = self._loop.create_future()
+        try:
+            await self._received
+        finally:
+            self._received = None
+
+    @staticmethod
+    def _wake(waiter: Future[None] | None) -> None:
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

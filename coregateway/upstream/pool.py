@@ -1,0 +1,264 @@
+"""The connections of one worker to one backend: bounded, reused, queued for.
+
+State: the connections at rest, by upstream, last used last; `_open`, how many exist or are being opened; and
+`_waiters`, who waits for one of them, first come first served. A connection that comes back goes to the
+first waiter; a slot that falls free lets the first waiter open a connection of its own. Every taken
+connection comes back through `give_back`, whatever happened on it, and that is the only way a slot is
+counted free: so a cancelled or broken exchange cannot leak one.
+"""
+
+from asyncio import AbstractEventLoop, CancelledError, Future, TimerHandle, get_running_loop, timeout
+from collections import deque
+from collections.abc import Sequence
+from math import inf
+from socket import IPPROTO_TCP, TCP_NODELAY
+from typing import Protocol as Interface
+
+from coregateway.deadline import Deadline
+from coregateway.errors import ConnectFailed, ConnectTimeout, Draining, Overloaded, PoolTimeout
+from coregateway.upstream.address import Upstream
+from coregateway.upstream.connection import Timeouts, UpstreamConnection
+
+SWEEP = 0.5
+"""Seconds between two looks at idle connections, and how long a surplus one may rest before it is closed:
+under load connections rest for milliseconds, and closing those would only open others."""
+
+
+class Limits(Interface):
+    """Per worker and backend; the settings have this shape."""
+
+    @property
+    def max_connections(self) -> int: ...
+    @property
+    def max_keepalive_connections(self) -> int: ...
+    @property
+    def keepalive_expiry(self) -> float: ...
+    @property
+    def max_queued(self) -> int: ...
+
+
+class Pool:
+    """See the module. `limits` and `timeouts` hold for this worker and this backend."""
+
+    def __init__(self, name: str, urls: Sequence[str], limits: Limits, timeouts: Timeouts) -> None:
+        self.name = name
+        self.upstreams = tuple(Upstream(url) for url in urls)
+        self._limits = limits
+        self._timeouts = timeouts
+        self._loop: AbstractEventLoop = get_running_loop()
+        self._busy: set[UpstreamConnection] = set()
+        self._open = 0
+        self._queued = 0
+        self._waiters: deque[tuple[Future[UpstreamConnection | None], float]] = deque()
+        self._patience = Deadline(self._loop, self._refuse_late)
+        self._sweeper: TimerHandle | None = None
+        self._turn = 0
+        self._closing = False
+
+    def __repr__(self) -> str:
+        busy, idle = len(self._busy), sum(len(upstream.idle) for upstream in self.upstreams)
+        return (
+            f"<Pool {self.name} [requests: {busy} active, {self._queued} queued | connections: {busy} active, "
+            f"{idle} idle, {self._open - busy - idle} opening, {self._limits.max_connections} at most]>"
+        )
+
+    async def acquire(self, *, rested: float = inf, timeouts: Timeouts | None = None) -> UpstreamConnection:
+        """A connection that is ready to carry one exchange; it must come back through `give_back`.
+
+        Upstreams take turns. `rested`: seconds; a connection that has been idle for longer is not wanted,
+        because its backend may be closing it at this moment. `timeouts`: other limits than the pool's.
+
+        Raises:
+            PoolTimeout: no connection became free in `timeouts.pool` seconds.
+            Overloaded: `limits.max_queued` requests wait already.
+            Draining: the gateway is shutting down.
+            ConnectFailed, ConnectTimeout: a new connection could not be opened; nothing was sent.
+        """
+        timeouts = timeouts or self._timeouts
+        upstream = self._next_upstream()
+        if (connection := self._take(upstream, rested)) is not None:
+            return connection
+        if self._closing:
+            raise Draining
+        if self._open < self._limits.max_connections:
+            self._open += 1
+        elif (surplus := self._longest_idle()) is not None:
+            surplus.abort()
+        else:
+            connection = await self._queue(timeouts.pool)
+            if connection is not None:
+                return connection
+        # One slot is ours now, whichever of the three ways it came.
+        try:
+            connection = await self._connect(upstream, timeouts)
+        except BaseException:
+            self._free_slot()
+            raise
+        self._busy.add(connection)
+        return connection
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """An exchange is over, well or badly: keep its connection if it is reusable, else close it."""
+        self._busy.remove(connection)
+        fit = connection.reusable and not self._closing
+        connection.rest()
+        if fit:
+            self._offer(connection)
+        else:
+            self._discard(connection)
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """A connection ended by itself; a busy one still comes back through `give_back`."""
+        idle = connection.upstream.idle
+        if connection in idle:
+            idle.remove(connection)
+            self._free_slot()
+
+    async def close(self) -> None:
+        """End every connection; exchanges under way fail."""
+        self._closing = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        self._patience.close()
+        for waiter, _ in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(Draining())
+        self._waiters.clear()
+        for upstream in self.upstreams:
+            for connection in upstream.idle[:]:
+                connection.abort()
+        for connection in self._busy:
+            connection.abort()
+
+    # The parts of it
+
+    def _next_upstream(self) -> Upstream:
+        if len(self.upstreams) == 1:
+            return self.upstreams[0]
+        self._turn = (self._turn + 1) % len(self.upstreams)
+        return self.upstreams[self._turn]
+
+    def _take(self, upstream: Upstream, rested: float) -> UpstreamConnection | None:
+        """The idle connection that was used last, if it is fit for use."""
+        idle = upstream.idle
+        now = self._loop.time()
+        while idle:
+            connection = idle[-1]
+            age = now - connection.idle_since
+            if rested < age <= self._limits.keepalive_expiry:
+                return None
+            idle.pop()
+            if age <= self._limits.keepalive_expiry and not connection.is_stale():
+                self._busy.add(connection)
+                return connection
+            self._discard(connection)
+        return None
+
+    def _longest_idle(self) -> UpstreamConnection | None:
+        """Take the connection out that has been idle for longest, whichever upstream it leads to."""
+        resting = [upstream for upstream in self.upstreams if upstream.idle]
+        if not resting:
+            return None
+        return min(resting, key=lambda upstream: upstream.idle[0].idle_since).idle.pop(0)
+
+    async def _queue(self, patience: float) -> UpstreamConnection | None:
+        """Wait in line for a connection, or for the right to open one (None)."""
+        if self._queued >= self._limits.max_queued:
+            raise Overloaded
+        waiter: Future[UpstreamConnection | None] = self._loop.create_future()
+        if not self._waiters:
+            self._patience.within(patience)
+        self._waiters.append((waiter, self._loop.time() + patience))
+        self._queued += 1
+        try:
+            return await waiter
+        except CancelledError:
+            # Cancelled between the hand-over and this task's next step: pass on what was handed over.
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                connection = waiter.result()
+                if connection is None:
+                    self._free_slot()
+                else:
+                    self._busy.remove(connection)
+                    self._offer(connection)
+            raise
+        finally:
+            self._queued -= 1
+
+    def _offer(self, connection: UpstreamConnection) -> None:
+        """Give a connection to the first in line, or let it rest."""
+        while self._waiters:
+            waiter, _ = self._waiters[0]
+            if waiter.done():
+                self._waiters.popleft()
+            elif connection.is_stale():
+                self._discard(connection)
+                return
+            else:
+                self._waiters.popleft()
+                self._busy.add(connection)
+                waiter.set_result(connection)
+                return
+        if connection.closed:
+            self._free_slot()
+            return
+        connection.upstream.idle.append(connection)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(SWEEP, self._sweep)
+
+    def _refuse_late(self) -> None:
+        now = self._loop.time()
+        while self._waiters:
+            waiter, when = self._waiters[0]
+            if waiter.done():
+                self._waiters.popleft()
+            elif when <= now:
+                self._waiters.popleft()
+                waiter.set_exception(PoolTimeout())
+            else:
+                self._patience.within(when - now)
+                return
+
+    async def _connect(self, upstream: Upstream, timeouts: Timeouts) -> UpstreamConnection:
+        try:
+            async with timeout(timeouts.connect):
+                transport, connection = await self._loop.create_connection(
+                    lambda: UpstreamConnection(self._loop, self, upstream, self._timeouts),
+                    upstream.host,
+                    upstream.port,
+                )
+        except TimeoutError:
+            raise ConnectTimeout(upstream=upstream.name) from None
+        except OSError as error:
+            raise ConnectFailed(upstream=upstream.name) from error
+        transport.get_extra_info("socket").setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        return connection
+
+    def _discard(self, connection: UpstreamConnection) -> None:
+        connection.abort()
+        self._free_slot()
+
+    def _free_slot(self) -> None:
+        """A connection is gone: the first in line may open another in its place."""
+        while self._waiters:
+            waiter, _ = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._open -= 1
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long, and what is idle beyond the limit."""
+        self._sweeper = None
+        now = self._loop.time()
+        resting = [connection for upstream in self.upstreams for connection in upstream.idle]
+        resting.sort(key=lambda connection: connection.idle_since)
+        surplus = len(resting) - self._limits.max_keepalive_connections
+        for at, connection in enumerate(resting):
+            age = now - connection.idle_since
+            if age > self._limits.keepalive_expiry or (at < surplus and age >= SWEEP):
+                connection.upstream.idle.remove(connection)
+                self._discard(connection)
+        if any(upstream.idle for upstream in self.upstreams):
+            self._sweeper = self._loop.call_later(SWEEP, self._sweep)
