@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from sanic import Blueprint, HTTPResponse, Request
@@ -120,11 +120,10 @@ def _file(asset: Asset) -> Handler:
         if _is_fresh(request, asset.digest):
             return HTTPResponse(status=304, headers=headers)
         headers["Content-Length"] = str(asset.size)
+        response = HTTPResponse(headers=headers, content_type=asset.media_type)
         if request.method == "HEAD":
-            return HTTPResponse(headers=headers, content_type=asset.media_type)
-        # Sanic declares a union with an unknown part, for what might be passed to respond().
-        answered: object = await request.respond(headers=headers, content_type=asset.media_type)
-        response = cast(HTTPResponse, answered)
+            return response
+        await request.respond(response)
         for chunk in _chunks(asset.location):
             await response.send(chunk)
         return None

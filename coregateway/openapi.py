@@ -52,7 +52,7 @@ def document(settings: Settings, version: str) -> JSON:
             **_own_paths(settings),
         },
         "components": {
-            "schemas": {"Problem": _PROBLEM, "Health": _HEALTH},
+            "schemas": {"Problem": _PROBLEM, "Health": _HEALTH, "State": _STATE},
             "parameters": {"Query": _QUERY},
             "headers": {"Version": _VERSION, "RequestID": _REQUEST_ID, "RetryAfter": _RETRY_AFTER},
             "requestBodies": {"Body": _BODY},
@@ -67,9 +67,9 @@ def document(settings: Settings, version: str) -> JSON:
 
 def _about(name: str, backend: BackendSettings) -> str:
     words = f"The backend *{name}*: `{backend.prefix}/<path>` is its `/<path>`."
-    if backend.health.path is not None:
-        words += f" `/health` asks its `{backend.health.path}`."
-    return words
+    if backend.health.path is None:
+        return f"{words} `/health` opens a connection to it."
+    return f"{words} `/health` asks its `{backend.health.path}`."
 
 
 def _forwarded(name: str, backend: BackendSettings) -> JSON:
@@ -109,29 +109,30 @@ def _path_parameter(backend: BackendSettings) -> JSON:
 
 
 def _own_paths(settings: Settings) -> JSON:
-    probed = [name for name, backend in settings.backends.items() if backend.health.path is not None]
-    well = dict.fromkeys(probed, "healthy")
-    ill = well | dict.fromkeys(probed[:1], "unhealthy")
+    well = dict.fromkeys(settings.backends, "healthy")
+    ill = well | dict.fromkeys(list(settings.backends)[:1], "unhealthy")
     return {
         "/health": _own(
             "health",
             "Ask every backend for its health, all at the same time",
             {
-                "200": _health("Every backend is healthy.", "healthy", well),
-                "503": _health("A backend is not.", "degraded", ill),
+                "200": _state("Every backend is healthy.", "Health", {"status": "healthy", "services": well}),
+                "503": _state("A backend is not.", "Health", {"status": "degraded", "services": ill}),
             },
         ),
         "/livez": _own(
             "livez",
             "Whether this worker is alive; asks no backend",
-            {"200": _answer("The worker's event loop turns.")},
+            {"200": _state("The worker's event loop turns.", "State", {"status": "alive"})},
         ),
         "/readyz": _own(
             "readyz",
             "Whether this gateway takes traffic; a backend that is down does not change it",
             {
-                "200": _answer("All workers listen."),
-                "503": _answer("Workers are still starting, or the gateway is shutting down."),
+                "200": _state("All workers listen.", "State", {"status": "ready"}),
+                "503": _state(
+                    "Some do not yet, or the gateway is shutting down.", "State", {"status": "not ready"}
+                ),
             },
         ),
         "/docs": _own("docs", "This document as a page", {"200": _answer("The page.", "text/html")}),
@@ -154,8 +155,8 @@ def _own(operation_id: str, summary: str, responses: JSON) -> JSON:
     }
 
 
-def _health(description: str, status: str, services: dict[str, str]) -> JSON:
-    content = {"schema": _ref("schemas", "Health"), "example": {"status": status, "services": services}}
+def _state(description: str, schema: str, example: JSON) -> JSON:
+    content = {"schema": _ref("schemas", schema), "example": example}
     return {**_answer(description), "content": {"application/json": content}}
 
 
@@ -253,6 +254,12 @@ _HEALTH: JSON = {
         },
     },
     "required": ["status", "services"],
+}
+
+_STATE: JSON = {
+    "type": "object",
+    "properties": {"status": {"type": "string", "enum": ["alive", "ready", "not ready"]}},
+    "required": ["status"],
 }
 
 _QUERY: JSON = {
