@@ -1,0 +1,123 @@
+"""What the processes of one node know of each other.
+
+It lies in shared memory, in one row of numbers per worker and one for the main process. There is no lock: a
+number has one writer at a time, its row's process (of a worker that has died: the main process), and is
+written at once.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from multiprocessing.sharedctypes import RawArray
+from time import time
+from typing import Protocol
+
+
+class State(IntEnum):
+    """Of a worker; of the main process only READY and DRAINING."""
+
+    DOWN = 0
+    """Not started yet, or ended."""
+    STARTING = 1
+    READY = 2
+    """It listens and serves."""
+    DRAINING = 3
+    """It was told to stop and completes what it has begun."""
+
+
+class Field(IntEnum):
+    """What a row holds, and in which order."""
+
+    STATE = 0
+    PID = 1
+    SINCE = 2
+    """When the state was entered, in seconds since the epoch."""
+    RESTARTS = 3
+    """How often a worker was started again because it had died."""
+
+
+class Board(Protocol):
+    """The shared rows, one after the other, the main process's last."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> float: ...
+    def __setitem__(self, index: int, value: float, /) -> None: ...
+
+
+def new_board(workers: int) -> Board:
+    """Rows for as many workers, all of them DOWN. It may be handed to processes that are being started."""
+    return RawArray("d", len(Field) * (workers + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker at a moment; `since` in seconds since the epoch."""
+
+    number: int
+    pid: int
+    state: str
+    since: float
+    restarts: int
+
+
+class Node:
+    """The workers of one gateway and their main process: readings are per node, whichever worker asks."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._workers = range(len(board) // len(Field) - 1)
+
+    def ready(self) -> bool:
+        """Whether the node takes traffic: every worker listens, and nothing was told to stop."""
+        return not self.stopping and all(self.state(number) is State.READY for number in self._workers)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the whole node was told to stop, rather than one worker that is replaced."""
+        return self.state(-1) is State.DRAINING
+
+    def workers(self) -> list[WorkerStatus]:
+        """All workers, by number."""
+        return [
+            WorkerStatus(
+                number,
+                self.pid(number),
+                self.state(number).name.lower(),
+                self._get(number, Field.SINCE),
+                int(self._get(number, Field.RESTARTS)),
+            )
+            for number in self._workers
+        ]
+
+    def state(self, number: int) -> State:
+        """The state of a worker, or with -1 of the main process."""
+        return State(int(self._get(number, Field.STATE)))
+
+    def pid(self, number: int) -> int:
+        """The process of a worker, or with -1 the main process; 0: none yet."""
+        return int(self._get(number, Field.PID))
+
+    def enter(self, number: int, state: State, pid: int) -> None:
+        """Note that the process `pid` is from now on that worker (-1: the main process), in that state."""
+        self._set(number, Field.PID, pid)
+        self._set(number, Field.SINCE, time())
+        self._set(number, Field.STATE, state)
+
+    def leave(self, number: int, state: State, pid: int) -> None:
+        """Note a step towards its end of a worker's process, unless another one has taken its place."""
+        if self.pid(number) == pid:
+            self.enter(number, state, pid)
+
+    def count_restart(self, number: int) -> int:
+        """Note one more restart of a worker; returns how many there were."""
+        restarts = self._get(number, Field.RESTARTS) + 1
+        self._set(number, Field.RESTARTS, restarts)
+        return int(restarts)
+
+    # Workers that Sanic is told to add at run time have no row: they serve, and are not counted.
+
+    def _get(self, number: int, field: Field) -> float:
+        return self._board[number * len(Field) + field] if number < len(self._workers) else 0.0
+
+    def _set(self, number: int, field: Field, value: float) -> None:
+        if number < len(self._workers):
+            self._board[number * len(Field) + field] = value

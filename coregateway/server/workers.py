@@ -1,0 +1,148 @@
+"""The workers of one node: what makes several processes one gateway.
+
+`found` begins a node in its main process, `attach` makes an application live as a worker of it: it tells the
+others when it serves and when it drains, and it drains so that nobody is cut off who need not be. Readings of
+`app.ctx.node` are per node; `app.ctx.draining` is the worker's own.
+
+The drain of a node, in its order: readiness fails on all workers; after `shutdown.delay` seconds, in which
+load balancers look elsewhere and responses already say `Connection: close`, each worker ends its listening
+socket and new connections are refused; idle connections are closed; exchanges in flight have
+`shutdown.grace` seconds to complete. A worker that is replaced does the same, but leaves the socket to its
+successor.
+"""
+
+import asyncio
+import os
+import signal
+from multiprocessing import parent_process
+from typing import Any
+
+from sanic import Sanic
+
+from coregateway.logs import event
+from coregateway.server.listeners import Listeners, end, worker_number
+from coregateway.server.node import Board, Node, State, new_board
+from coregateway.server.supervisor import STOP_SIGNALS, Supervisor, hold_signals, release_signals
+from coregateway.settings.model import ShutdownSettings
+
+TICK = 0.25
+"""Seconds between a worker's looks at the node: whether it stops, and who its main process and its successor
+are. A signal tells sooner, but may be lost or never be sent."""
+
+SETTLE = 0.02
+"""Seconds between the end of the listening socket and that of idle connections: the last connection that was
+accepted has brought its request. Short, because uvloop polls without rest on an ended socket."""
+
+type App = Sanic[Any, Any]
+
+
+def found(app: App, workers: int) -> None:
+    """Begin a node in this process, which will be its main process; for `prepare()`.
+
+    Blocks the stop signals: from here on they wait for the node's supervisor. Not for `single_process`.
+    """
+    hold_signals()
+    app.shared_ctx.board = new_board(workers)
+
+
+def attach(app: App, shutdown: ShutdownSettings) -> None:
+    """Give an application a worker's life. It is ready after all other listeners that were added before."""
+    app.config.GRACEFUL_SHUTDOWN_TIMEOUT = shutdown.grace
+    app.ctx.draining = False
+
+    async def supervise(app: App) -> None:
+        board = _board(app)
+        if board is not None:
+            Supervisor(app.manager, Node(board), _listeners(app)).start()
+
+    async def start(app: App) -> None:
+        worker = Worker(app, _board(app), _listeners(app), shutdown.delay)
+        app.ctx.worker = worker
+        app.ctx.node = worker.node
+        worker.start()
+
+    async def serve(app: App) -> None:
+        app.ctx.worker.serve()
+
+    async def leave(app: App) -> None:
+        app.ctx.worker.leave()
+
+    app.register_listener(supervise, "main_process_ready")
+    app.register_listener(start, "before_server_start")
+    app.register_listener(serve, "after_server_start")
+    app.register_listener(leave, "after_server_stop")
+
+
+class Worker:
+    """The life of this process as a worker. Without a board it is the only one, and its own main process."""
+
+    def __init__(self, app: App, board: Board | None, listeners: Listeners | None, delay: float) -> None:
+        self.node = Node(board or new_board(1))
+        self._app = app
+        self._delay = delay
+        self._listeners = listeners
+        self._number = worker_number()
+        self._pid = os.getpid()
+        parent = parent_process()
+        self._parent = parent.pid if board and parent else 0
+        self._drain_task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Say that this worker comes, unless it comes to replace one that still serves."""
+        if self.node.state(self._number) is not State.READY:
+            self.node.enter(self._number, State.STARTING, self._pid)
+
+    def serve(self) -> None:
+        """Say that this worker listens, and be ready to be stopped."""
+        self.node.enter(self._number, State.READY, self._pid)
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            if loop.remove_signal_handler(number):  # Sanic's, which does not survive a second signal
+                loop.add_signal_handler(number, self.stop)
+        release_signals()
+        if self._parent:
+            self._look()
+
+    def leave(self) -> None:
+        """Say that this worker has ended."""
+        self.node.leave(self._number, State.DOWN, self._pid)
+
+    def stop(self) -> None:
+        """Drain, then stop; once."""
+        if self._drain_task is not None:
+            return
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+        self._app.ctx.draining = True
+        self.node.leave(self._number, State.DRAINING, self._pid)
+        if not self._parent:
+            self.node.enter(-1, State.DRAINING, self._pid)
+        event("worker.draining", number=self._number)
+        self._drain_task = loop.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        await asyncio.sleep(self._delay)
+        if self._listeners is not None and self.node.stopping:
+            end(self._listeners)
+            await asyncio.sleep(SETTLE)
+        self._app.stop(terminate=False)
+
+    def _look(self) -> None:
+        """Every `TICK`: stop with the node, after its main process, or when a successor took the place."""
+        if os.getppid() != self._parent:
+            self.node.enter(-1, State.DRAINING, self._pid)
+        if self.node.stopping or self.node.pid(self._number) not in (self._pid, 0):
+            self.stop()
+        else:
+            asyncio.get_running_loop().call_later(TICK, self._look)
+
+
+def _board(app: App) -> Board | None:
+    return getattr(app.shared_ctx, "board", None)
+
+
+def _listeners(app: App) -> Listeners | None:
+    sock = app.state.server_info[0].settings.get("sock") if app.state.server_info else None
+    return sock if isinstance(sock, Listeners) else None
