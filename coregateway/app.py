@@ -3,7 +3,7 @@
     sanic coregateway.app --workers 4
     python coregateway/app.py --port 8001 --coredinator-port 7000 --coretelemetry-port 7001
 
-`app` is made when it is first asked for, from the settings of this process; importing the module does nothing.
+`app` is made when it is first asked for, from the settings of this process; the import alone does nothing.
 """
 
 import sys

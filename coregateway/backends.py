@@ -77,8 +77,8 @@ class Routes:
 def blueprint(name: str, row: BackendSettings) -> Blueprint:
     """The routes of one backend, as Sanic lists, names and documents them.
 
-    Forwarded requests reach the same handler without a walk through Sanic's router (`Gateway.handle_request`),
-    unless something observes that walk.
+    Forwarded requests reach the same handler without a walk through Sanic's router, unless something
+    observes that walk (`Gateway.handle_request`).
     """
     routes = Blueprint(name, url_prefix=row.prefix)
 

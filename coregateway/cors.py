@@ -53,7 +53,7 @@ class Cors:
         )
 
     def preflight_lines(self, head: RequestHead, methods: Sequence[str]) -> bytes:
-        """The field lines of a preflight's answer; without permission for an origin that is not configured."""
+        """The field lines of a preflight's answer; no permission for an origin that is not configured."""
         vary = (
             b"Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers\r\n"
             if self.varies

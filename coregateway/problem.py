@@ -35,7 +35,7 @@ def fields(error: GatewayError) -> dict[str, str]:
 def render(
     error: GatewayError, *, request_id: str, version: str, extra: bytes, keep_alive: bool, bodiless: bool
 ) -> bytes:
-    """A complete response. `extra`: further field lines with their line ends; `bodiless`: it answers a HEAD."""
+    """A complete response. `extra`: further field lines with their line ends; `bodiless`: to a HEAD."""
     body = document(error, request_id)
     own = "".join(f"{name}: {value}\r\n" for name, value in fields(error).items())
     head = (

@@ -24,7 +24,7 @@ UNTIL_CLOSE = -2
 """Content length of a response whose body ends with its connection."""
 
 
-class MalformedHTTP(ValueError):  # noqa: N818 -- what it says, as in RFC 9112
+class MalformedHTTP(ValueError):
     """Bytes that are not strictly HTTP/1.1. The words are safe to show to whoever sent them."""
 
 

@@ -35,7 +35,7 @@ class ChunkedDecoder:
 
     def __init__(self) -> None:
         self._state = _SIZE
-        self._rest = b""
+        self._rest: bytes = b""
         self._left = 0
         self._trailers = 0
         self.surplus = b""

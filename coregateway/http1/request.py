@@ -162,8 +162,8 @@ class RequestHead:
 
     def _read_target(self, target: bytes) -> None:
         if target[:1] != b"/" and target != b"*":
-            # Absolute form (RFC 9112 §3.2.2): only for the authority that Host names; this is no forward proxy.
-            scheme, separator, rest = target.partition(b"://")
+            # Absolute form (RFC 9112 §3.2.2): only for what Host names, too; this is no forward proxy.
+            scheme, _, rest = target.partition(b"://")
             authority, slash, path = rest.partition(b"/")
             if (
                 not slash

@@ -9,9 +9,9 @@ instead, all of them from the settings:
 - between two requests a connection may be idle for `timeouts.idle` seconds.
 """
 
-from asyncio import Future
+from asyncio import AbstractEventLoop, Future, Task, Transport
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, cast, override
 
 from sanic.models.server_types import ConnInfo
 from sanic.server.protocols.http_protocol import HttpProtocol
@@ -21,6 +21,9 @@ from coregateway.errors import BadRequest, ClientTimeout, HeadTooLarge, URITooLo
 from coregateway.http1.request import has_broken_line
 from coregateway.server.stream import ClientStream
 from coregateway.upstream.connection import Peer
+
+if TYPE_CHECKING:
+    from coregateway.server.gateway import Gateway
 
 READ_AHEAD = 65_536
 """Bytes that wait to be read before reading pauses. One read may add up to 250 KiB."""
@@ -40,6 +43,15 @@ class ClientConnection(HttpProtocol):
 
     HTTP_CLASS = ClientStream
 
+    # What Sanic's classes hold in these attributes, for the type checker.
+    app: "Gateway"  # pyright: ignore[reportIncompatibleVariableOverride] -- narrower: always ours
+    connections: "set[ClientConnection]"
+    loop: AbstractEventLoop
+    transport: Transport  # pyright: ignore[reportIncompatibleVariableOverride] -- set before anything runs
+    conn_info: ConnInfo  # pyright: ignore[reportIncompatibleVariableOverride] -- likewise
+    _task: Task[None] | None
+    _unix: str | None
+
     __slots__ = (
         "_drained",
         "_late",
@@ -47,6 +59,7 @@ class ClientConnection(HttpProtocol):
         "_paused",
         "_received",
         "_taken",
+        "_timeouts",
         "_tunnel",
         "_unsent",
         "_write_paused",
@@ -57,16 +70,18 @@ class ClientConnection(HttpProtocol):
         "trusted",
     )
 
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        transport.set_write_buffer_limits(high=HIGH_WATER)
+    @override
+    def connection_made(self, transport: object) -> None:
+        self.transport = cast(Transport, transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
         self.connections.add(self)
-        self.conn_info = ConnInfo(transport, unix=self._unix)
+        self.conn_info = ConnInfo(self.transport, unix=self._unix)  # pyright: ignore[reportArgumentType] -- Sanic names its own interface
         self.buffer = b""
         self.received_at = monotonic()
         self.served = 0
-        self.peer: str = self.conn_info.client_ip
+        self.peer = _peer(self.conn_info)
         self.trusted = self.app.ctx.trusts(self.peer)
+        self._timeouts = self.app.ctx.settings.timeouts
         self._late = Deadline(self.loop, self._read_late)
         self._taken: Deadline | None = None
         self._received: Future[None] | None = None
@@ -80,7 +95,7 @@ class ClientConnection(HttpProtocol):
 
     # Reading
 
-    async def read_head(self, timeouts: Any, max_head: int) -> bytes | None:
+    async def read_head(self, max_head: int) -> bytes | None:
         """The next request head without its last empty line, or None when the client sends none.
 
         Raises:
@@ -101,23 +116,23 @@ class ClientConnection(HttpProtocol):
             if buffer and has_broken_line(buffer):
                 raise BadRequest
             if not buffer:
-                self._late.within(timeouts.idle if self.served else timeouts.client)
+                self._late.within(self._timeouts.idle if self.served else self._timeouts.client)
             elif not searched:
-                self._late.within(timeouts.client)
+                self._late.within(self._timeouts.client)
             searched = len(buffer)
             if not await self._more():
                 if self.buffer:
                     raise ClientTimeout
                 return None
 
-    async def read_body(self, timeouts: Any) -> bytes:
+    async def read_body(self) -> bytes:
         """What has come of a body; waits when that is nothing.
 
         Raises:
             ClientTimeout: nothing came in time.
         """
         if not self.buffer:
-            self._late.within(timeouts.client)
+            self._late.within(self._timeouts.client)
             if not await self._more():
                 raise ClientTimeout
             self._late.clear()
@@ -136,19 +151,23 @@ class ClientConnection(HttpProtocol):
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
-        self._received = self.loop.create_future()
         before = self.buffer
+        await self._wait()
+        return self.buffer is not before
+
+    async def _wait(self) -> None:
+        waiter = self._received = self.loop.create_future()
         try:
-            await self._received
+            await waiter
         finally:
             self._received = None
-        return self.buffer is not before
 
     def _read_late(self) -> None:
         _wake(self._received)
 
     # Writing
 
+    @override
     async def send(self, data: bytes) -> None:
         """Write; returns when the client has room for more."""
         self.transport.write(data)
@@ -158,30 +177,20 @@ class ClientConnection(HttpProtocol):
     async def drained(self) -> None:
         """Wait until the client has room for more."""
         while self._write_paused:
-            self._drained = self.loop.create_future()
+            waiter = self._drained = self.loop.create_future()
             try:
-                await self._drained
+                await waiter
             finally:
                 self._drained = None
 
-    @property
-    def writable(self) -> bool:
-        return not self._write_paused
-
     async def linger(self) -> None:
         """Close for writing, and read on for a while so that what was written arrives."""
-        transport = self.transport
-        if transport is None or transport.is_closing():
+        if self.transport.is_closing():
             return
-        self._linger_left = LINGER_BYTES - len(self.buffer)
-        self.take()
-        transport.write_eof()
+        self._linger_left = LINGER_BYTES - len(self.take())
+        self.transport.write_eof()
         self._late.within(LINGER)
-        self._received = self.loop.create_future()
-        try:
-            await self._received
-        finally:
-            self._received = None
+        await self._wait()
 
     def switch(self, tunnel: Peer) -> bytes:
         """Hand every further byte to a tunnel; returns those that came already."""
@@ -190,6 +199,7 @@ class ClientConnection(HttpProtocol):
 
     # What the loop calls
 
+    @override
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:
             self._tunnel.receive(data)
@@ -209,12 +219,14 @@ class ClientConnection(HttpProtocol):
             self.transport.pause_reading()
         _wake(self._received)
 
+    @override
     def eof_received(self) -> bool:
         if self._tunnel is not None:
             self._tunnel.receive_eof()
             return True
         return False
 
+    @override
     def pause_writing(self) -> None:
         self._write_paused = True
         if self._tunnel is not None:
@@ -222,8 +234,9 @@ class ClientConnection(HttpProtocol):
         if self._taken is None:
             self._taken = Deadline(self.loop, self._write_late)
         self._unsent = self.transport.get_write_buffer_size()
-        self._taken.within(self.app.ctx.settings.timeouts.client)
+        self._taken.within(self._timeouts.client)
 
+    @override
     def resume_writing(self) -> None:
         self._write_paused = False
         if self._taken is not None:
@@ -236,10 +249,11 @@ class ClientConnection(HttpProtocol):
         unsent = self.transport.get_write_buffer_size()
         if unsent < self._unsent and self._taken is not None:
             self._unsent = unsent
-            self._taken.within(self.app.ctx.settings.timeouts.client)
+            self._taken.within(self._timeouts.client)
         else:
             self.abort()
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections.discard(self)
         self.conn_info.lost = True
@@ -253,20 +267,26 @@ class ClientConnection(HttpProtocol):
         elif self._task is not None:
             self._task.cancel()
 
+    @override
     def check_timeouts(self) -> None:
         """Sanic's periodic timer; this class keeps its own time."""
 
+    @override
     def close(self, timeout: float | None = None) -> None:
         """Close after what was written is sent, at the latest after the client's time."""
-        if self.transport is not None and not self.transport.is_closing():
+        if not self.transport.is_closing():
             self.transport.close()
             if self.transport.get_write_buffer_size():
                 self.pause_writing()
 
+    @override
     def abort(self) -> None:
         """Close at once; what was written and not sent is lost, so the client sees a broken message."""
-        if self.transport is not None:
-            self.transport.abort()
+        self.transport.abort()
+
+
+def _peer(info: ConnInfo) -> str:
+    return info.client_ip  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] -- a str
 
 
 def _wake(waiter: Future[None] | None) -> None:

@@ -1,6 +1,6 @@
 """The `Sanic` subclass: routes forwarded paths, renders errors, announces exchanges."""
 
-from typing import Any
+from typing import Any, cast
 
 from sanic import Sanic
 from sanic.config import Config
@@ -64,6 +64,8 @@ class Context:
 class Gateway(Sanic[Config, Context]):
     """Sanic with the gateway's seams in place: protocol, signals, errors, and a short way to the backends."""
 
+    signal_router: GatewaySignals  # pyright: ignore[reportIncompatibleVariableOverride] -- always ours
+
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(
             name,
@@ -89,11 +91,13 @@ class Gateway(Sanic[Config, Context]):
         options["protocol"] = ClientConnection
         options["access_log"] = False
         options["motd"] = False
-        super().prepare(host or settings.host, settings.port if port is None else port, **options)
+        super().prepare(  # pyright: ignore[reportUnknownMemberType] -- Sanic leaves its options untyped
+            host or settings.host, settings.port if port is None else port, **options
+        )
 
     async def handle_request(self, request: Request) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Serve one request: a preflight, a forwarded one, or one of the gateway's own routes."""
-        assert isinstance(request, GatewayRequest)
+        request = cast(GatewayRequest, request)
         head = request.parsed
         backend = self.ctx.routes.match(head.path)
         if head.method == "OPTIONS" and await self._answered_options(request, backend):
@@ -109,7 +113,8 @@ class Gateway(Sanic[Config, Context]):
     @property
     def _is_observed(self) -> bool:
         """Whether somebody's middleware or signal expects to see requests on Sanic's way to a handler."""
-        return bool(self.request_middleware or self.response_middleware or self.signal_router.observes_http)
+        middleware = len(self.request_middleware) + len(self.response_middleware)
+        return middleware > 0 or self.signal_router.observes_http
 
     async def _answered_options(self, request: GatewayRequest, backend: Backend | None) -> bool:
         """Answer a preflight, and an OPTIONS that has gone far enough (RFC 9110 §7.6.2)."""
@@ -121,9 +126,7 @@ class Gateway(Sanic[Config, Context]):
             extra = b"Allow: %b\r\n" % ", ".join(methods).encode()
         else:
             return False
-        stream = request.stream
-        assert isinstance(stream, ClientStream)
-        await stream.send_empty(204, extra)
+        await cast(ClientStream, request.stream).send_empty(204, extra)
         return True
 
 
@@ -169,4 +172,4 @@ def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None
         name, _, value = line.partition(": ")
         response.headers[name] = value
     if cors.varies:
-        response.headers.add("Vary", "Origin")
+        response.headers["Vary"] = "Origin"

@@ -40,7 +40,7 @@ class GatewaySignals(SignalRouter):
             definition = cast(str, signal.ctx.definition) if hasattr(signal.ctx, "definition") else ""
             self._observes_http |= definition.startswith("http.")
             if definition.startswith("coregateway."):
-                found.setdefault(definition, []).append(cast(Callable[..., Any], signal.handler))
+                found.setdefault(definition, []).append(signal.handler)
         self._subscribers = {name: tuple(handlers) for name, handlers in found.items()}
         return super().finalize(*args, **kwargs)
 

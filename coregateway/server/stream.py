@@ -44,18 +44,25 @@ class Relayed(BaseHTTPResponse):
         """Nothing: the response is out."""
 
 
+RELAYED = Relayed()
+
+
 class ClientStream(Http):
     """Sanic's `Http` with its parsing, its loop and its body reader replaced."""
 
     __slots__ = ("_app", "_decoder", "_left", "exchange", "head")
 
-    protocol: "ClientConnection"
+    protocol: "ClientConnection"  # pyright: ignore[reportIncompatibleVariableOverride] -- always ours
+    request: GatewayRequest | None  # pyright: ignore[reportIncompatibleVariableOverride] -- always ours
+    response: BaseHTTPResponse | None  # pyright: ignore[reportIncompatibleVariableOverride] -- None until it is
+    request_body: bool | None  # pyright: ignore[reportIncompatibleVariableOverride] -- whether more is to come
+    stage: Stage
 
     def __init__(self, protocol: "ClientConnection") -> None:
         self.protocol = protocol
         self._send = protocol.send
         self._app = protocol.app
-        self.dispatch = protocol.app.dispatch
+        self.dispatch = protocol.app.dispatch  # pyright: ignore[reportUnknownMemberType] -- Sanic's own overloads
         self.keep_alive = True
         self.stage = Stage.IDLE
         self.exchange: Exchange | None = None
@@ -65,13 +72,13 @@ class ClientStream(Http):
 
     async def http1(self) -> None:
         """Serve the connection until it cannot or need not be kept."""
-        settings = self._app.ctx.settings
+        max_head = self._app.ctx.settings.limits.request.max_head
         while self.keep_alive:
             self.init_for_request()
             self.stage = Stage.IDLE
             self.exchange = self.head = None
             try:
-                raw = await self.protocol.read_head(settings.timeouts, settings.limits.request.max_head)
+                raw = await self.protocol.read_head(max_head)
             except GatewayError as error:
                 raw = error
             if raw is None:
@@ -96,8 +103,7 @@ class ClientStream(Http):
             else:
                 self._app.signal_router.announce(STARTED, exchange=exchange)
                 await connection.request_handler(self.request)
-                if self.stage is Stage.RESPONSE and self.response is not None:
-                    await self.response.send(end_stream=True)
+                await self._end_own_answer()
             if self.request_body:
                 # What came of the body was not wanted; the rest may be endless.
                 self.keep_alive = False
@@ -111,6 +117,11 @@ class ClientStream(Http):
             self._finish()
         if not self.keep_alive:
             await connection.linger()
+
+    async def _end_own_answer(self) -> None:
+        """A handler that streams with Sanic's means may leave the end to its server."""
+        if self.stage is Stage.RESPONSE and self.response is not None:
+            await self.response.send(end_stream=True)
 
     def _open(self, raw: bytes | GatewayError) -> None:
         """Check a head by all rules that do not depend on the route."""
@@ -137,7 +148,9 @@ class ClientStream(Http):
         self.request_body = None
         if head.length:
             self._open_body(head, limits.max_body)
-        self.request = GatewayRequest(head, exchange, self, self._app)
+        self.request = GatewayRequest(  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
+            head, exchange, self, self._app
+        )
 
     def _open_body(self, head: RequestHead, max_body: int) -> None:
         if max_body and head.length > max_body:
@@ -154,9 +167,8 @@ class ClientStream(Http):
         exchange = cast(Exchange, self.exchange)
         exchange.ended = monotonic()
         self._app.signal_router.announce(FINISHED, exchange=exchange)
-        request = self.request
-        if request is not None:
-            request.stream = None
+        if self.request is not None:
+            self.request.stream = None
 
     # The request's body
 
@@ -173,7 +185,7 @@ class ClientStream(Http):
                 self.expecting_continue = False
                 if not self.protocol.buffer:
                     await self.protocol.send(CONTINUE)
-            data = self._content(await self.protocol.read_body(self._app.ctx.settings.timeouts))
+            data = self._content(await self.protocol.read_body())
             if data:
                 return data
         return None
@@ -233,7 +245,7 @@ class ClientStream(Http):
         exchange.status = status
         exchange.bytes_out += body
         self.stage = Stage.RESPONSE
-        self.response = Relayed()
+        self.response = RELAYED  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
         await self.protocol.send(data)
 
     async def relay(self, data: bytes, body: int) -> None:
@@ -289,11 +301,12 @@ class ClientStream(Http):
     async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
         """Send the head of a response that Sanic renders: one of the gateway's own answers."""
         exchange = cast(Exchange, self.exchange)
+        response = cast(BaseHTTPResponse, self.response)
         self.settle()
-        exchange.status = self.response.status
-        self._app.signal_router.announce(RESPONSE, request=self.request, response=self.response)
+        exchange.status = response.status
+        self._app.signal_router.announce(RESPONSE, request=self.request, response=response)
         if not self.head_only:
-            exchange.bytes_out += len(data or self.response.body or b"")
+            exchange.bytes_out += len(data or response.body or b"")
         await super().http1_response_header(data, end_stream)
 
 

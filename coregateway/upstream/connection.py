@@ -181,9 +181,9 @@ class UpstreamConnection(Protocol):
             raise self._error
         self._transport.write(data)
         if self._write_paused:
-            self._drained = self._loop.create_future()
+            waiter = self._drained = self._loop.create_future()
             try:
-                await self._drained
+                await waiter
             finally:
                 self._drained = None
             if self._error is not None:
@@ -405,7 +405,7 @@ class UpstreamConnection(Protocol):
             self._size += len(data)
 
     def _touch(self) -> None:
-        """Set the limit that holds now: of a blocked write, none while the client owes the rest, or of silence."""
+        """Set the limit that holds now: of a blocked write, of silence, or none while the client owes bytes."""
         if self._write_paused:
             return
         if self._request_sent and self.busy and not self._complete and not self._paused:
@@ -431,9 +431,9 @@ class UpstreamConnection(Protocol):
         self.abort()
 
     async def _wait(self) -> None:
-        self._received = self._loop.create_future()
+        waiter = self._received = self._loop.create_future()
         try:
-            await self._received
+            await waiter
         finally:
             self._received = None
 

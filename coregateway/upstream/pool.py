@@ -58,8 +58,9 @@ class Pool:
     def __repr__(self) -> str:
         busy, idle = len(self._busy), sum(len(upstream.idle) for upstream in self.upstreams)
         return (
-            f"<Pool {self.name} [requests: {busy} active, {self._queued} queued | connections: {busy} active, "
-            f"{idle} idle, {self._open - busy - idle} opening, {self._limits.max_connections} at most]>"
+            f"<Pool {self.name} [requests: {busy} active, {self._queued} queued | "
+            f"connections: {busy} active, {idle} idle, {self._open - busy - idle} opening, "
+            f"{self._limits.max_connections} at most]>"
         )
 
     async def acquire(self, *, rested: float = inf, timeouts: Timeouts | None = None) -> UpstreamConnection:
