@@ -7,48 +7,81 @@
 """
 
 import sys
-from asyncio import get_running_loop
+from asyncio import get_running_loop, sleep
 from typing import TYPE_CHECKING
 
-from coregateway import access_log, backends, docs, health, logs
+from coregateway import access_log, admin, backends, docs, health, logs
+from coregateway.server import workers
 from coregateway.server.gateway import Gateway
+from coregateway.server.listeners import Listeners
 from coregateway.server.signals import FINISHED
 from coregateway.settings import Settings, load_or_exit
 
 if TYPE_CHECKING:
+    from sanic.server import AsyncioServer
+
     app: Gateway
 
 
-def create_app(settings: Settings, name: str = "coregateway") -> Gateway:
-    """A gateway that is ready to be prepared and served."""
-    app = Gateway(name, settings)
+def create_app(settings: Settings, name: str = "coregateway", *, admin_required: bool = False) -> Gateway:
+    """A gateway that is ready to be prepared and served.
+
+    `admin_required`: it does not start when the admin address is taken, rather than do without it.
+    """
+    app = Gateway(name, settings, admin_required=admin_required)
     for backend, row in settings.backends.items():
         app.blueprint(backends.blueprint(backend, row))
     app.blueprint(docs.blueprint(settings))
     app.blueprint(health.blueprint())
     app.add_signal(access_log.recorder(logs.sink().write, logs.WORKER), FINISHED)
-    app.before_server_start(_open)
-    app.after_server_stop(_close)
+
+    operators = Gateway(f"{name}-admin", settings)
+    operators.blueprint(admin.blueprint(settings))
+    admin_server: list[AsyncioServer] = []
+
+    async def open_backends(app: Gateway) -> None:
+        logs.attach(get_running_loop())
+        app.ctx.open()
+
+    async def open_admin(app: Gateway) -> None:
+        sock = app.state.server_info[0].settings.get("sock") if app.state.server_info else None
+        if isinstance(sock, Listeners) and sock.admin is not None:
+            operators.ctx.node = app.ctx.node
+            admin_server.append(await admin.serve(operators, sock.admin))
+
+    async def close_admin(_: Gateway) -> None:
+        for server in admin_server:
+            server.close()
+
+    async def close_backends(app: Gateway) -> None:
+        await sleep(0)  # what the end of the grace cut off comes to its end, and to its line
+        await app.ctx.close()
+
+    async def close_logs(_: Gateway) -> None:
+        logs.detach()
+
+    # Listeners of an end run in the reverse order of their registration.
+    app.register_listener(close_logs, "after_server_stop")
+    app.register_listener(open_backends, "before_server_start")
+    workers.attach(app, settings.shutdown)
+    app.register_listener(open_admin, "before_server_start")
+    app.register_listener(close_admin, "before_server_stop")
+    app.register_listener(close_backends, "after_server_stop")
     return app
-
-
-async def _open(app: Gateway) -> None:
-    logs.attach(get_running_loop())
-    app.ctx.open()
-
-
-async def _close(app: Gateway) -> None:
-    await app.ctx.close()
-    logs.detach()
 
 
 def __getattr__(name: str) -> Gateway:
     if name != "app":
         raise AttributeError(name)
-    settings = load_or_exit().settings
-    logs.configure(settings.log_level)
+    loaded = load_or_exit()
+    logs.configure(loaded.settings.log_level)
     logs.own_process()
-    globals()["app"] = app = create_app(settings)
+    required = not loaded.is_default("admin", "address")
+    try:
+        globals()["app"] = app = create_app(loaded.settings, admin_required=required)
+    except AttributeError as error:
+        # Sanic looks for `app` with a default, which would pass this off as an application that is not there.
+        raise RuntimeError("the application cannot be made") from error
     return app
 
 

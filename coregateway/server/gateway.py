@@ -1,5 +1,6 @@
 """The `Sanic` subclass: routes forwarded paths, renders errors, announces exchanges."""
 
+from socket import socket
 from typing import Any, cast
 
 from sanic import Sanic
@@ -19,9 +20,12 @@ from coregateway.health import Probes
 from coregateway.http1.request import RequestHead
 from coregateway.logs import SANIC_LOG_CONFIG, event
 from coregateway.server.connection import ClientConnection
+from coregateway.server.listeners import BACKLOG, CannotListen, listen, listen_for_admin
+from coregateway.server.node import Node, new_board
 from coregateway.server.request import GatewayRequest
 from coregateway.server.signals import RESPONSE, GatewaySignals
 from coregateway.server.stream import ClientStream
+from coregateway.server.workers import found
 from coregateway.settings import Settings
 
 OWN_METHODS = ("GET", "HEAD")
@@ -30,14 +34,16 @@ OWN_METHODS = ("GET", "HEAD")
 class Context:
     """What the handlers of one worker share, as `app.ctx`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, admin_required: bool) -> None:
         self.settings = settings
+        self.admin_required = admin_required
         self.cors = Cors(settings.cors.origins, credentials=settings.cors.credentials)
         self.proxies = TrustedProxies(settings.forwarding.trusted_proxies)
         self.backends: dict[str, Backend] = {}
         self.routes = Routes({})
         self.probes = Probes({})
         self.draining = False
+        self.node = Node(new_board(1))
 
     def open(self) -> None:
         """Make the pools and clients of this worker; a loop must be running."""
@@ -49,6 +55,10 @@ class Context:
     async def close(self) -> None:
         for backend in self.backends.values():
             await backend.close()
+
+    def is_ready(self) -> bool:
+        """Whether this gateway takes traffic; per node."""
+        return self.node.ready()
 
     def trusts(self, peer: str) -> bool:
         return peer in self.proxies
@@ -66,34 +76,59 @@ class Gateway(Sanic[Config, Context]):
 
     signal_router: GatewaySignals  # pyright: ignore[reportIncompatibleVariableOverride] -- always ours
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: Settings, *, admin_required: bool = False) -> None:
+        """`admin_required`: without the admin address the gateway does not start."""
         super().__init__(
             name,
-            ctx=Context(settings),
+            ctx=Context(settings, admin_required=admin_required),
             error_handler=Problems(),
             signal_router=GatewaySignals(),
             log_config=SANIC_LOG_CONFIG,
         )
-        self.config.update(
-            ACCESS_LOG=False,
-            AUTO_EXTEND=False,
-            GRACEFUL_SHUTDOWN_TIMEOUT=settings.shutdown.grace,
-            MOTD=False,
-            TOUCHUP=True,
-        )
+        self.config.update(ACCESS_LOG=False, AUTO_EXTEND=False, MOTD=False)
         self.add_signal(complete_own_answer, RESPONSE)
 
     def prepare(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
-        """As Sanic's, with the settings in the place of what was not given, and the gateway's protocol."""
+        """As Sanic's, with the settings in the place of what was not given, and the gateway's own sockets.
+
+        Exits with status 1 and a line on stderr when an address cannot be had.
+        """
         settings = self.ctx.settings
-        if options.get("workers", 1) == 1 and not options.get("fast") and not options.get("single_process"):
-            options["workers"] = settings.workers
-        options["protocol"] = ClientConnection
-        options["access_log"] = False
-        options["motd"] = False
-        super().prepare(  # pyright: ignore[reportUnknownMemberType] -- Sanic leaves its options untyped
-            host or settings.host, settings.port if port is None else port, **options
-        )
+        host = host or settings.host
+        port = settings.port if port is None else port
+        options |= {"protocol": ClientConnection, "access_log": False, "motd": False, "backlog": BACKLOG}
+        if not (options.get("single_process") or options.get("unix") or options.get("sock")):
+            workers = options.get("workers", 1)
+            workers = settings.workers if workers == 1 or options.pop("fast", False) else workers
+            try:
+                options["sock"] = sock = listen(host, port, workers)
+                sock.admin = self._listen_for_admin()
+            except CannotListen as error:
+                raise SystemExit(str(error)) from None
+            options["workers"] = workers
+            found(self, workers)
+            event(
+                "gateway.starting",
+                version=__version__,
+                host=host,
+                port=sock.getsockname()[1],
+                admin=":".join(map(str, sock.admin.getsockname()[:2])) if sock.admin else None,
+                workers=workers,
+            )
+            host = port = None
+        super().prepare(host, port, **options)  # pyright: ignore[reportUnknownMemberType] -- its options are
+
+    def _listen_for_admin(self) -> socket | None:
+        endpoint = self.ctx.settings.admin.endpoint
+        if endpoint is None:
+            return None
+        try:
+            return listen_for_admin(*endpoint)
+        except CannotListen as error:
+            if self.ctx.admin_required:
+                raise
+            event("admin.unavailable", level="WARNING", reason=str(error))
+            return None
 
     async def handle_request(self, request: Request) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Serve one request: a preflight, a forwarded one, or one of the gateway's own routes."""

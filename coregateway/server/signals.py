@@ -3,7 +3,7 @@
 The gateway announces what happens to exchanges:
 
     coregateway.exchange.started    exchange              the head was read and is sound
-    coregateway.response.started    request, response     an own answer is about to be sent; its headers may change
+    coregateway.response.started    request, response     an own answer goes out next; its headers may change
     coregateway.exchange.finished   exchange              exactly once for every request, however it ended
 
 Anyone may subscribe with `@app.signal(...)`, with a function or a coroutine function. Coroutines run as
