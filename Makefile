@@ -1,0 +1,37 @@
+# `make run` and `make test` need nothing done before them; `make setup` installs into .venv alone.
+
+SHELL := /bin/bash
+# uv, if the machine has it; otherwise it is installed into .uv with the machine's own Python.
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+RUN := .venv/bin
+
+.PHONY: help setup run test lint format bench
+.DEFAULT_GOAL := help
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/.installed ## Install what is missing, into .venv
+
+run: setup ## Run the gateway with two demo backends; Ctrl-C ends all of it
+	$(RUN)/coregateway demo
+
+test: setup lint ## Check style and types, then run the whole test suite
+	$(RUN)/pytest -n 4 --dist loadscope
+
+lint: setup ## Check style and types
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/pyright
+
+format: setup ## Format the code
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv
+
+.venv/.installed: pyproject.toml .python-version | $(filter .uv/bin/uv,$(UV))
+	$(UV) sync --quiet --all-groups
+	touch $@
