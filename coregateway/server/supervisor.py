@@ -11,7 +11,7 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
-from multiprocessing import active_children
+from multiprocessing import active_children, resource_tracker
 from threading import Thread
 from time import monotonic
 from typing import NoReturn, Protocol, cast
@@ -45,6 +45,7 @@ LONGEST_PAUSE = 30.0
 
 def hold_signals() -> None:
     """Block the stop signals in this thread, and in the processes and threads that it starts from now on."""
+    resource_tracker.ensure_running()  # which would unblock them when it is started later, by the first child
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
