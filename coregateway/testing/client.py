@@ -55,7 +55,7 @@ class Response:
         return found[0] if found else None
 
 
-class ResponseCut(Exception):  # noqa: N818 - named for what happened
+class ResponseCut(Exception):
     """The connection ended before the response did. `response` is None if its head was not complete."""
 
     def __init__(self, response: Response | None, received: bytes, *, reset: bool) -> None:

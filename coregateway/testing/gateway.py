@@ -25,7 +25,7 @@ _PACKAGE_PARENT = Path(__file__).parents[2]
 _POLL = 0.01
 
 
-class GatewayFailed(RuntimeError):  # noqa: N818 - named for what happened
+class GatewayFailed(RuntimeError):
     """The gateway did not become ready; the message ends with what it has written."""
 
 
@@ -105,15 +105,13 @@ class GatewayProcess:
         end = time.monotonic() + within
         while not (found := self.log_lines(**fields)):
             if time.monotonic() > end:
-                raise TimeoutError(
-                    f"no line with {fields} within {within} s; the log:\n{self.stdout[-4000:]}"
-                )
+                raise TimeoutError(f"no line with {fields} within {within} s; {self._last_words()}")
             await asyncio.sleep(_POLL)
         return found[0]
 
     def processes(self) -> list[int]:
-        """The ids of all processes of the gateway that are alive, the main one first."""
-        return _with_descendants(self.process.pid)
+        """The ids of all processes of its group that are alive, the main one first."""
+        return sorted(_group(self.process.pid), key=lambda pid: (pid != self.process.pid, pid))
 
     def resident_memory(self) -> dict[int, int]:
         """Resident bytes of each process by its id; shared pages are counted in every one of them."""
@@ -128,7 +126,7 @@ class GatewayProcess:
         end = time.monotonic() + within
         while (status := self.process.poll()) is None:
             if time.monotonic() > end:
-                raise TimeoutError(f"still running after {within} s; the log:\n{self.stdout[-4000:]}")
+                raise TimeoutError(f"still running after {within} s; {self._last_words()}")
             await asyncio.sleep(_POLL)
         return status
 
@@ -138,10 +136,12 @@ class GatewayProcess:
         return await self.wait(within)
 
     def kill_group(self) -> None:
-        """End every process of the group at once; harmless when they have ended."""
+        """End every process of the group and wait until none is alive; harmless when they have ended."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        while _group(self.process.pid):  # those that init has inherited cannot be waited for
+            time.sleep(_POLL)
 
     async def __aenter__(self) -> Self:
         self._start()
@@ -179,9 +179,9 @@ class GatewayProcess:
         end = time.monotonic() + self._ready_within
         while not await self._is_ready():
             if self.process.poll() is not None:
-                raise GatewayFailed(f"exit status {self.process.returncode}\n{self.stdout}\n{self.stderr}")
+                raise GatewayFailed(f"exit status {self.process.returncode}; {self._last_words()}")
             if time.monotonic() > end:
-                raise GatewayFailed(f"not ready in {self._ready_within} s\n{self.stdout}\n{self.stderr}")
+                raise GatewayFailed(f"not ready in {self._ready_within} s; {self._last_words()}")
             await asyncio.sleep(_POLL)
 
     async def _is_ready(self) -> bool:
@@ -191,6 +191,9 @@ class GatewayProcess:
                 return (await client.read_response()).status == 200
         except (OSError, ResponseCut):
             return False
+
+    def _last_words(self) -> str:
+        return f"its output ends with\n{self.stdout[-4000:]}\n{self.stderr[-4000:]}"
 
     def _end(self) -> None:
         self.kill_group()
@@ -212,14 +215,17 @@ def free_port() -> int:
             return probe.getsockname()[1]
 
 
-def _with_descendants(pid: int) -> list[int]:
-    found = [pid]
-    for parent in found:  # grows while it is walked
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            try:
-                found += map(int, children.read_text().split())
-            except OSError:  # it has ended meanwhile
-                continue
+def _group(leader: int) -> list[int]:
+    """The living processes of a process group."""
+    found: list[int] = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after_name = path.read_text("utf-8", "replace").rpartition(")")[2]
+        except OSError:  # it has ended meanwhile
+            continue
+        state, _, group, *_ = after_name.split()
+        if int(group) == leader and state not in "ZX":
+            found.append(int(path.parent.name))
     return found
 
 

@@ -1,0 +1,86 @@
+"""Raw requests through a real gateway: what may reach a backend, and in which form."""
+
+import asyncio
+from collections import defaultdict
+
+import pytest
+
+from coregateway.testing import GatewayProcess, ScriptedBackend
+from tests.corpus.cases import Case, Sending, read_cases, tags
+from tests.corpus.judging import judge
+from tests.corpus.playing import Outcome, echo, play
+from tests.corpus.sweeps import PLACES, sweep
+
+type Outcomes = dict[str, list[Outcome]]
+"""By the id of the case: that of the whole request, and that of the request in segments."""
+
+SEGMENTED_UP_TO = 4096  # bytes; larger cases are only sent whole
+IMPATIENT = "[timeouts]\nclient = 2.0\n"  # what never ends is to be given up soon
+
+pytestmark = [pytest.mark.xdist_group("corpus"), pytest.mark.timeout(120)]  # one process plays them all
+
+
+def sendings_of(cases: list[Case]) -> list[Sending]:
+    small = [case for case in cases if len(case.raw) <= SEGMENTED_UP_TO]
+    both = [(case, False) for case in cases] + [(case, True) for case in small]
+    return [Sending(case, tag, split) for (case, split), tag in zip(both, tags(), strict=False)]
+
+
+def played(sendings: list[Sending]) -> Outcomes:
+    """Send them through a gateway between two recording backends."""
+
+    async def run() -> list[Outcome]:
+        async with (
+            ScriptedBackend(echo) as backend,
+            ScriptedBackend(echo) as other,
+            GatewayProcess(
+                backends={"coredinator": backend.url, "coretelemetry": other.url}, toml=IMPATIENT
+            ) as gateway,
+        ):
+            outcomes = await play(sendings, gateway.address, backend, other)
+            assert gateway.stderr == ""
+            assert gateway.log_lines(error="internal_error") == []
+            return outcomes
+
+    by_case: defaultdict[str, list[Outcome]] = defaultdict(list)
+    for outcome in asyncio.run(run()):
+        by_case[outcome.sending.case.id].append(outcome)
+    return by_case
+
+
+def complaints_about(outcomes: list[Outcome]) -> list[str]:
+    """What is wrong with a case; how it was sent must make no difference."""
+    found = [
+        f"{'in segments' if outcome.sending.split else 'whole'}: {complaint}"
+        for outcome in outcomes
+        for complaint in judge(outcome)
+    ]
+    if len({outcome.refused for outcome in outcomes}) > 1:
+        found.append(f"refused in one way of sending only: {[outcome.statuses for outcome in outcomes]}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def cases(request: pytest.FixtureRequest) -> Outcomes:
+    """The cases of the files, those that this run has chosen."""
+    chosen = {item.name for item in request.session.items}
+    return played(sendings_of([case for case in read_cases() if f"test_case[{case.id}]" in chosen]))
+
+
+@pytest.fixture(scope="module")
+def sweeps() -> Outcomes:
+    """Every byte in every place, whole."""
+    every = [case for place in PLACES for case in sweep(place)]
+    return played([Sending(case, tag, split=False) for case, tag in zip(every, tags(), strict=False)])
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in read_cases()])
+def test_case(case: Case, cases: Outcomes) -> None:
+    wrong = complaints_about(cases[case.id])
+    assert not wrong, f"{case.why}: {'; '.join(wrong)}"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_byte_has_its_verdict(place: str, sweeps: Outcomes) -> None:
+    wrong = {case.why: found for case in sweep(place) if (found := complaints_about(sweeps[case.id]))}
+    assert not wrong, "\n".join(f"{why}: {found}" for why, found in wrong.items())
