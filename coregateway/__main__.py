@@ -7,7 +7,6 @@ Sanic is imported by the commands that serve, so that the others answer at once.
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from importlib import import_module
 from importlib.util import find_spec
 from os import environ
 from pathlib import Path
@@ -39,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         case "check":
             return _check(options)
         case "demo":
-            return int(import_module("coregateway.demo").main(options))
+            return _demo(options)
         case _:
             sys.stdout.write(f"{__version__}\n")
             return 0
@@ -73,7 +72,7 @@ def _parser() -> ArgumentParser:
     demo = command("demo", "Start the gateway with two demo backends, and tell what to try.")
     demo.add_argument("--host", metavar="ADDRESS", help="address to listen on")
     demo.add_argument("--port", metavar="N", type=int, help="port of the gateway")
-    demo.add_argument("--workers", metavar="N", type=int, default=2, help="number of processes (default: 2)")
+    demo.add_argument("--workers", metavar="N", type=int, help="number of processes (default: 2)")
     for name in DEFAULT_BACKENDS:
         demo.add_argument(f"--{name}-port", metavar="N", type=int, help=f"port of the demo {name}")
     command("version", "Print the version.")
@@ -102,6 +101,13 @@ def _check(options: Namespace) -> int:
     return 0
 
 
+def _demo(options: Namespace) -> int:
+    from coregateway.demo import showing
+
+    names = ("host", "port", "workers", *(f"{name}_port" for name in DEFAULT_BACKENDS))
+    return showing.main(**{name: value for name in names if (value := getattr(options, name)) is not None})
+
+
 def _run(options: Namespace) -> int:
     flags = _flags(options)
     settings = load_or_exit(flags).settings
@@ -120,9 +126,8 @@ def _run(options: Namespace) -> int:
         )
         Sanic.serve(primary=app, app_loader=loader)  # pyright: ignore[reportUnknownMemberType]
     except Exception as error:
-        maybe_handle_startup_error(
-            error
-        )  # as Sanic's command line: words for known causes, else raises again
+        # as Sanic's command line does: words and status 1 for known causes, else the error again
+        maybe_handle_startup_error(error)
     return 0
 
 
