@@ -36,6 +36,7 @@ class Backend:
             Outbound(row.prefix, host=settings.forwarding.host),
             Inbound(row.prefix, cors, __version__),
             attempts=settings.retries.attempts,
+            client_timeout=row.timeouts.client,
             tunnel_idle=row.timeouts.idle,
         )
         self.client = httpx.AsyncClient(

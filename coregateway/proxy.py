@@ -43,6 +43,7 @@ class Forwarder:
         inbound: Inbound,
         *,
         attempts: int,
+        client_timeout: float,
         tunnel_idle: float,
     ) -> None:
         self.name = name
@@ -52,6 +53,7 @@ class Forwarder:
         self._outbound = outbound
         self._inbound = inbound
         self._attempts = attempts
+        self._client_timeout = client_timeout
         self._tunnel_idle = tunnel_idle
 
     async def __call__(self, request: GatewayRequest) -> None:
@@ -59,6 +61,7 @@ class Forwarder:
         stream = cast(ClientStream, request.stream)
         exchange = request.exchange
         exchange.backend = self.name
+        stream.protocol.patience = self._client_timeout
         try:
             if request.method not in self._allowed:
                 raise MethodNotAllowed(self._methods)

@@ -5,7 +5,8 @@ through `send`, which returns when the client has room again. Sanic's own timers
 instead, all of them from the settings:
 
 - a request head must be complete `timeouts.client` seconds after its first byte (so trickling does not help);
-- a body may be silent, and a client may leave written bytes untaken, for `timeouts.client` seconds;
+- a body may be silent, and a client may leave written bytes untaken, for `patience` seconds, which are
+  `timeouts.client` of the backend that the request is for, or of the node;
 - between two requests a connection may be idle for `timeouts.idle` seconds.
 """
 
@@ -64,6 +65,7 @@ class ClientConnection(HttpProtocol):
         "_unsent",
         "_write_paused",
         "buffer",
+        "patience",
         "peer",
         "received_at",
         "served",
@@ -79,6 +81,7 @@ class ClientConnection(HttpProtocol):
         self.buffer = b""
         self.received_at = monotonic()
         self.served = 0
+        self.patience = self.app.ctx.settings.timeouts.client
         self.peer = _peer(self.conn_info)
         self.trusted = self.app.ctx.trusts(self.peer)
         self._timeouts = self.app.ctx.settings.timeouts
@@ -132,7 +135,7 @@ class ClientConnection(HttpProtocol):
             ClientTimeout: nothing came in time.
         """
         if not self.buffer:
-            self._late.within(self._timeouts.client)
+            self._late.within(self.patience)
             if not await self._more():
                 raise ClientTimeout
             self._late.clear()
@@ -234,7 +237,7 @@ class ClientConnection(HttpProtocol):
         if self._taken is None:
             self._taken = Deadline(self.loop, self._write_late)
         self._unsent = self.transport.get_write_buffer_size()
-        self._taken.within(self._timeouts.client)
+        self._taken.within(self.patience)
 
     @override
     def resume_writing(self) -> None:
@@ -249,7 +252,7 @@ class ClientConnection(HttpProtocol):
         unsent = self.transport.get_write_buffer_size()
         if unsent < self._unsent and self._taken is not None:
             self._unsent = unsent
-            self._taken.within(self._timeouts.client)
+            self._taken.within(self.patience)
         else:
             self.abort()
 

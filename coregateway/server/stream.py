@@ -89,6 +89,7 @@ class ClientStream(Http):
         """One request: its head, or why there is none."""
         connection = self.protocol
         connection.served += 1
+        connection.patience = self._app.ctx.settings.timeouts.client
         self.exchange = exchange = Exchange(connection.received_at, connection.peer)
         if connection.buffer:
             connection.received_at = monotonic()  # of the next request, which is here already

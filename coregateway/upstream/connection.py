@@ -405,7 +405,7 @@ class UpstreamConnection(Protocol):
             self._size += len(data)
 
     def _touch(self) -> None:
-        """Set the limit that holds now: of a blocked write, of silence, or none while the client owes bytes."""
+        """Set the limit that holds now: a blocked write's, silence's, or none while the client owes bytes."""
         if self._write_paused:
             return
         if self._request_sent and self.busy and not self._complete and not self._paused:
