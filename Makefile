@@ -17,7 +17,11 @@ run: setup ## Run the gateway with two demo backends; Ctrl-C ends all of it
 	$(RUN)/coregateway demo $(ARGS)
 
 test: setup lint ## Check style and types, then run the whole test suite
-	$(RUN)/pytest -n 4 --dist loadscope
+	$(RUN)/pytest -n 4 --dist loadgroup
+
+bench: setup ## Compare the gateway with its peers, side by side
+	$(UV) sync --quiet --inexact --group bench
+	$(RUN)/python benchmarks/compare.py $(ARGS)
 
 lint: setup ## Check style and types
 	$(RUN)/ruff check .
@@ -33,5 +37,5 @@ format: setup ## Format the code
 	.uv/bin/pip install --quiet --disable-pip-version-check uv
 
 .venv/.installed: pyproject.toml .python-version | $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --quiet --all-groups
+	$(UV) sync --quiet --inexact
 	touch $@

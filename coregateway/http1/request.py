@@ -11,7 +11,7 @@ _is_head = re.compile(
 _is_host = re.compile(rb"(?:[0-9A-Za-z._~\-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{0,5})?").fullmatch
 _is_length = re.compile(rb"[0-9]{1,18}").fullmatch
 _is_traceparent = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]*)?"
+    rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]*)?"
 ).fullmatch
 
 has_broken_line = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\0").search
@@ -60,10 +60,10 @@ DROPPED = frozenset(
 """Fields that are not passed on as they came: they are for this hop alone (RFC 9110 §7.6.1), or the
 gateway writes them itself, or backends are known to take orders from them."""
 
-FORWARDING = (b"x-forwarded-", b"forwarded", b"x-real-ip")
-"""How the names begin that only a trusted proxy may set."""
+FORWARDED = frozenset((b"forwarded", b"x-real-ip"))
+"""Fields that only a trusted proxy may set, besides all whose names begin with `X-Forwarded-`."""
 
-_SET_ASIDE = (b"proxy-", *FORWARDING)
+_SET_ASIDE = (b"proxy-", b"x-forwarded-")
 
 
 class RequestHead:
@@ -82,7 +82,6 @@ class RequestHead:
         "minor",
         "noted",
         "path",
-        "query",
         "raw",
         "target",
     )
@@ -131,11 +130,13 @@ class RequestHead:
                 noted[name] = value
                 if name not in DROPPED:
                     lines.append(line)
-            elif name.startswith(_SET_ASIDE):
-                if name.startswith(FORWARDING):
-                    self.forwarding.append((name, value.strip(b" \t")))
             # Backends that map names to variables (CGI, WSGI) read "x_real_ip" as "x-real-ip".
-            elif name not in DROPPED and b"_" not in name:
+            elif name in DROPPED or b"_" in name:
+                continue
+            elif name in FORWARDED or name.startswith(_SET_ASIDE):
+                if not name.startswith(b"proxy-"):
+                    self.forwarding.append((name, value.strip(b" \t")))
+            else:
                 lines.append(line)
         self._read_host()
         self._read_target(target)
@@ -161,12 +162,15 @@ class RequestHead:
                 raise MalformedHTTP("malformed Host") from None
 
     def _read_target(self, target: bytes) -> None:
-        if target[:1] != b"/" and target != b"*":
+        if target == b"*" and self.method == "OPTIONS":
+            pass  # RFC 9112 §3.2.4: about the server as a whole
+        elif target[:1] != b"/":
             # Absolute form (RFC 9112 §3.2.2): only for what Host names, too; this is no forward proxy.
             scheme, _, rest = target.partition(b"://")
             authority, slash, path = rest.partition(b"/")
             if (
                 not slash
+                or not authority
                 or scheme.lower() != b"http"
                 or authority.lower() != self.noted.get(b"host", b"").lower()
             ):

@@ -107,8 +107,12 @@ class ClientConnection(HttpProtocol):
             BadRequest: something that no request head begins with.
         """
         searched = 0
+        blank_lines = 1  # RFC 9112 §2.2: some clients end a body with a line end that is not part of it
         while True:
             buffer = self.buffer
+            if blank_lines and not searched and buffer.startswith(b"\r\n"):
+                blank_lines = 0
+                self.buffer = buffer = buffer[2:]
             end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)
             if 0 <= end <= max_head - 4:
                 self.buffer = buffer[end + 4 :]
