@@ -19,7 +19,7 @@ from coregateway.sink import MAX_LINE
 CORE = ("time", "level", "event", "worker")
 """The fields that every line has."""
 
-_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+_OPTIONS = orjson.OPT_APPEND_NEWLINE
 _CLIP_STEPS = (1000, 400, 150, 50)
 _MAX_DEPTH = 4
 _MAX_FRAMES = 20
@@ -51,7 +51,7 @@ def encode(fields: Mapping[str, object]) -> bytes:
     """
     try:
         line = orjson.dumps(fields, default=_text, option=_OPTIONS)
-    except TypeError:  # lone surrogates, integers beyond 64 bits, nesting without end
+    except TypeError:  # keys of other types, lone surrogates, integers beyond 64 bits, nesting without end
         fields = cast(Mapping[str, object], _plain(fields))
         line = orjson.dumps(fields, option=_OPTIONS)
     return line if len(line) <= MAX_LINE else _clipped(fields)
