@@ -110,8 +110,8 @@ class ClientConnection(HttpProtocol):
         blank_lines = 1  # RFC 9112 §2.2: some clients end a body with a line end that is not part of it
         while True:
             buffer = self.buffer
-            if blank_lines and not searched and buffer.startswith(b"\r\n"):
-                blank_lines = 0
+            if blank_lines and searched < 2 and buffer.startswith(b"\r\n"):
+                blank_lines = searched = 0
                 self.buffer = buffer = buffer[2:]
             end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)
             if 0 <= end <= max_head - 4:
