@@ -53,7 +53,10 @@ def document(settings: Settings, version: str) -> JSON:
         },
         "components": {
             "schemas": {"Problem": _PROBLEM, "Health": _HEALTH, "State": _STATE},
-            "parameters": {"Query": _QUERY},
+            "parameters": {
+                **{_path_of(name): _path_parameter(backend) for name, backend in settings.backends.items()},
+                "Query": _QUERY,
+            },
             "headers": {"Version": _VERSION, "RequestID": _REQUEST_ID, "RetryAfter": _RETRY_AFTER},
             "requestBodies": {"Body": _BODY},
             "responses": {
@@ -75,7 +78,7 @@ def _about(name: str, backend: BackendSettings) -> str:
 def _forwarded(name: str, backend: BackendSettings) -> JSON:
     responses = {str(status): _ref("responses", _component(status)) for status in _by_status()}
     responses["default"] = _ref("responses", "Relayed")
-    item: JSON = {"parameters": [_path_parameter(backend)]}
+    item: JSON = {}
     for method in backend.methods:
         if method not in DESCRIBABLE:
             continue
@@ -83,13 +86,18 @@ def _forwarded(name: str, backend: BackendSettings) -> JSON:
             "tags": [name],
             "operationId": f"{method.lower()}_{name}",
             "summary": f"Forward to {name}",
-            "parameters": [_ref("parameters", "Query")],
+            # Not at the path item, where Swagger UI shows them after the operation's and ignores references.
+            "parameters": [_ref("parameters", _path_of(name)), _ref("parameters", "Query")],
             "responses": responses,
         }
         if method in WITH_BODY:
             operation["requestBody"] = _ref("requestBodies", "Body")
         item[method.lower()] = operation
     return item
+
+
+def _path_of(name: str) -> str:
+    return f"Path-{name}"
 
 
 def _path_parameter(backend: BackendSettings) -> JSON:
