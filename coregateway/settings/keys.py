@@ -97,10 +97,10 @@ def key_of_variable(variable: str) -> KeyPath | None:
     if variable in _NODE_VARIABLES:
         return _NODE_VARIABLES[variable]
     if variable.startswith(_BACKENDS):
+        rest = variable.removeprefix(_BACKENDS)
         for suffix in sorted(_BACKEND_SUFFIXES, key=len, reverse=True):
-            name = variable.removeprefix(_BACKENDS).removesuffix(suffix)
-            if variable.endswith(suffix) and name:
-                return ("backends", name.lower(), *_BACKEND_SUFFIXES[suffix])
+            if rest.endswith(suffix) and rest != suffix:
+                return ("backends", rest.removesuffix(suffix).lower(), *_BACKEND_SUFFIXES[suffix])
     return None
 
 

@@ -138,29 +138,30 @@ def read_file(flags: Sequence[Flag], environ: Mapping[str, str], cwd: Path) -> R
             name, namer = flag.text, flag.name
     if not namer and not (cwd / name).exists():
         return reading
-    try:
-        text = (cwd / name).read_bytes().decode()
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        reading.mistakes.append(_syntax_mistake(name, error))
-    except UnicodeDecodeError as error:
-        reading.mistakes.append(Mistake(name, "text in UTF-8", f"byte {error.object[error.start]:#04x}"))
-    except (OSError, ValueError) as error:
-        fault = error.strerror if isinstance(error, OSError) and error.strerror else "no path"
-        reading.mistakes.append(Mistake(namer or name, "a TOML file", f"{shown(name)} ({fault})"))
+    parsed = _parsed(cwd / name, name, namer or name)
+    if isinstance(parsed, Mistake):
+        reading.mistakes.append(parsed)
+        reading.readable = False
     else:
-        _read_table(reading, File(name, text), tables, ())
-        return reading
-    reading.readable = False
+        _read_table(reading, *parsed, under=())
     return reading
 
 
-def _syntax_mistake(name: str, error: tomllib.TOMLDecodeError) -> Mistake:
-    match = _POSITION.fullmatch(str(error))
-    if match is None:
-        return Mistake(name, "TOML", str(error))
-    position = f":{match['line']}:{match['column']}" if match["line"] else ", at its end"
-    return Mistake(name + position, "TOML", f"a syntax error ({match['fault']})")
+def _parsed(path: Path, name: str, namer: str) -> tuple[File, dict[str, Any]] | Mistake:
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        return Mistake(name, "text in UTF-8", f"byte {error.object[error.start]:#04x}")
+    except (OSError, ValueError) as error:
+        fault = error.strerror if isinstance(error, OSError) and error.strerror else "no path"
+        return Mistake(namer, "a TOML file", f"{shown(name)} ({fault})")
+    try:
+        return File(name, text), tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        match = _POSITION.fullmatch(str(error))
+        fault = match["fault"] if match else str(error)
+        position = f"{match['line']}:{match['column']}" if match and match["line"] else text.count("\n") + 1
+        return Mistake(f"{name}:{position}", "TOML", f"a syntax error ({fault})")
 
 
 def _read_table(reading: Reading, file: File, table: Mapping[str, Any], under: KeyPath) -> None:

@@ -1,0 +1,290 @@
+"""What the settings accept, what they inherit, and what cannot stand together."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from coregateway.settings import BackendSettings, Settings, SettingsError, TimeoutSettings, load
+from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS, dotted
+from coregateway.settings.model import KeyPath, contradictions, leaves
+
+CONTRACT: Mapping[str, object] = {
+    "host": "0.0.0.0",
+    "port": 8001,
+    "workers": 1,
+    "log_level": "INFO",
+    "timeouts.connect": 5.0,
+    "timeouts.read": 30.0,
+    "timeouts.write": 10.0,
+    "timeouts.pool": 5.0,
+    "timeouts.client": 30.0,
+    "timeouts.idle": 75.0,
+    "limits.max_connections": 50,
+    "limits.max_keepalive_connections": 20,
+    "limits.keepalive_expiry": 30.0,
+    "limits.max_queued": 1000,
+    "limits.request.max_head": 16384,
+    "limits.request.max_body": 104857600,
+    "retries.attempts": 3,
+    "forwarding.trusted_proxies": (),
+    "forwarding.host": "backend",
+    "admin.address": "127.0.0.1:9001",
+    "cors.origins": ("*",),
+    "cors.credentials": False,
+    "shutdown.delay": 0.5,
+    "shutdown.grace": 15.0,
+    "backends.coredinator.prefix": "/api/v1/coredinator",
+    "backends.coredinator.urls": ("http://localhost:7000",),
+    "backends.coredinator.methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
+    "backends.coredinator.health.path": "/api/healthcheck",
+    "backends.coretelemetry.prefix": "/api/v1/coretelemetry",
+    "backends.coretelemetry.urls": ("http://localhost:7001",),
+    "backends.coretelemetry.methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
+    "backends.coretelemetry.health.path": "/health",
+}
+
+SECONDS = (
+    ("0.001", "1", "30.0", "1e3", "31536000"),
+    ("0", "-1", "31536001", "nan", "inf", "true", '"5s"', '"5"'),
+)
+PAUSE = ("0", "0.0", "2.5"), ("-0.1", "inf", '"1"')
+COUNT = ("0", "1", "100000"), ("-1", "1.5", "true", '"1"')
+POSITIVE = ("1", "7"), ("0", "-1", "1.0", "false")
+
+VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "host": (
+        ('"127.0.0.1"', '"::"', '"localhost"', '"gate-1.example."'),
+        ('""', '"[::]"', '"a b"', '"http://a"', '"a:80"', '"300.1.1.1"', "1", '"-a"'),
+    ),
+    "port": (("0", "1", "65535"), ("-1", "65536", "80.0", '"80"', "true", "[]", "{}")),
+    "workers": (("0", "1", "1024"), ("-1", "1025", '"auto"', "2.0")),
+    "log_level": (('"DEBUG"', '"warning"', '"Critical"'), ('"LOUD"', '""', "10")),
+    **{f"timeouts.{each}": SECONDS for each in ("connect", "read", "write", "pool", "client", "idle")},
+    "limits.max_connections": POSITIVE,
+    "limits.max_keepalive_connections": COUNT,
+    "limits.keepalive_expiry": SECONDS,
+    "limits.max_queued": COUNT,
+    "limits.request.max_head": (("128", "65536"), ("127", "0", "1e3")),
+    "limits.request.max_body": COUNT,
+    "retries.attempts": POSITIVE,
+    "forwarding.trusted_proxies": (
+        ("[]", '["10.0.0.0/8", "192.0.2.1", "::1", "2001:db8::/32"]'),
+        ('["10.0.0.1/8"]', '["localhost"]', '["10.0.0.0/33"]', '"10.0.0.0/8"', "[1]", '[""]'),
+    ),
+    "forwarding.host": (('"backend"', '"client"'), ('"Backend"', '""', "true")),
+    "admin.address": (
+        ('""', '"127.0.0.1:0"', '"[::1]:9001"', '"localhost:65535"'),
+        ('"127.0.0.1"', '":9001"', '"localhost:65536"', '"::1:9001"', '"http://a:1"', '"a:b"', "9001"),
+    ),
+    "cors.origins": (
+        ("[]", '["*"]', '["https://a.example", "http://localhost:3000", "capacitor://localhost"]'),
+        (
+            '["https://a/"]',
+            '["a.example"]',
+            '["https://u@a"]',
+            '["https://a:1/x"]',
+            '["null"]',
+            '"*"',
+            '["//a"]',
+        ),
+    ),
+    "cors.credentials": (("false",), ('"true"', "1", '"no"')),
+    "shutdown.delay": PAUSE,
+    "shutdown.grace": PAUSE,
+    "backends.coredinator.prefix": (
+        ('"/a"', '"/api/v1/x_y.z~-"', '"/healthy"', '"/api/health"', '"/api/v1/coretelemetry/inner"'),
+        (
+            *(
+                '""',
+                '"/"',
+                '"a"',
+                '"/a/"',
+                '"//a"',
+                '"/a//b"',
+                '"/a/../b"',
+                '"/."',
+                '"/a%20b"',
+                '"/a b"',
+                '"/a?b"',
+            ),
+            *('"/docs"', '"/docs/x"', '"/openapi.json"', '"/health"', '"/livez/a"', '"/readyz"', "1"),
+        ),
+    ),
+    "backends.coredinator.urls": (
+        ('["http://localhost"]', '["http://a:1", "http://10.0.0.1:65535"]', '["http://[::1]:7000"]'),
+        (
+            *("[]", '["https://a"]', '["http://a/"]', '["http://a/x"]', '["http://a?b"]', '["http://a#b"]'),
+            *('["http://u:p@a"]', '["http://a:0"]', '["http://a:65536"]', '["http://a:"]', '["http://"]'),
+            *('["a:80"]', '["HTTP://a"]', '["http://::1"]', '"http://a"', '["http://a", "http://a"]', "[1]"),
+        ),
+    ),
+    "backends.coredinator.methods": (
+        ('["GET"]', '["GET", "PURGE", "M-SEARCH"]'),
+        ("[]", '["get"]', '["TRACE"]', '["GET", "CONNECT"]', '["A B"]', '[""]', '["GET", "GET"]', '"GET"'),
+    ),
+    "backends.coredinator.health.path": (('"/"', '"/a/b?c=d"', '""'), ('"a"', '"/a b"', '"/a\\n"', "1")),
+    **{
+        f"backends.coredinator.timeouts.{each}": SECONDS
+        for each in ("connect", "read", "write", "pool", "client", "idle")
+    },
+}
+
+
+def load_toml(directory: Path, text: str) -> Settings:
+    (directory / "coregateway.toml").write_text(text)
+    return load(environ={}, cwd=directory).settings
+
+
+def test_the_defaults_are_those_of_the_contract():
+    values = {dotted(key): value for key, value in leaves(Settings())}
+    node_wide = {f"timeouts.{name}": value for name, value in TimeoutSettings()}
+    inherited = {
+        f"backends.{name}.{key}": each for name in Settings().backends for key, each in node_wide.items()
+    }
+    assert values == {**CONTRACT, **inherited}
+
+
+def test_every_key_has_its_table_of_good_and_bad_values():
+    assert set(VALUES) == {
+        *map(dotted, NODE_KEYS),
+        *(dotted(("backends", "coredinator", *key)) for key in BACKEND_KEYS),
+    }
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_a_key_takes_what_it_should(key: str, tmp_path: Path):
+    for literal in VALUES[key][0]:
+        load_toml(tmp_path, f"{key} = {literal}")
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_a_key_refuses_the_rest_and_says_where_and_why(key: str, tmp_path: Path):
+    for literal in VALUES[key][1]:
+        with pytest.raises(SettingsError) as caught:
+            load_toml(tmp_path, f"\n{key} = {literal}")
+        (mistake,) = caught.value.mistakes
+        assert mistake.where == f"coregateway.toml:2: {key}", literal
+        assert mistake.expected != "a known key", literal
+        assert mistake.found, literal
+
+
+@pytest.mark.parametrize(
+    ("toml", "key", "value"),
+    [
+        ('log_level = "debug"', ("log_level",), "DEBUG"),
+        ("timeouts.read = 5", ("timeouts", "read"), 5.0),
+        ('cors.origins = ["HTTPS://A.Example:443"]', ("cors", "origins"), ("https://a.example",)),
+        ('cors.origins = ["http://a:443"]', ("cors", "origins"), ("http://a:443",)),
+        ('cors.origins = ["http://[::1]:80"]', ("cors", "origins"), ("http://[::1]",)),
+        ('backends.coredinator.health.path = ""', ("backends", "coredinator", "health", "path"), None),
+    ],
+)
+def test_a_value_is_kept_in_its_one_spelling(toml: str, key: KeyPath, value: object, tmp_path: Path):
+    assert dict(leaves(load_toml(tmp_path, toml)))[key] == value
+
+
+def test_no_workers_means_one_for_each_cpu():
+    assert Settings(workers=0).workers == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("address", "endpoint"),
+    [("", None), ("127.0.0.1:9001", ("127.0.0.1", 9001)), ("[::1]:0", ("::1", 0)), ("a:80", ("a", 80))],
+)
+def test_the_admin_address_comes_apart(address: str, endpoint: tuple[str, int] | None):
+    assert Settings.model_validate({"admin": {"address": address}}).admin.endpoint == endpoint
+
+
+def test_a_backend_inherits_each_timeout_that_it_does_not_override(tmp_path: Path):
+    settings = load_toml(
+        tmp_path, "timeouts.read = 3\ntimeouts.pool = 2\nbackends.coredinator.timeouts.read = 7"
+    )
+    own = settings.backends["coredinator"].timeouts
+    assert (own.read, own.pool, own.connect) == (7.0, 2.0, 5.0)
+    assert settings.backends["coretelemetry"].timeouts == settings.timeouts
+
+
+def test_a_backend_made_in_code_inherits_too():
+    backend = BackendSettings(prefix="/x", urls=("http://a",), timeouts=TimeoutSettings(pool=1))
+    settings = Settings(timeouts=TimeoutSettings(read=3), backends={"x": backend})
+    assert settings.backends["x"].timeouts == TimeoutSettings(read=3, pool=1)
+    assert list(settings.backends) == ["x"]
+
+
+def test_a_third_backend_takes_a_prefix_and_urls(tmp_path: Path):
+    settings = load_toml(
+        tmp_path, '[backends.billing]\nprefix = "/bills"\nurls = ["http://a:1", "http://b:2"]'
+    )
+    assert list(settings.backends) == ["coredinator", "coretelemetry", "billing"]
+    billing = settings.backends["billing"]
+    assert billing == BackendSettings(prefix="/bills", urls=("http://a:1", "http://b:2"))
+
+
+def test_a_table_for_a_default_backend_overrides_only_its_keys(tmp_path: Path):
+    settings = load_toml(tmp_path, '[backends.coredinator]\nurls = ["http://a:1"]')
+    default = Settings().backends["coredinator"]
+    assert settings.backends["coredinator"] == default.model_copy(update={"urls": ("http://a:1",)})
+
+
+@pytest.mark.parametrize("name", ["Billing", "1st", "-a", "_a", '"a b"', '"a.b"', '"é"', '""'])
+def test_a_backend_name_is_a_lower_case_word(name: str, tmp_path: Path):
+    with pytest.raises(SettingsError, match="expected a backend name"):
+        load_toml(tmp_path, f'[backends.{name}]\nprefix = "/a"\nurls = ["http://a"]')
+
+
+@pytest.mark.parametrize(
+    "table", ["timeouts = 5", "limits.request = []", "backends = 1", "backends.a = true"]
+)
+def test_a_table_is_a_table(table: str, tmp_path: Path):
+    with pytest.raises(SettingsError, match="expected a table, found"):
+        load_toml(tmp_path, table)
+
+
+@pytest.mark.parametrize(
+    ("values", "broken"),
+    [
+        ({("cors", "credentials"): True, ("cors", "origins"): ("*",)}, [("cors", "credentials")]),
+        ({("cors", "credentials"): True, ("cors", "origins"): ("https://a", "*")}, [("cors", "credentials")]),
+        ({("cors", "credentials"): True, ("cors", "origins"): ("https://a",)}, []),
+        ({("cors", "credentials"): True}, []),
+        ({("cors", "credentials"): False, ("cors", "origins"): ("*",)}, []),
+        (
+            {("backends", "a", "prefix"): "/x", ("backends", "b", "prefix"): "/x"},
+            [("backends", "b", "prefix")],
+        ),
+        ({("backends", "a", "prefix"): "/x", ("backends", "b", "prefix"): "/x/y"}, []),
+        ({("backends", "a", "prefix"): "/x", ("backends", "b", "prefix"): "/X"}, []),
+    ],
+)
+def test_settings_that_cannot_stand_together(values: dict[KeyPath, object], broken: list[KeyPath]):
+    assert [each.key for each in contradictions(values)] == broken
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"cors": {"credentials": True}},
+        {
+            "backends": {
+                "a": {"prefix": "/x", "urls": ("http://a",)},
+                "b": {"prefix": "/x", "urls": ("http://b",)},
+            }
+        },
+        {"backends": {"A": {"prefix": "/x", "urls": ("http://a",)}}},
+        {"backends": {"a": {"prefix": "/x"}}},
+        {"port": "80"},
+        {"prot": 80},
+    ],
+)
+def test_settings_made_in_code_are_checked_as_well(tables: dict[str, Any]):
+    with pytest.raises(ValidationError):
+        Settings.model_validate(tables)
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 80  # pyright: ignore[reportAttributeAccessIssue] -- what must fail

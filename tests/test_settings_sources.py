@@ -1,0 +1,411 @@
+"""Where settings come from, which source wins, and what is said of all that is wrong."""
+
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from coregateway.settings import Flag, Loaded, SettingsError, load
+from coregateway.settings.keys import NODE_KEYS, from_text, key_of_variable, variable_of
+from coregateway.settings.mistakes import MAX_SHOWN, shown
+from coregateway.settings.model import KeyPath
+from coregateway.settings.report import effective
+
+
+def write(directory: Path, text: str, name: str = "coregateway.toml") -> Path:
+    file = directory / name
+    file.write_text(text)
+    return file
+
+
+def report(directory: Path, environ: Mapping[str, str] | None = None, *flags: Flag) -> list[str]:
+    """The lines of the mistakes."""
+    with pytest.raises(SettingsError) as caught:
+        load(flags, environ or {}, directory)
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("coregateway: ")
+    return [line.strip() for line in lines[1:]]
+
+
+LAYERS: Mapping[KeyPath, tuple[tuple[str, object], tuple[str, object], tuple[Flag, object], object]] = {
+    ("port",): (("port = 1", 1), ("2", 2), (Flag("--port", "3"), 3), 8001),
+    ("host",): (('host = "a"', "a"), ("b", "b"), (Flag("--host", "c"), "c"), "0.0.0.0"),
+    ("log_level",): (
+        ('log_level = "ERROR"', "ERROR"),
+        ("debug", "DEBUG"),
+        (Flag("--log-level", "critical"), "CRITICAL"),
+        "INFO",
+    ),
+    ("backends", "coredinator", "urls"): (
+        ('backends.coredinator.urls = ["http://a"]', ("http://a",)),
+        ("http://b, http://c:1", ("http://b", "http://c:1")),
+        (Flag("--coredinator-port", "7"), ("http://localhost:7",)),
+        ("http://localhost:7000",),
+    ),
+}
+
+
+def value_of(loaded: Loaded, key: KeyPath) -> object:
+    value: object = loaded.settings
+    for part in key:
+        value = loaded.settings.backends[part] if value is loaded.settings.backends else getattr(value, part)
+    return value
+
+
+@pytest.mark.parametrize("key", LAYERS, ids=variable_of)
+@pytest.mark.parametrize("given", list(product([False, True], repeat=3)), ids=str)
+def test_flags_win_over_variables_over_the_file_over_defaults(
+    key: KeyPath, given: tuple[bool, bool, bool], tmp_path: Path
+):
+    in_file, in_environment, on_command_line = given
+    (toml, from_file), (text, from_variable), (flag, from_flag), default = LAYERS[key]
+    expected, source = default, "default"
+    if in_file:
+        write(tmp_path, toml)
+        expected, source = from_file, "coregateway.toml:1"
+    if in_environment:
+        expected, source = from_variable, variable_of(key)
+    if on_command_line:
+        expected, source = from_flag, flag.name
+    environ = {variable_of(key): text} if in_environment else {}
+    loaded = load([flag] if on_command_line else [], environ, tmp_path)
+    assert value_of(loaded, key) == expected
+    assert str(loaded.source_of(*key)) == source
+    assert loaded.is_default(*key) == (source == "default")
+
+
+def test_every_node_wide_key_has_a_variable():
+    assert variable_of(("limits", "request", "max_head")) == "COREGATEWAY_LIMITS__REQUEST__MAX_HEAD"
+    assert {key_of_variable(variable_of(key)) for key in NODE_KEYS} == set(NODE_KEYS)
+
+
+@pytest.mark.parametrize(
+    ("variable", "key"),
+    [
+        ("COREGATEWAY_BACKENDS__COREDINATOR__URLS", ("backends", "coredinator", "urls")),
+        ("COREGATEWAY_BACKENDS__BILLING__HEALTH__PATH", ("backends", "billing", "health", "path")),
+        ("COREGATEWAY_BACKENDS__A__TIMEOUTS__READ", ("backends", "a", "timeouts", "read")),
+        ("COREGATEWAY_BACKENDS__A__B__URLS", ("backends", "a__b", "urls")),
+        ("COREGATEWAY_BACKENDS__A_B___PREFIX", ("backends", "a_b_", "prefix")),
+        ("COREGATEWAY_BACKENDS__URLS", None),
+        ("COREGATEWAY_BACKENDS____URLS", None),
+        ("COREGATEWAY_BACKENDS", None),
+        ("COREGATEWAY_TIMEOUTS", None),
+        ("COREGATEWAY_port", None),
+    ],
+)
+def test_a_variable_names_a_key(variable: str, key: KeyPath | None):
+    assert key_of_variable(variable) == key
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        (("port",), "80", 80),
+        (("port",), " 80 ", 80),
+        (("port",), "8_0", "8_0"),
+        (("port",), "٨٠", "٨٠"),
+        (("port",), "80.0", "80.0"),
+        (("port",), "", ""),
+        (("timeouts", "read"), "30", 30),
+        (("timeouts", "read"), "1.5e1", 15.0),
+        (("timeouts", "read"), ".5", 0.5),
+        (("timeouts", "read"), "inf", "inf"),
+        (("timeouts", "read"), "5s", "5s"),
+        (("cors", "credentials"), "True", True),
+        (("cors", "credentials"), "false", False),
+        (("cors", "credentials"), "1", "1"),
+        (("cors", "origins"), "https://a, https://b", ["https://a", "https://b"]),
+        (("cors", "origins"), "", []),
+        (("cors", "origins"), "*,", ["*", ""]),
+        (("admin", "address"), "", ""),
+        (("host",), "80", "80"),
+    ],
+)
+def test_a_text_means_what_its_key_holds(key: KeyPath, text: str, value: object):
+    found = from_text(key, text)
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_a_backend_may_come_from_the_environment_alone(tmp_path: Path):
+    environ = {
+        "COREGATEWAY_BACKENDS__BILLING__PREFIX": "/bills",
+        "COREGATEWAY_BACKENDS__BILLING__URLS": "http://a:1,http://b:2",
+        "COREGATEWAY_BACKENDS__BILLING__METHODS": "GET,PUT",
+        "COREGATEWAY_BACKENDS__BILLING__HEALTH__PATH": "/up",
+        "COREGATEWAY_BACKENDS__BILLING__TIMEOUTS__READ": "2.5",
+    }
+    billing = load((), environ, tmp_path).settings.backends["billing"]
+    assert (billing.prefix, billing.urls) == ("/bills", ("http://a:1", "http://b:2"))
+    assert (billing.methods, billing.health.path, billing.timeouts.read) == (("GET", "PUT"), "/up", 2.5)
+
+
+def test_a_backend_may_come_half_from_the_file_and_half_from_the_environment(tmp_path: Path):
+    write(tmp_path, '[backends.billing]\nprefix = "/bills"')
+    loaded = load((), {"COREGATEWAY_BACKENDS__BILLING__URLS": "http://a"}, tmp_path)
+    assert str(loaded.source_of("backends", "billing", "prefix")) == "coregateway.toml:2"
+    assert loaded.settings.backends["billing"].urls == ("http://a",)
+
+
+def test_the_flag_names_the_file_before_the_variable_does(tmp_path: Path):
+    flag, variable = write(tmp_path, "port = 1", "flag.toml"), write(tmp_path, "port = 2", "variable.toml")
+    write(tmp_path, "port = 3")
+    environ = {"COREGATEWAY_CONFIG": str(variable)}
+    assert load([Flag("--config", str(flag))], environ, tmp_path).settings.port == 1
+    assert load((), environ, tmp_path).settings.port == 2
+    assert load((), {}, tmp_path).settings.port == 3
+
+
+@pytest.mark.parametrize("name", ["absent.toml", "", ".", "a\0b"])
+def test_a_named_file_must_be_there(name: str, tmp_path: Path):
+    (line,) = report(tmp_path, {"COREGATEWAY_CONFIG": name})
+    assert line.startswith("COREGATEWAY_CONFIG: expected a TOML file, found ")
+    (line,) = report(tmp_path, {}, Flag("--config", name))
+    assert line.startswith("--config: expected a TOML file, found ")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "port = 1\nhost == 2\n",
+            "coregateway.toml:2:7: expected TOML, found a syntax error (Invalid value)",
+        ),
+        ("port = 1\nport = 2", "coregateway.toml:2: expected TOML, found a syntax error (Cannot"),
+        ("host = '", "coregateway.toml:1: expected TOML, found a syntax error ("),
+    ],
+)
+def test_a_file_that_is_no_toml_is_one_mistake_with_its_line(text: str, line: str, tmp_path: Path):
+    write(tmp_path, text)
+    (found,) = report(tmp_path)
+    assert found.startswith(line)
+
+
+def test_a_file_that_is_no_text_is_a_mistake(tmp_path: Path):
+    (tmp_path / "coregateway.toml").write_bytes(b'host = "\xe9"')
+    assert report(tmp_path) == ["coregateway.toml: expected text in UTF-8, found byte 0xe9"]
+
+
+def test_what_only_the_unreadable_file_could_settle_is_no_mistake(tmp_path: Path):
+    write(tmp_path, "[")
+    environ = {"COREGATEWAY_BACKENDS__BILLING__URLS": "http://a", "COREGATEWAY_CORS__CREDENTIALS": "true"}
+    assert len(report(tmp_path, environ)) == 1
+
+
+def test_a_key_is_found_on_the_line_where_its_statement_begins(tmp_path: Path):
+    write(
+        tmp_path,
+        '# first\nport = 1\n\n[cors]\norigins = [\n  # "]\n  "https://a",\n]\ncredentials = true\n'
+        '[backends.b]\r\nhealth.path = """\\\r\n  /up"""\nurls = ["http://b"]\nprefix = "/b"',
+    )
+    loaded = load((), {}, tmp_path)
+    lines = {
+        ".".join(key): str(source).removeprefix("coregateway.toml:") for key, source in loaded.sources.items()
+    }
+    assert lines == {
+        "port": "2",
+        "cors.origins": "5",
+        "cors.credentials": "9",
+        "backends.b.health.path": "11",
+        "backends.b.urls": "13",
+        "backends.b.prefix": "14",
+    }
+
+
+def test_every_mistake_of_every_source_is_told_at_once(tmp_path: Path):
+    write(
+        tmp_path,
+        'port = "80"\nprot = 1\n[timeouts]\nread = -1\n[backends.billing]\nprefix = "/api/v1/coredinator"\n'
+        'urls = ["http://a", "ftp://b"]\n[backends.empty]\n',
+    )
+    environ = {
+        "COREGATEWAY_WORKERS": "four",
+        "COREGATEWAY_PROT": "1",
+        "COREGATEWAY_CORS__CREDENTIALS": "true",
+        "HOME": "/",
+        "COREGATEWAYS": "not ours",
+    }
+    found = report(tmp_path, environ, Flag("--port", "99999"), Flag("--coredinator-port", "0"))
+    starts = [
+        "coregateway.toml:2: prot: expected a known key, found an unknown one; did you mean port?",
+        'coregateway.toml:1: port: expected a port from 0 to 65535 (0: any free one), found "80"',
+        "coregateway.toml:4: timeouts.read: expected a number of seconds above 0, one year at most, found -1",
+        "coregateway.toml:7: backends.billing.urls: expected a list of one or more distinct http://host[:port],",
+        "COREGATEWAY_PROT: expected a known variable, found an unknown one; did you mean COREGATEWAY_PORT?",
+        "COREGATEWAY_WORKERS: expected a number of processes from 0 to 1024 (0: one for each CPU),",
+        "--coredinator-port: expected a port from 1 to 65535, found 0",
+        "--port: expected a port from 0 to 65535 (0: any free one), found 99999",
+        "coregateway.toml:8: backends.empty.prefix: expected a path such as",
+        "coregateway.toml:8: backends.empty.urls: expected a list of one or more",
+        'COREGATEWAY_CORS__CREDENTIALS: expected false while cors.origins holds "*" (default), found true',
+        "coregateway.toml:6: backends.billing.prefix: expected another prefix than backend coredinator has (",
+    ]
+    assert [line[: len(start)] for line, start in zip(found, starts, strict=True)] == starts
+    assert found[3].endswith('found "ftp://b"')
+    assert found[5].endswith('found "four"')
+    assert found[-1].endswith('(default), found "/api/v1/coredinator"')
+
+
+def test_a_wrong_value_is_a_mistake_also_where_another_source_overrides_it(tmp_path: Path):
+    write(tmp_path, "port = 99999")
+    (line,) = report(tmp_path, {"COREGATEWAY_PORT": "80"})
+    assert line.startswith("coregateway.toml:1: port: expected")
+
+
+def test_a_wrong_value_does_not_make_others_wrong(tmp_path: Path):
+    write(
+        tmp_path,
+        '[cors]\ncredentials = true\norigins = ["a"]\n[backends.b]\nurls = ["http://a"]\nprefix = "b"',
+    )
+    assert [line.split(": ")[1] for line in report(tmp_path)] == ["cors.origins", "backends.b.prefix"]
+
+
+@pytest.mark.parametrize(
+    ("toml", "meant"),
+    [
+        ("prot = 1", "port"),
+        ("Port = 1", "port"),
+        ("[timeout]\nread = 1", "timeouts"),
+        ("[backend.a]", "backends"),
+        ("[timeouts]\nreed = 1", "timeouts.read"),
+        ("[timeouts]\nport = 1", "port"),
+        ("max_body = 1", "limits.request.max_body"),
+        ("[limits]\nmax_body = 1", "limits.request.max_body"),
+        ("[limits.requests]", "limits.request"),
+        ("[backends.coredinator]\nurl = 1", "backends.coredinator.urls"),
+        ("[backends.coredinator]\npath = 1", "backends.coredinator.health.path"),
+        ("[backends.coredinator.timeouts]\nconect = 1", "backends.coredinator.timeouts.connect"),
+    ],
+)
+def test_a_mistyped_key_is_recognised(toml: str, meant: str, tmp_path: Path):
+    write(tmp_path, toml)
+    (line,) = report(tmp_path)
+    assert line.endswith(f"expected a known key, found an unknown one; did you mean {meant}?")
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("COREGATEWAY_PROT", "COREGATEWAY_PORT"),
+        ("COREGATEWAY_port", "COREGATEWAY_PORT"),
+        ("COREGATEWAY_TIMEOUTS_READ", "COREGATEWAY_TIMEOUTS__READ"),
+        ("COREGATEWAY_CONFIGS", "COREGATEWAY_CONFIG"),
+        ("COREGATEWAY_BACKENDS__COREDINATOR__URL", "COREGATEWAY_BACKENDS__COREDINATOR__URLS"),
+        ("COREGATEWAY_BACKENDS__BILLING__PREFIXES", "COREGATEWAY_BACKENDS__BILLING__PREFIX"),
+    ],
+)
+def test_a_mistyped_variable_is_recognised(variable: str, meant: str, tmp_path: Path):
+    assert report(tmp_path, {variable: "1"}) == [
+        f"{variable}: expected a known variable, found an unknown one; did you mean {meant}?"
+    ]
+
+
+def test_an_unknown_name_that_resembles_nothing_gets_no_guess(tmp_path: Path):
+    write(tmp_path, "xyzzy = 1")
+    assert report(tmp_path, {"COREGATEWAY_XYZZY": "1"}) == [
+        "coregateway.toml:1: xyzzy: expected a known key, found an unknown one",
+        "COREGATEWAY_XYZZY: expected a known variable, found an unknown one",
+    ]
+
+
+def test_a_mistyped_backend_is_recognised(tmp_path: Path):
+    (line,) = report(tmp_path, {"COREGATEWAY_BACKENDS__COREDINATR__URLS": "http://a"})
+    assert line.startswith("COREGATEWAY_BACKENDS__COREDINATR__URLS: backends.coredinatr.prefix: expected ")
+    assert line.endswith("found nothing; did you mean the backend coredinator?")
+
+
+def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_not_settings(tmp_path: Path):
+    environ = {
+        "COREGATEWAY_SERVICE_HOST": "10.0.0.1",
+        "COREGATEWAY_SERVICE_PORT": "8001",
+        "COREGATEWAY_SERVICE_PORT_HTTP": "8001",
+        "COREGATEWAY_PORT": "tcp://10.0.0.1:8001",
+        "COREGATEWAY_PORT_8001_TCP": "tcp://10.0.0.1:8001",
+        "COREGATEWAY_PORT_8001_TCP_PROTO": "tcp",
+        "COREGATEWAY_PORT_8001_TCP_PORT": "8001",
+        "COREGATEWAY_PORT_8001_TCP_ADDR": "10.0.0.1",
+    }
+    assert load((), environ, tmp_path).sources == {}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "http://user:hunter2@host:80",
+        "http://hunter2@host",
+        "http://user:hun@hunter2@host",
+        "http://user:hunter2/x@host",
+        "user:hunter2@host:80",
+        "http://host?token=hunter2",
+        "http://host/?hunter2",
+        "Bearer hunter2",
+        "Basic hunter2",
+        "password=hunter2",
+        "api_key: hunter2",
+        "secret hunter2",
+    ],
+)
+def test_what_may_be_a_credential_is_never_shown(wrong: str, tmp_path: Path):
+    write(tmp_path, f'host = "{wrong}"\nbackends.coredinator.urls = ["{wrong}"]\ncors.origins = "{wrong}"')
+    environ = {
+        "COREGATEWAY_ADMIN__ADDRESS": wrong,
+        "COREGATEWAY_BACKENDS__CORETELEMETRY__URLS": f"http://a,{wrong}",
+    }
+    lines = report(tmp_path, environ, Flag("--coredinator-port", wrong), Flag("--port", wrong))
+    assert len(lines) == 7
+    assert "hunter2" not in "".join(lines)
+
+
+def test_the_value_of_an_unknown_key_is_never_shown(tmp_path: Path):
+    write(tmp_path, 'password = "hunter2"')
+    assert "hunter2" not in "".join(report(tmp_path, {"COREGATEWAY_PASSWORD": "hunter2"}))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "nothing"),
+        (True, "true"),
+        (1.5, "1.5"),
+        ("", "an empty text"),
+        ([], "an empty list"),
+        (["a", 1], '["a", 1]'),
+        ({"a": 1}, "a table"),
+        ('a"\n\x1b\u2028é', r'"a\"\n\x1b\u2028\xe9"'),
+        ("\udce9", r'"\udce9"'),
+        ("http://user:pass@host:1", '"http://***@host:1"'),
+    ],
+)
+def test_a_wrong_value_is_shown_on_one_line_of_ascii(value: object, text: str):
+    assert shown(value) == text
+
+
+def test_a_long_value_is_cut():
+    assert len(shown("x" * 1000)) == len(shown(["x"] * 1000)) == len(shown(10**500)) == MAX_SHOWN
+
+
+def test_the_effective_settings_are_toml_with_the_source_of_each(tmp_path: Path):
+    write(
+        tmp_path,
+        'timeouts.read = 3\ncors.origins = []\nforwarding.trusted_proxies = ["::1"]\n'
+        '[backends.b]\nprefix = "/b"\nurls = ["http://b"]',
+    )
+    environ = {"COREGATEWAY_BACKENDS__B__TIMEOUTS__POOL": "9"}
+    loaded = load([Flag("--port", "0")], environ, tmp_path)
+    lines = effective(loaded).splitlines()
+    rows = {line.split(" = ")[0].strip(): line.split(" = ")[1].rsplit("  ", 1) for line in lines}
+    shown_rows = {key: (value.strip(), source) for key, (value, source) in rows.items()}
+    assert shown_rows["port"] == ("0", "--port")
+    assert shown_rows["host"] == ('"0.0.0.0"', "default")
+    assert shown_rows["timeouts.read"] == ("3.0", "coregateway.toml:1")
+    assert shown_rows["cors.origins"] == ("[]", "coregateway.toml:2")
+    assert shown_rows["cors.credentials"] == ("false", "default")
+    assert shown_rows["forwarding.trusted_proxies"] == ('["::1/128"]', "coregateway.toml:3")
+    assert shown_rows["backends.b.health.path"] == ('""', "default")
+    assert shown_rows["backends.b.timeouts.read"] == ("3.0", "as timeouts.read")
+    assert shown_rows["backends.b.timeouts.pool"] == ("9.0", "COREGATEWAY_BACKENDS__B__TIMEOUTS__POOL")
+    assert len({line.index(" = ") for line in lines}) == 1
+
+    write(tmp_path, "\n".join(f"{key} = {value}" for key, (value, _) in shown_rows.items()))
+    assert load((), {}, tmp_path).settings == loaded.settings
