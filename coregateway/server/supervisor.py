@@ -56,7 +56,8 @@ def release_signals() -> None:
 
 def pause_before_restart(deaths: int) -> float:
     """Seconds to wait after so many deaths in a row, the last one included: 0, 1, 2, 4, … 30."""
-    return min(2.0 ** (deaths - 2), LONGEST_PAUSE) if deaths > 1 else 0.0
+    # without the lesser of the two, a day of deaths would be more than a float holds
+    return min(2.0 ** (min(deaths, 10) - 2), LONGEST_PAUSE) if deaths > 1 else 0.0
 
 
 def deaths_in_a_row(before: int, lived: float) -> int:

@@ -14,6 +14,8 @@ successor.
 import asyncio
 import os
 import signal
+import sys
+from importlib.util import find_spec
 from multiprocessing import parent_process
 from typing import Any
 
@@ -24,6 +26,7 @@ from coregateway.server.listeners import Listeners, end, worker_number
 from coregateway.server.node import Board, Node, State, new_board
 from coregateway.server.supervisor import STOP_SIGNALS, Supervisor, hold_signals, release_signals
 from coregateway.settings.model import ShutdownSettings
+from coregateway.settings.process import started_by_sanic
 
 TICK = 0.25
 """Seconds between a worker's looks at the node: whether it stops, and who its main process and its successor
@@ -43,6 +46,10 @@ def found(app: App, workers: int) -> None:
     """
     hold_signals()
     app.shared_ctx.board = new_board(workers)
+    if started_by_sanic(sys.argv) and sys.modules["__main__"].__spec__ is None:
+        # As under `python -m sanic`: else every process that is spawned runs the script again, for nothing
+        # but the time that it takes to import Sanic's command line.
+        sys.modules["__main__"].__spec__ = find_spec("sanic.__main__")
 
 
 def attach(app: App, shutdown: ShutdownSettings) -> None:

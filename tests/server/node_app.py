@@ -1,0 +1,73 @@
+"""A small application that lives as a node of workers: `sanic tests.server.node_app:app`."""
+
+import asyncio
+import os
+from typing import Any
+
+from sanic import Request, Sanic
+from sanic.response import HTTPResponse, json, text
+
+from coregateway import logs
+from coregateway.server import workers
+from coregateway.server.listeners import BACKLOG, CannotListen, listen
+from coregateway.settings.model import ShutdownSettings
+
+
+class NodeApp(Sanic[Any, Any]):
+    def prepare(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
+        """As the gateway's: its own sockets, and a node unless there is to be a single process."""
+        count = options.get("workers", 1)
+        try:
+            sock = listen(host or "127.0.0.1", 0 if port is None else port, count)
+        except CannotListen as error:
+            raise SystemExit(str(error)) from None
+        if not options.get("single_process"):
+            workers.found(self, count)
+        logs.event("test.listening", port=sock.getsockname()[1])
+        options |= {"sock": sock, "backlog": BACKLOG, "motd": False}
+        super().prepare(**options)  # pyright: ignore[reportUnknownMemberType] -- Sanic leaves its options open
+
+
+logs.configure("INFO")
+app = NodeApp("node", log_config=logs.SANIC_LOG_CONFIG)
+
+
+async def start_slowly(_: NodeApp) -> None:
+    await asyncio.sleep(float(os.environ.get("NODE_START", "0")))
+
+
+async def pid(_: Request) -> HTTPResponse:
+    return text(str(os.getpid()))
+
+
+async def readyz(_: Request) -> HTTPResponse:
+    return text("", status=200 if app.ctx.node.ready() else 503)
+
+
+async def states(_: Request) -> HTTPResponse:
+    return json([{"pid": worker.pid, "state": worker.state} for worker in app.ctx.node.workers()])
+
+
+async def slow(_: Request) -> HTTPResponse:
+    await asyncio.sleep(1)
+    return text("complete")
+
+
+async def endless(_: Request) -> HTTPResponse:
+    await asyncio.Future[None]()
+    return text("never")
+
+
+async def reload(request: Request) -> HTTPResponse:
+    app.m.restart(all_workers=True, zero_downtime="gently" in request.args)
+    return text("")
+
+
+app.register_listener(start_slowly, "before_server_start")
+app.add_route(pid, "/")
+app.add_route(readyz, "/readyz")
+app.add_route(states, "/workers")
+app.add_route(slow, "/slow")
+app.add_route(endless, "/endless")
+app.add_route(reload, "/reload")
+workers.attach(app, ShutdownSettings(delay=0.3, grace=float(os.environ.get("NODE_GRACE", "5"))))

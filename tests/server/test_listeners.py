@@ -1,0 +1,118 @@
+"""Listening sockets that several workers share, on the kernel that runs the tests."""
+
+import socket
+import time
+from contextlib import ExitStack, closing
+
+import pytest
+
+from coregateway.server.listeners import CannotListen, Listeners, end, listen, listen_for_admin
+
+HOST = "127.0.0.1"
+
+
+def sockets_of(listeners: Listeners, workers: int) -> list[socket.socket]:
+    return [listeners.of(number) for number in range(workers)]
+
+
+def accepted(listener: socket.socket) -> int:
+    count = 0
+    while True:
+        try:
+            listener.accept()[0].close()
+        except BlockingIOError:
+            return count
+        count += 1
+
+
+def close(listeners: Listeners) -> None:
+    for sock in (listeners, *listeners.others):
+        sock.close()
+
+
+def test_every_worker_has_a_socket_of_the_one_chosen_port_and_a_share_of_the_connections() -> None:
+    listeners = listen(HOST, 0, 4)
+    sockets = sockets_of(listeners, 4)
+    assert len({sock.fileno() for sock in sockets}) == 4
+    assert len({sock.getsockname() for sock in sockets}) == 1
+    with ExitStack() as clients:
+        for _ in range(128):
+            clients.enter_context(socket.create_connection(listeners.getsockname()))
+        counts = [accepted(sock) for sock in sockets]
+    assert sum(counts) == 128
+    assert min(counts) > 8, counts
+    close(listeners)
+
+
+def test_connections_get_no_delay() -> None:
+    """asyncio looks at the number of the protocol, and leaves Nagle's algorithm on for the number 0."""
+    listeners = listen(HOST, 0, 2)
+    assert {sock.proto for sock in sockets_of(listeners, 2)} == {socket.IPPROTO_TCP}
+    close(listeners)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("reuse_port", [False, True])
+def test_a_port_that_anybody_listens_on_is_not_shared(workers: int, *, reuse_port: bool) -> None:
+    with closing(socket.socket()) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind((HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(CannotListen, match=f"^cannot listen on {HOST}:{port}: address already in use$"):
+            listen(HOST, port, workers)
+        with pytest.raises(CannotListen):
+            listen_for_admin(HOST, port)
+
+
+def test_a_second_gateway_does_not_get_a_share() -> None:
+    listeners = listen(HOST, 0, 2)
+    with pytest.raises(CannotListen):
+        listen(HOST, listeners.getsockname()[1], 2)
+    close(listeners)
+
+
+def test_an_address_of_another_host_is_told() -> None:
+    with pytest.raises(CannotListen, match=r"^cannot listen on 192\.0\.2\.1:8001: "):
+        listen("192.0.2.1", 8001)
+
+
+def test_ipv6() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    listeners = listen("::1", 0, 2)
+    with socket.create_connection(listeners.getsockname()[:2]):
+        pass
+    assert sum(accepted(sock) for sock in sockets_of(listeners, 2)) == 1
+    with pytest.raises(CannotListen, match=r"^cannot listen on \[::1\]:"):
+        listen("::1", listeners.getsockname()[1])
+    close(listeners)
+
+
+def test_an_ended_port_refuses_at_once_though_another_process_holds_the_socket() -> None:
+    listeners = listen(HOST, 0, 2)
+    address = listeners.getsockname()
+    with ExitStack() as held:
+        for sock in sockets_of(listeners, 2):
+            held.enter_context(closing(sock.dup()))
+            end(sock)
+            end(sock)
+        began = time.monotonic()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, timeout=5)
+        assert time.monotonic() - began < 1
+        close(listen(HOST, address[1], 2))  # and the next gateway need not wait for the last one's end
+    close(listeners)
+
+
+def test_time_wait_does_not_keep_a_port() -> None:
+    listeners = listen(HOST, 0)
+    address = listeners.getsockname()
+    with socket.create_connection(address) as client:
+        listeners.setblocking(True)
+        listeners.accept()[0].close()  # the side that closes first keeps the connection in TIME_WAIT
+        assert client.recv(1) == b""
+    close(listeners)
+    close(listen(HOST, address[1], 2))

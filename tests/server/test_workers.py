@@ -1,0 +1,206 @@
+"""Several workers are one node: real processes, real signals, real sockets."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from tests.server.running_node import ROOT, WAIT, RunningNode, until
+
+
+def spread(node: RunningNode, connections: int) -> Counter[str]:
+    """How many of so many open connections each process has."""
+    opened = [node.connect() for _ in range(connections)]
+    try:
+        for connection in opened:
+            connection.request("GET", "/")
+        return Counter(connection.getresponse().read().decode() for connection in opened)
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+def test_connections_spread_over_the_workers() -> None:
+    with RunningNode("--workers", "4") as node:
+        node.ready()
+        counts = [spread(node, 64) for _ in range(3)]
+        assert max(min(count.values()) if len(count) == 4 else 0 for count in counts) >= 8, counts
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_worker_is_replaced_and_meanwhile_nobody_is_refused(workers: int) -> None:
+    with RunningNode("--workers", str(workers)) as node:
+        before = node.ready().pids()
+        os.kill(before[0], signal.SIGKILL)
+        killed_at = time.monotonic()
+        # Those whose connection waits for the replacement are answered, too.
+        answers = [node.get("/")[1] for _ in range(16)]
+        took = time.monotonic() - killed_at
+        after = node.ready().pids()
+        assert after[0] != before[0]
+        assert after[1:] == before[1:]
+        assert set(answers) <= {str(pid) for pid in after}
+        assert node.event("worker.died")["status"] == -signal.SIGKILL
+        assert node.event("worker.restarted")["died_pid"] == before[0]
+        assert took < 3 or os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+
+        os.kill(after[0], signal.SIGKILL)
+        until(lambda: len(node.events("worker.restarted")) == 2, "second restart")
+        assert [line["pause_s"] for line in node.events("worker.died")] == [0, 1]
+        assert node.stderr == ""
+
+
+def to_main(pid: int) -> None:
+    os.kill(pid, signal.SIGTERM)
+
+
+def to_group(pid: int) -> None:
+    os.killpg(pid, signal.SIGTERM)
+
+
+def ctrl_c(pid: int) -> None:
+    os.killpg(pid, signal.SIGINT)
+
+
+def to_main_and_group(pid: int) -> None:
+    """As `timeout` does."""
+    os.kill(pid, signal.SIGTERM)
+    os.killpg(pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("mode", "stop"),
+    [
+        ("--workers=2", to_main),
+        ("--workers=2", to_group),
+        ("--workers=2", ctrl_c),
+        ("--workers=2", to_main_and_group),
+        ("--single-process", to_main_and_group),
+    ],
+)
+def test_a_stop_signal_drains(mode: str, stop: Callable[[int], None]) -> None:
+    with RunningNode(mode) as node, ThreadPoolExecutor(1) as pool:
+        node.ready()
+        with closing(HTTPConnection("127.0.0.1", node.port, timeout=WAIT)) as idle:
+            idle.request("GET", "/")
+            idle.getresponse().read()
+            slow = pool.submit(node.get, "/slow")
+            time.sleep(0.1)  # lets it arrive
+            stop(node.process.pid)
+            node.event("worker.draining")
+            idle.request("GET", "/readyz")
+            assert idle.getresponse().status == 503
+            until(node.refuses, "refused")
+            assert not slow.done()
+            assert slow.result(WAIT) == (200, "complete")
+            assert idle.sock.recv(1) == b""
+        assert node.status() == 0
+        assert node.stderr == ""
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_a_stop_signal_during_the_start_ends_the_node(group: bool) -> None:
+    with RunningNode("--workers", "2", start=0.5) as node:
+        until(lambda: "Starting" in str(node.events("sanic.server")), "starting")
+        (os.killpg if group else os.kill)(node.process.pid, signal.SIGINT)
+        assert node.status() == 0
+        assert node.stderr == ""
+
+
+def test_a_second_interrupt_ends_at_once() -> None:
+    with RunningNode("--workers", "1") as node, closing(node.ready().connect()) as stuck:
+        stuck.request("GET", "/endless")
+        time.sleep(0.1)  # lets it arrive
+        os.killpg(node.process.pid, signal.SIGINT)
+        node.event("node.stopping")
+        time.sleep(1.1)  # sooner it would count as the same signal
+        os.killpg(node.process.pid, signal.SIGINT)
+        node.event("node.killed")
+        node.status()
+        assert node.stderr == ""
+
+
+def test_grace_is_all_that_an_endless_exchange_gets() -> None:
+    with RunningNode("--workers", "1", grace=0.5) as node, closing(node.ready().connect()) as stuck:
+        stuck.request("GET", "/endless")
+        time.sleep(0.1)  # lets it arrive
+        node.process.terminate()
+        assert node.status() == 0
+        with pytest.raises(ConnectionError):
+            stuck.getresponse()
+        assert node.stderr == ""
+
+
+@pytest.mark.parametrize("how", ["", "?gently"])
+def test_a_reload_refuses_and_cuts_off_nobody(how: str) -> None:
+    with RunningNode("--workers", "2") as node, ThreadPoolExecutor(1) as pool:
+        before = node.ready().pids()
+        done = Event()
+
+        def ask() -> list[int]:
+            statuses: list[int] = []
+            while not done.is_set():
+                statuses.append(node.get("/")[0])
+            return statuses
+
+        asking = pool.submit(ask)
+        assert node.get("/slow")[0] == 200
+        assert node.get(f"/reload{how}")[0] == 200
+        until(lambda: not set(node.pids()) & set(before), "all replaced")
+        node.ready()
+        for pid in before:
+            until(lambda pid=pid: not is_alive(pid), "old worker gone")
+        done.set()
+        assert set(asking.result(WAIT)) == {200}
+        assert node.events("worker.restarted") == []
+        assert node.stderr == ""
+
+
+def is_alive(pid: int) -> bool:
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_workers_do_not_outlive_their_main_process() -> None:
+    with RunningNode("--workers", "2") as node:
+        pids = node.ready().pids()
+        node.process.kill()
+        for pid in pids:
+            until(lambda pid=pid: not is_alive(pid), "worker gone")
+        assert node.refuses()
+
+
+def test_the_next_gateway_starts_on_the_port_of_the_last_one() -> None:
+    with RunningNode("--workers", "2") as first:
+        port = first.ready().port
+        with closing(first.connect()) as idle:
+            idle.request("GET", "/")
+            idle.getresponse().read()
+            first.process.terminate()
+            assert first.status() == 0  # it closed the idle connection, which is in TIME_WAIT now
+    with RunningNode("--workers", "2", port=port) as second:
+        assert second.ready().port == port
+
+
+@pytest.mark.parametrize("by", ["listener", "gateway"])
+def test_a_taken_port_is_told_in_a_line(by: str) -> None:
+    with RunningNode("--single-process") as first, socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1] if by == "listener" else first.port
+        command = [sys.executable, "-m", "sanic", "tests.server.node_app:app", "--port", str(port)]
+        command += ["--workers", "2"]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=WAIT, check=False)
+        assert ended.returncode == 1
+        assert ended.stderr == f"cannot listen on 127.0.0.1:{port}: address already in use\n"
+        assert ended.stdout == ""
