@@ -68,6 +68,7 @@ class UpstreamConnection(Protocol):
         "_complete",
         "_deadline",
         "_decoder",
+        "_defaults",
         "_dirty",
         "_drained",
         "_error",
@@ -99,6 +100,7 @@ class UpstreamConnection(Protocol):
     def __init__(self, loop: AbstractEventLoop, owner: Owner, upstream: Upstream, timeouts: Timeouts) -> None:
         self._loop = loop
         self._owner = owner
+        self._defaults = timeouts
         self._timeouts = timeouts
         self._deadline = Deadline(loop, self._expired)
         self._received: Future[None] | None = None
@@ -156,11 +158,10 @@ class UpstreamConnection(Protocol):
         """Send a request: its head, and its body when it is at hand, then `complete`.
 
         `bodiless`: the response has no body whatever its head says (HEAD). `upgrade`: a 101 is welcome.
-        `timeouts`: limits for this exchange and those after it.
+        `timeouts`: limits for this exchange in the place of the connection's own.
         """
         self._reset(bodiless=bodiless, upgrade=upgrade)
-        if timeouts is not None:
-            self._timeouts = timeouts
+        self._timeouts = timeouts or self._defaults
         self.busy = True
         self.served += 1
         if self.closed:
@@ -179,6 +180,8 @@ class UpstreamConnection(Protocol):
         """
         if self._error is not None:
             raise self._error
+        if self.closed:  # after a complete response
+            raise UpstreamClosed(sent=True)
         self._transport.write(data)
         if self._write_paused:
             waiter = self._drained = self._loop.create_future()
@@ -307,19 +310,17 @@ class UpstreamConnection(Protocol):
         try:
             if self._head is None:
                 self._receive_head(data)
+            elif self._head.status == 101:
+                self._buffer += data  # for whoever switches
             else:
                 self._receive_body(data)
         except MalformedHTTP:
             self._fail(UpstreamProtocolError(sent=True, reused=self._unanswered))
             return
-        if self._complete:
-            self._deadline.clear()
-        else:
-            self._touch()
-            if self._size >= HIGH_WATER:
-                self._paused = True
-                self._transport.pause_reading()
-                self._deadline.clear()
+        if self._size >= HIGH_WATER and not self._complete:
+            self._paused = True
+            self._transport.pause_reading()
+        self._touch()
         if self._received is not None and (self._head is not None):
             self._wake(self._received)
 

@@ -14,7 +14,7 @@ from math import inf
 from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Protocol as Interface
 
-from coregateway.deadline import Deadline
+from coregateway.deadline import RESOLUTION, Deadline
 from coregateway.errors import ConnectFailed, ConnectTimeout, Draining, Overloaded, PoolTimeout
 from coregateway.upstream.address import Upstream
 from coregateway.upstream.connection import Timeouts, UpstreamConnection
@@ -51,6 +51,7 @@ class Pool:
         self._queued = 0
         self._waiters: deque[tuple[Future[UpstreamConnection | None], float]] = deque()
         self._patience = Deadline(self._loop, self._refuse_late)
+        self._patience_ends = inf
         self._sweeper: TimerHandle | None = None
         self._turn = 0
         self._closing = False
@@ -130,7 +131,7 @@ class Pool:
             for connection in upstream.idle[:]:
                 connection.abort()
         for connection in self._busy:
-            connection.abort()
+            connection.cancel(Draining())
 
     # The parts of it
 
@@ -168,9 +169,11 @@ class Pool:
         if self._queued >= self._limits.max_queued:
             raise Overloaded
         waiter: Future[UpstreamConnection | None] = self._loop.create_future()
-        if not self._waiters:
+        when = self._loop.time() + patience
+        if when < self._patience_ends:
+            self._patience_ends = when
             self._patience.within(patience)
-        self._waiters.append((waiter, self._loop.time() + patience))
+        self._waiters.append((waiter, when))
         self._queued += 1
         try:
             return await waiter
@@ -209,17 +212,20 @@ class Pool:
             self._sweeper = self._loop.call_later(SWEEP, self._sweep)
 
     def _refuse_late(self) -> None:
+        """Refuse whose patience has ended; it need not be the first in line, for patience may differ."""
         now = self._loop.time()
-        while self._waiters:
-            waiter, when = self._waiters[0]
+        waiting: deque[tuple[Future[UpstreamConnection | None], float]] = deque()
+        for waiter, when in self._waiters:
             if waiter.done():
-                self._waiters.popleft()
-            elif when <= now:
-                self._waiters.popleft()
+                continue
+            if when <= now + RESOLUTION:
                 waiter.set_exception(PoolTimeout())
             else:
-                self._patience.within(when - now)
-                return
+                waiting.append((waiter, when))
+        self._waiters = waiting
+        self._patience_ends = min((when for _, when in waiting), default=inf)
+        if waiting:
+            self._patience.within(self._patience_ends - now)
 
     async def _connect(self, upstream: Upstream, timeouts: Timeouts) -> UpstreamConnection:
         try:
@@ -233,6 +239,9 @@ class Pool:
             raise ConnectTimeout(upstream=upstream.name) from None
         except OSError as error:
             raise ConnectFailed(upstream=upstream.name) from error
+        if self._closing:
+            connection.abort()
+            raise Draining
         transport.get_extra_info("socket").setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         return connection
 
