@@ -97,16 +97,19 @@ class Gateway(Sanic[Config, Context]):
         host = host or settings.host
         port = settings.port if port is None else port
         options |= {"protocol": ClientConnection, "access_log": False, "motd": False, "backlog": BACKLOG}
-        if not (options.get("single_process") or options.get("unix") or options.get("sock")):
-            workers = options.get("workers", 1)
-            workers = settings.workers if workers == 1 or options.pop("fast", False) else workers
+        if options.get("single_process"):
+            super().prepare(host, port, **options)  # pyright: ignore[reportUnknownMemberType] -- its options are
+            return
+        # Sanic's own flags for their number are in the settings already, which know what was not given.
+        options.pop("fast", None)
+        given = options.get("workers", 1)
+        options["workers"] = workers = settings.workers if given in (0, 1) else given
+        if not (options.get("unix") or options.get("sock")):
             try:
                 options["sock"] = sock = listen(host, port, workers)
                 sock.admin = self._listen_for_admin()
             except CannotListen as error:
                 raise SystemExit(str(error)) from None
-            options["workers"] = workers
-            found(self, workers)
             event(
                 "gateway.starting",
                 version=__version__,
@@ -116,6 +119,7 @@ class Gateway(Sanic[Config, Context]):
                 workers=workers,
             )
             host = port = None
+        found(self, workers)
         super().prepare(host, port, **options)  # pyright: ignore[reportUnknownMemberType] -- its options are
 
     def _listen_for_admin(self) -> socket | None:
