@@ -59,6 +59,8 @@ def describe(settings: Settings, node: Node) -> dict[str, object]:
 
 async def serve(app: "Gateway", sock: "socket") -> AsyncioServer:
     """Serve an application on the admin socket, in the running loop and beside the gateway itself."""
+    # Sanic compiles its own classes for the signals of one application, once per process: the gateway's.
+    app.config.TOUCHUP = False
     server = await app.create_server(  # pyright: ignore[reportUnknownMemberType] -- its options are
         sock=sock,
         protocol=ClientConnection,
