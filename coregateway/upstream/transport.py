@@ -6,6 +6,7 @@
 what is connected to.
 """
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,9 +22,11 @@ from coregateway.errors import (
     ReadTimeout,
     Unavailable,
     UpstreamClosed,
+    UpstreamError,
     UpstreamProtocolError,
     WriteTimeout,
 )
+from coregateway.http1 import CHUNKED, is_field_line, is_token
 from coregateway.http1.chunked import LAST_CHUNK, chunk
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
@@ -47,6 +50,9 @@ class _Timeouts:
     pool: float
 
 
+_is_target = re.compile(rb"[\x21-\x7e]+").fullmatch
+_is_length = re.compile(r"[0-9]{1,18}").fullmatch
+
 _DAY = 86_400.0
 """Seconds that stand for httpx's None: no limit."""
 
@@ -54,7 +60,8 @@ _DAY = 86_400.0
 class PoolTransport(httpx.AsyncBaseTransport):
     """Sends httpx requests through a `Pool`, one attempt each.
 
-    Raises (from every call of a client over it): the `httpx.TransportError` that fits.
+    Raises (from every call of a client over it): the `httpx.TransportError` that fits; a request that would
+    not be sound HTTP is a `LocalProtocolError`, and none of its bytes reaches the next request.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -71,9 +78,15 @@ class PoolTransport(httpx.AsyncBaseTransport):
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
         timeouts = _timeouts(request)
+        line, fields = _start(request)
+        length = _length(request)
         connection = await self._pool.acquire(timeouts=timeouts)
         try:
-            await self._send(request, connection, timeouts)
+            host = b"Host: " + connection.upstream.authority
+            data = b"\r\n".join([line, host, *fields, b"", b""])
+            connection.begin(data, complete=not length, bodiless=request.method == "HEAD", timeouts=timeouts)
+            if length:
+                await _send_body(request, length, connection)
             head = await connection.head()
         except BaseException:
             self._pool.give_back(connection)
@@ -85,28 +98,6 @@ class PoolTransport(httpx.AsyncBaseTransport):
             extensions={"http_version": b"HTTP/1.1", "reason_phrase": head.reason},
         )
 
-    async def _send(
-        self, request: httpx.Request, connection: UpstreamConnection, timeouts: _Timeouts
-    ) -> None:
-        target = cast(bytes, request.extensions.get("target", request.url.raw_path))
-        authority = connection.upstream.authority
-        lines = [request.method.encode() + b" " + target + b" HTTP/1.1", b"Host: " + authority]
-        chunked = "transfer-encoding" in request.headers
-        for name, value in request.headers.raw:
-            if name.lower() not in (b"host", b"connection"):
-                lines.append(name + b": " + value)
-        head = b"\r\n".join(lines) + b"\r\n\r\n"
-        empty = not chunked and request.headers.get("content-length", "0") == "0"
-        connection.begin(head, complete=empty, bodiless=request.method == "HEAD", timeouts=timeouts)
-        if empty:
-            return
-        async for data in cast(httpx.AsyncByteStream, request.stream):
-            if data:
-                await connection.write(chunk(data) if chunked else data)
-        if chunked:
-            await connection.write(LAST_CHUNK)
-        connection.end_request()
-
 
 class _Body(httpx.AsyncByteStream):
     """A response's body; closing it, read or not, gives the connection back."""
@@ -115,6 +106,7 @@ class _Body(httpx.AsyncByteStream):
         self._connection = connection
         self._pool = pool
         self._request = request
+        self._closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
@@ -124,7 +116,9 @@ class _Body(httpx.AsyncByteStream):
             raise _as_httpx(error, self._request) from error
 
     async def aclose(self) -> None:
-        self._pool.give_back(self._connection)
+        if not self._closed:
+            self._closed = True
+            self._pool.give_back(self._connection)
 
     async def __aexit__(
         self,
@@ -133,6 +127,53 @@ class _Body(httpx.AsyncByteStream):
         traceback: TracebackType | None = None,
     ) -> None:
         await self.aclose()
+
+
+def _start(request: httpx.Request) -> tuple[bytes, list[bytes]]:
+    """The request line, and the field lines but for Host, which is the upstream's."""
+    method = request.method.encode("utf-8")
+    target = cast(bytes, request.extensions.get("target", request.url.raw_path))
+    left_out = {b"host", b"connection"}
+    if "transfer-encoding" in request.headers:
+        left_out.add(b"content-length")
+    fields = [name + b": " + value for name, value in request.headers.raw if name.lower() not in left_out]
+    if not (is_token(method) and _is_target(target) and all(map(is_field_line, fields))):
+        raise httpx.LocalProtocolError(
+            "The request has a byte that HTTP does not allow there", request=request
+        )
+    return method + b" " + target + b" HTTP/1.1", fields
+
+
+def _length(request: httpx.Request) -> int:
+    """Bytes of the request's body, or `CHUNKED`."""
+    coding = request.headers.get("transfer-encoding")
+    length = request.headers.get("content-length", "0")
+    if coding is None and _is_length(length):
+        return int(length)
+    if coding is None or coding.lower() != "chunked":
+        raise httpx.LocalProtocolError("The request's body has no sound framing", request=request)
+    return CHUNKED
+
+
+async def _send_body(request: httpx.Request, length: int, connection: UpstreamConnection) -> None:
+    chunked = length == CHUNKED
+    left = length
+    try:
+        async for data in cast(httpx.AsyncByteStream, request.stream):
+            if chunked:
+                await connection.write(chunk(data) if data else b"")
+            elif len(data) <= left:
+                left -= len(data)
+                await connection.write(data)
+            else:
+                raise httpx.LocalProtocolError("The body is longer than Content-Length says", request=request)
+        if chunked:
+            await connection.write(LAST_CHUNK)
+    except UpstreamError:
+        return  # An answer may have come all the same; whoever waits for it learns which.
+    if left > 0:
+        raise httpx.LocalProtocolError("The body is shorter than Content-Length says", request=request)
+    connection.end_request()
 
 
 def _split(raw: bytes) -> list[tuple[bytes, bytes, bytes]]:
