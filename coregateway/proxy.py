@@ -17,10 +17,10 @@ from time import monotonic
 from typing import cast
 
 from coregateway import tunnel
-from coregateway.errors import ClientError, GatewayError, MethodNotAllowed, UpstreamError
+from coregateway.errors import GatewayError, MethodNotAllowed, UpstreamError, UpstreamProtocolError
 from coregateway.exchange import Exchange
 from coregateway.headers import WEBSOCKET, Inbound, Outbound, asks_for_websocket
-from coregateway.http1 import CHUNKED, UNTIL_CLOSE
+from coregateway.http1 import CHUNKED, UNTIL_CLOSE, members
 from coregateway.http1.chunked import LAST_CHUNK, chunk
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
@@ -212,6 +212,8 @@ class Forwarder:
         exchange: Exchange,
     ) -> None:
         """Open the tunnel: the backend has agreed to speak WebSocket."""
+        if members(response.noted.get(b"upgrade", b"")) != [b"websocket"]:
+            raise UpstreamProtocolError(sent=True)
         stream.keep_alive = False
         await stream.begin(101, self._render(head, response, connection, stream, exchange), 0)
         await tunnel.run(stream.protocol, connection, exchange, idle=self._tunnel_idle)
@@ -242,7 +244,7 @@ async def _pump(stream: ClientStream, connection: UpstreamConnection, *, chunked
         if chunked:
             await connection.write(LAST_CHUNK)
         connection.end_request()
-    except ClientError as error:
-        connection.cancel(error)
     except UpstreamError:
         pass
+    except GatewayError as error:
+        connection.cancel(error)

@@ -25,6 +25,6 @@ def may_retry(error: GatewayError, method: str, *, attempt: int, attempts: int, 
         return False
     if isinstance(error, ConnectFailed | ConnectTimeout):
         return True
-    if not isinstance(error, UpstreamClosed) or not replayable:
+    if not isinstance(error, UpstreamClosed):
         return False
-    return not error.sent or (error.reused and method in IDEMPOTENT)
+    return not error.sent or (error.reused and replayable and method in IDEMPOTENT)

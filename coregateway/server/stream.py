@@ -226,16 +226,18 @@ class ClientStream(Http):
 
     # Responses as bytes
 
+    def discard_body(self) -> None:
+        """Drop what has come of a body that nobody wants; one that is not complete costs the connection."""
+        try:
+            self.take_body()
+        except GatewayError:
+            self.keep_alive = False
+
     def settle(self) -> bool:
         """Decide, when a response is about to begin, whether the connection is kept after it.
 
         It is not while the gateway drains, and not while a part of the request's body is still to come.
         """
-        if self.request_body and self.keep_alive:
-            try:
-                self.take_body()
-            except GatewayError:
-                self.keep_alive = False
         if self.request_body or self._app.ctx.draining:
             self.keep_alive = False
         return self.keep_alive
@@ -272,6 +274,8 @@ class ClientStream(Http):
             self.keep_alive = False
         if not exchange.request_id:
             exchange.request_id = request_id(None)
+        if self.keep_alive:
+            self.discard_body()
         origin = self.head.noted.get(b"origin") if self.head is not None else None
         data = render(
             error,
@@ -287,6 +291,7 @@ class ClientStream(Http):
     async def send_empty(self, status: int, extra: bytes) -> None:
         """Answer without content. `extra`: field lines with their line ends."""
         exchange = cast(Exchange, self.exchange)
+        self.discard_body()
         connection = b"" if self.settle() else b"Connection: close\r\n"
         data = b"HTTP/1.1 %d %b\r\n%b%bX-CoreRL-Version: %b\r\nX-Request-ID: %b\r\n\r\n" % (
             status,
@@ -303,6 +308,7 @@ class ClientStream(Http):
         """Send the head of a response that Sanic renders: one of the gateway's own answers."""
         exchange = cast(Exchange, self.exchange)
         response = cast(BaseHTTPResponse, self.response)
+        self.discard_body()
         self.settle()
         exchange.status = response.status
         self._app.signal_router.announce(RESPONSE, request=self.request, response=response)
