@@ -9,7 +9,7 @@ _is_size_line_so_far = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\x
 _is_trailer_line_so_far = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+\r?").fullmatch
 
 MAX_TRAILERS = 8192
-"""Bytes of a trailer section; more are refused."""
+"""Bytes of the field lines of a trailer section, without their line ends; more are refused."""
 
 _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
 
@@ -97,7 +97,8 @@ class ChunkedDecoder:
         stop = data.find(b"\r\n", at)
         if stop < 0:
             self._rest = data[at:]
-            if _is_trailer_line_so_far(self._rest) is None or self._trailers + len(self._rest) > MAX_TRAILERS:
+            length = len(self._rest) - self._rest.endswith(b"\r")
+            if _is_trailer_line_so_far(self._rest) is None or self._trailers + length > MAX_TRAILERS:
                 raise MalformedHTTP("malformed trailer")
             return -1
         if stop == at:
