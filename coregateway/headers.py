@@ -15,7 +15,8 @@ from coregateway.http1.response import ResponseHead
 _HOP = frozenset(
     (b"close", b"keep-alive", b"upgrade", b"te", b"transfer-encoding", b"content-length", b"host")
 )
-_split_reference = re.compile(rb"(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//([^/?#]*)(.*)").fullmatch
+_split_reference = re.compile(rb"(?i:https?:)?//([^/?#]*)(.*)").fullmatch
+_default_port = re.compile(rb":(?:80)?\Z")
 
 WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
@@ -65,7 +66,7 @@ class Outbound:
         noted = head.noted
         lines = head.lines
         if b"connection" in noted:
-            nominated = [name for name in members(noted[b"connection"]) if name not in _HOP]
+            nominated = {name for name in members(noted[b"connection"]) if name not in _HOP}
             if nominated:
                 lines = without(lines, nominated)
         framing = b""
@@ -76,9 +77,12 @@ class Outbound:
         if websocket:
             framing += b"\r\n" + WEBSOCKET[:-2]
         if head.method == "OPTIONS" and b"max-forwards" in noted:
-            framing += b"\r\nMax-Forwards: %d" % (int(noted[b"max-forwards"]) - 1)
+            others = without(lines, (b"max-forwards",))
+            if len(others) < len(lines):
+                lines = others
+                framing += b"\r\nMax-Forwards: %d" % (int(noted[b"max-forwards"]) - 1)
         via = b"1.%d coregateway" % head.minor
-        if b"via" in noted:
+        if noted.get(b"via"):
             via = noted[b"via"] + b", " + via
         target = head.target[len(self._prefix) :]
         if not target.startswith(b"/"):
@@ -103,7 +107,8 @@ class Outbound:
             )
         given: dict[bytes, bytes] = {}
         for name, value in head.forwarding:
-            given[name] = given[name] + b", " + value if name in given else value
+            if value:
+                given[name] = given[name] + b", " + value if name in given else value
         chain = given.pop(b"x-forwarded-for", b"")
         given[b"x-forwarded-for"] = chain + b", " + peer if chain else peer
         given.setdefault(b"x-forwarded-proto", b"http")
@@ -145,12 +150,8 @@ class Inbound:
                 lines = [line for line in lines if not line[:15].lower().startswith(b"access-control-")]
             if self._cors.varies and b"origin" not in members(noted.get(b"vary", b"")):
                 cors += b"Vary: Origin\r\n"
-        if b"location" in noted:
-            cors += b"Location: %b\r\n" % map_location(noted[b"location"], self._prefix, addressed_as)
-        if b"content-location" in noted:
-            cors += b"Content-Location: %b\r\n" % map_location(
-                noted[b"content-location"], self._prefix, addressed_as
-            )
+        if b"location" in noted or b"content-location" in noted:
+            lines = [self._mapped(line, addressed_as) for line in lines]
         return b"HTTP/1.1 %d %b\r\n%b%b%b%bX-Request-ID: %b\r\n\r\n" % (
             head.status,
             head.reason,
@@ -161,19 +162,31 @@ class Inbound:
             request_id,
         )
 
+    def _mapped(self, line: bytes, addressed_as: Collection[bytes]) -> bytes:
+        name, _, value = line.partition(b":")
+        if name.lower() not in (b"location", b"content-location"):
+            return line
+        return b"%b: %b" % (name, map_location(value.strip(b" \t"), self._prefix, addressed_as))
+
 
 def map_location(reference: bytes, prefix: bytes, addressed_as: Collection[bytes]) -> bytes:
     """Where a reference of the backend to itself is found from outside.
 
-    A reference with one of the authorities in `addressed_as`, or an absolute path, comes out as an absolute
-    path under the prefix; one that is there already, and any other reference, stays as it is.
+    A reference with one of the authorities in `addressed_as` (the default port may be spelt out or not,
+    RFC 9110 §4.2.3), or an absolute path, comes out as an absolute path under the prefix; one that is there
+    already, and any other reference, stays as it is.
     """
     path = reference
     if not reference.startswith(b"/") or reference.startswith(b"//"):
         match = _split_reference(reference)
-        if match is None or match[1].lower() not in addressed_as:
+        if match is None or not _is_one_of(match[1].lower(), addressed_as):
             return reference
         path = match[2] if match[2].startswith(b"/") else b"/" + match[2]
     if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/", b"?", b"#"):
         return path
     return prefix + path
+
+
+def _is_one_of(authority: bytes, addressed_as: Collection[bytes]) -> bool:
+    authority = _default_port.sub(b"", authority)
+    return any(authority == _default_port.sub(b"", own) for own in addressed_as)

@@ -20,15 +20,13 @@ NOTED = frozenset(
         b"vary",
     )
 )
-"""Fields whose values the gateway looks at. The rewritten ones stay out of `lines`."""
+"""Fields whose values the gateway looks at."""
 
 DROPPED = frozenset(
     (
         b"connection",
         b"content-length",
-        b"content-location",
         b"keep-alive",
-        b"location",
         b"te",
         b"trailer",
         b"transfer-encoding",
@@ -38,8 +36,8 @@ DROPPED = frozenset(
         b"x-request-id",
     )
 )
-"""Fields that are not passed on as they came: for this hop alone (RFC 9110 §7.6.1), rewritten, or the
-gateway's own, which a backend must not be able to fake."""
+"""Fields that are not passed on as they came: for this hop alone (RFC 9110 §7.6.1), or the gateway's
+own, which a backend must not be able to fake."""
 
 
 class ResponseHead:
@@ -102,9 +100,11 @@ class ResponseHead:
         else:
             tokens = members(connection)
             self.reusable = b"close" not in tokens and (self.minor == 1 or b"keep-alive" in tokens)
-            nominated = [name for name in tokens if name not in (b"close", b"keep-alive", b"upgrade")]
+            nominated = {name for name in tokens if name not in (b"close", b"keep-alive", b"upgrade")}
             if nominated:
                 self.lines = without(lines, nominated)
+                for name in nominated & NOTED:
+                    noted.pop(name, None)  # what is not passed on must not count as said
 
     def _read_length(self, bodiless: bool) -> None:
         coding = self.noted.get(b"transfer-encoding")
