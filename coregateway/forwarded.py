@@ -41,6 +41,10 @@ class TrustedProxies:
 
 
 def _is_address(text: str) -> bool:
+    """Whether it names a host wherever it is read: a zone (RFC 4007 §11) means something on one machine only,
+    and may hold any characters."""
+    if "%" in text:
+        return False
     try:
         ip_address(text)
     except ValueError:
