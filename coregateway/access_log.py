@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from time import time
 
-import orjson
-
 from coregateway.exchange import Exchange
-from coregateway.log_line import timestamp
+from coregateway.log_line import encode, timestamp
 
 MAX_PATH = 1024
-"""Characters of a path that a line shows. With every other field at its longest, and every character of the
-path escaped, a line stays below 4,096 bytes."""
+"""Characters of a path that a line shows. With every character of it escaped, and all else that a client
+chooses at its longest, a line stays below 4,096 bytes and need not be clipped."""
 
 MAX_METHOD = 32
 
@@ -22,7 +20,7 @@ def request_line(exchange: Exchange, *, now: float, worker: str) -> bytes:
     """
     duration = exchange.duration
     upstream = exchange.upstream_duration
-    return orjson.dumps(
+    return encode(
         {
             "time": timestamp(now),
             "level": "INFO",
@@ -44,8 +42,7 @@ def request_line(exchange: Exchange, *, now: float, worker: str) -> bytes:
             "bytes_in": exchange.bytes_in,
             "bytes_out": exchange.bytes_out,
             "error": exchange.error,
-        },
-        option=orjson.OPT_APPEND_NEWLINE,
+        }
     )
 
 

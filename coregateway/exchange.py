@@ -70,4 +70,4 @@ class Exchange:
         """Seconds from handing the request to the upstream to the last byte of its response."""
         if not self.upstream_started:
             return 0.0
-        return (self.upstream_ended or self.ended) - self.upstream_started
+        return (self.upstream_ended or self.ended or monotonic()) - self.upstream_started
