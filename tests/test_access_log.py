@@ -1,0 +1,181 @@
+import json
+from time import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coregateway.access_log import recorder, request_line
+from coregateway.exchange import Exchange
+from coregateway.log_line import timestamp
+
+quick = settings(max_examples=200, deadline=None, derandomize=True)
+
+MAX_LINE = 4096
+
+FIELDS = [
+    "time", "level", "event", "worker", "request_id", "client", "method", "path", "protocol", "backend",
+    "upstream", "status", "upstream_status", "duration_ms", "upstream_ms", "overhead_ms", "attempts",
+    "bytes_in", "bytes_out", "error",
+]  # fmt: skip
+
+
+def exchange(**known: Any) -> Exchange:
+    """A finished one that took 1.5 s; what is not given stays unknown."""
+    made = Exchange(100.0, "192.0.2.7")
+    made.ended = 101.5
+    for name, value in known.items():
+        setattr(made, name, value)
+    return made
+
+
+def line_of(finished: Exchange, *, now: float = 0.0, worker: str = "Sanic-Server-0-0") -> dict[str, Any]:
+    raw = request_line(finished, now=now, worker=worker)
+    assert raw.endswith(b"\n")
+    assert raw.count(b"\n") == 1
+    assert len(raw) <= MAX_LINE
+    return json.loads(raw)
+
+
+def test_a_line_has_the_fields_of_the_contract() -> None:
+    told = line_of(
+        exchange(
+            request_id="id-1",
+            method="POST",
+            path="/api/v1/coredinator/x",
+            protocol="HTTP/1.1",
+            backend="coredinator",
+            upstream="localhost:7000",
+            status=504,
+            upstream_status=200,
+            upstream_started=100.0625,
+            upstream_ended=101.0,
+            attempts=2,
+            bytes_in=3,
+            bytes_out=4,
+            error="read_timeout",
+        ),
+        now=1767323045.6789,
+    )
+    assert list(told) == FIELDS
+    assert told == {
+        "time": "2026-01-02T03:04:05.678Z",
+        "level": "INFO",
+        "event": "request",
+        "worker": "Sanic-Server-0-0",
+        "request_id": "id-1",
+        "client": "192.0.2.7",
+        "method": "POST",
+        "path": "/api/v1/coredinator/x",
+        "protocol": "HTTP/1.1",
+        "backend": "coredinator",
+        "upstream": "localhost:7000",
+        "status": 504,
+        "upstream_status": 200,
+        "duration_ms": 1500.0,
+        "upstream_ms": 937.5,
+        "overhead_ms": 562.5,
+        "attempts": 2,
+        "bytes_in": 3,
+        "bytes_out": 4,
+        "error": "read_timeout",
+    }
+
+
+def test_what_a_malformed_head_leaves_unknown_is_null() -> None:
+    told = line_of(exchange(status=400, error="bad_request"))
+    unknown = [name for name in FIELDS if told[name] is None]
+    assert list(told) == FIELDS
+    assert unknown == [*FIELDS[4:5], *FIELDS[6:11], "upstream_status", "upstream_ms"]
+    assert (told["attempts"], told["bytes_in"], told["bytes_out"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("now", "shown"),
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (951782399.9999, "2000-02-28T23:59:59.999Z"),
+        (951782400.0, "2000-02-29T00:00:00.000Z"),
+        (1767225600.001, "2026-01-01T00:00:00.001Z"),
+    ],
+)
+def test_the_time_is_rfc_3339_in_utc_with_milliseconds(now: float, shown: str) -> None:
+    assert line_of(exchange(), now=now)["time"] == shown
+
+
+LONGEST: dict[str, Any] = {
+    "request_id": "~" * 128,
+    "client": "2001:0db8:ffff:ffff:ffff:ffff:255.255.255.255",
+    "method": "M" * 16_000,
+    "path": "/" + '"' * 16_000,
+    "protocol": "HTTP/1.1",
+    "backend": "b" * 63,
+    "upstream": "h" * 253 + ":65535",
+    "status": 599,
+    "upstream_status": 999,
+    "started": 0.0,
+    "ended": 31_536_000.123_456_7,
+    "upstream_started": 0.000_1,
+    "upstream_ended": 31_536_000.123,
+    "attempts": 2**31,
+    "bytes_in": 2**63 - 1,
+    "bytes_out": 2**63 - 1,
+    "error": "method_not_allowed",
+}
+
+
+@pytest.mark.parametrize("filler", ['"', "\\", "x", "%"])
+def test_a_line_at_its_longest_fits_with_every_field(filler: str) -> None:
+    told = line_of(exchange(**LONGEST | {"path": filler * 16_000}), worker="Sanic-Server-1023-0")
+    assert list(told) == FIELDS
+    assert told["path"] == filler * 1024
+    assert told["method"] == "M" * 32
+    assert told["bytes_out"] == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    "names",
+    [{"backend": "b" * 5000}, {"upstream": "h" * 5000}, {"backend": "b" * 900, "upstream": "h" * 900}],
+)
+def test_names_of_any_length_cost_neither_the_line_nor_its_limit(names: dict[str, str]) -> None:
+    told = line_of(exchange(**LONGEST | names))
+    assert told["clipped"] is True
+    assert told["status"] == 599
+    assert told["request_id"] == "~" * 128
+
+
+PATHS = st.text("/\\\"%ax{}<'~", max_size=5000) | st.just('"' * 1024)
+NAMES = st.text('ab-.:[\\"', max_size=2500)
+
+
+@quick
+@given(PATHS, NAMES, NAMES, st.integers(0, 2**80), st.floats(0, 1e9))
+def test_whatever_the_fields_hold_the_line_is_one_of_json_and_short_enough(
+    path: str, backend: str, upstream: str, size: int, ended: float
+) -> None:
+    finished = exchange(path=path, backend=backend, upstream=upstream, bytes_in=size, bytes_out=size)
+    finished.started, finished.ended = 0.0, ended
+    told = line_of(finished)
+    assert (told["event"], told["level"], told["client"]) == ("request", "INFO", "192.0.2.7")
+
+
+def test_the_overhead_is_what_the_upstream_did_not_take() -> None:
+    told = line_of(exchange(upstream_started=100.1, upstream_ended=101.3))
+    assert told["duration_ms"] == pytest.approx(told["upstream_ms"] + told["overhead_ms"], abs=0.002)
+    nothing_sent = line_of(exchange())
+    assert nothing_sent["overhead_ms"] == nothing_sent["duration_ms"] == 1500.0
+
+
+def test_a_recorder_writes_one_line_for_each_exchange() -> None:
+    written: list[bytes] = []
+    record = recorder(written.append, "Sanic-Server-0-0")
+    before = time()
+    record(exchange=exchange(request_id="first"))
+    record(exchange=exchange(request_id="second"))
+    told = [json.loads(line) for line in written]
+    assert [(line["request_id"], line["worker"]) for line in told] == [
+        ("first", "Sanic-Server-0-0"),
+        ("second", "Sanic-Server-0-0"),
+    ]
+    assert all(timestamp(before) <= line["time"] <= timestamp(time()) for line in told)

@@ -1,0 +1,102 @@
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coregateway.forwarded import TrustedProxies
+
+quick = settings(max_examples=200, deadline=None, derandomize=True)
+
+
+def trusting(*networks: str) -> TrustedProxies:
+    return TrustedProxies([ip_network(network) for network in networks])
+
+
+INNER = trusting("10.0.0.0/8", "192.0.2.1", "fd00::/8")
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["10.0.0.1", "10.255.255.255", "192.0.2.1", "fd00::1", "FD12:3456::1", "::ffff:10.1.2.3", "fd00::1%eth0"],
+)
+def test_an_address_of_a_configured_network_is_trusted(address: str) -> None:
+    assert address in INNER
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["11.0.0.1", "192.0.2.2", "fe80::1", "::1", "::10.0.0.1", "::ffff:11.0.0.1", "", "10.0.0", "10.0.0.1:80",
+    "010.0.0.1", "10.0.0.1 ", "[fd00::1]", "localhost", "unknown", "10.0.0.\xb2", "10.0.0.1/8"],
+)  # fmt: skip
+def test_any_other_peer_is_not(address: str) -> None:
+    assert address not in INNER
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1", "::1", ""])
+def test_nobody_is_trusted_unless_configured(address: str) -> None:
+    assert address not in trusting()
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "client"),
+    [
+        # Nobody to be believed, or nothing said
+        ("203.0.113.9", b"198.51.100.1", "203.0.113.9"),
+        ("203.0.113.9", b"", "203.0.113.9"),
+        ("10.0.0.1", b"", "10.0.0.1"),
+        ("10.0.0.1", b" ", "10.0.0.1"),
+        # The last entry that no trusted proxy wrote about itself
+        ("10.0.0.1", b"203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", b"198.51.100.1, 203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", b"198.51.100.1, 203.0.113.9, 10.0.0.2", "203.0.113.9"),
+        ("10.0.0.1", b"198.51.100.1,203.0.113.9\t,\t10.0.0.2 ,192.0.2.1", "203.0.113.9"),
+        ("10.0.0.1", b"10.0.0.3, 10.0.0.2", "10.0.0.3"),
+        ("fd00::1", b"2001:db8::9, fd00::2", "2001:db8::9"),
+        ("::ffff:10.0.0.1", b"203.0.113.9, ::ffff:10.0.0.2", "203.0.113.9"),
+        ("10.0.0.1", b"::ffff:203.0.113.9", "::ffff:203.0.113.9"),
+        # What is no address, and all before it, is hearsay
+        ("10.0.0.1", b"unknown", "10.0.0.1"),
+        ("10.0.0.1", b"203.0.113.9, unknown, 10.0.0.2", "10.0.0.2"),
+        ("10.0.0.1", b"203.0.113.9, _hidden", "10.0.0.1"),
+        ("10.0.0.1", b"203.0.113.9:4711", "10.0.0.1"),
+        ("10.0.0.1", b"[2001:db8::9]", "10.0.0.1"),
+        ("10.0.0.1", b"[2001:db8::9]:4711, 10.0.0.2", "10.0.0.2"),
+        ("10.0.0.1", b'"203.0.113.9"', "10.0.0.1"),
+        ("10.0.0.1", b"203.0.113.0/24", "10.0.0.1"),
+        ("10.0.0.1", b"3405803785", "10.0.0.1"),
+        ("10.0.0.1", b"0xcb.0.0x71.9", "10.0.0.1"),
+        ("10.0.0.1", b"203.0.113.9\xb2", "10.0.0.1"),
+        ("10.0.0.1", b"\xff\xfe", "10.0.0.1"),
+        ("10.0.0.1", b"fe80::1%eth0", "10.0.0.1"),
+        ("10.0.0.1", b'fe80::1%" onload="x', "10.0.0.1"),
+        ("10.0.0.1", b"2001:db8::1%" + b"x" * 5000, "10.0.0.1"),
+    ],
+)
+def test_the_client_is_the_last_whom_no_trusted_proxy_vouches_for(
+    peer: str, forwarded_for: bytes, client: str
+) -> None:
+    assert INNER.client(peer, forwarded_for) == client
+
+
+ENTRIES = st.one_of(
+    st.sampled_from(
+        ["10.0.0.2", "fd00::2", "::ffff:10.0.0.4", "203.0.113.9", "2001:db8::1", "unknown", "", "fe80::1%x"]
+    ),
+    st.ip_addresses().map(str),
+    st.binary(max_size=12).map(lambda raw: raw.decode("latin-1").replace(",", " ")),
+)
+
+
+@quick
+@given(st.lists(ENTRIES, max_size=6), st.sampled_from(["10.0.0.1", "203.0.113.7", "fd00::1"]))
+def test_a_client_is_an_address_that_a_trusted_one_reported(entries: list[str], peer: str) -> None:
+    client = INNER.client(peer, ",".join(entries).encode("latin-1"))
+    assert str(client).isascii()
+    ip_address(client)
+    if client == peer:
+        return
+    assert peer in INNER
+    behind = [entry.strip() for entry in entries]
+    found = len(behind) - 1 - behind[::-1].index(client)
+    assert all(entry in INNER for entry in behind[found + 1 :])

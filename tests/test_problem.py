@@ -1,0 +1,156 @@
+import json
+import re
+from http import HTTPStatus
+
+import pytest
+
+from coregateway.errors import (
+    CONTRACT,
+    BadRequest,
+    BodyTooLarge,
+    ClientTimeout,
+    ConnectFailed,
+    ConnectTimeout,
+    Draining,
+    GatewayError,
+    HeadTooLarge,
+    MethodNotAllowed,
+    NoRoute,
+    Overloaded,
+    PoolTimeout,
+    ReadTimeout,
+    Unavailable,
+    UpstreamClosed,
+    UpstreamError,
+    UpstreamProtocolError,
+    URITooLong,
+    WriteTimeout,
+)
+from coregateway.problem import document, fields, render
+
+TABLE: list[tuple[GatewayError, int, str]] = [
+    (BadRequest(), 400, "bad_request"),
+    (NoRoute(), 404, "no_route"),
+    (MethodNotAllowed(("GET", "PUT")), 405, "method_not_allowed"),
+    (ClientTimeout(), 408, "client_timeout"),
+    (BodyTooLarge(), 413, "body_too_large"),
+    (URITooLong(), 414, "uri_too_long"),
+    (HeadTooLarge(), 431, "head_too_large"),
+    (ConnectFailed(), 502, "connect_failed"),
+    (UpstreamClosed(), 502, "upstream_closed"),
+    (UpstreamProtocolError(), 502, "upstream_protocol"),
+    (PoolTimeout(), 503, "pool_timeout"),
+    (Overloaded(), 503, "overloaded"),
+    (Draining(), 503, "draining"),
+    (ConnectTimeout(), 504, "connect_timeout"),
+    (WriteTimeout(), 504, "write_timeout"),
+    (ReadTimeout(), 504, "read_timeout"),
+]
+
+every_error = pytest.mark.parametrize(
+    "error", [error for error, _, _ in TABLE], ids=lambda error: error.cause
+)
+
+
+def parsed(raw: bytes) -> tuple[bytes, dict[str, str], bytes]:
+    head, _, body = raw.partition(b"\r\n\r\n")
+    start, *lines = head.split(b"\r\n")
+    pairs = [line.decode("latin-1").split(": ", 1) for line in lines]
+    names = [name.lower() for name, _ in pairs]
+    assert len(names) == len(set(names))
+    return start, {name.lower(): value for name, value in pairs}, body
+
+
+def rendered(
+    error: GatewayError, *, extra: bytes = b"", keep_alive: bool = True, bodiless: bool = False
+) -> tuple[bytes, dict[str, str], bytes]:
+    return parsed(
+        render(
+            error, request_id="id-1", version="1.2.3", extra=extra, keep_alive=keep_alive, bodiless=bodiless
+        )
+    )
+
+
+def test_the_table_of_the_contract_is_all_that_clients_are_sent() -> None:
+    assert {type(error) for error, _, _ in TABLE} == set(CONTRACT)
+
+
+@pytest.mark.parametrize(("error", "status", "cause"), TABLE)
+def test_status_and_cause_are_those_of_the_contract(error: GatewayError, status: int, cause: str) -> None:
+    start, headers, body = rendered(error)
+    assert start == f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
+    assert headers["x-coregateway-error"] == cause
+    assert json.loads(body)["status"] == status
+
+
+@every_error
+def test_a_problem_document_says_what_rfc_9457_asks_for(error: GatewayError) -> None:
+    told = json.loads(document(error, "id-1"))
+    assert list(told) == ["type", "title", "status", "detail", "request_id"]
+    assert told["type"] == "about:blank"
+    assert told["title"] == HTTPStatus(error.status).phrase  # RFC 9457 §4.2.1
+    assert told["request_id"] == "id-1"
+
+
+def test_the_words_for_a_backend_that_is_down_are_those_of_the_contract() -> None:
+    assert ConnectFailed.detail == "Bad gateway: cannot connect to upstream service"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CONTRACT if issubclass(kind, UpstreamError | Unavailable)])
+def test_no_address_reaches_a_client(kind: type[GatewayError]) -> None:
+    error = kind(upstream="10.1.2.3:7000")
+    error.add_note("10.1.2.3:7000 refused")
+    raw = render(error, request_id="id-1", version="1", extra=b"", keep_alive=True, bodiless=False)
+    assert b"10.1.2.3" not in raw
+
+
+@every_error
+def test_the_detail_names_the_fault_in_words(error: GatewayError) -> None:
+    assert re.fullmatch(r"[A-Z][A-Za-z :,]{20,}", error.detail)
+
+
+@every_error
+def test_every_problem_carries_the_fields_of_every_response(error: GatewayError) -> None:
+    _, headers, body = rendered(error)
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["content-length"] == str(len(body))
+    assert headers["x-corerl-version"] == "1.2.3"
+    assert headers["x-request-id"] == "id-1"
+
+
+@every_error
+def test_503_and_no_other_says_when_to_come_back(error: GatewayError) -> None:
+    assert ("Retry-After" in fields(error)) is (error.status == 503)
+    assert fields(error).get("Retry-After", "1").isdigit()
+
+
+@pytest.mark.parametrize(("methods", "allow"), [(("GET",), "GET"), (("GET", "PUT"), "GET, PUT"), ((), "")])
+def test_405_and_no_other_names_the_methods(methods: tuple[str, ...], allow: str) -> None:
+    assert fields(MethodNotAllowed(methods))["Allow"] == allow
+    assert not any("Allow" in fields(error) for error, status, _ in TABLE if status != 405)
+
+
+@pytest.mark.parametrize(("keep_alive", "connection"), [(True, None), (False, "close")])
+def test_the_client_learns_whether_its_connection_lasts(keep_alive: bool, connection: str | None) -> None:
+    assert rendered(NoRoute(), keep_alive=keep_alive)[1].get("connection") == connection
+
+
+@pytest.mark.parametrize(("error", "status", "_cause"), TABLE)
+def test_a_connection_whose_next_byte_is_unknown_is_closed(
+    error: GatewayError, status: int, _cause: str
+) -> None:
+    assert error.closes is (status in (400, 408, 413, 414, 431))
+
+
+def test_an_answer_to_head_declares_the_body_and_leaves_it_out() -> None:
+    _, with_body, body = rendered(NoRoute())
+    _, without_body, nothing = rendered(NoRoute(), bodiless=True)
+    assert with_body == without_body
+    assert (len(nothing), len(body)) == (0, int(without_body["content-length"]))
+
+
+def test_further_fields_belong_to_the_head() -> None:
+    _, headers, body = rendered(NoRoute(), extra=b"Access-Control-Allow-Origin: *\r\nVary: Origin\r\n")
+    assert headers["access-control-allow-origin"] == "*"
+    assert headers["vary"] == "Origin"
+    assert json.loads(body)["status"] == 404

@@ -1,0 +1,99 @@
+import pytest
+
+from coregateway.errors import (
+    CONTRACT,
+    BadRequest,
+    ClientTimeout,
+    ConnectFailed,
+    ConnectTimeout,
+    Draining,
+    GatewayError,
+    Overloaded,
+    PoolTimeout,
+    ReadTimeout,
+    UpstreamClosed,
+    UpstreamError,
+    UpstreamProtocolError,
+    WriteTimeout,
+)
+from coregateway.retry import IDEMPOTENT, may_retry
+
+METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH", "PURGE")
+
+
+def allowed(error: GatewayError, *, replayable: bool) -> list[str]:
+    """The methods with which the first of three attempts may be followed by another."""
+    return [
+        method for method in METHODS if may_retry(error, method, attempt=1, attempts=3, replayable=replayable)
+    ]
+
+
+def test_the_idempotent_methods_are_those_of_rfc_9110_section_9_2_2() -> None:
+    assert sorted(IDEMPOTENT) == ["DELETE", "GET", "HEAD", "OPTIONS", "PUT"]
+
+
+@pytest.mark.parametrize("replayable", [True, False])
+@pytest.mark.parametrize("error", [ConnectFailed(), ConnectTimeout(), ConnectFailed(reused=True)])
+def test_a_failed_connect_may_be_tried_again_for_any_method(error: GatewayError, replayable: bool) -> None:
+    assert allowed(error, replayable=replayable) == list(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("sent", "reused", "replayable", "methods"),
+    [
+        # Not a byte went out: nobody can have acted on it
+        (False, False, True, METHODS),
+        (False, True, True, METHODS),
+        # It went out on a connection that had died at rest
+        (True, True, True, ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")),
+        # It went out, and the backend may have acted on it
+        (True, False, True, ()),
+        # The body is gone
+        (False, False, False, ()),
+        (False, True, False, ()),
+        (True, True, False, ()),
+        (True, False, False, ()),
+    ],
+)
+def test_a_lost_connection_is_no_reason_to_send_twice_what_may_have_been_done(
+    sent: bool, reused: bool, replayable: bool, methods: tuple[str, ...]
+) -> None:
+    error = UpstreamClosed(sent=sent, reused=reused)
+    assert allowed(error, replayable=replayable) == list(methods)
+
+
+@pytest.mark.parametrize("sent", [True, False])
+@pytest.mark.parametrize("reused", [True, False])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ReadTimeout,
+        WriteTimeout,
+        UpstreamProtocolError,
+        UpstreamError,
+        PoolTimeout,
+        Overloaded,
+        Draining,
+        BadRequest,
+        ClientTimeout,
+        GatewayError,
+    ],
+)
+def test_nothing_else_is_tried_again(kind: type[GatewayError], reused: bool, sent: bool) -> None:
+    assert allowed(kind(sent=sent, reused=reused), replayable=True) == []
+
+
+@pytest.mark.parametrize("error", [ConnectFailed(), ConnectTimeout(), UpstreamClosed(sent=True, reused=True)])
+def test_there_are_as_many_attempts_as_configured(error: GatewayError) -> None:
+    for attempts in (1, 2, 3):
+        verdicts = [
+            may_retry(error, "GET", attempt=attempt, attempts=attempts, replayable=True)
+            for attempt in range(1, 5)
+        ]
+        assert verdicts == [attempt < attempts for attempt in range(1, 5)]
+
+
+def test_only_three_errors_are_ever_tried_again() -> None:
+    candidates = [kind() for kind in CONTRACT if issubclass(kind, UpstreamError)]
+    retried = {type(error) for error in candidates if allowed(error, replayable=True)}
+    assert retried == {ConnectFailed, ConnectTimeout, UpstreamClosed}
