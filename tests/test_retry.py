@@ -44,13 +44,12 @@ def test_a_failed_connect_may_be_tried_again_for_any_method(error: GatewayError,
         # Not a byte went out: nobody can have acted on it
         (False, False, True, METHODS),
         (False, True, True, METHODS),
+        (False, True, False, METHODS),
         # It went out on a connection that had died at rest
         (True, True, True, ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")),
         # It went out, and the backend may have acted on it
         (True, False, True, ()),
-        # The body is gone
-        (False, False, False, ()),
-        (False, True, False, ()),
+        # So it may have, and the body is gone
         (True, True, False, ()),
         (True, False, False, ()),
     ],
