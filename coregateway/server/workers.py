@@ -13,10 +13,12 @@ successor.
 
 import asyncio
 import os
+import select
 import signal
 import sys
 from importlib.util import find_spec
 from multiprocessing import parent_process
+from socket import socket
 from typing import Any
 
 from sanic import Sanic
@@ -35,6 +37,9 @@ are. A signal tells sooner, but may be lost or never be sent."""
 SETTLE = 0.02
 """Seconds between the end of the listening socket and that of idle connections: the last connection that was
 accepted has brought its request. Short, because uvloop polls without rest on an ended socket."""
+
+EMPTYING = 0.2
+"""Seconds, at most, to accept the connections that wait already when the listening socket is to be ended."""
 
 type App = Sanic[Any, Any]
 
@@ -132,6 +137,7 @@ class Worker:
     async def _drain(self) -> None:
         await asyncio.sleep(self._delay)
         if self._listeners is not None and self.node.stopping:
+            await _empty(self._listeners)
             end(self._listeners)
             await asyncio.sleep(SETTLE)
         self._app.stop(terminate=False)
@@ -144,6 +150,17 @@ class Worker:
             self.stop()
         else:
             asyncio.get_running_loop().call_later(TICK, self._look)
+
+
+async def _empty(listener: socket) -> None:
+    """Let the loop accept what waits in the backlog; not for longer than `EMPTYING`, should it never end."""
+    listener.listen(0)  # who comes now is left to try again, and will be refused
+    loop = asyncio.get_running_loop()
+    waiting = select.poll()
+    waiting.register(listener, select.POLLIN)
+    end_at = loop.time() + EMPTYING
+    while waiting.poll(0) and loop.time() < end_at:  # noqa: ASYNC110 - the kernel sets no event
+        await asyncio.sleep(0)
 
 
 def _board(app: App) -> Board | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from typing import Any
 
 from sanic import Request, Sanic
@@ -28,12 +29,16 @@ class NodeApp(Sanic[Any, Any]):
         super().prepare(**options)  # pyright: ignore[reportUnknownMemberType] -- Sanic leaves its options open
 
 
+def seconds(name: str) -> float:
+    return float(os.environ.get(f"NODE_{name}", "0"))
+
+
 logs.configure("INFO")
 app = NodeApp("node", log_config=logs.SANIC_LOG_CONFIG)
 
 
 async def start_slowly(_: NodeApp) -> None:
-    await asyncio.sleep(float(os.environ.get("NODE_START", "0")))
+    await asyncio.sleep(seconds("START"))
 
 
 async def pid(_: Request) -> HTTPResponse:
@@ -53,6 +58,11 @@ async def slow(_: Request) -> HTTPResponse:
     return text("complete")
 
 
+async def busy(_: Request) -> HTTPResponse:
+    time.sleep(1)  # noqa: ASYNC251 - the whole worker stands still
+    return text("")
+
+
 async def endless(_: Request) -> HTTPResponse:
     await asyncio.Future[None]()
     return text("never")
@@ -68,6 +78,7 @@ app.add_route(pid, "/")
 app.add_route(readyz, "/readyz")
 app.add_route(states, "/workers")
 app.add_route(slow, "/slow")
+app.add_route(busy, "/busy")
 app.add_route(endless, "/endless")
 app.add_route(reload, "/reload")
-workers.attach(app, ShutdownSettings(delay=0.3, grace=float(os.environ.get("NODE_GRACE", "5"))))
+workers.attach(app, ShutdownSettings(delay=seconds("DELAY"), grace=seconds("GRACE")))

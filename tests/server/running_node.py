@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
+TARGET = "tests.server.node_app:app"
 WAIT = 30.0
 """Seconds, at most, that a test waits for anything."""
 
@@ -29,26 +30,24 @@ def until[T](found: Callable[[], T], what: str, within: float = WAIT) -> T:
 
 
 class RunningNode:
-    """`sanic tests.server.node_app:app` with arguments, on a free port, in a session of its own."""
+    """`sanic tests.server.node_app:app` with arguments, on a free port, in a session of its own.
 
-    def __init__(self, *arguments: str, port: int = 0, start: float = 0.0, grace: float = 5.0) -> None:
+    Seconds: `start` that a worker takes longer to start, and those of `[shutdown]`.
+    """
+
+    def __init__(
+        self, *arguments: str, port: int = 0, start: float = 0.0, delay: float = 0.3, grace: float = 5.0
+    ) -> None:
         self._files = tempfile.TemporaryDirectory(prefix="node-")
-        command = [
-            sys.executable,
-            "-m",
-            "sanic",
-            "tests.server.node_app:app",
-            "--port",
-            str(port),
-            *arguments,
-        ]
+        command = [sys.executable, "-m", "sanic", TARGET, "--port", str(port), *arguments]
+        times = {"NODE_START": str(start), "NODE_DELAY": str(delay), "NODE_GRACE": str(grace)}
         with self._file("out").open("wb") as out, self._file("err").open("wb") as err:
             self.process = subprocess.Popen(
                 command,
                 stdout=out,
                 stderr=err,
                 cwd=ROOT,
-                env=os.environ | {"NODE_START": str(start), "NODE_GRACE": str(grace)},
+                env=os.environ | times,
                 start_new_session=True,
             )
 

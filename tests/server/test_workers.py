@@ -9,14 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from tests.server.running_node import ROOT, WAIT, RunningNode, until
+from tests.server.running_node import ROOT, TARGET, WAIT, RunningNode, until
 
 
 def spread(node: RunningNode, connections: int) -> Counter[str]:
@@ -109,6 +109,19 @@ def test_a_stop_signal_drains(mode: str, stop: Callable[[int], None]) -> None:
         assert node.stderr == ""
 
 
+def test_who_waits_in_the_backlog_at_the_end_is_served() -> None:
+    with RunningNode("--workers", "1", delay=0.0) as node, ExitStack() as opened:
+        connections = [opened.enter_context(closing(node.connect())) for _ in range(17)]
+        node.ready()
+        connections[0].request("GET", "/busy")
+        time.sleep(0.2)  # now its loop stands still for a second
+        for connection in connections[1:]:
+            connection.request("GET", "/")
+        node.process.terminate()
+        assert {connection.getresponse().status for connection in connections} == {200}
+        assert node.status() == 0
+
+
 @pytest.mark.parametrize("group", [False, True])
 def test_a_stop_signal_during_the_start_ends_the_node(group: bool) -> None:
     with RunningNode("--workers", "2", start=0.5) as node:
@@ -198,7 +211,7 @@ def test_the_next_gateway_starts_on_the_port_of_the_last_one() -> None:
 def test_a_taken_port_is_told_in_a_line(by: str) -> None:
     with RunningNode("--single-process") as first, socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1] if by == "listener" else first.port
-        command = [sys.executable, "-m", "sanic", "tests.server.node_app:app", "--port", str(port)]
+        command = [sys.executable, "-m", "sanic", TARGET, "--port", str(port)]
         command += ["--workers", "2"]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=WAIT, check=False)
         assert ended.returncode == 1
