@@ -43,6 +43,10 @@ class Cors:
             return b"Access-Control-Allow-Origin: " + origin + b"\r\n" + self._shared
         return b""
 
+    def lines_of_own_answer(self, origin: bytes | None) -> bytes:
+        """As `lines`, for an answer that has no `Vary` of a backend to add to."""
+        return self.lines(origin) + (b"Vary: Origin\r\n" if self.varies else b"")
+
     def is_preflight(self, head: RequestHead) -> bool:
         """Whether a request is a question of the browser, and not a request for the backend."""
         return (

@@ -3,7 +3,7 @@
 A request is never sent twice unless that is provably harmless (RFC 9110 §9.2.2).
 """
 
-from coregateway.errors import ConnectFailed, ConnectTimeout, GatewayError, UpstreamClosed
+from coregateway.errors import ConnectFailed, GatewayError, UpstreamClosed
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 """RFC 9110 §9.2.2, without TRACE, which is never forwarded."""
@@ -23,8 +23,8 @@ def may_retry(error: GatewayError, method: str, *, attempt: int, attempts: int, 
     """
     if attempt >= attempts:
         return False
-    if isinstance(error, ConnectFailed | ConnectTimeout):
-        return True
+    if isinstance(error, ConnectFailed):
+        return True  # unlike ConnectTimeout, after which the time for connecting is used up
     if not isinstance(error, UpstreamClosed):
         return False
     return not error.sent or (error.reused and replayable and method in IDEMPOTENT)

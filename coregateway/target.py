@@ -1,14 +1,15 @@
 """Does a request's path stay below its prefix, whoever decodes it? Pure.
 
-The gateway forwards paths byte for byte. A backend may decode them once, may take `\\` for `/`, and may cut
-path parameters off its segments (RFC 3986 §3.3). A path in which it could then find a `..` segment would
-reach what the prefix does not give access to, so it is refused, in whatever dress.
+The gateway forwards paths byte for byte. A backend may decode them once, may take `\\` for `/`, may cut path
+parameters off its segments (RFC 3986 §3.3), and may split the query off only after decoding. A path in which
+it could then find a `..` segment would reach what the prefix does not give access to, so it is refused, in
+whatever dress.
 """
 
 import re
 from urllib.parse import unquote_to_bytes
 
-_has_parent_segment = re.compile(rb"(?:^|[/\\])\.\.(?:[/\\;]|$)").search
+_has_parent_segment = re.compile(rb"(?:^|[/\\])\.\.(?:[/\\;?#]|$)").search
 
 
 def is_confined(path: bytes) -> bool:

@@ -163,6 +163,7 @@ class Gateway(Sanic[Config, Context]):
             extra = self.ctx.cors.preflight_lines(head, methods)
         elif backend and b"max-forwards" in head.noted and int(head.noted[b"max-forwards"]) == 0:
             extra = b"Allow: %b\r\n" % ", ".join(methods).encode()
+            extra += self.ctx.cors.lines_of_own_answer(head.noted.get(b"origin"))
         else:
             return False
         await cast(ClientStream, request.stream).send_empty(204, extra)
@@ -207,8 +208,6 @@ def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None
     response.headers["X-CoreRL-Version"] = __version__
     response.headers["X-Request-ID"] = request.exchange.request_id
     cors: Cors = request.app.ctx.cors
-    for line in cors.lines(request.parsed.noted.get(b"origin")).decode("latin-1").splitlines():
+    for line in cors.lines_of_own_answer(request.parsed.noted.get(b"origin")).decode("latin-1").splitlines():
         name, _, value = line.partition(": ")
         response.headers[name] = value
-    if cors.varies:
-        response.headers["Vary"] = "Origin"

@@ -281,7 +281,7 @@ class ClientStream(Http):
             error,
             request_id=exchange.request_id,
             version=__version__,
-            extra=self._app.ctx.cors.lines(origin),
+            extra=self._app.ctx.cors.lines_of_own_answer(origin),
             keep_alive=self.settle(),
             bodiless=self.head is not None and self.head.method == "HEAD",
         )

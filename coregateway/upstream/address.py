@@ -22,7 +22,9 @@ class Upstream:
         self.port = parts.port or 80
         self.name = parts.netloc
         self.authority = parts.netloc.encode()
-        self.origin = f"{self.host}:{self.port}".encode()
+        self.origin = (
+            f"[{self.host}]:{self.port}".encode() if ":" in self.host else f"{self.host}:{self.port}".encode()
+        )
         self.idle: list[UpstreamConnection] = []
 
     def __repr__(self) -> str:
