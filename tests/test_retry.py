@@ -5,7 +5,6 @@ from coregateway.errors import (
     BadRequest,
     ClientTimeout,
     ConnectFailed,
-    ConnectTimeout,
     Draining,
     GatewayError,
     Overloaded,
