@@ -1,8 +1,8 @@
 """What the processes of one node know of each other.
 
-It lies in shared memory, in one row of numbers per worker and one for the main process. There is no lock: a
-number has one writer at a time, its row's process (of a worker that has died: the main process), and is
-written at once.
+It lies in shared memory, in one row of numbers per worker, and two more (`STATE_KEEPER`, `MAIN`). There is no
+lock: a number has one writer at a time, its row's process (of a worker that has died: the main process), and
+is written at once.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,15 @@ from multiprocessing.sharedctypes import RawArray
 from time import time
 from typing import Protocol
 
+MAIN = -1
+"""The row of the main process. It is DRAINING from the node's stop signal on."""
+
+STATE_KEEPER = -2
+"""The row of the process in which Sanic keeps what it knows of its workers."""
+
 
 class State(IntEnum):
-    """Of a worker; of the main process only READY and DRAINING."""
+    """Of a process of the node."""
 
     DOWN = 0
     """Not started yet, or ended."""
@@ -36,7 +42,7 @@ class Field(IntEnum):
 
 
 class Board(Protocol):
-    """The shared rows, one after the other, the main process's last."""
+    """The shared rows, one after the other."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> float: ...
@@ -45,7 +51,7 @@ class Board(Protocol):
 
 def new_board(workers: int) -> Board:
     """Rows for as many workers, all of them DOWN. It may be handed to processes that are being started."""
-    return RawArray("d", len(Field) * (workers + 1))
+    return RawArray("d", len(Field) * (workers + 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ class Node:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._workers = range(len(board) // len(Field) - 1)
+        self._workers = range(len(board) // len(Field) - 2)
 
     def ready(self) -> bool:
         """Whether the node takes traffic: every worker listens, and nothing was told to stop."""
@@ -73,7 +79,7 @@ class Node:
     @property
     def stopping(self) -> bool:
         """Whether the whole node was told to stop, rather than one worker that is replaced."""
-        return self.state(-1) is State.DRAINING
+        return self.state(MAIN) is State.DRAINING
 
     def workers(self) -> list[WorkerStatus]:
         """All workers, by number."""
@@ -89,15 +95,15 @@ class Node:
         ]
 
     def state(self, number: int) -> State:
-        """The state of a worker, or with -1 of the main process."""
+        """The state of a row's process: of a worker by its number, or of `MAIN`."""
         return State(int(self._get(number, Field.STATE)))
 
     def pid(self, number: int) -> int:
-        """The process of a worker, or with -1 the main process; 0: none yet."""
+        """The id of a row's process; 0: none yet."""
         return int(self._get(number, Field.PID))
 
     def enter(self, number: int, state: State, pid: int) -> None:
-        """Note that the process `pid` is from now on that worker (-1: the main process), in that state."""
+        """Note that from now on the row is that of the process `pid`, in that state."""
         self._set(number, Field.PID, pid)
         self._set(number, Field.SINCE, time())
         self._set(number, Field.STATE, state)

@@ -22,7 +22,7 @@ from sanic.worker.process import Worker
 
 from coregateway.logs import event, sink
 from coregateway.server.listeners import Listeners, end, number_of
-from coregateway.server.node import Node, State
+from coregateway.server.node import MAIN, STATE_KEEPER, Node, State
 
 STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 
@@ -105,7 +105,9 @@ class Supervisor:
 
     def start(self) -> None:
         """Begin to watch; from now on the stop signals work."""
-        self._node.enter(-1, State.READY, os.getpid())
+        self._node.enter(MAIN, State.READY, os.getpid())
+        for child in active_children():
+            self._node.enter(STATE_KEEPER, State.READY, child.pid or 0)  # no other one runs yet
         # A thread that is older than the blocking may still be handed a signal.
         for number in STOP_SIGNALS:
             signal.signal(number, lambda number, _: self.stop(number))
@@ -115,7 +117,7 @@ class Supervisor:
         """Take in a stop signal: readiness fails at once, the rest follows."""
         now = monotonic()
         if self._stopped_at is None:
-            self._node.enter(-1, State.DRAINING, os.getpid())
+            self._node.enter(MAIN, State.DRAINING, os.getpid())
             self._stopped_at = now
             event("node.stopping", signal=signal.Signals(number).name)
         elif now - self._stopped_at > IMPATIENCE:

@@ -16,6 +16,7 @@ import os
 import select
 import signal
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from multiprocessing import parent_process
 from socket import socket
@@ -25,7 +26,7 @@ from sanic import Sanic
 
 from coregateway.logs import event
 from coregateway.server.listeners import Listeners, end, worker_number
-from coregateway.server.node import Board, Node, State, new_board
+from coregateway.server.node import MAIN, STATE_KEEPER, Board, Node, State, new_board
 from coregateway.server.supervisor import STOP_SIGNALS, Supervisor, hold_signals, release_signals
 from coregateway.settings.model import ShutdownSettings
 from coregateway.settings.process import started_by_sanic
@@ -118,6 +119,10 @@ class Worker:
     def leave(self) -> None:
         """Say that this worker has ended."""
         self.node.leave(self._number, State.DOWN, self._pid)
+        keeper = self.node.pid(STATE_KEEPER)
+        if self._is_orphan and keeper:
+            with suppress(ProcessLookupError):  # another worker was first
+                os.kill(keeper, signal.SIGKILL)  # nobody else would end it
 
     def stop(self) -> None:
         """Drain, then stop; once."""
@@ -130,7 +135,7 @@ class Worker:
         self._app.ctx.draining = True
         self.node.leave(self._number, State.DRAINING, self._pid)
         if not self._parent:
-            self.node.enter(-1, State.DRAINING, self._pid)
+            self.node.enter(MAIN, State.DRAINING, self._pid)
         event("worker.draining", number=self._number)
         self._drain_task = loop.create_task(self._drain())
 
@@ -142,10 +147,14 @@ class Worker:
             await asyncio.sleep(SETTLE)
         self._app.stop(terminate=False)
 
+    @property
+    def _is_orphan(self) -> bool:
+        return self._parent != 0 and os.getppid() != self._parent
+
     def _look(self) -> None:
         """Every `TICK`: stop with the node, after its main process, or when a successor took the place."""
-        if os.getppid() != self._parent:
-            self.node.enter(-1, State.DRAINING, self._pid)
+        if self._is_orphan:
+            self.node.enter(MAIN, State.DRAINING, self._pid)
         if self.node.stopping or self.node.pid(self._number) not in (self._pid, 0):
             self.stop()
         else:

@@ -29,6 +29,13 @@ def until[T](found: Callable[[], T], what: str, within: float = WAIT) -> T:
     return value
 
 
+def group_of(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
+
+
 class RunningNode:
     """`sanic tests.server.node_app:app` with arguments, on a free port, in a session of its own.
 
@@ -101,6 +108,11 @@ class RunningNode:
     def pids(self) -> list[int]:
         """The workers' processes, by number."""
         return [worker["pid"] for worker in json.loads(self.get("/workers")[1])]
+
+    def group(self) -> list[int]:
+        """All processes that were started with it or by it."""
+        everyone = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal())
+        return [pid for pid in everyone if group_of(pid) == self.process.pid]
 
     def refuses(self) -> bool:
         try:

@@ -2,14 +2,14 @@
 
 import pytest
 
-from coregateway.server.node import Node, State, new_board
+from coregateway.server.node import MAIN, Node, State, new_board
 
 
 def node_of(*states: State, main: State = State.READY) -> Node:
     node = Node(new_board(len(states)))
     for number, state in enumerate(states):
         node.enter(number, state, 100 + number)
-    node.enter(-1, main, 99)
+    node.enter(MAIN, main, 99)
     return node
 
 
