@@ -106,8 +106,8 @@ class Contract:
             "paths": self._paths,
         }
         app.add_route(self._describe, "/openapi.json", strict_slashes=True)
-        app.register_middleware(_name_version, "response")
-        # Sanic does not say what its decorator takes and gives.
+        # Sanic leaves open what requests and responses its decorators take.
+        app.on_response(_name_version)  # pyright: ignore[reportUnknownMemberType]
         app.exception(Exception)(_refuse)  # pyright: ignore[reportUnknownMemberType]
 
     def route(
@@ -195,5 +195,6 @@ def _other_slash(request: Request) -> str | None:
         return None
     except MethodNotAllowed:
         pass
-    host: str = request.headers.getone("host", f"{request.server_name}:{request.server_port}")
-    return f"http://{host}{path}" + (f"?{request.query_string}" if request.query_string else "")
+    # Without a Host (HTTP/1.0) only a relative reference is sure to lead back here.
+    origin = f"http://{request.host}" if request.host else ""
+    return f"{origin}{path}" + (f"?{request.query_string}" if request.query_string else "")
