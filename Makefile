@@ -4,6 +4,8 @@ SHELL := /bin/bash
 # uv, if the machine has it; otherwise it is installed into .uv with the machine's own Python.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := .venv/bin
+# Every worker imports the same modules when it starts: they are compiled once, whatever this variable says.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup run test lint format bench
 .DEFAULT_GOAL := help
@@ -37,5 +39,6 @@ format: setup ## Format the code
 	.uv/bin/pip install --quiet --disable-pip-version-check uv
 
 .venv/.installed: pyproject.toml .python-version | $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --quiet --inexact
+	UV_COMPILE_BYTECODE=1 $(UV) sync --quiet --inexact
+	$(RUN)/python -m compileall -q coregateway
 	touch $@

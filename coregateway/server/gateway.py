@@ -1,5 +1,6 @@
 """The `Sanic` subclass: routes forwarded paths, renders errors, announces exchanges."""
 
+import sys
 from socket import socket
 from typing import Any, cast
 
@@ -97,19 +98,18 @@ class Gateway(Sanic[Config, Context]):
         host = host or settings.host
         port = settings.port if port is None else port
         options |= {"protocol": ClientConnection, "access_log": False, "motd": False, "backlog": BACKLOG}
-        if options.get("single_process"):
-            super().prepare(host, port, **options)  # pyright: ignore[reportUnknownMemberType] -- its options are
-            return
+        single = bool(options.get("single_process"))
         # Sanic's own flags for their number are in the settings already, which know what was not given.
         options.pop("fast", None)
         given = options.get("workers", 1)
-        options["workers"] = workers = settings.workers if given in (0, 1) else given
+        options["workers"] = workers = settings.workers if given in (0, 1) and not single else given
         if not (options.get("unix") or options.get("sock")):
             try:
                 options["sock"] = sock = listen(host, port, workers)
                 sock.admin = self._listen_for_admin()
             except CannotListen as error:
-                raise SystemExit(str(error)) from None
+                print(error, file=sys.__stderr__)  # sys.stderr gives log lines by now
+                raise SystemExit(1) from None
             event(
                 "gateway.starting",
                 version=__version__,
@@ -119,7 +119,8 @@ class Gateway(Sanic[Config, Context]):
                 workers=workers,
             )
             host = port = None
-        found(self, workers)
+        if not single:
+            found(self, workers)
         super().prepare(host, port, **options)  # pyright: ignore[reportUnknownMemberType] -- its options are
 
     def _listen_for_admin(self) -> socket | None:
