@@ -10,7 +10,10 @@ instead, all of them from the settings:
 - between two requests a connection may be idle for `timeouts.idle` seconds.
 """
 
-from asyncio import AbstractEventLoop, Future, Task, Transport
+import select
+from asyncio import AbstractEventLoop, Future, Task, TimerHandle, Transport
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from time import monotonic
 from typing import TYPE_CHECKING, cast, override
 
@@ -31,6 +34,9 @@ READ_AHEAD = 65_536
 
 HIGH_WATER = 65_536
 """Bytes that wait to be taken by the client before writing pauses."""
+
+WATCH = 0.25
+"""Seconds between two looks at a client whose bytes rest unread: reading would show that it has left."""
 
 LINGER = 2.0
 """Seconds, and `LINGER_BYTES`, that a client may still send after its connection was closed for it: closing
@@ -63,6 +69,7 @@ class ClientConnection(HttpProtocol):
         "_timeouts",
         "_tunnel",
         "_unsent",
+        "_watch",
         "_write_paused",
         "buffer",
         "patience",
@@ -90,6 +97,7 @@ class ClientConnection(HttpProtocol):
         self._received: Future[None] | None = None
         self._drained: Future[None] | None = None
         self._tunnel: Peer | None = None
+        self._watch: TimerHandle | None = None
         self._paused = False
         self._write_paused = False
         self._unsent = 0
@@ -167,7 +175,9 @@ class ClientConnection(HttpProtocol):
         try:
             await waiter
         finally:
-            self._received = None
+            # Whoever streamed a body may be cancelled when another waits already.
+            if self._received is waiter:
+                self._received = None
 
     def _read_late(self) -> None:
         _wake(self._received)
@@ -224,7 +234,21 @@ class ClientConnection(HttpProtocol):
         if len(self.buffer) >= READ_AHEAD:
             self._paused = True
             self.transport.pause_reading()
+            if self._watch is None:
+                self._watch = self.loop.call_later(WATCH, self._look)
         _wake(self._received)
+
+    def _look(self) -> None:
+        """See whether the client has left while its bytes are not read."""
+        self._watch = None
+        if not self._paused or self.transport.is_closing():
+            return
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        if poll.poll(0):
+            self.abort()
+        else:
+            self._watch = self.loop.call_later(WATCH, self._look)
 
     @override
     def eof_received(self) -> bool:
@@ -265,6 +289,8 @@ class ClientConnection(HttpProtocol):
         self.connections.discard(self)
         self.conn_info.lost = True
         self._late.close()
+        if self._watch is not None:
+            self._watch.cancel()
         if self._taken is not None:
             self._taken.close()
         if self._tunnel is not None:
@@ -279,6 +305,13 @@ class ClientConnection(HttpProtocol):
         """Sanic's periodic timer; this class keeps its own time."""
 
     @override
+    def close_if_idle(self) -> bool:
+        """For the drain: end the connection, unless a request is under way or has begun to arrive."""
+        if self.buffer:
+            return False
+        return super().close_if_idle()
+
+    @override
     def close(self, timeout: float | None = None) -> None:
         """Close after what was written is sent, at the latest after the client's time."""
         if not self.transport.is_closing():
@@ -289,6 +322,12 @@ class ClientConnection(HttpProtocol):
     @override
     def abort(self) -> None:
         """Close at once; what was written and not sent is lost, so the client sees a broken message."""
+        self.transport.abort()
+
+    def reset(self) -> None:
+        """As `abort`, by a reset: the client cannot take it for the end of a body."""
+        if not self.transport.is_closing():
+            self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
         self.transport.abort()
 
 

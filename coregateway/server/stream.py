@@ -264,7 +264,10 @@ class ClientStream(Http):
         """The response cannot be completed: end the connection so that the client can tell."""
         self.keep_alive = False
         self.stage = Stage.IDLE
-        self.protocol.abort()
+        if self.head is not None and not self.head.minor:
+            self.protocol.reset()  # an orderly end would complete a body without a length
+        else:
+            self.protocol.abort()
 
     async def send_problem(self, error: GatewayError) -> None:
         """Answer with a problem document, if nothing was answered yet."""
@@ -310,6 +313,7 @@ class ClientStream(Http):
         response = cast(BaseHTTPResponse, self.response)
         self.discard_body()
         self.settle()
+        self.expecting_continue = False  # Sanic would ask for the body now, and this is the answer
         exchange.status = response.status
         self._app.signal_router.announce(RESPONSE, request=self.request, response=response)
         if not self.head_only:

@@ -10,6 +10,8 @@ and raw pieces of its body. What a connection promises:
 
 import select
 from asyncio import AbstractEventLoop, Future, Protocol, Transport
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from typing import Protocol as Interface
 from typing import cast
 
@@ -271,8 +273,14 @@ class UpstreamConnection(Protocol):
         self._fail(error)
 
     def abort(self) -> None:
-        """Close at once, with whatever is under way on it."""
+        """Close at once, with whatever is under way on it.
+
+        A request that was not sent whole ends by a reset: an orderly end would wait in the kernel behind
+        bytes that the upstream may never take.
+        """
         if not self.closed:
+            if self.served and not self._request_sent and not self._transport.is_closing():
+                self._transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
             self._transport.abort()
 
     # The tunnel, after a 101
