@@ -1,0 +1,331 @@
+"""What a client's connection promises: order, keep-alive, and that nobody holds it for free."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from coregateway.server.connection import LINGER, LINGER_BYTES
+from coregateway.testing import (
+    Filler,
+    RawClient,
+    ScriptedBackend,
+    delay,
+    hang,
+    read_body,
+    respond,
+    send,
+    wait,
+)
+from tests.stage import PREFIX, Stage, request
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CLIENT = 0.4
+IDLE = 0.8
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage() -> AsyncIterator[Stage]:
+    async with ScriptedBackend(accepting=False) as deaf:
+        toml = f"""
+            [timeouts]
+            client = {CLIENT}
+            idle = {IDLE}
+            [limits.request]
+            max_head = 4096
+            [backends.deaf]
+            prefix = "/deaf"
+            urls = ["{deaf.url}"]
+        """
+        async with Stage(toml=toml) as stage:
+            yield stage
+
+
+async def sockets_of(stage: Stage) -> int:
+    """How many sockets the gateway's processes have open."""
+    count = 0
+    for pid in stage.gateway.processes():
+        process = await asyncio.create_subprocess_exec(
+            "ls", "-l", f"/proc/{pid}/fd", stdout=asyncio.subprocess.PIPE
+        )
+        listing, _ = await process.communicate()
+        count += listing.count(b"socket:")
+    return count
+
+
+# ------------------------------------------------------------------ one request after the other
+
+
+async def test_a_connection_serves_one_request_after_the_other(stage: Stage) -> None:
+    async with stage.client() as client:
+        for _ in range(50):
+            await client.send(request(PREFIX + stage.path()))
+            answer = await client.read_response()
+            assert (answer.status, answer.values("connection")) == (200, [])
+
+
+async def test_pipelined_requests_are_answered_in_order(stage: Stage) -> None:
+    paths = [stage.path() for _ in range(20)]
+    for number, path in enumerate(paths):
+        stage.backend.on(path, delay(0.02 if number % 3 == 0 else 0.0), respond(200, path.encode()))
+    async with stage.client() as client:
+        await client.send(b"".join(request(PREFIX + path) for path in paths))
+        assert [(await client.read_response()).body for _ in paths] == [path.encode() for path in paths]
+
+
+async def test_pipelined_requests_with_bodies_and_faults_are_answered_in_order(stage: Stage) -> None:
+    path = stage.path()
+
+    async with stage.client() as client:
+        await client.send(
+            request(PREFIX + path, method="POST", body=b"GET /smuggled HTTP/1.1\r\n\r\n")
+            + request("/nowhere", method="POST", body=b"x" * 1000)
+            + request(PREFIX + path, method="TRACE")
+            + request(PREFIX + path, "Transfer-Encoding: chunked", method="PUT")
+            + b"3\r\nabc\r\n0\r\n\r\n"
+            + request("/livez", method="HEAD")
+            + request("/livez")
+            + b"garbage\r\n\r\n"
+            + request(PREFIX + path)
+        )
+        statuses = [(await client.read_response()).status for _ in range(4)]
+        statuses.append((await client.read_response(to_head=True)).status)
+        statuses += [(await client.read_response()).status for _ in range(2)]
+        await client.expect_closed()
+    assert statuses == [200, 404, 405, 200, 200, 200, 400]
+    assert [seen.method for seen in stage.seen(path)] == [b"POST", b"PUT"]
+
+
+async def test_many_pipelined_requests_wait_without_being_read_ahead(stage: Stage) -> None:
+    path = stage.path()
+    gate = asyncio.Event()
+    stage.backend.on(path, wait(gate), respond(200, b"first"))
+    other = stage.path()
+    async with stage.client(within=20) as client:
+        await client.send(request(PREFIX + path))
+        sending = asyncio.create_task(client.send(request(PREFIX + other) * 3000))
+        await stage.wait_seen(path)
+        await asyncio.sleep(0.3)  # longer than a body may be silent, and than the look at a client that left
+        gate.set()
+        assert (await client.read_response()).body == b"first"
+        for _ in range(3000):
+            assert (await client.read_response()).status == 200
+        await sending
+
+
+async def test_a_client_that_closes_is_answered_before(stage: Stage) -> None:
+    async with stage.client() as client:
+        await client.send(request(PREFIX + stage.path(), "Connection: close") + request(PREFIX + "/never"))
+        answer = await client.read_response()
+        assert (answer.body, answer.header("connection")) == (b"ok", b"close")
+        await client.expect_closed()
+    assert stage.seen("/never") == []
+
+
+@pytest.mark.parametrize("path", ["/livez", PREFIX + "/1.0"])
+async def test_an_http_1_0_client_is_served_and_closed(stage: Stage, path: str) -> None:
+    stage.backend.on("/1.0", respond(200, b"x" * 100, framing="chunked"))
+    async with stage.client() as client:
+        await client.send(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        answer = await client.read_response()
+        assert answer.status == 200
+        assert answer.values("transfer-encoding") == []
+        assert answer.body in (b"x" * 100, b'{"status":"alive"}')
+        await client.expect_closed()
+
+
+async def test_an_http_1_0_client_may_ask_to_be_kept(stage: Stage) -> None:
+    async with stage.client() as client:
+        for _ in range(3):
+            await client.send(
+                f"GET {PREFIX}{stage.path()} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".encode()
+            )
+            answer = await client.read_response()
+            assert (answer.body, answer.header("connection")) == (b"ok", b"keep-alive")
+
+
+async def test_an_http_1_0_client_gets_no_interim_response(stage: Stage) -> None:
+    path = stage.path()
+    async with stage.client() as client:
+        await client.send(
+            request(PREFIX + path, "Expect: 100-continue", "Content-Length: 2", method="POST").replace(
+                b"HTTP/1.1", b"HTTP/1.0"
+            )
+        )
+        await client.expect_silence(0.1)
+        await client.send(b"ok")
+        assert (await client.read_response()).interim == []
+
+
+# ------------------------------------------------------------------ time
+
+
+async def test_a_head_that_trickles_in_is_given_up_in_time(stage: Stage) -> None:
+    async with stage.client() as client:
+        started = time.monotonic()
+        trickling = asyncio.create_task(
+            client.send_segments(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 500, size=1, every=0.02)
+        )
+        answer = await client.read_response()
+        assert CLIENT - 0.01 <= time.monotonic() - started < CLIENT + 0.3
+        trickling.cancel()
+        await asyncio.wait([trickling])
+    assert (answer.status, answer.header("x-coregateway-error")) == (408, b"client_timeout")
+    assert answer.header("connection") == b"close"
+    made = (answer.header("x-request-id") or b"").decode()
+    line = await stage.gateway.wait_for_line(event="request", request_id=made)
+    assert (line["status"], line["error"], line["method"], line["path"]) == (
+        408,
+        "client_timeout",
+        None,
+        None,
+    )
+
+
+async def test_a_connection_without_a_request_is_closed_in_time(stage: Stage) -> None:
+    started = time.monotonic()
+    async with stage.client() as client:
+        await client.expect_closed()
+    assert CLIENT - 0.01 <= time.monotonic() - started < CLIENT + 0.3
+
+
+async def test_an_idle_connection_is_closed_in_time(stage: Stage) -> None:
+    async with stage.client() as client:
+        for _ in range(2):
+            await client.send(request("/livez"))
+            await client.read_response()
+            await asyncio.sleep(CLIENT + 0.1)  # idle for longer than a head may take
+        await client.send(request("/livez"))
+        await client.read_response()
+        started = time.monotonic()
+        await client.expect_closed()
+    assert IDLE - 0.01 <= time.monotonic() - started < IDLE + 0.3
+
+
+@pytest.mark.parametrize("sent", [b"", b"half"])
+@pytest.mark.parametrize("early", [False, True])
+async def test_a_body_that_stalls_is_given_up_in_time(stage: Stage, sent: bytes, early: bool) -> None:
+    path = stage.path()
+    stage.backend.on(path, hang(), early=early)
+    async with stage.client() as client:
+        started = time.monotonic()
+        await client.send(request(PREFIX + path, "Content-Length: 9", method="POST") + sent)
+        answer = await client.read_response()
+        assert CLIENT - 0.01 <= time.monotonic() - started < CLIENT + 0.3
+        assert (answer.status, answer.header("x-coregateway-error")) == (408, b"client_timeout")
+        await client.expect_closed()
+    await stage.upstream_ended(stage.seen(path)[0])
+    line = await stage.line(path)
+    assert (line["status"], line["error"], line["bytes_in"]) == (408, "client_timeout", len(sent))
+    assert not stage.seen(path)[0].complete
+
+
+async def test_a_body_that_is_slow_but_never_silent_is_in_time(stage: Stage) -> None:
+    path = stage.path()
+    async with stage.client() as client:
+        await client.send(request(PREFIX + path, "Content-Length: 8", method="POST"))
+        await client.send_segments(b"12345678", size=1, every=CLIENT / 4)
+        assert (await client.read_response()).status == 200
+    assert stage.seen(path)[0].body == b"12345678"
+
+
+async def test_a_reader_that_stops_reading_is_given_up_in_time(stage: Stage) -> None:
+    path = stage.path()
+    stage.backend.on(path, respond(200, Filler(256 << 20)))
+    async with stage.client(receive_buffer=4096) as client:
+        await client.send(request(PREFIX + path))
+        line = await stage.line(path)
+        assert CLIENT * 1000 <= line["duration_ms"] < 3000
+        await stage.upstream_ended(stage.seen(path)[0])
+    assert (line["status"], line["error"]) == (499, "client_closed")
+
+
+async def test_waiting_for_a_backend_is_no_fault_of_the_client(stage: Stage) -> None:
+    path = stage.path()
+    stage.backend.on(path, delay(IDLE + 0.3), respond(200, b"late"))
+    assert (await stage.ask(path, method="POST", body=b"x")).body == b"late"
+
+
+async def test_many_who_hold_their_connections_disturb_nobody(stage: Stage) -> None:
+    holders = [stage.client(within=20) for _ in range(300)]
+    await asyncio.gather(*(holder.__aenter__() for holder in holders))
+    await asyncio.gather(*(holder.send(b"GET / HTTP/1.1\r\nHost: a\r\n") for holder in holders))
+    started = time.monotonic()
+    assert (await stage.ask(stage.path())).status == 200
+    assert time.monotonic() - started < 0.5
+    for answer in await asyncio.gather(*(holder.read_response() for holder in holders)):
+        assert answer.status == 408
+    for holder in holders:
+        holder.close()
+
+
+# ------------------------------------------------------------------ the end of a connection
+
+
+async def test_what_a_refused_client_still_sends_does_not_destroy_its_answer(stage: Stage) -> None:
+    async with stage.client() as client:
+        await client.send(request("/nowhere", "Content-Length: 3000000", method="POST") + b"x" * 500_000)
+        answer = await client.read_response()
+        assert (answer.status, answer.header("connection")) == (404, b"close")
+        await client.expect_closed()
+        assert not client.reset_by_peer
+
+
+async def sends_until_refused(client: RawClient, *, every: float) -> float:
+    """Seconds until the gateway refuses to take any more."""
+    started = time.monotonic()
+    try:
+        while True:
+            await client.send(b"x" * 1000)
+            await asyncio.sleep(every)
+    except ConnectionError:
+        return time.monotonic() - started
+
+
+@pytest.mark.parametrize("path", ["/nowhere", PREFIX + "/early"])
+async def test_a_refused_client_that_goes_on_sending_is_cut_off(stage: Stage, path: str) -> None:
+    stage.backend.on("/early", read_body(1), respond(413), hang(), early=True)
+    head = request(path, "Content-Length: 99999999", method="POST")
+    async with stage.client() as client:
+        await client.send(head + b"x")
+        assert (await client.read_response()).status in (404, 413)
+        assert await sends_until_refused(client, every=0.05) < LINGER + 1.0
+    async with stage.client() as client:
+        await client.send(head + b"x")
+        assert (await client.read_response()).status in (404, 413)
+        with pytest.raises(ConnectionError):
+            await client.send(b"x" * (LINGER_BYTES * 16))
+
+
+async def test_connections_that_have_ended_in_any_way_leave_no_socket_open(stage: Stage) -> None:
+    path, early, hanging = stage.path(), stage.path(), stage.path()
+    stage.backend.on(early, read_body(1), respond(413), early=True)
+    stage.backend.on(hanging, send(b"HTTP/1.1 200 OK\r\n\r\npart"), hang())
+    await stage.backend.close_idle()
+    await asyncio.sleep(0.1)
+    before = await sockets_of(stage)
+    upload = request(PREFIX + early, "Content-Length: 1000000", method="POST") + b"x" * 200_000
+    for raw in (
+        request(PREFIX + path),
+        request(PREFIX + path, "Connection: close"),
+        b"garbage\r\n\r\n",
+        b"GET / HT",
+        upload,
+        request(PREFIX + hanging),
+        request("/deaf/x"),
+        request("/nowhere", "Content-Length: 100", method="POST"),
+    ):
+        for leave in (RawClient.close, RawClient.reset, RawClient.half_close):
+            client = stage.client()
+            async with client:
+                await client.send(raw)
+                await asyncio.sleep(0.03)
+                leave(client)
+                await asyncio.sleep(0.03)
+    await asyncio.sleep(LINGER + 0.3)
+    await stage.backend.close_idle()
+    await asyncio.sleep(0.1)
+    assert await sockets_of(stage) <= before
