@@ -9,12 +9,12 @@ from collections.abc import Collection
 
 from coregateway.cors import Cors
 from coregateway.http1 import CHUNKED, members, without
+from coregateway.http1.fields import connection_options
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 
-_HOP = frozenset(
-    (b"close", b"keep-alive", b"upgrade", b"te", b"transfer-encoding", b"content-length", b"host")
-)
+_OF_THIS_HOP = frozenset((b"te", b"transfer-encoding", b"content-length", b"host"))
+"""Fields that the gateway writes itself; naming them in Connection does not take them away."""
 _split_reference = re.compile(rb"(?i:https?:)?//([^/?#]*)(.*)").fullmatch
 _default_port = re.compile(rb":(?:80)?\Z")
 
@@ -31,7 +31,7 @@ def asks_for_websocket(head: RequestHead) -> bool:
         and head.length == 0
         and b"sec-websocket-key" in noted
         and members(noted[b"upgrade"]) == [b"websocket"]
-        and b"upgrade" in members(noted.get(b"connection", b""))
+        and connection_options(noted.get(b"connection", b"")).upgrade
     )
 
 
@@ -66,7 +66,7 @@ class Outbound:
         noted = head.noted
         lines = head.lines
         if b"connection" in noted:
-            nominated = {name for name in members(noted[b"connection"]) if name not in _HOP}
+            nominated = connection_options(noted[b"connection"]).nominated - _OF_THIS_HOP
             if nominated:
                 lines = without(lines, nominated)
         framing = b""

@@ -4,6 +4,7 @@ import re
 from ipaddress import IPv6Address
 
 from coregateway.http1 import CHUNKED, FIELD_LINE, MAX_FIELDS, TOKEN, MalformedHTTP, without
+from coregateway.http1.fields import Fate, Fates
 
 _is_head = re.compile(
     rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])((?:\r\n" + FIELD_LINE + rb")*+)"
@@ -63,7 +64,19 @@ gateway writes them itself, or backends are known to take orders from them."""
 FORWARDED = frozenset((b"forwarded", b"x-real-ip"))
 """Fields that only a trusted proxy may set, besides all whose names begin with `X-Forwarded-`."""
 
-_SET_ASIDE = (b"proxy-", b"x-forwarded-")
+
+def _judge(name: bytes) -> Fate | None:
+    if name in NOTED:
+        return Fate(name, noted=True, single=name in SINGLE, passes=name not in DROPPED)
+    # Backends that map names to variables (CGI, WSGI) read "x_real_ip" as "x-real-ip".
+    if name in DROPPED or b"_" in name or name.startswith(b"proxy-"):
+        return Fate(name)
+    if name in FORWARDED or name.startswith(b"x-forwarded-"):
+        return Fate(name, aside=True)
+    return None
+
+
+_fates = Fates(_judge)
 
 
 class RequestHead:
@@ -119,25 +132,23 @@ class RequestHead:
         if len(parts) > MAX_FIELDS + 1:
             raise TooManyFields
         for line in parts[1:]:
-            name, _, value = line.partition(b":")
-            name = name.lower()
-            if name in NOTED:
+            written, _, value = line.partition(b":")
+            fate = _fates[written]
+            if fate is None:
+                lines.append(line)
+                continue
+            name = fate.name
+            if fate.noted:
                 value = value.strip(b" \t")
                 if name in noted:
-                    if name in SINGLE:
+                    if fate.single:
                         raise MalformedHTTP(f"more than one {name.decode().title()}")
                     value = noted[name] + b", " + value
                 noted[name] = value
-                if name not in DROPPED:
+                if fate.passes:
                     lines.append(line)
-            # Backends that map names to variables (CGI, WSGI) read "x_real_ip" as "x-real-ip".
-            elif name in DROPPED or b"_" in name:
-                continue
-            elif name in FORWARDED or name.startswith(_SET_ASIDE):
-                if not name.startswith(b"proxy-"):
-                    self.forwarding.append((name, value.strip(b" \t")))
-            else:
-                lines.append(line)
+            elif fate.aside:
+                self.forwarding.append((name, value.strip(b" \t")))
         self._read_host()
         self._read_target(target)
         self._read_length()

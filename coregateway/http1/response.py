@@ -2,7 +2,8 @@
 
 import re
 
-from coregateway.http1 import CHUNKED, FIELD_LINE, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP, members, without
+from coregateway.http1 import CHUNKED, FIELD_LINE, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP, without
+from coregateway.http1.fields import Fate, Fates, connection_options
 
 _is_head = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?((?:\r\n" + FIELD_LINE + rb")*+)"
@@ -38,6 +39,19 @@ DROPPED = frozenset(
 )
 """Fields that are not passed on as they came: for this hop alone (RFC 9110 §7.6.1), or the gateway's
 own, which a backend must not be able to fake."""
+
+_FRAMING = (b"content-length", b"transfer-encoding")
+
+
+def _judge(name: bytes) -> Fate | None:
+    if name in NOTED:
+        return Fate(name, noted=True, single=name in _FRAMING, passes=name not in DROPPED)
+    if name in DROPPED or name.startswith(b"proxy-"):
+        return Fate(name)
+    return None
+
+
+_fates = Fates(_judge)
 
 
 class ResponseHead:
@@ -82,28 +96,31 @@ class ResponseHead:
         if len(parts) > MAX_FIELDS + 1:
             raise MalformedHTTP("too many header fields")
         for line in parts[1:]:
-            name, _, value = line.partition(b":")
-            name = name.lower()
-            if name in NOTED:
+            written, _, value = line.partition(b":")
+            fate = _fates[written]
+            if fate is None:
+                lines.append(line)
+                continue
+            name = fate.name
+            if fate.noted:
                 value = value.strip(b" \t")
                 if name in noted:
-                    if name in (b"content-length", b"transfer-encoding"):
+                    if fate.single:
                         raise MalformedHTTP("more than one framing field")
                     value = noted[name] + b", " + value
                 noted[name] = value
-            if name not in DROPPED and not name.startswith(b"proxy-"):
+            if fate.passes:
                 lines.append(line)
         self._read_length(bodiless)
         connection = noted.get(b"connection")
         if connection is None:
             self.reusable = self.minor == 1
         else:
-            tokens = members(connection)
-            self.reusable = b"close" not in tokens and (self.minor == 1 or b"keep-alive" in tokens)
-            nominated = {name for name in tokens if name not in (b"close", b"keep-alive", b"upgrade")}
-            if nominated:
-                self.lines = without(lines, nominated)
-                for name in nominated & NOTED:
+            options = connection_options(connection)
+            self.reusable = not options.close and (self.minor == 1 or options.keep_alive)
+            if options.nominated:
+                self.lines = without(lines, options.nominated)
+                for name in options.nominated & NOTED:
                     noted.pop(name, None)  # what is not passed on must not count as said
 
     def _read_length(self, bodiless: bool) -> None:
