@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1
@@ -18,10 +18,17 @@ class Child:
     """A Python module that runs as a process, in a session of its own.
 
     The session keeps a terminal's Ctrl-C away from it: its parent decides when it ends, and in what order.
-    `inherited` are the descriptors that it may use.
+    `inherited` are the descriptors that it may use; without an `environment` it has its parent's.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str], *, inherited: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        inherited: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         parent = os.getpid()
 
         def end_with_parent() -> None:
@@ -33,6 +40,7 @@ class Child:
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.DEVNULL,
             pass_fds=inherited,
+            env=environment,
             start_new_session=True,
             preexec_fn=end_with_parent,  # safe: this process has no threads
         )

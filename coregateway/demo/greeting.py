@@ -52,6 +52,6 @@ def gone(backend: Running) -> str:
     )
 
 
-def port_taken(name: str, host: str, port: int, flag: str) -> str:
+def no_port(name: str, host: str, port: int, flag: str, reason: str) -> str:
     """A port cannot be had."""
-    return f"coregateway demo: port {port} of {host} is taken; choose another for {name} with {flag} PORT\n"
+    return f"coregateway demo: {name} cannot listen on {host}:{port}: {reason} (another port: {flag} N)\n"

@@ -1,22 +1,24 @@
 """One showing of the demo: two backends and the gateway, from the first process to the end of the last.
 
-    bind both ports ─▶ start the backends ─▶ start the gateway ─▶ wait until all answer ─▶ greet
+    claim all ports ─▶ start the backends ─▶ start the gateway ─▶ wait until all answer ─▶ greet
     ─▶ wait for a signal, or for the gateway to end ─▶ end the gateway, then the backends
 
 Everything that is said here goes to stderr: stdout is the gateway's log.
 """
 
+import os
 import shlex
 import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
+from socket import socket
 from threading import Event
 from time import monotonic
 
 from coregateway.demo.child import Child
-from coregateway.demo.greeting import Running, gone, greeting, port_taken
+from coregateway.demo.greeting import Running, gone, greeting, no_port
 from coregateway.demo.process import bound_socket
 
 BACKENDS_HOST = "127.0.0.1"
@@ -26,6 +28,9 @@ ANSWER_TIME = 30.0
 
 END_TIME = 30.0
 """Seconds after which a process is killed: more than the gateway's own time to drain."""
+
+IMPATIENT = {"COREGATEWAY_SHUTDOWN__GRACE": "3"}
+"""Unless the surroundings say otherwise: a live stream that is being watched must not hold Ctrl-C up."""
 
 TICK = 0.1
 """Seconds between two looks at the processes."""
@@ -66,7 +71,7 @@ def main(
 ) -> int:
     """Show the gateway at work until SIGINT or SIGTERM; returns the exit status.
 
-    Port 0 of a backend stands for any free port.
+    Port 0 stands for any free port.
     """
     roles = (
         Role("coredinator", coredinator_port, "/api/healthcheck"),
@@ -87,14 +92,17 @@ def main(
 
 
 def _show(host: str, port: int, workers: int, roles: tuple[Role, Role], told: Event) -> int:
+    with _claim("the gateway", host, port, "--port") as sock:
+        # Free at this moment: a taken port is told before anything starts, and by its flag.
+        port = sock.getsockname()[1]
     with ExitStack() as stack:  # ends the gateway first, then the backends, whatever happens
-        backends = [_start_backend(role) for role in roles]
-        for child, _ in backends:
-            stack.callback(child.end, END_TIME)
+        backends: list[tuple[Child, Running]] = []
+        for role in roles:
+            backends.append(_start_backend(role))
+            stack.callback(backends[-1][0].end, END_TIME)
         flags = [f"{role.flag}={running.port}" for role, (_, running) in zip(roles, backends, strict=True)]
-        gateway = Child(
-            "coregateway", ["run", f"--host={host}", f"--port={port}", f"--workers={workers}", *flags]
-        )
+        flags += [f"--host={host}", f"--port={port}", f"--workers={workers}"]
+        gateway = Child("coregateway", ["run", *flags], environment=IMPATIENT | os.environ)
         stack.callback(gateway.end, END_TIME)
         near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         for role, (child, running) in zip(roles, backends, strict=True):
@@ -104,16 +112,24 @@ def _show(host: str, port: int, workers: int, roles: tuple[Role, Role], told: Ev
             url = f"http://[{near}]:{port}" if ":" in near else f"http://{near}:{port}"
             _say(greeting(url, workers, *(running for _, running in backends)))
         _watch(gateway, backends, told)
-        return gateway.end(END_TIME)
+        status = gateway.end(END_TIME)
+        # Asked so early that it could not hear it yet, it ends by the signal itself.
+        return 0 if status in (0, -signal.SIGTERM) else 1
+
+
+def _claim(name: str, host: str, port: int, flag: str) -> socket:
+    """Bind a port here, where it is known whose flag chooses another. Raises `Abandoned`."""
+    try:
+        return bound_socket(host, port)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except (OverflowError, UnicodeError) as error:  # no port, no name of a host
+        reason = str(error)
+    raise Abandoned(no_port(name, host, port, flag, reason))
 
 
 def _start_backend(role: Role) -> tuple[Child, Running]:
-    """Bind the port here, where it is known whose flag chooses another."""
-    try:
-        sock = bound_socket(BACKENDS_HOST, role.port)
-    except (OSError, OverflowError):
-        raise Abandoned(port_taken(role.name, BACKENDS_HOST, role.port, role.flag)) from None
-    with sock:
+    with _claim(role.name, BACKENDS_HOST, role.port, role.flag) as sock:
         child = Child(role.module, ["--fd", str(sock.fileno())], inherited=[sock.fileno()])
         port = sock.getsockname()[1]
     again = shlex.join([sys.executable, "-m", role.module, "--port", str(port)])
