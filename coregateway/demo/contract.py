@@ -2,7 +2,7 @@
 
 Routes are registered together with their description, so that `/openapi.json` lists what is served. Errors
 are `{"detail": …}`, values that do not fit are 422 with pydantic's words, and a path that lacks its trailing
-slash (or has one too many) is redirected with 307 to an absolute `Location`.
+slash (or has some too many) is redirected with 307 to an absolute `Location`.
 """
 
 import json
@@ -187,8 +187,8 @@ def _refuse(request: Request, exception: Exception) -> HTTPResponse:
 
 
 def _other_slash(request: Request) -> str | None:
-    """Where the same path with (or without) its trailing slash is, if anything is there."""
-    path = request.path[:-1] if request.path.endswith("/") else request.path + "/"
+    """Where the same path with its trailing slash (or without all of them) is, if anything is there."""
+    path = request.path.rstrip("/") if request.path.endswith("/") else request.path + "/"
     try:
         request.app.router.get(path, request.method, None)
     except NotFound:

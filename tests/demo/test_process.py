@@ -1,0 +1,67 @@
+"""The demo backends as processes: silent, soon gone, and plain about a port that cannot be had."""
+
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from coregateway.demo.contract import VERSION
+from tests.demo.running_backend import quiet_backend, running_backend
+from tests.running_command import RunningCommand
+
+pytestmark = pytest.mark.xdist_group("demo-process")
+
+
+@pytest.fixture(scope="module", name="coredinator")
+def fixture_coredinator() -> Iterator[httpx.URL]:
+    with quiet_backend("coredinator") as client:
+        yield client.base_url
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_stop_signal_ends_streams_properly_and_gives_status_0(number: signal.Signals) -> None:
+    with running_backend("coretelemetry") as (backend, client):
+        with client.stream("GET", "/api/data/pump/live?metric=reward") as stream:
+            events = stream.iter_text()
+            next(events)
+            backend.process.send_signal(number)
+            list(events)  # which raises unless the last chunk comes
+        assert (backend.wait(), backend.stdout, backend.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (b"GARBAGE\r\n\r\n", 400),
+        (b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"a" * 9000), 413),
+        (b"POST /api/agents/start HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"GET /api/agents HTTP/1.0\r\n\r\n", 307),
+    ],
+    ids=["no request", "long path", "no chunk", "HTTP/1.0"],
+)
+def test_even_what_is_hardly_http_is_answered_with_a_version(
+    coredinator: httpx.URL, request_head: bytes, status: int
+) -> None:
+    with socket.create_connection((coredinator.host, coredinator.port or 0), timeout=10) as client:
+        client.sendall(request_head)
+        answer = b""
+        while data := client.recv(65536):
+            answer += data
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert f"\r\nx-corerl-version: {VERSION}\r\n".encode() in answer.lower()
+
+
+@pytest.mark.parametrize("name", ["coredinator", "coretelemetry"])
+def test_a_taken_port_is_one_line_and_status_1(name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with RunningCommand(
+            [sys.executable, "-m", f"coregateway.demo.{name}", "--port", str(port)]
+        ) as second:
+            assert second.wait() == 1
+            [line] = second.stderr.splitlines()
+            assert f"cannot listen on 127.0.0.1:{port}: " in line
+            assert second.stdout == ""
