@@ -29,7 +29,7 @@ ANSWER_TIME = 30.0
 END_TIME = 30.0
 """Seconds after which a process is killed: more than the gateway's own time to drain."""
 
-IMPATIENT = {"COREGATEWAY_SHUTDOWN__GRACE": "3"}
+IMPATIENT = {"COREGATEWAY_SHUTDOWN__GRACE": "2"}
 """Unless the surroundings say otherwise: a live stream that is being watched must not hold Ctrl-C up."""
 
 TICK = 0.1
