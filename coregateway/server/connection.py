@@ -21,7 +21,7 @@ from sanic.models.server_types import ConnInfo
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from coregateway.deadline import Deadline
-from coregateway.errors import BadRequest, ClientTimeout, HeadTooLarge, URITooLong
+from coregateway.errors import BadRequest, ClientTimeout, Draining, HeadTooLarge, URITooLong
 from coregateway.http1.request import has_broken_line
 from coregateway.server.stream import ClientStream
 from coregateway.upstream.connection import Peer
@@ -56,6 +56,7 @@ class ClientConnection(HttpProtocol):
     loop: AbstractEventLoop
     transport: Transport  # pyright: ignore[reportIncompatibleVariableOverride] -- set before anything runs
     conn_info: ConnInfo  # pyright: ignore[reportIncompatibleVariableOverride] -- likewise
+    _http: ClientStream | None
     _task: Task[None] | None
     _unix: str | None
 
@@ -246,7 +247,7 @@ class ClientConnection(HttpProtocol):
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
         if poll.poll(0):
-            self.abort()
+            self.transport.abort()
         else:
             self._watch = self.loop.call_later(WATCH, self._look)
 
@@ -282,7 +283,7 @@ class ClientConnection(HttpProtocol):
             self._unsent = unsent
             self._taken.within(self.patience)
         else:
-            self.abort()
+            self.transport.abort()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -321,7 +322,14 @@ class ClientConnection(HttpProtocol):
 
     @override
     def abort(self) -> None:
-        """Close at once; what was written and not sent is lost, so the client sees a broken message."""
+        """Close at once; what was written and not sent is lost, so the client sees a broken message.
+
+        Sanic calls it, too, when the grace of a shutdown is over: then it is not the client who left.
+        """
+        exchange = self._http.exchange if self._http is not None else None
+        if self.app.ctx.draining and exchange is not None and exchange.error is None:
+            exchange.error = Draining.cause
+            exchange.status = exchange.status or Draining.status
         self.transport.abort()
 
     def reset(self) -> None:
