@@ -1,0 +1,64 @@
+"""The gateway with subscribers: `sanic tests.server.observed_app:app`, with the settings of the environment.
+
+What they were told goes to the log as `test.told`. With OBSERVED_BY_SANIC set, somebody also looks at
+requests by Sanic's own means.
+"""
+
+import asyncio
+import os
+from typing import Any
+
+from sanic.response import HTTPResponse
+
+from coregateway import logs
+from coregateway.app import app
+from coregateway.exchange import Exchange
+from coregateway.server.request import GatewayRequest
+
+__all__ = ["app"]
+
+
+@app.signal("coregateway.exchange.started")
+def started(exchange: Exchange) -> None:
+    logs.event("test.told", signal="started", id=exchange.request_id, outcome=exchange.status)
+
+
+@app.signal("coregateway.exchange.finished")
+def finished(exchange: Exchange) -> None:
+    logs.event(
+        "test.told", signal="finished", id=exchange.request_id, outcome=exchange.status, error=exchange.error
+    )
+
+
+@app.signal("coregateway.exchange.finished")
+async def finished_slowly(exchange: Exchange) -> None:
+    outcome = exchange.status
+    await asyncio.sleep(0.2)
+    logs.event("test.told", signal="finished slowly", id=exchange.request_id, outcome=outcome)
+
+
+@app.signal("coregateway.exchange.finished")
+def failing(exchange: Exchange) -> None:
+    if exchange.request_id.startswith("fail"):
+        raise ValueError("a subscriber's own fault")
+
+
+@app.signal("coregateway.response.started")
+def sign(request: GatewayRequest, response: HTTPResponse) -> None:
+    response.headers["X-Signed"] = request.exchange.request_id
+
+
+if os.environ.get("OBSERVED_BY_SANIC"):
+
+    async def seen(request: Any, **_: Any) -> None:
+        logs.event("test.told", signal="http.lifecycle.handle", id=request.id)
+
+    async def before(request: Any) -> None:
+        logs.event("test.told", signal="on_request", id=request.id)
+
+    async def after(request: Any, response: HTTPResponse) -> None:
+        logs.event("test.told", signal="on_response", id=request.id, outcome=response.status)
+
+    app.add_signal(seen, "http.lifecycle.handle")
+    app.register_middleware(before, "request")  # pyright: ignore[reportUnknownMemberType] -- Sanic's own types
+    app.register_middleware(after, "response")  # pyright: ignore[reportUnknownMemberType] -- likewise
