@@ -8,45 +8,46 @@ import asyncio
 import os
 from typing import Any
 
-from sanic.response import HTTPResponse
+from sanic.response import BaseHTTPResponse, HTTPResponse
 
 from coregateway import logs
 from coregateway.app import app
 from coregateway.exchange import Exchange
 from coregateway.server.request import GatewayRequest
+from coregateway.server.signals import FINISHED, RESPONSE, STARTED
 
 __all__ = ["app"]
 
 
-@app.signal("coregateway.exchange.started")
 def started(exchange: Exchange) -> None:
     logs.event("test.told", signal="started", id=exchange.request_id, outcome=exchange.status)
 
 
-@app.signal("coregateway.exchange.finished")
 def finished(exchange: Exchange) -> None:
     logs.event(
         "test.told", signal="finished", id=exchange.request_id, outcome=exchange.status, error=exchange.error
     )
 
 
-@app.signal("coregateway.exchange.finished")
 async def finished_slowly(exchange: Exchange) -> None:
     outcome = exchange.status
     await asyncio.sleep(0.2)
     logs.event("test.told", signal="finished slowly", id=exchange.request_id, outcome=outcome)
 
 
-@app.signal("coregateway.exchange.finished")
 def failing(exchange: Exchange) -> None:
     if exchange.request_id.startswith("fail"):
         raise ValueError("a subscriber's own fault")
 
 
-@app.signal("coregateway.response.started")
 def sign(request: GatewayRequest, response: HTTPResponse) -> None:
     response.headers["X-Signed"] = request.exchange.request_id
 
+
+app.add_signal(started, STARTED)
+app.add_signal(sign, RESPONSE)
+for subscriber in (finished, finished_slowly, failing):
+    app.add_signal(subscriber, FINISHED)
 
 if os.environ.get("OBSERVED_BY_SANIC"):
 
@@ -56,7 +57,7 @@ if os.environ.get("OBSERVED_BY_SANIC"):
     async def before(request: Any) -> None:
         logs.event("test.told", signal="on_request", id=request.id)
 
-    async def after(request: Any, response: HTTPResponse) -> None:
+    async def after(request: Any, response: BaseHTTPResponse) -> None:
         logs.event("test.told", signal="on_response", id=request.id, outcome=response.status)
 
     app.add_signal(seen, "http.lifecycle.handle")
