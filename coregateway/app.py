@@ -41,7 +41,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
 
     async def open_backends(app: Gateway) -> None:
         logs.attach(get_running_loop())
-        app.ctx.open()
+        app.ctx.open(observed=app.is_observed)
 
     async def open_admin(app: Gateway) -> None:
         sock = app.state.server_info[0].settings.get("sock") if app.state.server_info else None

@@ -79,12 +79,12 @@ def blueprint(name: str, row: BackendSettings) -> Blueprint:
     """The routes of one backend, as Sanic lists, names and documents them.
 
     Forwarded requests reach the same handler without a walk through Sanic's router, unless something
-    observes that walk (`Gateway.handle_request`).
+    observes that walk (`Gateway.handle`).
     """
     routes = Blueprint(name, url_prefix=row.prefix)
 
     async def forward(request: GatewayRequest, path: str = "") -> None:  # noqa: ARG001 -- the raw target counts
-        await request.app.ctx.backends[name].forward(request)
+        await request.app.ctx.backends[name].forward(request.stream)
 
     methods: Any = [method for method in row.methods if method in HTTP_METHODS]
     routes.add_route(forward, "/", methods=methods, name="root", stream=True)

@@ -25,7 +25,6 @@ from coregateway.http1.chunked import LAST_CHUNK, chunk
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 from coregateway.retry import IDEMPOTENT, REPLAYABLE, RESTED, may_retry
-from coregateway.server.request import GatewayRequest
 from coregateway.server.stream import ClientStream
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
@@ -56,16 +55,16 @@ class Forwarder:
         self._client_timeout = client_timeout
         self._tunnel_idle = tunnel_idle
 
-    async def __call__(self, request: GatewayRequest) -> None:
-        """Serve one request, to its end."""
-        stream = cast(ClientStream, request.stream)
-        exchange = request.exchange
+    async def __call__(self, stream: ClientStream) -> None:
+        """Serve the request whose head a stream has read, to its end."""
+        head = cast(RequestHead, stream.head)
+        exchange = cast(Exchange, stream.exchange)
         exchange.backend = self.name
         stream.protocol.patience = self._client_timeout
         try:
-            if request.method not in self._allowed:
+            if head.method not in self._allowed:
                 raise MethodNotAllowed(self._methods)
-            await self._forward(request.parsed, stream, exchange)
+            await self._forward(head, stream, exchange)
         except GatewayError as error:
             if exchange.status is None:
                 await stream.send_problem(error)

@@ -44,10 +44,15 @@ class Context:
         self.routes = Routes({})
         self.probes = Probes({})
         self.draining = False
+        self.observed = False
         self.node = Node(new_board(1))
 
-    def open(self) -> None:
-        """Make the pools and clients of this worker; a loop must be running."""
+    def open(self, *, observed: bool) -> None:
+        """Make the pools and clients of this worker; a loop must be running.
+
+        `observed`: requests take Sanic's way, for all to see.
+        """
+        self.observed = observed
         rows = self.settings.backends.items()
         self.backends = {name: Backend(name, row, self.settings, self.cors) for name, row in rows}
         self.routes = Routes(self.backends)
@@ -135,30 +140,34 @@ class Gateway(Sanic[Config, Context]):
             event("admin.unavailable", level="WARNING", reason=str(error))
             return None
 
-    async def handle_request(self, request: Request) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Serve one request: a preflight, a forwarded one, or one of the gateway's own routes."""
-        request = cast(GatewayRequest, request)
-        head = request.parsed
+    async def handle(self, stream: ClientStream) -> None:
+        """Serve the request whose head was just read: a preflight, a forwarded one, or one of the own routes.
+
+        A forwarded request goes straight to its backend, past Sanic's router and request object, unless
+        somebody's middleware or signal expects to see it on that way.
+        """
+        head = cast(RequestHead, stream.head)
         backend = self.ctx.routes.match(head.path)
-        if head.method == "OPTIONS" and await self._answered_options(request, backend):
+        if head.method == "OPTIONS" and await self._answered_options(stream, head, backend):
             return
-        if backend is None or self._is_observed:
-            await super().handle_request(request)
-        else:
-            try:
-                await backend.forward(request)
-            except Exception as error:
-                await self.handle_exception(request, error)
+        if backend is None or self.ctx.observed:
+            await self.handle_request(stream.as_request())
+            return
+        try:
+            await backend.forward(stream)
+        except Exception as error:
+            await self.handle_exception(stream.as_request(), error)
 
     @property
-    def _is_observed(self) -> bool:
-        """Whether somebody's middleware or signal expects to see requests on Sanic's way to a handler."""
+    def is_observed(self) -> bool:
+        """Whether anybody's middleware or signal looks at requests on Sanic's way to a handler."""
         middleware = len(self.request_middleware) + len(self.response_middleware)
         return middleware > 0 or self.signal_router.observes_http
 
-    async def _answered_options(self, request: GatewayRequest, backend: Backend | None) -> bool:
+    async def _answered_options(
+        self, stream: ClientStream, head: RequestHead, backend: Backend | None
+    ) -> bool:
         """Answer a preflight, and an OPTIONS that has gone far enough (RFC 9110 §7.6.2)."""
-        head = request.parsed
         methods = backend.methods if backend else OWN_METHODS
         if self.ctx.cors.is_preflight(head):
             extra = self.ctx.cors.preflight_lines(head, methods)
@@ -167,7 +176,7 @@ class Gateway(Sanic[Config, Context]):
             extra += self.ctx.cors.lines_of_own_answer(head.noted.get(b"origin"))
         else:
             return False
-        await cast(ClientStream, request.stream).send_empty(204, extra)
+        await stream.send_empty(204, extra)
         return True
 
 

@@ -1,7 +1,7 @@
 """Sanic's request object over a strictly parsed head."""
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from httptools import parse_url  # pyright: ignore[reportUnknownVariableType] -- no type stubs
 from sanic.compat import Header
@@ -23,15 +23,15 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
 
     __slots__ = ("_headers", "_url", "exchange", "parsed")
 
-    def __init__(self, parsed: RequestHead, exchange: Exchange, stream: "ClientStream", app: Any) -> None:
+    def __init__(self, stream: "ClientStream") -> None:
         # Sanic's own constructor parses head and URL again, leniently; this one sets the same attributes.
-        self.parsed = parsed
-        self.exchange = exchange
+        self.parsed = parsed = cast(RequestHead, stream.head)
+        self.exchange = exchange = cast(Exchange, stream.exchange)
         self.raw_url = parsed.target
         self.method = parsed.method
         self.version = "1.1" if parsed.minor else "1.0"
         self.head = parsed.raw
-        self.app = app
+        self.app = stream.protocol.app
         self.stream = stream
         self.transport = stream.protocol.transport
         self.conn_info = stream.protocol.conn_info

@@ -21,8 +21,9 @@ from coregateway.errors import (
     HeadTooLarge,
 )
 from coregateway.exchange import Exchange, request_id
-from coregateway.http1 import CHUNKED, MalformedHTTP, members
+from coregateway.http1 import CHUNKED, MalformedHTTP
 from coregateway.http1.chunked import ChunkedDecoder
+from coregateway.http1.fields import connection_options
 from coregateway.http1.request import RequestHead, TooManyFields
 from coregateway.problem import render
 from coregateway.server.request import GatewayRequest
@@ -103,7 +104,7 @@ class ClientStream(Http):
                 await self.send_problem(error)
             else:
                 self._app.signal_router.announce(STARTED, exchange=exchange)
-                await connection.request_handler(self.request)
+                await self._app.handle(self)
                 await self._end_own_answer()
             if self.request_body:
                 # What came of the body was not wanted; the rest may be endless.
@@ -149,9 +150,12 @@ class ClientStream(Http):
         self.request_body = None
         if head.length:
             self._open_body(head, limits.max_body)
-        self.request = GatewayRequest(  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
-            head, exchange, self, self._app
-        )
+
+    def as_request(self) -> GatewayRequest:
+        """The request as Sanic's handlers know it; only they need it."""
+        if self.request is None:
+            self.request = GatewayRequest(self)  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
+        return self.request
 
     def _open_body(self, head: RequestHead, max_body: int) -> None:
         if max_body and head.length > max_body:
@@ -326,5 +330,5 @@ def _persists(head: RequestHead) -> bool:
     connection = head.noted.get(b"connection")
     if connection is None:
         return head.minor == 1
-    tokens = members(connection)
-    return b"close" not in tokens and (head.minor == 1 or b"keep-alive" in tokens)
+    options = connection_options(connection)
+    return not options.close and (head.minor == 1 or options.keep_alive)
