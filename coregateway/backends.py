@@ -1,7 +1,7 @@
 """The backends: a row of the settings each, with its routes, its pool and its httpx client."""
 
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from sanic import Blueprint
@@ -12,6 +12,7 @@ from coregateway.cors import Cors
 from coregateway.headers import Inbound, Outbound
 from coregateway.proxy import Forwarder
 from coregateway.server.request import GatewayRequest
+from coregateway.server.stream import ClientStream
 from coregateway.settings import BackendSettings, Settings
 from coregateway.upstream.pool import Pool
 from coregateway.upstream.transport import PoolTransport
@@ -84,7 +85,7 @@ def blueprint(name: str, row: BackendSettings) -> Blueprint:
     routes = Blueprint(name, url_prefix=row.prefix)
 
     async def forward(request: GatewayRequest, path: str = "") -> None:  # noqa: ARG001 -- the raw target counts
-        await request.app.ctx.backends[name].forward(request.stream)
+        await request.app.ctx.backends[name].forward(cast(ClientStream, request.stream))
 
     methods: Any = [method for method in row.methods if method in HTTP_METHODS]
     routes.add_route(forward, "/", methods=methods, name="root", stream=True)
