@@ -8,8 +8,10 @@ and raw pieces of its body. What a connection promises:
 - it is reusable only after a complete exchange that left no byte over.
 """
 
+import os
 import select
 from asyncio import AbstractEventLoop, Future, Protocol, Transport
+from contextlib import suppress
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 from typing import Protocol as Interface
@@ -357,9 +359,11 @@ class UpstreamConnection(Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._deadline.close()
+        if exc is not None:
+            self._read_rest()
         if self._peer is not None:
             self._peer.lost()
-        elif self.busy and not self._complete and self._error is None:
+        elif self._awaited:
             if self._head is not None and self._head.length == UNTIL_CLOSE and exc is None:
                 self._complete = True
             else:
@@ -369,6 +373,22 @@ class UpstreamConnection(Protocol):
         self._owner.lost(self)
 
     # The parts of it
+
+    def _read_rest(self) -> None:
+        """Take what came before the connection failed.
+
+        An upstream that answers early and closes makes writing fail, often before its answer was read; the
+        kernel has it still.
+        """
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        with suppress(OSError):
+            while self._awaited and self._size < HIGH_WATER and (data := os.read(descriptor, HIGH_WATER)):
+                self.data_received(data)
+
+    @property
+    def _awaited(self) -> bool:
+        """Whether a response is still to come."""
+        return self._peer is None and self.busy and not self._complete and self._error is None
 
     def _receive_head(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
