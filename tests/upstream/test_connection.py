@@ -37,6 +37,7 @@ from coregateway.testing import (
     send,
     wait,
 )
+from coregateway.testing.messages import Framing
 from coregateway.upstream.connection import MAX_HEAD, MAX_INTERIM, UpstreamConnection
 from coregateway.upstream.pool import Pool
 from tests.upstream.pools import eventually, fetch, pool_to, read_all, request, state
@@ -543,6 +544,26 @@ async def test_an_early_answer_is_read_while_the_request_is_still_written(steps:
             assert await asyncio.wait_for(read_all(connection), 2) == b"no"
             pump.cancel()
             await asyncio.wait([pump])
+        assert state(pool) == (0, 0, 0, 0, 0, 50)
+
+
+@pytest.mark.parametrize("ending", [close(), reset()], ids=["FIN", "RST"])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+async def test_an_early_answer_is_not_lost_with_the_connection_that_ends_behind_it(
+    ending: Step, framing: Framing
+) -> None:
+    answer = respond(413, b"no", framing=framing)
+    async with (
+        ScriptedBackend(read_body(200_000), answer, ending, early=True) as backend,
+        pool_to(backend.url) as pool,
+    ):
+        for _ in range(20):
+            async with uploading(pool, 8 << 20) as connection:
+                pump = asyncio.create_task(upload(connection, 8 << 20))
+                assert (await asyncio.wait_for(connection.head(), 2)).status == 413
+                assert await asyncio.wait_for(read_all(connection), 2) == b"no"
+                pump.cancel()
+                await asyncio.wait([pump])
         assert state(pool) == (0, 0, 0, 0, 0, 50)
 
 
