@@ -1,0 +1,348 @@
+"""README.md and benchmarks/README.md tell the truth: every command in them is run, every example is held
+against the real thing.
+
+Ports are replaced by free ones. `make test` and `make lint` are only looked through (`make -n`), for they run
+this very test; so is `make bench`, which takes minutes and a machine that does nothing else.
+"""
+
+import asyncio
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from coregateway.errors import CONTRACT
+from coregateway.settings import Settings
+from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS
+from coregateway.settings.model import leaves
+from coregateway.testing import ScriptedBackend, free_port
+from tests.demo.running_backend import answers, new_client
+from tests.markdown import blocks, code, commands, prose, table
+from tests.running_command import WAIT, RunningCommand, environment
+from tests.server.running_node import ROOT, until
+
+README = (ROOT / "README.md").read_text()
+BENCHMARKS = (ROOT / "benchmarks" / "README.md").read_text()
+
+SESSION = [command for command in commands(README) if command.startswith("curl ")]
+STARTS = [
+    ".venv/bin/coregateway run --workers 4",
+    ".venv/bin/sanic coregateway.app --workers 4",
+    ".venv/bin/python coregateway/app.py --port 8001 --coredinator-port 7000 --coretelemetry-port 7001",
+]
+START_WITH_FILE = ".venv/bin/python -m coregateway run --config coregateway.toml"
+LOOKED_THROUGH = ["make test", "make lint", *(c for c in commands(BENCHMARKS) if c.startswith("make bench"))]
+OTHERS = [
+    "make run",
+    ".venv/bin/coregateway check",
+    ".venv/bin/pytest tests/http1",
+    ".venv/bin/python benchmarks/compare.py --seconds 3",
+]
+
+TELLING = """
+
+@app.after_server_stop
+async def tell(_):
+    import json
+    from pathlib import Path
+
+    Path("totals.json").write_text(json.dumps([[*key, count] for key, count in totals.items()]))
+"""
+"""What the test adds to the example of a subscriber, to see what it has counted."""
+
+pytestmark = pytest.mark.timeout(120)  # several gateways start here, on a busy machine
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+
+
+def test_every_command_is_run_here() -> None:
+    run_here = [*SESSION, *STARTS, START_WITH_FILE, *LOOKED_THROUGH, *OTHERS]
+    assert sorted([*commands(README), *commands(BENCHMARKS)]) == sorted(run_here)
+
+
+def run(command: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        shlex.split(command),
+        cwd=ROOT,
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+        check=True,
+        start_new_session=True,
+    )
+
+
+def fresh(command: str) -> str:
+    """The command with ports that are free in the place of those that it names."""
+    return re.sub(r"\b(?:8001|700[01])\b", lambda _: str(free_port()), command)
+
+
+# A session: `make run` in one terminal, curl in another.
+
+
+@pytest.fixture(scope="module", name="admin")
+def fixture_admin() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module", name="demo")
+def fixture_demo(
+    admin: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RunningCommand, httpx.Client]]:
+    """`make run` until Ctrl-C, which ends all of it; and a client of the gateway."""
+    port = free_port()
+    flags = f"--port {port} --coredinator-port {free_port()} --coretelemetry-port {free_port()}"
+    env = {"COREGATEWAY_ADMIN__ADDRESS": f"127.0.0.1:{admin}"} | no_file(tmp_path_factory.mktemp("no"))
+    with (
+        RunningCommand(["make", "run", f"ARGS={flags}"], cwd=ROOT, env=env) as make,
+        new_client(f"http://127.0.0.1:{port}") as client,
+    ):
+        make.until(lambda: "Ctrl-C ends everything" in make.stderr, "the demo greets")
+        yield make, client
+        make.interrupt()
+        until(lambda: not make.processes(), "all has ended")
+
+
+def no_file(directory: Path) -> dict[str, str]:
+    """The variable that keeps a developer's own settings in ./coregateway.toml out."""
+    (directory / "empty.toml").touch()
+    return {"COREGATEWAY_CONFIG": str(directory / "empty.toml")}
+
+
+def curl(command: str, client: httpx.Client) -> str:
+    """What a curl command prints, on the port of this client."""
+    here = command.replace("localhost:8001", f"localhost:{client.base_url.port}")
+    return run(here.replace("curl ", "curl -sS --max-time 10 ", 1), no_proxy="*").stdout
+
+
+@needs_curl
+@pytest.mark.xdist_group("readme-session")
+@pytest.mark.parametrize("command", SESSION)
+def test_every_request_of_the_session_is_answered(
+    demo: tuple[RunningCommand, httpx.Client], command: str
+) -> None:
+    printed = curl(command, demo[1])
+    if " -i " in command:
+        assert printed.startswith("HTTP/1.1 404 " if "/nowhere" in command else "HTTP/1.1 200 ")
+    assert json.loads(printed.splitlines()[-1])
+
+
+@needs_curl
+@pytest.mark.xdist_group("readme-session")
+def test_an_answer_reads_as_it_is_shown(demo: tuple[RunningCommand, httpx.Client]) -> None:
+    shown = {before.text: block for before, block in pairs() if block.language == "http"}
+    assert shown
+    for command, block in shown.items():
+        real = curl(command.strip(), demo[1])
+        assert without_id(real.splitlines()) == without_id(block.text.splitlines())
+
+
+@needs_curl
+@pytest.mark.xdist_group("readme-session")
+def test_a_json_body_reads_as_it_is_shown(demo: tuple[RunningCommand, httpx.Client]) -> None:
+    shown = {before.text: block for before, block in pairs() if block.language == "json"}
+    assert len(shown) == 2
+    for text, block in shown.items():
+        [*_, command] = text.splitlines()
+        real = json.loads(curl(command, demo[1]).splitlines()[-1])
+        written = json.loads(block.text)
+        assert list(real) == list(written)
+        assert real | {"request_id": ""} == written | {"request_id": ""}
+
+
+@needs_curl
+@pytest.mark.xdist_group("readme-session")
+def test_a_log_line_reads_as_it_is_shown(demo: tuple[RunningCommand, httpx.Client]) -> None:
+    make, client = demo
+    [shown] = [json.loads(block.text) for block in blocks(README) if '"event":"request"' in block.text]
+    [command] = [command for command in SESSION if shown["path"] in command]
+    curl(command, client)
+    [real, *_] = make.until(lambda: requests(make, shown["path"]), "the line is written")
+    assert list(real) == list(shown)
+    assert [type(value) for value in real.values()] == [type(value) for value in shown.values()]
+    measured = {"time", "worker", "request_id", "upstream", "duration_ms", "upstream_ms", "overhead_ms"}
+    assert {key: real[key] for key in real.keys() - measured} == {
+        key: shown[key] for key in shown.keys() - measured
+    }
+
+
+def requests(make: RunningCommand, path: str) -> list[dict[str, Any]]:
+    """The lines of the gateway's log; make has written its own command before."""
+    log = [line for line in make.stdout.rpartition("\n")[0].splitlines() if line.startswith("{")]
+    return [line for line in map(json.loads, log) if line["event"] == "request" and line["path"] == path]
+
+
+def pairs() -> list[tuple[Any, Any]]:
+    """Each `sh` block with the block that follows it."""
+    found = blocks(README)
+    return [(a, b) for a, b in pairwise(found) if a.language == "sh" != b.language]
+
+
+def without_id(lines: list[str]) -> list[str]:
+    return [line.partition(":")[0] if line.startswith("X-Request-ID:") else line for line in lines]
+
+
+@pytest.mark.xdist_group("readme-session")
+def test_every_path_of_the_table_answers(demo: tuple[RunningCommand, httpx.Client], admin: int) -> None:
+    paths = [path for row in table(README, "path") for path in code(row[0]) if "<" not in path]
+    assert len(paths) == 6
+    for path in paths:
+        url = path.replace("127.0.0.1:9001", f"http://127.0.0.1:{admin}")
+        assert demo[1].get(url).status_code == 200
+
+
+# The forms of start.
+
+
+@contextmanager
+def started(
+    command: str, env: dict[str, str], cwd: Path = ROOT
+) -> Generator[tuple[RunningCommand, httpx.Client]]:
+    """A gateway that is ready, and a client; in the end it must not have said a word beside its log."""
+    port = free_port()
+    command = re.sub(r"--port \d+", f"--port {port}", command)
+    with (
+        RunningCommand(shlex.split(command), cwd=cwd, env=env | {"COREGATEWAY_PORT": str(port)}) as gateway,
+        new_client(f"http://127.0.0.1:{port}") as client,
+    ):
+        gateway.until(lambda: answers(client, "/readyz"), "the gateway is ready")
+        yield gateway, client
+        assert gateway.stop() == 0
+        assert (gateway.stderr, gateway.log_lines(level="ERROR")) == ("", [])
+
+
+@pytest.mark.parametrize("command", STARTS)
+def test_every_form_of_start_gives_a_gateway(command: str, tmp_path: Path) -> None:
+    workers = re.search(r"--workers (\d+)", command)
+    with started(fresh(command), no_file(tmp_path)) as (gateway, client):
+        [start] = gateway.log_lines(event="gateway.starting")
+        assert start["workers"] == (int(workers[1]) if workers else 1)
+        assert client.get("/livez").status_code == 200
+
+
+async def test_the_backend_that_is_shown_works_in_every_respect(
+    backend: ScriptedBackend, tmp_path: Path
+) -> None:
+    [example] = [block.text for block in blocks(README) if block.language == "toml"]
+    file = tmp_path / "coregateway.toml"
+    file.write_text(example.replace("http://localhost:7002", backend.url))
+    command = START_WITH_FILE.replace("coregateway.toml", str(file))
+
+    def try_it() -> None:
+        with started(command, {}) as (gateway, client):
+            assert client.get("/api/v1/billing/invoices?of=me").text == "ok"
+            assert client.get("/health").json()["services"]["billing"] == "healthy"
+            tags = [tag["name"] for tag in client.get("/openapi.json").json()["tags"]]
+            assert {"billing", "coredinator", "coretelemetry"} <= {*tags}
+            gateway.until(lambda: gateway.log_lines(backend="billing", status=200), "the line is written")
+
+    await asyncio.to_thread(try_it)
+    assert b"/healthz" in {request.target for request in backend.requests}
+
+
+def test_a_subscriber_of_the_signal_counts_every_exchange(tmp_path: Path) -> None:
+    [example] = [block.text for block in blocks(README) if block.language == "python"]
+    (tmp_path / "counting.py").write_text(example + TELLING)
+    env = {
+        "COREGATEWAY_BACKENDS__COREDINATOR__URLS": f"http://127.0.0.1:{free_port()}",
+        "PYTHONPATH": f"{ROOT}:{tmp_path}",
+    }
+    with started(f"{ROOT}/.venv/bin/sanic counting:app --port 0", env, tmp_path) as (_, client):
+        for _ in range(3):
+            assert client.get("/api/v1/coredinator/x").status_code == 502
+        assert client.get("/nowhere").status_code == 404
+    totals = {
+        (backend, status): count
+        for backend, status, count in json.loads((tmp_path / "totals.json").read_text())
+    }
+    assert (totals["coredinator", 502], totals[None, 404]) == (3, 1)
+
+
+def test_check_prints_the_settings(tmp_path: Path) -> None:
+    printed = run(".venv/bin/coregateway check", **no_file(tmp_path)).stdout
+    assert re.search(r"^port += 8001 +default$", printed, re.MULTILINE)
+
+
+# Work on it.
+
+
+@pytest.mark.parametrize("command", LOOKED_THROUGH)
+def test_what_is_not_run_is_looked_through(command: str) -> None:
+    [*_, last] = run(f"{command} --dry-run").stdout.splitlines()
+    if "bench" in command:
+        assert run(f"{last} --help").stdout.startswith("usage: compare.py")
+    else:
+        assert run(f"{shlex.split(last)[0]} --version").stdout
+
+
+def test_the_peers_that_are_named_are_known() -> None:
+    known = run(
+        ".venv/bin/python -c 'import peers; print(*peers.PEERS)'", PYTHONPATH="benchmarks"
+    ).stdout.split()
+    named = [
+        name for names in re.findall(r"--peers (\S+)", BENCHMARKS) for name in names.strip('"').split(",")
+    ]
+    assert named
+    assert {*named} <= {*known}
+
+
+def test_the_benchmark_knows_its_flags() -> None:
+    assert run(".venv/bin/python benchmarks/compare.py --seconds 3 --help").stdout.startswith(
+        "usage: compare.py"
+    )
+
+
+def test_the_tests_that_are_named_are_found() -> None:
+    """They run in this suite already."""
+    found = run(".venv/bin/pytest tests/http1 --collect-only -q -p no:cacheprovider").stdout
+    assert "tests/http1/test_request.py::" in found
+
+
+# What it tells about settings, errors and files.
+
+
+def test_the_table_of_settings_has_every_key_with_its_default() -> None:
+    real = {".".join(key): value for key, value in leaves(Settings()) if key[0] != "backends"}
+    shown: dict[str, object] = {}
+    for keys, default, _ in table(README, "key"):
+        if not keys.startswith("`backends."):
+            shown |= zip(code(keys), map(json.loads, code(default)), strict=True)
+    assert json.dumps(shown, sort_keys=True) == json.dumps(real, sort_keys=True)
+    assert real.keys() == {".".join(key) for key in NODE_KEYS}
+
+
+def test_the_table_of_settings_has_every_key_of_a_backend() -> None:
+    shown: set[str] = set()
+    for keys, _, _ in table(README, "key"):
+        for key in code(keys):
+            if key.startswith((".", "backends.")):
+                shown.add(key.removeprefix("backends.<name>").removeprefix("."))
+    real = {"timeouts.*" if key[0] == "timeouts" else ".".join(key) for key in BACKEND_KEYS}
+    assert shown == real
+
+
+def test_the_table_of_errors_is_the_contract() -> None:
+    shown: set[tuple[int, str]] = set()
+    for statuses, _, causes in table(README, "status"):
+        numbers, tokens = [int(number) for number in statuses.split(",")], code(causes)
+        shown |= {*zip(numbers * (len(tokens) // len(numbers)), tokens, strict=True)}
+    assert shown == {(error.status, error.cause) for error in CONTRACT}
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    named = {name for name in code(prose(README)) if re.fullmatch(r"[\w/]+\.py", name)}
+    assert len(named) > 8
+    for name in named:
+        assert (ROOT / name).is_file() or (ROOT / "coregateway" / name).is_file(), name
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README + BENCHMARKS):
+        assert (ROOT / link).exists(), link
