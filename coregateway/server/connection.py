@@ -129,7 +129,7 @@ class ClientConnection(HttpProtocol):
                 return buffer[:end]
             if len(buffer) > max_head:
                 raise URITooLong if buffer.find(b"\r\n", 0, max_head) < 0 else HeadTooLarge
-            if buffer and has_broken_line(buffer):
+            if buffer and has_broken_line(buffer, searched - 1 if searched else 0):
                 raise BadRequest
             if not buffer:
                 self._late.within(self._timeouts.idle if self.served else self._timeouts.client)
