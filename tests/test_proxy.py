@@ -477,6 +477,36 @@ def assert_problem(answer: Response, status: int, cause: str) -> None:
     assert (answer.header("retry-after") is not None) == (status == 503)
 
 
+@pytest.mark.parametrize(
+    ("raw", "status", "cause"),
+    [
+        (b"garbage\r\n\r\n", 400, "bad_request"),
+        (request(PREFIX + "/a", "Host: b"), 400, "bad_request"),
+        (request(PREFIX + "/a", "Content-Length: 1", "Transfer-Encoding: chunked"), 400, "bad_request"),
+        (request(PREFIX + "/../a"), 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nHos", 408, "client_timeout"),
+        (request(PREFIX + "/a", "Content-Length: 5", method="POST") + b"123", 408, "client_timeout"),
+        (request(PREFIX + "/a", "Content-Length: 4000001", method="POST"), 413, "body_too_large"),
+        (b"GET /" + b"a" * 5000, 414, "uri_too_long"),
+        (request(PREFIX + "/a", "X: " + "a" * 5000), 431, "head_too_large"),
+        (request(PREFIX + "/a", *["X: y"] * 200), 431, "head_too_large"),
+    ],
+)
+async def test_what_a_client_does_wrong_is_told_and_ends_its_connection(
+    stage: Stage, raw: bytes, status: int, cause: str
+) -> None:
+    async with stage.client() as client:
+        await client.send(raw)
+        answer = await client.read_response()
+        assert_problem(answer, status, cause)
+        assert answer.header("connection") == b"close"
+        await client.expect_closed()
+    own = (answer.header("x-request-id") or b"").decode()
+    line = await stage.gateway.wait_for_line(event="request", request_id=own)
+    assert set(line) == FIELDS
+    assert (line["status"], line["error"], line["upstream_status"]) == (status, cause, None)
+
+
 HALF = render_head(200, [("Content-Length", "9")]) + b"half"
 
 
