@@ -7,7 +7,7 @@
 """
 
 import sys
-from asyncio import get_running_loop, sleep
+from asyncio import Task, get_running_loop, sleep
 from typing import TYPE_CHECKING
 
 from coregateway import access_log, admin, backends, docs, health, logs
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sanic.server import AsyncioServer
 
     app: Gateway
+
+LAST_WORDS = 1.0
+"""Seconds, after the grace of a shutdown, for the answers to exchanges that it cut off."""
 
 
 def create_app(settings: Settings, name: str = "coregateway", *, admin_required: bool = False) -> Gateway:
@@ -38,6 +41,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     operators = Gateway(f"{name}-admin", settings)
     operators.blueprint(admin.blueprint(settings))
     admin_server: list[AsyncioServer] = []
+    ending: list[Task[None]] = []
 
     async def open_backends(app: Gateway) -> None:
         logs.attach(get_running_loop())
@@ -48,6 +52,12 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
         if isinstance(sock, Listeners) and sock.admin is not None:
             operators.ctx.node = app.ctx.node
             admin_server.append(await admin.serve(operators, sock.admin))
+
+    async def limit_grace(app: Gateway) -> None:
+        # Exchanges that outlive it end here, where a client that waits still gets an answer.
+        app.config.GRACEFUL_SHUTDOWN_TIMEOUT = settings.shutdown.grace + LAST_WORDS
+        loop = get_running_loop()
+        loop.call_later(settings.shutdown.grace, lambda: ending.append(loop.create_task(app.ctx.close())))
 
     async def close_admin(_: Gateway) -> None:
         for server in admin_server:
@@ -66,6 +76,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     workers.attach(app, settings.shutdown)
     app.register_listener(open_admin, "before_server_start")
     app.register_listener(close_admin, "before_server_stop")
+    app.register_listener(limit_grace, "before_server_stop")
     app.register_listener(close_backends, "after_server_stop")
     return app
 
