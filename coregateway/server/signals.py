@@ -6,6 +6,9 @@ The gateway announces what happens to exchanges:
     coregateway.response.started    request, response     an own answer goes out next; its headers may change
     coregateway.exchange.finished   exchange              exactly once for every request, however it ended
 
+Sanic's own events of a request from `http.lifecycle.handle` on are dispatched too, for whoever subscribes to
+them; those of a head being read are not, because the gateway reads heads itself.
+
 Anyone may subscribe with `@app.signal(...)`, with a function or a coroutine function. Coroutines run as
 tasks: nothing that a subscriber awaits holds a request up. Sanic's own dispatch costs tens of microseconds
 per event, this one a dictionary look-up and the calls.
