@@ -58,6 +58,7 @@ class GatewayProcess:
         self._ready_within = ready_within
         self._directory = tempfile.TemporaryDirectory(prefix="coregateway-")
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_read = 0
         self._toml = toml
         self._command = [sys.executable, "-m", "coregateway", "run", "--host", "127.0.0.1"]
         self._command += ["--port", str(self.port), "--workers", str(workers), *arguments]
@@ -99,6 +100,15 @@ class GatewayProcess:
         whole = self.stdout.rpartition("\n")[0]
         lines: list[LogLine] = [json.loads(line) for line in whole.splitlines()]
         return [line for line in lines if fields.items() <= line.items()]
+
+    def new_log_lines(self) -> list[LogLine]:
+        """The whole log lines since the last call, for tests whose log would be long to read again."""
+        with self._path("stdout").open("rb") as log:
+            log.seek(self._log_read)
+            whole = log.read().rpartition(b"\n")[0]
+        if whole:
+            self._log_read += len(whole) + 1
+        return [json.loads(line) for line in whole.splitlines()]
 
     async def wait_for_line(self, *, within: float = 5.0, **fields: object) -> LogLine:
         """The first log line that has these values; raises TimeoutError."""

@@ -29,6 +29,8 @@ async def test_it_forwards_to_the_backend_of_the_test_and_its_log_can_be_read(
     line = await running.wait_for_line(event="request", path="/api/v1/coredinator/a")
     assert line["status"] == 200
     assert running.log_lines(event="request", path="/nowhere") == []
+    assert line in running.new_log_lines()
+    assert line not in running.new_log_lines()
     with pytest.raises(TimeoutError, match="no line with"):
         await running.wait_for_line(within=0.05, event="nothing like it")
 
