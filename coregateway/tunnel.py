@@ -30,8 +30,8 @@ class _Direction:
 
     def lost(self) -> None:
         """The side that this listens to is gone: the other gets what is on the way, then its end."""
+        self._tunnel.end()  # first: the end of the target, which follows, would pass for the client's leaving
         self._target.close()
-        self._tunnel.end()
 
     def pause(self) -> None:
         """The side that this listens to takes no more bytes: stop reading the other."""
@@ -85,6 +85,9 @@ async def run(
 
     `idle`: seconds without a byte either way after which it ends. Backpressure: a side that takes no more
     bytes stops the reading of the other.
+
+    Raises:
+        GatewayError: it was ended by `cancel`, as at the end of a shutdown's grace.
     """
     client_transport = cast(Transport, cast(Any, client.transport))
     tunnel = _Tunnel(get_running_loop(), client_transport, connection.transport, exchange, idle)
@@ -96,5 +99,6 @@ async def run(
         if early := connection.switch(downwards):
             downwards.receive(early)
         await tunnel.ended
+        connection.check()
     finally:
         tunnel.close()

@@ -19,16 +19,10 @@ from typing import cast
 
 from coregateway.deadline import Deadline
 from coregateway.errors import GatewayError, ReadTimeout, UpstreamClosed, UpstreamProtocolError, WriteTimeout
-from coregateway.http1 import CHUNKED, UNTIL_CLOSE, MalformedHTTP
-from coregateway.http1.chunked import ChunkedDecoder
+from coregateway.http1 import MalformedHTTP
+from coregateway.http1.reader import ResponseReader
 from coregateway.http1.response import ResponseHead
 from coregateway.upstream.address import Upstream
-
-MAX_HEAD = 65_536
-"""Bytes of a response head; a longer one is a protocol error."""
-
-MAX_INTERIM = 16
-"""Interim (1xx) responses before a final one; more are a protocol error."""
 
 HIGH_WATER = 65_536
 """Bytes of a body that wait to be relayed before reading pauses. One read may add up to 250 KiB."""
@@ -67,34 +61,23 @@ class UpstreamConnection(Protocol):
     """See the module. One instance per TCP connection; `upstream` is the address that it leads to."""
 
     __slots__ = (
-        "_bodiless",
-        "_buffer",
-        "_complete",
         "_deadline",
-        "_decoder",
         "_defaults",
-        "_dirty",
         "_drained",
         "_error",
-        "_head",
-        "_interim",
-        "_left",
         "_loop",
         "_owner",
         "_paused",
         "_peer",
-        "_pieces",
         "_poll",
         "_received",
         "_request_sent",
-        "_size",
+        "_response",
         "_timeouts",
         "_transport",
         "_unsent",
-        "_upgrade",
         "_write_paused",
         "busy",
-        "bytes_received",
         "closed",
         "idle_since",
         "served",
@@ -118,27 +101,13 @@ class UpstreamConnection(Protocol):
         self.closed = False
         self.served = 0
         self.idle_since = 0.0
-        self._reset(bodiless=False, upgrade=False)
+        self._response = ResponseReader(bodiless=False, upgrade=False)
+        self._request_sent = False
+        self._error: GatewayError | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "busy" if self.busy else "idle"
         return f"<UpstreamConnection {state}, {self.served} served>"
-
-    def _reset(self, *, bodiless: bool, upgrade: bool) -> None:
-        self._bodiless = bodiless
-        self._upgrade = upgrade
-        self._buffer: bytes = b""
-        self._head: ResponseHead | None = None
-        self._left = 0
-        self._decoder: ChunkedDecoder | None = None
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._interim = 0
-        self._complete = False
-        self._dirty = False
-        self._request_sent = False
-        self._error: GatewayError | None = None
-        self.bytes_received = 0
 
     # The exchange, in order
 
@@ -164,14 +133,15 @@ class UpstreamConnection(Protocol):
         `bodiless`: the response has no body whatever its head says (HEAD). `upgrade`: a 101 is welcome.
         `timeouts`: limits for this exchange in the place of the connection's own.
         """
-        self._reset(bodiless=bodiless, upgrade=upgrade)
+        self._response = ResponseReader(bodiless=bodiless, upgrade=upgrade)
+        self._error = None
         self._timeouts = timeouts or self._defaults
         self.busy = True
         self.served += 1
+        self._request_sent = complete
         if self.closed:
             self._error = UpstreamClosed(reused=self._unanswered)
             return
-        self._request_sent = complete
         self._transport.write(data)
         if complete and not self._write_paused:
             self._deadline.within(self._timeouts.read)
@@ -182,8 +152,7 @@ class UpstreamConnection(Protocol):
         Raises:
             UpstreamError: the connection failed. A response may have come before that: see `head`.
         """
-        if self._error is not None:
-            raise self._error
+        self.check()
         if self.closed:  # after a complete response
             raise UpstreamClosed(sent=True)
         self._transport.write(data)
@@ -193,13 +162,12 @@ class UpstreamConnection(Protocol):
                 await waiter
             finally:
                 self._drained = None
-            if self._error is not None:
-                raise self._error
+            self.check()
 
     def end_request(self) -> None:
         """The request's body is complete; from now on the upstream owes an answer."""
         self._request_sent = True
-        if not self._write_paused and not self._complete:
+        if not self._write_paused and not self.complete:
             self._deadline.within(self._timeouts.read)
 
     async def head(self) -> ResponseHead:
@@ -208,11 +176,11 @@ class UpstreamConnection(Protocol):
         Raises:
             UpstreamError: there is none; `sent` and `reused` tell what a retry needs to know.
         """
-        while self._head is None:
-            if self._error is not None:
-                raise self._error
+        response = self._response
+        while response.head is None:
+            self.check()
             await self._wait()
-        return self._head
+        return response.head
 
     async def read(self) -> bytes:
         """The pieces of the body that have come, or else the next one; empty at its end.
@@ -220,20 +188,17 @@ class UpstreamConnection(Protocol):
         Raises:
             UpstreamError: the body is broken; what came before it was delivered.
         """
-        while not self._pieces:
-            if self._complete:
+        response = self._response
+        while not response.waiting:
+            if response.complete:
                 return b""
-            if self._error is not None:
-                raise self._error
+            self.check()
             await self._wait()
         return self.take()
 
     def take(self) -> bytes:
         """The pieces of the body that have come, without waiting."""
-        pieces = self._pieces
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._pieces = []
-        self._size = 0
+        data = self._response.take()
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
@@ -243,26 +208,27 @@ class UpstreamConnection(Protocol):
     @property
     def complete(self) -> bool:
         """Whether the whole response has come (and may wait to be taken)."""
-        return self._complete
+        return self._response.complete
 
     @property
     def reusable(self) -> bool:
         """Whether another exchange may follow on this connection."""
+        response = self._response
         return (
-            self._complete
+            response.complete
             and self._request_sent
-            and not self._dirty
+            and not response.surplus
             and not self.closed
-            and not self._pieces
-            and self._head is not None
-            and self._head.reusable
+            and not response.waiting
+            and response.head is not None
+            and response.head.reusable
             and not self._write_paused
         )
 
     @property
     def _unanswered(self) -> bool:
         """Whether this connection had served before and brought no byte of an answer to this request."""
-        return self.served > 1 and not self.bytes_received
+        return self.served > 1 and not self._response.received
 
     def rest(self) -> None:
         """The exchange is over; the connection is idle."""
@@ -273,6 +239,11 @@ class UpstreamConnection(Protocol):
     def cancel(self, error: GatewayError) -> None:
         """End the exchange with an error that is not the upstream's: whoever waits for it gets that one."""
         self._fail(error)
+
+    def check(self) -> None:
+        """Raise the error that ended the exchange, if one did."""
+        if self._error is not None:
+            raise self._error
 
     def abort(self) -> None:
         """Close at once, with whatever is under way on it.
@@ -291,8 +262,7 @@ class UpstreamConnection(Protocol):
         """Hand every further byte to `peer`; returns those that came behind the 101."""
         self._peer = peer
         self._deadline.clear()
-        data, self._buffer = self._buffer, b""
-        return data
+        return self._response.take_switched()
 
     @property
     def transport(self) -> Transport:
@@ -310,28 +280,21 @@ class UpstreamConnection(Protocol):
         if self._peer is not None:
             self._peer.receive(data)
             return
-        if not self.busy or self._complete:
+        if not self.busy:
             # Bytes that no request asked for: whoever came next would take them for their own.
-            self._dirty = True
-            if not self.busy:
-                self.abort()
+            self.abort()
             return
-        self.bytes_received += len(data)
+        response = self._response
         try:
-            if self._head is None:
-                self._receive_head(data)
-            elif self._head.status == 101:
-                self._buffer += data  # for whoever switches
-            else:
-                self._receive_body(data)
+            response.feed(data)
         except MalformedHTTP:
             self._fail(UpstreamProtocolError(sent=True, reused=self._unanswered))
             return
-        if self._size >= HIGH_WATER and not self._complete:
+        if response.waiting >= HIGH_WATER and not response.complete:
             self._paused = True
             self._transport.pause_reading()
         self._touch()
-        if self._received is not None and (self._head is not None):
+        if response.head is not None:
             self._wake(self._received)
 
     def eof_received(self) -> bool:
@@ -363,11 +326,8 @@ class UpstreamConnection(Protocol):
             self._read_rest()
         if self._peer is not None:
             self._peer.lost()
-        elif self._awaited:
-            if self._head is not None and self._head.length == UNTIL_CLOSE and exc is None:
-                self._complete = True
-            else:
-                self._error = UpstreamClosed(sent=True, reused=self._unanswered)
+        elif self._awaited and (exc is not None or not self._response.close()):
+            self._error = UpstreamClosed(sent=True, reused=self._unanswered)
         self._wake(self._received)
         self._wake(self._drained)
         self._owner.lost(self)
@@ -382,62 +342,21 @@ class UpstreamConnection(Protocol):
         """
         descriptor = self._transport.get_extra_info("socket").fileno()
         with suppress(OSError):
-            while self._awaited and self._size < HIGH_WATER and (data := os.read(descriptor, HIGH_WATER)):
+            while self._awaited and self._response.waiting < HIGH_WATER:
+                if not (data := os.read(descriptor, HIGH_WATER)):
+                    break
                 self.data_received(data)
 
     @property
     def _awaited(self) -> bool:
         """Whether a response is still to come."""
-        return self._peer is None and self.busy and not self._complete and self._error is None
-
-    def _receive_head(self, data: bytes) -> None:
-        data = self._buffer + data if self._buffer else data
-        while (end := data.find(b"\r\n\r\n")) >= 0 and end <= MAX_HEAD:
-            head = ResponseHead(data[:end], bodiless=self._bodiless)
-            data = data[end + 4 :]
-            if head.status >= 200:
-                self._head = head
-                self._left = head.length
-                if head.length == CHUNKED:
-                    self._decoder = ChunkedDecoder()
-                self._buffer = b""
-                if data or head.length == 0:
-                    self._receive_body(data)
-                return
-            if head.status == 101:
-                if not self._upgrade:
-                    raise MalformedHTTP("101 without an upgrade")
-                self._head = head
-                self._buffer = data
-                return
-            self._interim += 1
-            if self._interim > MAX_INTERIM:
-                raise MalformedHTTP("too many interim responses")
-        if len(data) > MAX_HEAD or (data and not b"HTTP/1."[: len(data)] == data[:7]):
-            raise MalformedHTTP("response head too large, or none")
-        self._buffer = data
-
-    def _receive_body(self, data: bytes) -> None:
-        if self._decoder is not None:
-            data = self._decoder.feed(data)
-            if self._decoder.done:
-                self._complete = True
-                self._dirty = bool(self._decoder.surplus)
-        elif self._left >= 0:
-            if len(data) > self._left:
-                self._dirty = True
-                data = data[: self._left]
-            self._left -= len(data)
-            self._complete = self._left == 0
-        if data:
-            self._pieces.append(data)
-            self._size += len(data)
+        return self._peer is None and self.busy and not self.complete and self._error is None
 
     def _touch(self) -> None:
         """Set the limit that holds now: a blocked write's, silence's, or none while the client owes bytes."""
         if self._write_paused:
             return
-        if self._request_sent and self.busy and not self._complete and not self._paused:
+        if self._request_sent and self.busy and not self._response.complete and not self._paused:
             self._deadline.within(self._timeouts.read)
         else:
             self._deadline.clear()

@@ -15,6 +15,7 @@ from coregateway.errors import (
     UpstreamProtocolError,
     WriteTimeout,
 )
+from coregateway.http1.reader import MAX_HEAD, MAX_INTERIM
 from coregateway.settings.model import TimeoutSettings
 from coregateway.testing import (
     LAST_CHUNK,
@@ -38,7 +39,7 @@ from coregateway.testing import (
     wait,
 )
 from coregateway.testing.messages import Framing
-from coregateway.upstream.connection import MAX_HEAD, MAX_INTERIM, UpstreamConnection
+from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
 from tests.upstream.pools import eventually, fetch, pool_to, read_all, request, state
 

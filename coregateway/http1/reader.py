@@ -1,0 +1,129 @@
+"""One response, from the bytes of a connection to its head and its content. Pure, no I/O."""
+
+from coregateway.http1 import CHUNKED, UNTIL_CLOSE, MalformedHTTP
+from coregateway.http1.chunked import ChunkedDecoder
+from coregateway.http1.response import ResponseHead
+
+MAX_HEAD = 65_536
+"""Bytes of a response head; a longer one is refused."""
+
+MAX_INTERIM = 16
+"""Interim (1xx) responses before a final one; more are refused."""
+
+
+class ResponseReader:
+    """Takes one response in pieces of any size.
+
+    `bodiless`: it has no body whatever its head says (HEAD). `upgrade`: a 101 is welcome, and ends it.
+    """
+
+    __slots__ = (
+        "_bodiless",
+        "_buffer",
+        "_decoder",
+        "_interim",
+        "_left",
+        "_pieces",
+        "_upgrade",
+        "complete",
+        "head",
+        "received",
+        "surplus",
+        "waiting",
+    )
+
+    def __init__(self, *, bodiless: bool, upgrade: bool) -> None:
+        self._bodiless = bodiless
+        self._upgrade = upgrade
+        self._buffer: bytes = b""
+        self._decoder: ChunkedDecoder | None = None
+        self._interim = 0
+        self._left = 0
+        self._pieces: list[bytes] = []
+        self.head: ResponseHead | None = None
+        """The head of the final response, once it has come."""
+        self.complete = False
+        """Whether the whole response has come."""
+        self.surplus = False
+        """Whether bytes came that do not belong to it."""
+        self.received = 0
+        """Bytes that came, in all."""
+        self.waiting = 0
+        """Bytes of content that were not taken yet."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            MalformedHTTP: they are no response, or one that could be read in two ways.
+        """
+        self.received += len(data)
+        if self.complete:
+            self.surplus = True
+        elif self.head is None:
+            self._feed_head(data)
+        elif self.head.status == 101:
+            self._buffer += data
+        else:
+            self._feed_body(data)
+
+    def close(self) -> bool:
+        """The connection has ended in good order; whether that completes the response."""
+        if self.head is not None and self.head.length == UNTIL_CLOSE:
+            self.complete = True
+        return self.complete
+
+    def take(self) -> bytes:
+        """The content that has come since the last time."""
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._pieces = []
+        self.waiting = 0
+        return data
+
+    def take_switched(self) -> bytes:
+        """The bytes that came behind a 101; they are of another protocol."""
+        data, self._buffer = self._buffer, b""
+        return data
+
+    def _feed_head(self, data: bytes) -> None:
+        data = self._buffer + data if self._buffer else data
+        while 0 <= (end := data.find(b"\r\n\r\n")) <= MAX_HEAD:
+            head = ResponseHead(data[:end], bodiless=self._bodiless)
+            data = data[end + 4 :]
+            if head.status >= 200:
+                self.head = head
+                self._left = head.length
+                if head.length == CHUNKED:
+                    self._decoder = ChunkedDecoder()
+                if data or head.length == 0:
+                    self._feed_body(data)
+                return
+            if head.status == 101:
+                if not self._upgrade:
+                    raise MalformedHTTP("101 without an upgrade")
+                self.head = head
+                self._buffer = data
+                return
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise MalformedHTTP("too many interim responses")
+        if len(data) > MAX_HEAD or (data and b"HTTP/1."[: len(data)] != data[:7]):
+            raise MalformedHTTP("response head too large, or none")
+        self._buffer = data
+
+    def _feed_body(self, data: bytes) -> None:
+        if self._decoder is not None:
+            data = self._decoder.feed(data)
+            if self._decoder.done:
+                self.complete = True
+                self.surplus = bool(self._decoder.surplus)
+        elif self._left >= 0:
+            if len(data) > self._left:
+                self.surplus = True
+                data = data[: self._left]
+            self._left -= len(data)
+            self.complete = self._left == 0
+        if data:
+            self._pieces.append(data)
+            self.waiting += len(data)
