@@ -24,6 +24,9 @@ from coregateway.http1.reader import ResponseReader
 from coregateway.http1.response import ResponseHead
 from coregateway.upstream.address import Upstream
 
+FRESH = 0.005
+"""Seconds of rest after which the kernel is asked whether a connection is still fit for use."""
+
 HIGH_WATER = 65_536
 """Bytes of a body that wait to be relayed before reading pauses. One read may add up to 250 KiB."""
 
@@ -111,13 +114,16 @@ class UpstreamConnection(Protocol):
 
     # The exchange, in order
 
-    def is_stale(self) -> bool:
+    def is_stale(self, now: float) -> bool:
         """Whether an idle connection has anything to read: an end, or bytes that nobody asked for.
 
         The loop may not have seen it yet, and what is read after the next request was written would pass
-        for its response.
+        for its response. A connection that has rested for less than `FRESH` is not asked, which costs a
+        system call: the loop has just read it, and no idle timeout of a backend is that short.
         """
-        return self.closed or bool(self._poll.poll(0))
+        if self.closed or self._transport.is_closing():
+            return True
+        return now - self.idle_since > FRESH and bool(self._poll.poll(0))
 
     def begin(
         self,

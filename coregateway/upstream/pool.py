@@ -151,7 +151,7 @@ class Pool:
             if rested < age <= self._limits.keepalive_expiry:
                 return None
             idle.pop()
-            if age <= self._limits.keepalive_expiry and not connection.is_stale():
+            if age <= self._limits.keepalive_expiry and not connection.is_stale(now):
                 self._busy.add(connection)
                 return connection
             self._discard(connection)
@@ -196,7 +196,7 @@ class Pool:
             waiter, _ = self._waiters[0]
             if waiter.done():
                 self._waiters.popleft()
-            elif connection.is_stale():
+            elif connection.is_stale(self._loop.time()):
                 self._discard(connection)
                 return
             else:

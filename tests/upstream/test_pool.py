@@ -34,7 +34,7 @@ from coregateway.testing import (
     send,
     wait,
 )
-from coregateway.upstream.connection import UpstreamConnection
+from coregateway.upstream.connection import FRESH, UpstreamConnection
 from coregateway.upstream.pool import Pool
 from coregateway.upstream.transport import PoolTransport
 from tests.upstream.pools import (
@@ -457,9 +457,10 @@ async def test_the_end_of_an_idle_connection_is_seen_before_the_loop_has_seen_it
             await connection.head()
             pool.give_back(connection)
             assert state(pool).idle == 1
+            await asyncio.sleep(2 * FRESH)
             accepted.close()
             # No step of the loop between the two: only asking the kernel tells.
-            assert connection.is_stale()
+            assert connection.is_stale(asyncio.get_running_loop().time())
             acquiring = pool.acquire()
             listener.settimeout(2)
             fresh = await acquiring
