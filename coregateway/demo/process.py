@@ -18,7 +18,9 @@ GRACE = 1.0
 
 
 def bound_socket(host: str, port: int) -> socket.socket:
-    """A TCP socket bound to the address, not listening yet. Raises `OSError`."""
+    """A TCP socket that listens on the address. Raises `OSError`, or `OverflowError` if that is no port."""
+    if not 0 <= port <= 65535:  # getaddrinfo would take it, and cut it to 16 bits
+        raise OverflowError("not a port from 0 to 65535")
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     sock = socket.socket(family, kind, protocol)
     try:

@@ -110,6 +110,7 @@ def _show(host: str, port: int, workers: int, roles: tuple[Role, Role], told: Ev
         _wait_for_answer(gateway, near, port, "/readyz", told)
         if not told.is_set():
             url = f"http://[{near}]:{port}" if ":" in near else f"http://{near}:{port}"
+            workers = workers or os.process_cpu_count() or 1  # as the settings take 0
             _say(greeting(url, workers, *(running for _, running in backends)))
         _watch(gateway, backends, told)
         status = gateway.end(END_TIME)

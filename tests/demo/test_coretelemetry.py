@@ -186,9 +186,9 @@ def test_the_live_stream_brings_an_event_each_second(client: httpx.Client) -> No
         assert "Content-Length" not in stream.headers
         lines = stream.iter_lines()
         events = [[next(lines), next(lines), next(lines)] for _ in range(3)]
-    assert 1 <= time.monotonic() - began < 6
+    assert 1 <= time.monotonic() - began < 10
     seconds = [int(name.removeprefix("id: ")) for name, _, _ in events]
-    assert all(1 <= after - before <= 2 for before, after in pairwise(seconds))
+    assert all(1 <= after - before <= 3 for before, after in pairwise(seconds))
     for second, (_, data, end) in zip(seconds, events, strict=True):
         [row] = ask(client, start_time=second, end_time=second).json()
         assert httpx.Response(200, text=data.removeprefix("data: ")).json() == row

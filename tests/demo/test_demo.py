@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -46,6 +47,13 @@ class Demo(RunningCommand):
         found = re.search(rf"^  {backend} .* pid (\d+)$", self.greeting(), re.MULTILINE)
         assert found
         return int(found[1])
+
+
+def gateway_of(demo: Demo) -> int:
+    """The gateway's main process."""
+    words = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in demo.processes()}
+    [pid] = [pid for pid, line in words.items() if b"run" in line]
+    return pid
 
 
 def health(client: httpx.Client) -> tuple[int, Any]:
@@ -126,6 +134,16 @@ def test_killed_it_leaves_nothing_behind() -> None:
             socket.create_server(("127.0.0.1", port)).close()
 
 
+def test_without_its_gateway_it_ends() -> None:
+    with Demo() as demo:
+        greeting = demo.greeting()
+        family = demo.processes()
+        os.kill(gateway_of(demo), signal.SIGKILL)
+        assert demo.wait() == 1
+        until(lambda: not alive(family), "nothing is left")
+        assert demo.stderr == greeting + "coregateway demo: the gateway has ended\n"
+
+
 def test_a_signal_while_it_starts_ends_it_too() -> None:
     with Demo() as demo:
         demo.until(lambda: len(demo.processes()) >= 4, "has started all")
@@ -148,3 +166,10 @@ def test_a_taken_port_is_one_line_and_nothing_starts(flag: str) -> None:
             assert demo.stdout == ""
             for port in {*ports} - {taken}:
                 socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_a_port_that_is_none_is_told_as_well() -> None:
+    with Demo([99999, free_port(), free_port()]) as demo:
+        assert demo.wait() == 1
+        [line] = demo.stderr.splitlines()
+        assert "99999: not a port from 0 to 65535" in line
