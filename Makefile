@@ -16,7 +16,7 @@ help: ## Show the targets
 setup: .venv/.installed ## Install what is missing, into .venv
 
 run: setup ## Run the gateway with two demo backends; Ctrl-C ends all of it
-	$(RUN)/coregateway demo $(ARGS)
+	@exec $(RUN)/coregateway demo $(ARGS)
 
 test: setup lint ## Check style and types, then run the whole test suite
 	$(RUN)/pytest -n 4 --dist loadgroup

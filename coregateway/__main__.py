@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from os import environ
 from pathlib import Path
+from signal import SIGINT
 from typing import Any, cast
 
 from coregateway import __version__
@@ -20,6 +21,9 @@ from coregateway.settings.report import effective
 from coregateway.settings.sources import CONFIG_FLAG, FLAGS
 
 _APPLICATION = "coregateway.app:app"
+
+INTERRUPTED = 128 + SIGINT
+"""The exit status of a command that Ctrl-C ended, as shells have it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,16 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0].startswith("-") and words[0] not in ("-h", "--help", "--version"):
         words.insert(0, "run")
     options = parser.parse_args(words)
-    match options.command:
-        case "run":
-            return _run(options)
-        case "check":
-            return _check(options)
-        case "demo":
-            return _demo(options)
-        case _:
-            sys.stdout.write(f"{__version__}\n")
-            return 0
+    try:
+        return _COMMANDS[options.command](options)
+    except KeyboardInterrupt:  # before anything was started that would take it in
+        return INTERRUPTED
 
 
 def script_main(argv: Sequence[str] | None = None) -> int:
@@ -129,6 +127,14 @@ def _run(options: Namespace) -> int:
         # as Sanic's command line does: words and status 1 for known causes, else the error again
         maybe_handle_startup_error(error)
     return 0
+
+
+def _version(_: Namespace) -> int:
+    sys.stdout.write(f"{__version__}\n")
+    return 0
+
+
+_COMMANDS = {"run": _run, "check": _check, "demo": _demo, "version": _version}
 
 
 if __name__ == "__main__":

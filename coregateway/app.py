@@ -27,7 +27,7 @@ LAST_WORDS = 1.0
 
 
 def create_app(settings: Settings, name: str = "coregateway", *, admin_required: bool = False) -> Gateway:
-    """A gateway that is ready to be prepared and served.
+    """A gateway that is ready to be prepared and served. Its logging is the caller's: see `logs.configure`.
 
     `admin_required`: it does not start when the admin address is taken, rather than do without it.
     """
