@@ -24,7 +24,7 @@ from coregateway.http1 import CHUNKED, UNTIL_CLOSE, members
 from coregateway.http1.chunked import LAST_CHUNK, chunk
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
-from coregateway.retry import IDEMPOTENT, REPLAYABLE, RESTED, may_retry
+from coregateway.retry import IDEMPOTENT, NEW, REPLAYABLE, RESTED, may_retry
 from coregateway.server.stream import ClientStream
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
@@ -78,11 +78,12 @@ class Forwarder:
 
     async def _forward(self, head: RequestHead, stream: ClientStream, exchange: Exchange) -> None:
         body = stream.take_body()
+        rested = inf if head.method in IDEMPOTENT else RESTED
         while True:
             exchange.attempts += 1
             replayable = stream.request_body is None and len(body) <= REPLAYABLE
             try:
-                await self._attempt(head, body, stream, exchange)
+                await self._attempt(head, body, stream, exchange, rested)
             except UpstreamError as error:
                 exchange.upstream = error.upstream or exchange.upstream
                 if exchange.status is not None or not may_retry(
@@ -93,18 +94,23 @@ class Forwarder:
                     replayable=replayable,
                 ):
                     raise
+                if error.reused:
+                    rested = NEW
             else:
                 return
 
     async def _attempt(
-        self, head: RequestHead, body: bytes, stream: ClientStream, exchange: Exchange
+        self, head: RequestHead, body: bytes, stream: ClientStream, exchange: Exchange, rested: float
     ) -> None:
-        """Send the request once and relay what comes back. `body`: what has come of it so far."""
+        """Send the request once and relay what comes back.
+
+        `body`: what has come of it so far. `rested`: for how long its connection may have been idle.
+        """
         websocket = asks_for_websocket(head)
         complete = stream.request_body is None
         whole: bytes | None = None
         pump: Task[None] | None = None
-        connection = await self.pool.acquire(rested=inf if head.method in IDEMPOTENT else RESTED)
+        connection = await self.pool.acquire(rested=rested)
         try:
             upstream = connection.upstream
             exchange.upstream = upstream.name

@@ -12,6 +12,10 @@ RESTED = 2.0
 """Seconds. A request that is not idempotent goes out on a connection that is new or was idle for less:
 backends close idle connections (uvicorn and Node after 5 s), and what is under way at that moment is lost."""
 
+NEW = -1.0
+"""In the place of `RESTED`: no idle connection will do. What ended one that was reused may have ended them
+all, a backend that was started again above all, so that each try would be spent on another dead one."""
+
 REPLAYABLE = 65_536
 """Bytes of a request body that are kept to be sent again; a longer body is streamed and kept by nobody."""
 

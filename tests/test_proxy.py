@@ -678,6 +678,17 @@ async def test_only_what_is_provably_harmless_is_sent_again(
     assert all(seen.body == body for seen in stage.seen(path))
 
 
+async def test_a_second_try_is_not_spent_on_another_idle_connection(stage: Stage) -> None:
+    busy, path = stage.path(), stage.path()
+    await unrested(stage)
+    stage.backend.on(busy, delay(0.2), respond(200))
+    stage.backend.on(path, close(if_reused=True), respond(200, b"ok"))
+    await asyncio.gather(*(stage.ask(busy) for _ in range(5)))  # so many idle connections
+    answer = await stage.ask(path)
+    assert answer.status == 200
+    assert len(stage.seen(path)) == 2
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize(
     ("steps", "reused"),
