@@ -234,9 +234,8 @@ def _framed(draw: DrawFn, minor: int) -> tuple[list[bytes], bytes]:
         sizes % len(part) + extension + b"\r\n" + part + b"\r\n" for part in (body[:cut], body[cut:]) if part
     ]
     last = b"0" * (1 + (kind == 63) * 3) + extension + b"\r\n"
-    return [b"Transfer-Encoding: chunked"], b"".join(chunks) + last + draw(
-        st.sampled_from(_TRAILERS)
-    ) + b"\r\n"
+    body = b"".join([*chunks, last, draw(_trailers), b"\r\n"])
+    return [b"Transfer-Encoding: chunked"], body
 
 
 def _request(draw: DrawFn) -> bytes:
