@@ -173,7 +173,8 @@ def about_answered(player: Answerer, forwarded: Forwarded) -> Iterator[str]:
         yield from _about_client(client)
     if client.cut and cut_response is None:
         yield f"no answer: {client.cut}"
-    if player.input.sound and (client.cut or any(map(_is_problem, client.answers))):
+    spoilt = client.cut or any(map(_is_problem, client.answers))
+    if player.input.sound and spoilt and not _was_lost(player):
         yield f"a sound response was not relayed: {client.cut or client.answers[0].raw_head!r}"
     for answer in [*client.answers, *filter(None, [cut_response])]:
         if answer.interim:
@@ -195,6 +196,12 @@ def about_answered(player: Answerer, forwarded: Forwarded) -> Iterator[str]:
             yield f"a sound request after it was answered {client.follow_up.raw_head!r}"
     elif not client.ended and not client.fault:
         yield "neither an end nor an answer to a sound request after it"
+
+
+def _was_lost(player: Answerer) -> bool:
+    """Another exchange's backend has closed the connection meanwhile, and a POST is not sent again."""
+    causes = [answer.values("x-coregateway-error") for answer in player.client.answers]
+    return player.input.method == b"POST" and not player.asked and causes == [[b"upstream_closed"]]
 
 
 def _is_problem(answer: Response) -> bool:

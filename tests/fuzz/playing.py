@@ -133,6 +133,8 @@ class Answerer:
     number: int
     answered: Answered
     client: Client = field(default_factory=Client)
+    asked: bool = False
+    """Whether the request has reached the backend."""
 
     @classmethod
     def of(cls, given: Answering, number: int) -> Self:
@@ -158,6 +160,7 @@ class Answerer:
 
     async def answer(self, exchange: Exchange) -> None:
         """Be the backend."""
+        self.asked = True
         await _send(exchange.send, self.input.pieces(self.number))
         if self.input.end != "kept":
             exchange.close(reset=self.input.end == "reset")

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
-from hypothesis.errors import Flaky
+from hypothesis.errors import Flaky, HypothesisWarning
 
 from tests.fuzz.answering import Answering, answerings
 from tests.fuzz.asking import Asking, askings
@@ -94,7 +95,9 @@ def _round(done: Run, batches: int, number: int, complaints: Callable[[list[Any]
             raise _Failed
 
     try:
-        batch_is_sound()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HypothesisWarning)  # a batch is long to print, and is not printed
+            batch_is_sound()
     except (_Failed, _Enough):
         pass
     except Flaky:

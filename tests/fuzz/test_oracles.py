@@ -163,6 +163,12 @@ def test_a_problem_in_the_place_of_a_sound_response_is_a_complaint() -> None:
     assert answered(PROBLEM.replace(b"502", b"500"), given=Answering(b"nonsense"))
 
 
+def test_a_post_may_be_lost_on_a_closed_connection_but_a_get_may_not() -> None:
+    lost = PROBLEM.replace(b"upstream_protocol", b"upstream_closed")
+    assert answered(lost, given=Answering(GIVEN, method=b"POST", sound=True)) == []
+    assert answered(lost, given=Answering(GIVEN, method=b"GET", sound=True))
+
+
 def test_the_response_of_another_exchange_after_it_is_a_complaint() -> None:
     assert answered(RELAYED, given=Answering(GIVEN), follow_up=RELAYED)
 
