@@ -36,7 +36,8 @@ def about_asked(player: Asker, forwarded: Forwarded) -> Iterator[str]:
     for number, answer in enumerate(client.answers):
         request = asked.requests[number] if number < len(asked.requests) else None
         numbers = answer.values(NUMBER)
-        if answer.interim and not (request and b"100-continue" in request.members("expect")):
+        waiting = request or asked.rest  # of the last one, the body may prove malformed later
+        if answer.interim and not (waiting and b"100-continue" in waiting.members("expect")):
             yield f"interim responses that nobody has asked for: {answer.interim}"
         if not numbers:
             yield from _about_own_answer(answer, request, sound=sound)
