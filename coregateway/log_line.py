@@ -38,10 +38,14 @@ def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
+@lru_cache(maxsize=2)
+def _millisecond(milliseconds: int) -> str:
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
 def timestamp(now: float) -> str:
     """RFC 3339 in UTC with milliseconds; `now` in seconds since the epoch."""
-    milliseconds = int(now * 1000)
-    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+    return _millisecond(int(now * 1000))
 
 
 def encode(fields: Mapping[str, object]) -> bytes:

@@ -60,7 +60,7 @@ class GatewaySignals(SignalRouter):
             except Exception as error:
                 event("signal.failed", level="ERROR", signal=name, exception=error)
                 continue
-            if isawaitable(result):
+            if result is not None and isawaitable(result):
                 task = create_task(cast(Coroutine[Any, Any, Any], result))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
