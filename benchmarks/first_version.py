@@ -1,11 +1,12 @@
 """The stack that CoreGateway replaced, written again from its description: FastAPI and httpx on uvicorn."""
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import httpx
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 
 UPSTREAM = os.environ["UPSTREAM"]
 NOT_FORWARDED = {
@@ -32,6 +33,13 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
 app = FastAPI(lifespan=lifespan)
 
 
+@app.middleware("http")
+async def add_version(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    response.headers["X-CoreRL-Version"] = "0.0.1"
+    return response
+
+
 @app.api_route("/api/v1/coredinator/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
 async def forward(path: str, request: Request) -> Response:
     answer = await app.state.client.request(
@@ -46,4 +54,7 @@ async def forward(path: str, request: Request) -> Response:
         for name, value in answer.headers.items()
         if name not in NOT_FORWARDED and name != "content-encoding"
     }
-    return Response(answer.content, answer.status_code, {**headers, "X-CoreRL-Version": "0.0.1"})
+    try:
+        return JSONResponse(answer.json(), answer.status_code, headers)
+    except ValueError:
+        return Response(answer.content, answer.status_code, headers)
