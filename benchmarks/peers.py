@@ -102,7 +102,7 @@ def haproxy(port: int, upstream: int, folder: Path) -> Peer | None:
     configuration = folder / "haproxy.cfg"
     configuration.write_text(f"""global
   nbthread 1
-  maxconn 12000
+  maxconn 4000
   log stdout format raw local0
 defaults
   mode http

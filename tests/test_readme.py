@@ -45,7 +45,9 @@ OTHERS = [
     "make run",
     ".venv/bin/coregateway check",
     ".venv/bin/pytest tests/http1",
+    ".venv/bin/python -m tests.fuzz --inputs 100000",
     ".venv/bin/python benchmarks/compare.py --seconds 3",
+    ".venv/bin/python -m benchmarks.conformance",
 ]
 
 TELLING = """
@@ -300,6 +302,19 @@ def test_the_benchmark_knows_its_flags() -> None:
     assert run(".venv/bin/python benchmarks/compare.py --seconds 3 --help").stdout.startswith(
         "usage: compare.py"
     )
+
+
+def test_the_fuzzing_runs() -> None:
+    """A little of it; the number in the README takes minutes."""
+    printed = run(".venv/bin/python -m tests.fuzz --inputs 40").stdout
+    assert "requests" in printed
+    assert "responses" in printed
+
+
+def test_the_conformance_table_can_be_made() -> None:
+    """Making it takes minutes, and two other servers."""
+    assert run(".venv/bin/python -c 'import benchmarks.conformance'").stdout == ""
+    assert (ROOT / "benchmarks" / "conformance.md").exists()
 
 
 def test_the_tests_that_are_named_are_found() -> None:
