@@ -15,9 +15,9 @@ from asyncio import AbstractEventLoop, Future, Task, TimerHandle, Transport
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 from time import monotonic
-from typing import TYPE_CHECKING, cast, override
+from typing import TYPE_CHECKING, Any, cast, override
 
-from sanic.models.server_types import ConnInfo
+from sanic.models.server_types import ConnInfo, Signal
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from coregateway.deadline import Deadline
@@ -55,6 +55,8 @@ class ClientConnection(HttpProtocol):
     connections: "set[ClientConnection]"
     loop: AbstractEventLoop
     transport: Transport  # pyright: ignore[reportIncompatibleVariableOverride] -- set before anything runs
+    signal: Signal
+    state: dict[str, Any]
     conn_info: ConnInfo  # pyright: ignore[reportIncompatibleVariableOverride] -- likewise
     _http: ClientStream | None
     _task: Task[None] | None
@@ -72,6 +74,7 @@ class ClientConnection(HttpProtocol):
         "_unsent",
         "_watch",
         "_write_paused",
+        "brought",
         "buffer",
         "patience",
         "peer",
@@ -80,8 +83,28 @@ class ClientConnection(HttpProtocol):
         "trusted",
     )
 
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)  # pyright: ignore[reportUnknownMemberType] -- Sanic leaves it untyped
+        self.brought = False
+        """Whether it was brought in by another, and not accepted by the loop."""
+
+    def _another(self) -> "ClientConnection":
+        """A connection for a client who waited behind this one."""
+        another = ClientConnection(
+            loop=self.loop,
+            app=self.app,
+            signal=self.signal,
+            connections=self.connections,
+            state=self.state,
+            unix=self._unix,
+        )
+        another.brought = True
+        return another
+
     @override
     def connection_made(self, transport: object) -> None:
+        if not self.brought and self.app.ctx.acceptor is not None:
+            self.app.ctx.acceptor.bring(self.loop, self._another)
         self.transport = cast(Transport, transport)
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
         self.connections.add(self)

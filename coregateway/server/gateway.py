@@ -20,6 +20,7 @@ from coregateway.forwarded import TrustedProxies
 from coregateway.health import Probes
 from coregateway.http1.request import RequestHead
 from coregateway.logs import SANIC_LOG_CONFIG, event
+from coregateway.server.acceptor import Acceptor
 from coregateway.server.connection import ClientConnection
 from coregateway.server.listeners import BACKLOG, CannotListen, listen, listen_for_admin
 from coregateway.server.node import Node, new_board
@@ -44,6 +45,7 @@ class Context:
         self.routes = Routes({})
         self.probes = Probes({})
         self.draining = False
+        self.acceptor: Acceptor | None = None
         self.observed = False
         self.node = Node(new_board(1))
 
