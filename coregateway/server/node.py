@@ -73,8 +73,10 @@ class Node:
         self._workers = range(len(board) // len(Field) - 2)
 
     def ready(self) -> bool:
-        """Whether the node takes traffic: every worker listens, and nothing was told to stop."""
-        return not self.stopping and all(self.state(number) is State.READY for number in self._workers)
+        """Whether the node takes traffic: every worker listens, and the main process watches over them."""
+        return self.state(MAIN) is State.READY and all(
+            self.state(number) is State.READY for number in self._workers
+        )
 
     @property
     def stopping(self) -> bool:

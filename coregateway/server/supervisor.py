@@ -105,7 +105,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Begin to watch; from now on the stop signals work."""
-        self._node.enter(MAIN, State.READY, os.getpid())
+        self._node.enter(MAIN, State.STARTING, os.getpid())
         for child in active_children():
             self._node.enter(STATE_KEEPER, State.READY, child.pid or 0)  # no other one runs yet
         # A thread that is older than the blocking may still be handed a signal.
@@ -130,9 +130,10 @@ class Supervisor:
             if received is not None:
                 self.stop(received.si_signo)
             processes = self._processes()
-            self._monitoring = self._monitoring or any(
-                process.state >= ProcessState.ACKED for process in processes
-            )
+            if not self._monitoring and any(process.state >= ProcessState.ACKED for process in processes):
+                self._monitoring = True
+                if self._stopped_at is None:
+                    self._node.enter(MAIN, State.READY, os.getpid())
             if self._stopped_at is None:
                 self._revive(processes, monotonic())
             else:

@@ -115,6 +115,8 @@ class Worker:
         release_signals()
         if self._parent:
             self._look()
+        else:
+            self.node.enter(MAIN, State.READY, self._pid)
 
     def leave(self) -> None:
         """Say that this worker has ended."""

@@ -22,6 +22,7 @@ def node_of(*states: State, main: State = State.READY) -> Node:
         ([State.READY, State.DOWN], State.READY, False),
         ([State.DRAINING, State.READY], State.READY, False),
         ([State.READY, State.READY], State.DRAINING, False),
+        ([State.READY, State.READY], State.STARTING, False),
     ],
 )
 def test_a_node_is_ready_when_every_worker_is_and_nothing_stops(
