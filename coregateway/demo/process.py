@@ -5,13 +5,17 @@ are off, and what must be said goes to stderr.
 """
 
 import argparse
+import asyncio
 import logging
+import signal
 import socket
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+import uvloop
 from sanic import Sanic
+from sanic.server.protocols.http_protocol import HttpProtocol
 
 GRACE = 1.0
 """Seconds that requests in flight may still take once the process was asked to end."""
@@ -53,10 +57,44 @@ def run(app: Sanic[Any, Any], arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{app.name}: cannot listen on {place}: {error}\n")
         return 1
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    app.config.GRACEFUL_SHUTDOWN_TIMEOUT = GRACE
-    # Sanic leaves open what some parameters of these two are made of.
-    app.prepare(  # pyright: ignore[reportUnknownMemberType]
-        sock=sock, backlog=1024, single_process=True, motd=False, access_log=False
-    )
-    Sanic.serve_single(app)  # pyright: ignore[reportUnknownMemberType]
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(app, sock))
     return 0
+
+
+async def _serve(app: Sanic[Any, Any], sock: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, which count from before the first answer.
+
+    Sanic's own runner answers first and hears signals later: one in between kills it, or is lost.
+    """
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told.set)
+    # Sanic leaves open what some parameters of these two are made of, and what it gives. The first tells it
+    # that HTTP/1.1 is all that is spoken here: otherwise it adds an empty `alt-svc` to every answer.
+    app.prepare(sock=sock, motd=False)  # pyright: ignore[reportUnknownMemberType]
+    server: Any = await app.create_server(  # pyright: ignore[reportUnknownMemberType]
+        sock=sock,
+        protocol=HttpProtocol,
+        backlog=1024,
+        access_log=False,
+        # It would take requests before `startup` has made the routes ready.
+        asyncio_server_kwargs={"start_serving": False},
+    )
+    await server.startup()
+    await server.before_start()
+    await server.start_serving()
+    await server.after_start()
+    await told.wait()
+
+    server.close()
+    await server.before_stop()
+    give_up = loop.time() + GRACE
+    while server.connections and loop.time() < give_up:
+        for connection in tuple(server.connections):
+            connection.close_if_idle()
+        await asyncio.sleep(0.01)
+    for connection in tuple(server.connections):
+        connection.abort()
+    await server.after_stop()

@@ -9,8 +9,10 @@ import httpx
 import pytest
 
 from coregateway.demo.contract import VERSION
+from coregateway.testing import free_port
 from tests.demo.running_backend import quiet_backend, running_backend
 from tests.running_command import RunningCommand
+from tests.server.running_node import until
 
 pytestmark = pytest.mark.xdist_group("demo-process")
 
@@ -30,6 +32,26 @@ def test_a_stop_signal_ends_streams_properly_and_gives_status_0(number: signal.S
             backend.process.send_signal(number)
             list(events)  # which raises unless the last chunk comes
         assert (backend.wait(), backend.stdout, backend.stderr) == (0, "", "")
+
+
+def connected(client: socket.socket, port: int) -> bool:
+    return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("name", ["coredinator", "coretelemetry"])
+def test_a_stop_signal_counts_from_the_first_byte_of_the_first_answer(
+    name: str, number: signal.Signals
+) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", f"coregateway.demo.{name}", "--port", str(port)]
+    with RunningCommand(command) as backend, socket.socket() as client:
+        # It listens before it answers, so the request is there when it could first be taken.
+        until(lambda: connected(client, port), "it listens")
+        client.settimeout(10)
+        client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.recv(1) == b"H"
+        assert (backend.stop(number, within=10), backend.stdout, backend.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize(
