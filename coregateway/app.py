@@ -14,7 +14,6 @@ from coregateway import access_log, admin, backends, docs, health, logs
 from coregateway.server import workers
 from coregateway.server.acceptor import Acceptor
 from coregateway.server.gateway import Gateway
-from coregateway.server.listeners import Listeners
 from coregateway.server.signals import FINISHED
 from coregateway.settings import Settings, load_or_exit
 
@@ -47,11 +46,11 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     async def open_backends(app: Gateway) -> None:
         logs.attach(get_running_loop())
         app.ctx.open(observed=app.is_observed)
-        sock = _listeners(app)
+        sock = workers.listeners_of(app)
         app.ctx.acceptor = Acceptor(sock) if sock is not None else None
 
     async def open_admin(app: Gateway) -> None:
-        sock = _listeners(app)
+        sock = workers.listeners_of(app)
         if sock is not None and sock.admin is not None:
             operators.ctx.node = app.ctx.node
             admin_server.append(await admin.serve(operators, sock.admin))
@@ -82,12 +81,6 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     app.register_listener(limit_grace, "before_server_stop")
     app.register_listener(close_backends, "after_server_stop")
     return app
-
-
-def _listeners(app: Gateway) -> Listeners | None:
-    """The sockets of this worker; None where somebody else made them."""
-    sock = app.state.server_info[0].settings.get("sock") if app.state.server_info else None
-    return sock if isinstance(sock, Listeners) else None
 
 
 def __getattr__(name: str) -> Gateway:

@@ -21,7 +21,7 @@ from coregateway.errors import GatewayError, MethodNotAllowed, UpstreamError, Up
 from coregateway.exchange import Exchange
 from coregateway.headers import WEBSOCKET, Inbound, Outbound, asks_for_websocket
 from coregateway.http1 import CHUNKED, UNTIL_CLOSE, members
-from coregateway.http1.chunked import LAST_CHUNK, chunk
+from coregateway.http1.chunked import LAST_CHUNK, chunk, chunks
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 from coregateway.retry import IDEMPOTENT, NEW, REPLAYABLE, RESTED, may_retry
@@ -146,14 +146,9 @@ class Forwarder:
             self.pool.give_back(connection)
         if whole is not None:
             # The connection serves others already while this client takes its time.
-            chunked = _to_chunk(head, response)
             rendered = self._render(head, response, connection, stream, exchange)
-            if chunked:
-                await stream.begin(
-                    response.status, rendered + (chunk(whole) if whole else b"") + LAST_CHUNK, len(whole)
-                )
-            else:
-                await stream.begin(response.status, rendered + whole, len(whole))
+            content = chunks(whole, last=True) if _to_chunk(head, response) else whole
+            await stream.begin(response.status, rendered + content, len(whole))
             stream.end()
 
     async def _relay(
@@ -168,7 +163,8 @@ class Forwarder:
         chunked = _to_chunk(head, response)
         rendered = self._render(head, response, connection, stream, exchange)
         body = connection.take()
-        await stream.begin(response.status, rendered + (chunk(body) if chunked and body else body), len(body))
+        content = chunks(body, last=False) if chunked else body
+        await stream.begin(response.status, rendered + content, len(body))
         while body := await connection.read():
             await stream.relay(chunk(body) if chunked else body, len(body))
         if chunked:
@@ -227,9 +223,7 @@ class Forwarder:
 
 def _framed(body: bytes, head: RequestHead, *, complete: bool) -> bytes:
     """A request's body, or the beginning of it, as it goes upstream."""
-    if head.length != CHUNKED:
-        return body
-    return (chunk(body) if body else b"") + (LAST_CHUNK if complete else b"")
+    return chunks(body, last=complete) if head.length == CHUNKED else body
 
 
 def _to_chunk(head: RequestHead, response: ResponseHead) -> bool:

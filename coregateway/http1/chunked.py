@@ -21,6 +21,11 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+def chunks(data: bytes, *, last: bool) -> bytes:
+    """`data`, which may be empty, as a chunk; behind it the end of the body when nothing follows."""
+    return (chunk(data) if data else b"") + (LAST_CHUNK if last else b"")
+
+
 class ChunkedDecoder:
     """Takes a chunked body in pieces of any size and gives its content.
 

@@ -66,10 +66,10 @@ def attach(app: App, shutdown: ShutdownSettings) -> None:
     async def supervise(app: App) -> None:
         board = _board(app)
         if board is not None:
-            Supervisor(app.manager, Node(board), _listeners(app)).start()
+            Supervisor(app.manager, Node(board), listeners_of(app)).start()
 
     async def start(app: App) -> None:
-        worker = Worker(app, _board(app), _listeners(app), shutdown.delay)
+        worker = Worker(app, _board(app), listeners_of(app), shutdown.delay)
         app.ctx.worker = worker
         app.ctx.node = worker.node
         worker.start()
@@ -178,6 +178,7 @@ def _board(app: App) -> Board | None:
     return getattr(app.shared_ctx, "board", None)
 
 
-def _listeners(app: App) -> Listeners | None:
+def listeners_of(app: App) -> Listeners | None:
+    """The sockets that this process serves on; None where somebody else made them."""
     sock = app.state.server_info[0].settings.get("sock") if app.state.server_info else None
     return sock if isinstance(sock, Listeners) else None
