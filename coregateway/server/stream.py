@@ -101,6 +101,8 @@ class ClientStream(Http):
                 self._open(raw)
             except GatewayError as error:
                 self.keep_alive = False
+                begun = raw if isinstance(raw, bytes) else connection.buffer
+                self.head_only = begun.startswith(b"HEAD ")  # whatever is wrong with the rest of it
                 await self.send_problem(error)
             else:
                 self._app.signal_router.announce(STARTED, exchange=exchange)
@@ -290,7 +292,7 @@ class ClientStream(Http):
             version=__version__,
             extra=self._app.ctx.cors.lines_of_own_answer(origin),
             keep_alive=self.settle(),
-            bodiless=self.head is not None and self.head.method == "HEAD",
+            bodiless=bool(self.head_only),
         )
         await self.begin(error.status, data, 0)
         self.end()

@@ -66,23 +66,12 @@ def _about_client(client: Client) -> Iterator[str]:
         yield client.fault
     if client.cut and (client.cut.received or client.cut.response or client.cut.reset):
         yield f"{client.cut}"
-    if client.surplus and not _is_late_body(client):
+    if client.surplus:
         yield f"surplus bytes {client.surplus[:200]!r}"
     for answer in [*client.answers, *filter(None, [client.follow_up])]:
         for name in ("x-corerl-version", "x-request-id"):
             if len(answer.values(name)) != 1:
                 yield f"{len(answer.values(name))} {name} in {answer.raw_head!r}"
-
-
-def _is_late_body(client: Client) -> bool:
-    """A refusal before the method was known has a body, as everything but the answer to a HEAD has."""
-    last = client.answers[-1]
-    return (
-        last.status >= 400
-        and last.content.framing == "none"
-        and last.values("content-length") == [b"%d" % len(client.surplus)]
-        and client.surplus.startswith(b"{")
-    )
 
 
 def _about_own_answer(answer: Response, request: ReadRequest | None, *, sound: bool) -> Iterator[str]:

@@ -116,11 +116,9 @@ class Asker:
                     break
             else:
                 if self.asked.ending != "complete":
-                    rest = self.asked.rest
                     leaves = self.asked.ending == "open" and not self.input.waits
-                    to_head = rest is not None and rest.method == b"HEAD"
                     within = _PEEK if leaves else None
-                    if not await self.client.hear(connection, to_head=to_head, within=within):
+                    if not await self.client.hear(connection, to_head=self.asked.to_head, within=within):
                         return
             await self.client.follow(connection, PREFIXES[0] + b"/after")
 

@@ -51,11 +51,15 @@ class ReadRequest:
 
 @dataclass
 class Asked:
-    """The whole requests in a client's bytes; `rest` is the one that has a head, but no sound body yet."""
+    """The whole requests in a client's bytes; `rest` is the one that has a head, but no sound body yet.
+
+    `to_head`: what comes behind the whole ones begins as a HEAD request, so that its answer has no body.
+    """
 
     requests: list[ReadRequest] = field(default_factory=list[ReadRequest])
     rest: ReadRequest | None = None
     ending: Ending = "complete"
+    to_head: bool = False
 
 
 def read_requests(raw: bytes) -> Asked:
@@ -63,6 +67,7 @@ def read_requests(raw: bytes) -> Asked:
     asked = Asked()
     while raw:
         head, end, rest = raw.removeprefix(b"\r\n").partition(b"\r\n\r\n")  # RFC 9112 §2.2
+        asked.to_head = head.startswith(b"HEAD ")
         if not end:
             asked.ending = "open"
             return asked

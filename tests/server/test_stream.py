@@ -294,6 +294,27 @@ async def test_head_is_answered_as_get_but_for_the_body(stage: Stage, path: str)
     assert head.header("content-type") == get.header("content-type")
 
 
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        pytest.param(b"HEAD /\0 HTTP/1.1\r\n\r\n", 400, id="a broken line"),
+        pytest.param(b"HEAD / HTTP/1.1\r\n\r\n", 400, id="no Host"),
+        pytest.param(b"\r\nHEAD  / HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="two spaces"),
+        pytest.param(b"HEAD / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * MAX_HEAD, 431, id="too large"),
+        pytest.param(b"HEAD /" + b"x" * MAX_HEAD, 414, id="a line without an end"),
+        pytest.param(b"HEAD /%2e%2e/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="out of its prefix"),
+        pytest.param(b"HEAD / HTTP/1.1\r\nHost:", 408, id="not complete in time"),
+    ],
+)
+async def test_a_head_request_that_is_refused_gets_no_body(stage: Stage, raw: bytes, status: int) -> None:
+    async with stage.client() as client:
+        await client.send(raw)
+        answer = await client.read_response(to_head=True)
+        assert answer.status == status
+        assert int(answer.header("content-length") or 0) > 0
+        await client.expect_closed()
+
+
 ALLOWED = "https://app.example"
 
 
