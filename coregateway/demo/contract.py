@@ -120,15 +120,21 @@ class Contract:
         query: Mapping[str, tuple[Schema, bool]] | None = None,
         body: Schema | None = None,
         media_type: str = "application/json",
+        upload: bool = False,
+        websocket: bool = False,
     ) -> Callable[[Handler], Handler]:
         """A decorator for the handler of `method` on `path`, whose parameters stand in braces.
 
         `answers` gives the words and the schema of every status; `query` the schema of each parameter and
         whether it must be there; `media_type` is that of the answer 200. 422 is added here where it can be.
+        An `upload` has a body of any bytes, which the handler reads from `request.stream` as they come. The
+        handler of a `websocket` gets the open WebSocket after the request; 426 without a handshake is added.
         """
         answers = (
             {**answers, 422: ("A value is missing or does not fit", INVALID)} if query or body else answers
         )
+        if websocket:
+            answers = {**answers, 426: ("No WebSocket handshake", DETAIL)}
         parameters = [
             {"name": name, "in": "path", "required": True, "schema": STRING}
             for name in re.findall(r"{(\w+)}", path)
@@ -150,13 +156,22 @@ class Contract:
         }
         if body:
             operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        if upload:  # OpenAPI 3.1 describes bytes by their media type alone
+            operation["requestBody"] = {"required": True, "content": {"application/octet-stream": {}}}
         self._paths.setdefault(path, {})[method.lower()] = operation
 
         def register(handler: Handler) -> Handler:
             uri = re.sub(r"{(\w+)}", r"<\1:str>", path)
-            self._app.add_route(
-                handler, uri, [method], strict_slashes=True, name=operation["operationId"], unquote=True
-            )
+            # Sanic leaves open what handlers its decorator takes.
+            self._app.route(  # pyright: ignore[reportUnknownMemberType]
+                uri,
+                [method],
+                strict_slashes=True,
+                name=operation["operationId"],
+                unquote=True,
+                stream=upload,
+                websocket=websocket,
+            )(handler)
             return handler
 
         return register
@@ -179,6 +194,9 @@ def _refuse(request: Request, exception: Exception) -> HTTPResponse:
             return answer({"detail": "Method Not Allowed"}, 405, exception.headers)
         case NotFound():
             return answer({"detail": "Not Found"}, 404)
+        case SanicException(status_code=426):
+            words = "This is a WebSocket: the request lacks its handshake"
+            return answer({"detail": words}, 426, {"Upgrade": "websocket", "Connection": "Upgrade"})
         case SanicException():
             return answer({"detail": str(exception)}, exception.status_code, exception.headers)
         case _:

@@ -3,16 +3,20 @@
     python -m coregateway.demo.coredinator --port 7000
 
 Configurations are YAML files of the machine that it runs on; a path that begins with `demo/` need not exist.
+What is below `/demo/` the real service does not have: uploads, to see them pass the gateway.
 """
 
+import hashlib
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from pydantic import BaseModel
 from sanic import HTTPResponse, Request, Sanic
+from sanic.http import Http
 
 from coregateway.demo.agents import Plant, Service, UnknownServiceError, UnnamedServiceError, service_id
 from coregateway.demo.contract import (
@@ -55,6 +59,11 @@ HEALTH: Schema = {
     "properties": {"status": STRING, "process_id": {"type": "integer"}, "version": STRING},
     "required": ["status", "process_id", "version"],
 }
+UPLOAD: Schema = {
+    "type": "object",
+    "properties": {"name": STRING, "bytes": {"type": "integer"}, "sha256": STRING},
+    "required": ["name", "bytes", "sha256"],
+}
 NO_CONFIG = ("The configuration file does not exist", DETAIL)
 NO_COREIO = ("No CoreIO service of this id was ever started", DETAIL)
 
@@ -78,6 +87,7 @@ def create_app(clock: Callable[[], float] = time.monotonic) -> App:
 
     _add_agents(contract, plant, clock)
     _add_coreio(contract, plant, clock)
+    _add_uploads(contract)
     return app
 
 
@@ -165,6 +175,23 @@ def _add_coreio(contract: Contract, plant: Plant, clock: Callable[[], float]) ->
             return answer(described(plant.coreio[service_id]))
         except UnknownServiceError:
             raise _no_coreio(service_id) from None
+
+
+def _add_uploads(contract: Contract) -> None:
+    @contract.route(
+        "PUT",
+        "/demo/uploads/{name}",
+        "Take a file of any size in, and forget it (of the demo alone)",
+        {200: ("What has arrived", UPLOAD)},
+        upload=True,
+    )
+    async def upload(request: Request, name: str) -> HTTPResponse:
+        digest, size = hashlib.sha256(), 0
+        stream = cast("Http", request.stream)  # it is an ASGI application's, otherwise
+        while chunk := await stream.read():
+            digest.update(chunk)
+            size += len(chunk)
+        return answer({"name": name, "bytes": size, "sha256": digest.hexdigest()})
 
 
 def _existing(start: Start) -> Start:

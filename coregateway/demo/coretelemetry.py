@@ -1,6 +1,8 @@
 """A stand-in for CoreTelemetry, which answers what agents measured: made-up values (see `series`).
 
-python -m coregateway.demo.coretelemetry --port 7001
+    python -m coregateway.demo.coretelemetry --port 7001
+
+What is below `/demo/` the real service does not have: a WebSocket, to see one pass the gateway.
 """
 
 import asyncio
@@ -13,8 +15,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import cast
 
-from pydantic import BaseModel, Field
-from sanic import HTTPResponse, Request, Sanic
+from pydantic import BaseModel, Field, ValidationError
+from sanic import HTTPResponse, Request, Sanic, Websocket
 
 from coregateway.demo import series
 from coregateway.demo.contract import (
@@ -36,6 +38,11 @@ ROW: Schema = {
     "type": "object",
     "properties": {"timestamp": {"type": "string", "format": "date-time"}, "value": {"type": "number"}},
     "required": ["timestamp", "value"],
+}
+VALUE: Schema = {
+    "type": "object",
+    "properties": {"metric": STRING, **ROW["properties"]},
+    "required": ["metric", "timestamp", "value"],
 }
 HEALTH: Schema = {
     "type": "object",
@@ -94,6 +101,7 @@ def create_app(clock: Callable[[], float] = time.time) -> App:
             raise RefusalError(404, f"Metric {metric} not found for agent {agent_id}") from None
 
     _add_data(app, contract, find, clock)
+    _add_socket(contract, find, clock)
     _add_system(contract)
 
     config_path = "demo/telemetry.yaml"
@@ -186,6 +194,32 @@ def _add_data(
                 # Not the clock's second: a timer may fire a little early. But never behind the clock either.
                 second = max(second + series.PERIOD, int(clock()))
         await stream.eof()
+
+
+def _add_socket(
+    contract: Contract, find: Callable[[str, str], series.Series], clock: Callable[[], float]
+) -> None:
+    def newest(agent_id: str, message: str | bytes) -> dict[str, object]:
+        try:
+            metric = MetricQuery.model_validate_json(message).metric
+            found = find(agent_id, metric)
+        except ValidationError:
+            return {"detail": 'Expected {"metric": "NAME"}'}
+        except RefusalError as refusal:
+            return {"detail": refusal.detail}
+        second = int(clock())
+        return {"metric": metric, **_row(second, found.value(second))}
+
+    @contract.route(
+        "GET",
+        "/demo/data/{agent_id}/socket",
+        'A WebSocket: {"metric": "NAME"} is answered by the newest row (of the demo alone)',
+        {101: ("Each message is answered by one", VALUE)},
+        websocket=True,
+    )
+    async def socket(_: Request, websocket: Websocket, agent_id: str) -> None:
+        async for message in websocket:
+            await websocket.send(json.dumps(newest(agent_id, message or b"")))
 
 
 def _add_system(contract: Contract) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 from sanic import Sanic
-from sanic.server.protocols.http_protocol import HttpProtocol
+from sanic.server.protocols.websocket_protocol import WebSocketProtocol
 
 GRACE = 1.0
 """Seconds that requests in flight may still take once the process was asked to end."""
@@ -76,7 +76,7 @@ async def _serve(app: Sanic[Any, Any], sock: socket.socket) -> None:
     app.prepare(sock=sock, motd=False)  # pyright: ignore[reportUnknownMemberType]
     server: Any = await app.create_server(  # pyright: ignore[reportUnknownMemberType]
         sock=sock,
-        protocol=HttpProtocol,
+        protocol=WebSocketProtocol,
         backlog=1024,
         access_log=False,
         # It would take requests before `startup` has made the routes ready.

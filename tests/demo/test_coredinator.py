@@ -1,6 +1,8 @@
 """The demo's Coredinator as a process: every route, every refusal. Each test has ids of its own."""
 
+import hashlib
 from collections.abc import Iterator
+from itertools import batched
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +178,18 @@ def test_what_is_not_there_is_404_and_what_is_not_done_there_405(client: httpx.C
     assert refused.headers["Allow"] == "GET"
 
 
+def test_an_upload_is_answered_by_its_size_and_digest(client: httpx.Client) -> None:
+    content = bytes(range(256)) * 8192
+    whole = client.put("/demo/uploads/north.bin", content=content)
+    pieces = client.put(
+        "/demo/uploads/north.bin", content=(bytes(piece) for piece in batched(content, 100_000, strict=False))
+    )
+    described = {"name": "north.bin", "bytes": 2**21, "sha256": hashlib.sha256(content).hexdigest()}
+    assert (whole.status_code, whole.json()) == (200, described)
+    assert (pieces.status_code, pieces.json()) == (200, described)
+    assert client.put("/demo/uploads/empty").json()["bytes"] == 0
+
+
 DEMO = {"json": {"config_path": "demo/described.yaml"}}
 ABSENT = {"json": {"config_path": "absent.yaml"}}
 QUESTIONS = (
@@ -194,6 +208,7 @@ QUESTIONS = (
     Question(("POST", "/api/io/{service_id}/stop", 404), "/api/io/unheard/stop"),
     Question(("GET", "/api/io/{service_id}/status", 200), "/api/io/kept/status"),
     Question(("GET", "/api/io/{service_id}/status", 404), "/api/io/unheard/status"),
+    Question(("PUT", "/demo/uploads/{name}", 200), "/demo/uploads/a.bin", {"content": b"abc"}),
 )
 
 

@@ -1,5 +1,6 @@
 """The demo's CoreTelemetry as a process: every route, every refusal."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import ClientConnection, connect
 
 from coregateway.demo.coretelemetry import create_app
 from coregateway.demo.machine import cpu_times
@@ -17,6 +19,7 @@ from tests.demo.description import (
     ask_as_documented,
     documented_answers,
     documented_routes,
+    misfits,
     routes,
 )
 from tests.demo.running_backend import quiet_backend
@@ -24,6 +27,7 @@ from tests.demo.running_backend import quiet_backend
 pytestmark = pytest.mark.xdist_group("demo-coretelemetry")
 
 DATA = "/api/data/pump"
+SOCKET = "/demo/data/{agent_id}/socket"
 
 
 @pytest.fixture(scope="module", name="client")
@@ -195,6 +199,47 @@ def test_the_live_stream_brings_an_event_each_second(client: httpx.Client) -> No
         assert end == ""
 
 
+def open_socket(client: httpx.Client) -> ClientConnection:
+    url = client.base_url.copy_with(scheme="ws").join(SOCKET.format(agent_id="pump"))
+    return connect(str(url), proxy=None, open_timeout=10)
+
+
+def test_a_websocket_answers_every_message_by_the_newest_value(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    described = document["paths"][SOCKET]["get"]["responses"]["101"]["content"]["application/json"]["schema"]
+    with open_socket(client) as socket:
+        for metric in ("reward", "pressure"):
+            socket.send(json.dumps({"metric": metric}))
+            row = json.loads(socket.recv(10))
+            assert (misfits(row, described), row.pop("metric")) == ([], metric)
+            second = int(epoch(row))
+            assert ask(client, metric=metric, start_time=second, end_time=second).json() == [row]
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ('{"metric": "mood"}', "Metric mood not found for agent pump"),
+        ('{"metric": 7}', 'Expected {"metric": "NAME"}'),
+        ("", 'Expected {"metric": "NAME"}'),
+        (b"\xff", 'Expected {"metric": "NAME"}'),
+    ],
+)
+def test_a_websocket_outlives_a_message_that_does_not_fit(
+    client: httpx.Client, message: str | bytes, words: str
+) -> None:
+    with open_socket(client) as socket:
+        socket.send(message)
+        assert json.loads(socket.recv(10)) == {"detail": words}
+        socket.send('{"metric": "reward"}')
+        assert json.loads(socket.recv(10))["metric"] == "reward"
+
+
+def test_without_a_handshake_the_websocket_says_what_it_is(client: httpx.Client) -> None:
+    refused = client.get(SOCKET.format(agent_id="pump"))
+    assert (refused.status_code, refused.headers["Upgrade"]) == (426, "websocket")  # RFC 9110 §15.5.22
+
+
 @pytest.mark.parametrize("path", ["/health/", f"{DATA}/?metric=reward", "/api/system/cpu/"])
 def test_the_other_trailing_slash_redirects_with_an_absolute_location(
     client: httpx.Client, path: str
@@ -225,6 +270,7 @@ QUESTIONS = (
         Question(("GET", f"/api/system/{name}", 200), f"/api/system/{name}")
         for name in ("platform", "cpu", "cpu_per_core", "ram", "disk")
     ),
+    Question(("GET", SOCKET, 426), SOCKET.format(agent_id="pump")),
 )
 
 
@@ -236,5 +282,6 @@ def test_every_answer_is_as_documented(client: httpx.Client, question: Question)
 def test_every_route_is_documented_and_every_documented_answer_is_tested(client: httpx.Client) -> None:
     document = client.get("/openapi.json").json()
     assert document["openapi"].startswith("3.1")
-    assert documented_answers(document) == {question.answer for question in QUESTIONS}
+    over_http = documented_answers(document) - {("GET", SOCKET, 101)}
+    assert over_http == {question.answer for question in QUESTIONS}
     assert documented_routes(document) | {("GET", "/openapi.json")} == routes(create_app())

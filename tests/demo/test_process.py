@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from coregateway.demo.contract import VERSION
 from coregateway.testing import free_port
@@ -31,6 +33,18 @@ def test_a_stop_signal_ends_streams_properly_and_gives_status_0(number: signal.S
             next(events)
             backend.process.send_signal(number)
             list(events)  # which raises unless the last chunk comes
+        assert (backend.wait(), backend.stdout, backend.stderr) == (0, "", "")
+
+
+def test_a_stop_signal_closes_websockets_and_gives_status_0() -> None:
+    with running_backend("coretelemetry") as (backend, client):
+        url = client.base_url.copy_with(scheme="ws").join("/demo/data/pump/socket")
+        with connect(str(url), proxy=None, open_timeout=10) as websocket:
+            websocket.send('{"metric": "reward"}')
+            websocket.recv(10)
+            backend.process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed):
+                websocket.recv(10)
         assert (backend.wait(), backend.stdout, backend.stderr) == (0, "", "")
 
 
