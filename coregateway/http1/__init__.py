@@ -17,6 +17,9 @@ MAX_FIELDS = 128
 is_token = re.compile(TOKEN).fullmatch
 is_field_line = re.compile(FIELD_LINE).fullmatch
 
+has_broken_line = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\0").search
+"""Whether the beginning of a head shows already that it can only be refused."""
+
 CHUNKED = -1
 """Content length of a message whose body is in the chunked coding."""
 

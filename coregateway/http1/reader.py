@@ -1,6 +1,6 @@
 """One response, from the bytes of a connection to its head and its content. Pure, no I/O."""
 
-from coregateway.http1 import CHUNKED, UNTIL_CLOSE, MalformedHTTP
+from coregateway.http1 import CHUNKED, UNTIL_CLOSE, MalformedHTTP, has_broken_line
 from coregateway.http1.chunked import ChunkedDecoder
 from coregateway.http1.response import ResponseHead
 
@@ -110,6 +110,8 @@ class ResponseReader:
                 raise MalformedHTTP("too many interim responses")
         if len(data) > MAX_HEAD or (data and b"HTTP/1."[: len(data)] != data[:7]):
             raise MalformedHTTP("response head too large, or none")
+        if has_broken_line(data):
+            raise MalformedHTTP("broken line in a response head")
         self._buffer = data
 
     def _feed_body(self, data: bytes) -> None:

@@ -15,9 +15,6 @@ _is_traceparent = re.compile(
     rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]*)?"
 ).fullmatch
 
-has_broken_line = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\0").search
-"""Whether the beginning of a head shows already that it can only be refused."""
-
 SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"authorization"))
 """Fields of which a second line makes a request ambiguous, even with the same value."""
 

@@ -22,7 +22,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 from coregateway.deadline import Deadline
 from coregateway.errors import BadRequest, ClientTimeout, Draining, HeadTooLarge, URITooLong
-from coregateway.http1.request import has_broken_line
+from coregateway.http1 import has_broken_line
 from coregateway.server.stream import ClientStream
 from coregateway.upstream.connection import Peer
 
