@@ -2,7 +2,7 @@
 
 `varnishtest` (of Debian's package `varnish`) plays both ends around a gateway process; Varnish itself takes
 no part, and nothing of `coregateway.testing` reads or writes these messages. Its language has words for the
-first line of a repeated field only: comments `# c1 gets: Name: value` name lines that must come in this order.
+first line of a repeated field only: comments `# c1 gets: Name: value` name lines that must come in order.
 """
 
 import asyncio
