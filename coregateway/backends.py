@@ -32,6 +32,7 @@ class Backend:
         self.pool = Pool(name, row.urls, settings.limits, row.timeouts)
         self.forward = Forwarder(
             name,
+            row.prefix,
             row.methods,
             self.pool,
             Outbound(row.prefix, host=settings.forwarding.host),

@@ -33,12 +33,15 @@ class Exchange:
         "path",
         "protocol",
         "request_id",
+        "responded",
+        "route",
         "started",
         "status",
         "upstream",
         "upstream_ended",
         "upstream_started",
         "upstream_status",
+        "waited",
     )
 
     def __init__(self, started: float, client: str) -> None:
@@ -50,10 +53,16 @@ class Exchange:
         self.path: str | None = None
         self.protocol: str | None = None
         self.backend: str | None = None
+        self.route: str | None = None
+        """The template of the path: a backend's prefix, or the path of an own answer as it was registered."""
         self.upstream: str | None = None
         self.status: int | None = None
         self.upstream_status: int | None = None
+        self.waited = 0.0
+        """Seconds in the queue for a connection, over all attempts."""
         self.upstream_started = 0.0
+        self.responded = 0.0
+        """When the head of the upstream's response had come."""
         self.upstream_ended = 0.0
         self.attempts = 0
         self.bytes_in = 0

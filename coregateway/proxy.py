@@ -36,6 +36,7 @@ class Forwarder:
     def __init__(
         self,
         name: str,
+        route: str,
         methods: tuple[str, ...],
         pool: Pool,
         outbound: Outbound,
@@ -47,6 +48,9 @@ class Forwarder:
     ) -> None:
         self.name = name
         self.pool = pool
+        self.in_flight = 0
+        """Requests under way, in this worker."""
+        self._route = route
         self._methods = methods
         self._allowed = frozenset(methods)
         self._outbound = outbound
@@ -60,6 +64,8 @@ class Forwarder:
         head = cast(RequestHead, stream.head)
         exchange = cast(Exchange, stream.exchange)
         exchange.backend = self.name
+        exchange.route = self._route
+        self.in_flight += 1
         stream.protocol.patience = self._client_timeout
         try:
             if head.method not in self._allowed:
@@ -75,6 +81,8 @@ class Forwarder:
             if exchange.status is not None:
                 stream.abort()
             raise
+        finally:
+            self.in_flight -= 1
 
     async def _forward(self, head: RequestHead, stream: ClientStream, exchange: Exchange) -> None:
         body = stream.take_body()
@@ -114,6 +122,7 @@ class Forwarder:
         try:
             upstream = connection.upstream
             exchange.upstream = upstream.name
+            exchange.waited += connection.waited
             exchange.upstream_started = monotonic()
             data = self._outbound.render(
                 head,
@@ -132,6 +141,7 @@ class Forwarder:
             if not complete:
                 pump = create_task(_pump(stream, connection, chunked=head.length == CHUNKED))
             response = await connection.head()
+            exchange.responded = monotonic()
             exchange.upstream_status = response.status
             if response.status == 101:
                 await self._switch(head, response, connection, stream, exchange)

@@ -23,12 +23,13 @@ from coregateway.logs import SANIC_LOG_CONFIG, event
 from coregateway.server.acceptor import Acceptor
 from coregateway.server.connection import ClientConnection
 from coregateway.server.listeners import BACKLOG, CannotListen, listen, listen_for_admin
-from coregateway.server.node import Node, new_board
+from coregateway.server.node import Node
 from coregateway.server.request import GatewayRequest
 from coregateway.server.signals import RESPONSE, GatewaySignals
 from coregateway.server.stream import ClientStream
 from coregateway.server.workers import found
 from coregateway.settings import Settings
+from coregateway.shared import Board, Part
 
 OWN_METHODS = ("GET", "HEAD")
 
@@ -47,7 +48,10 @@ class Context:
         self.draining = False
         self.acceptor: Acceptor | None = None
         self.observed = False
-        self.node = Node(new_board(1))
+        self.board = Board(1, len(settings.backends))
+        self.part: Part | None = None
+        """What this worker writes of the node's shared memory; None: it came when all parts were taken."""
+        self.node = Node(self.board)
 
     def open(self, *, observed: bool) -> None:
         """Make the pools and clients of this worker; a loop must be running.
@@ -127,7 +131,7 @@ class Gateway(Sanic[Config, Context]):
             )
             host = port = None
         if not single:
-            found(self, workers)
+            found(self, Board(workers, len(settings.backends)))
         super().prepare(host, port, **options)  # pyright: ignore[reportUnknownMemberType] -- its options are
 
     def _listen_for_admin(self) -> socket | None:
@@ -219,6 +223,8 @@ def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None
     """Give an own answer the header fields that every response of the gateway carries."""
     response.headers["X-CoreRL-Version"] = __version__
     response.headers["X-Request-ID"] = request.exchange.request_id
+    if request.exchange.route is None and request.route is not None:
+        request.exchange.route = f"/{request.route.path}"
     cors: Cors = request.app.ctx.cors
     for line in cors.lines_of_own_answer(request.parsed.noted.get(b"origin")).decode("latin-1").splitlines():
         name, _, value = line.partition(": ")

@@ -1,15 +1,15 @@
 """What the processes of one node know of each other.
 
-It lies in shared memory, in one row of numbers per worker, and two more (`STATE_KEEPER`, `MAIN`). There is no
-lock: a number has one writer at a time, its row's process (of a worker that has died: the main process), and
-is written at once.
+It lies in shared memory (`shared.board`), in one row of numbers per worker, and two more (`STATE_KEEPER`,
+`MAIN`). There is no lock: a number has one writer at a time, its row's process (of a worker that has died:
+the main process), and is written at once.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
-from multiprocessing.sharedctypes import RawArray
 from time import time
-from typing import Protocol
+
+from coregateway.shared.board import ROW, Board
 
 MAIN = -1
 """The row of the main process. It is DRAINING from the node's stop signal on."""
@@ -41,19 +41,6 @@ class Field(IntEnum):
     """How often a worker was started again because it had died."""
 
 
-class Board(Protocol):
-    """The shared rows, one after the other."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> float: ...
-    def __setitem__(self, index: int, value: float, /) -> None: ...
-
-
-def new_board(workers: int) -> Board:
-    """Rows for as many workers, all of them DOWN. It may be handed to processes that are being started."""
-    return RawArray("d", len(Field) * (workers + 2))
-
-
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
     """One worker at a moment; `since` in seconds since the epoch."""
@@ -69,8 +56,8 @@ class Node:
     """The workers of one gateway and their main process: readings are per node, whichever worker asks."""
 
     def __init__(self, board: Board) -> None:
-        self._board = board
-        self._workers = range(len(board) // len(Field) - 2)
+        self._rows = board.rows
+        self._workers = range(board.workers)
 
     def ready(self) -> bool:
         """Whether the node takes traffic: every worker listens, and the main process watches over them."""
@@ -124,8 +111,8 @@ class Node:
     # Workers that Sanic is told to add at run time have no row: they serve, and are not counted.
 
     def _get(self, number: int, field: Field) -> float:
-        return self._board[number * len(Field) + field] if number < len(self._workers) else 0.0
+        return self._rows[number * ROW + field] if number < len(self._workers) else 0.0
 
     def _set(self, number: int, field: Field, value: float) -> None:
         if number < len(self._workers):
-            self._board[number * len(Field) + field] = value
+            self._rows[number * ROW + field] = value

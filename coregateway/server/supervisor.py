@@ -23,6 +23,7 @@ from sanic.worker.process import Worker
 from coregateway.logs import event, sink
 from coregateway.server.listeners import Listeners, end, number_of
 from coregateway.server.node import MAIN, STATE_KEEPER, Node, State
+from coregateway.shared import Board
 
 STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 
@@ -92,9 +93,10 @@ class Life:
 class Supervisor:
     """The thread that watches. Its clock is the monotonic one."""
 
-    def __init__(self, manager: WorkerManager, node: Node, listeners: Listeners | None) -> None:
+    def __init__(self, manager: WorkerManager, board: Board, listeners: Listeners | None) -> None:
         self._manager = manager
-        self._node = node
+        self._board = board
+        self._node = Node(board)
         self._listeners = listeners
         self._lives: dict[str, Life] = {}
         self._stopped_at: float | None = None
@@ -163,6 +165,8 @@ class Supervisor:
         pause = pause_before_restart(life.deaths)
         life.restart_at = now + pause
         self._node.leave(number, State.DOWN, life.pid or 0)
+        for line in self._board.bury(life.pid or 0).splitlines(keepends=True):
+            sink().write(line)
         event(
             "worker.died", level="ERROR", number=number, pid=life.pid, status=process.exitcode, pause_s=pause
         )

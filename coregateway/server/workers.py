@@ -26,10 +26,11 @@ from sanic import Sanic
 
 from coregateway.logs import event
 from coregateway.server.listeners import Listeners, end, worker_number
-from coregateway.server.node import MAIN, STATE_KEEPER, Board, Node, State, new_board
+from coregateway.server.node import MAIN, STATE_KEEPER, Node, State
 from coregateway.server.supervisor import STOP_SIGNALS, Supervisor, hold_signals, release_signals
 from coregateway.settings.model import ShutdownSettings
 from coregateway.settings.process import started_by_sanic
+from coregateway.shared import Board
 
 TICK = 0.25
 """Seconds between a worker's looks at the node: whether it stops, and who its main process and its successor
@@ -45,13 +46,14 @@ EMPTYING = 0.2
 type App = Sanic[Any, Any]
 
 
-def found(app: App, workers: int) -> None:
+def found(app: App, board: Board) -> None:
     """Begin a node in this process, which will be its main process; for `prepare()`.
 
     Blocks the stop signals: from here on they wait for the node's supervisor. Not for `single_process`.
     """
     hold_signals()
-    app.shared_ctx.board = new_board(workers)
+    # Set as an attribute, Sanic would warn of whatever is not of multiprocessing; this is made to be shared.
+    vars(app.shared_ctx)["board"] = board
     if started_by_sanic(sys.argv) and sys.modules["__main__"].__spec__ is None:
         # As under `python -m sanic`: else every process that is spawned runs the script again, for nothing
         # but the time that it takes to import Sanic's command line.
@@ -66,11 +68,13 @@ def attach(app: App, shutdown: ShutdownSettings) -> None:
     async def supervise(app: App) -> None:
         board = _board(app)
         if board is not None:
-            Supervisor(app.manager, Node(board), listeners_of(app)).start()
+            Supervisor(app.manager, board, listeners_of(app)).start()
 
     async def start(app: App) -> None:
         worker = Worker(app, _board(app), listeners_of(app), shutdown.delay)
         app.ctx.worker = worker
+        app.ctx.board = worker.board
+        app.ctx.part = worker.part
         app.ctx.node = worker.node
         worker.start()
 
@@ -90,12 +94,16 @@ class Worker:
     """The life of this process as a worker. Without a board it is the only one, and its own main process."""
 
     def __init__(self, app: App, board: Board | None, listeners: Listeners | None, delay: float) -> None:
-        self.node = Node(board or new_board(1))
+        self.board = board or Board(1)
+        self.node = Node(self.board)
         self._app = app
         self._delay = delay
         self._listeners = listeners
         self._number = worker_number()
         self._pid = os.getpid()
+        self.part = self.board.claim(self._pid, self._number)
+        if self.part is None:
+            event("worker.uncounted", level="WARNING", number=self._number)
         parent = parent_process()
         self._parent = parent.pid if board and parent else 0
         self._drain_task: asyncio.Task[None] | None = None
@@ -121,6 +129,8 @@ class Worker:
     def leave(self) -> None:
         """Say that this worker has ended."""
         self.node.leave(self._number, State.DOWN, self._pid)
+        if self.part is not None:
+            self.part.leave()
         keeper = self.node.pid(STATE_KEEPER)
         if self._is_orphan and keeper:
             with suppress(ProcessLookupError):  # another worker was first

@@ -85,6 +85,7 @@ class UpstreamConnection(Protocol):
         "idle_since",
         "served",
         "upstream",
+        "waited",
     )
 
     def __init__(self, loop: AbstractEventLoop, owner: Owner, upstream: Upstream, timeouts: Timeouts) -> None:
@@ -104,6 +105,8 @@ class UpstreamConnection(Protocol):
         self.closed = False
         self.served = 0
         self.idle_since = 0.0
+        self.waited = 0.0
+        """Seconds that its present exchange was queued for a connection."""
         self._response = ResponseReader(bodiless=False, upgrade=False)
         self._request_sent = False
         self._error: GatewayError | None = None

@@ -79,16 +79,21 @@ class Pool:
         timeouts = timeouts or self._timeouts
         upstream = self._next_upstream()
         if (connection := self._take(upstream, rested)) is not None:
+            connection.waited = 0.0
             return connection
         if self._closing:
             raise Draining
+        waited = 0.0
         if self._open < self._limits.max_connections:
             self._open += 1
         elif (surplus := self._longest_idle()) is not None:
             surplus.abort()
         else:
+            began = self._loop.time()
             connection = await self._queue(timeouts.pool)
+            waited = self._loop.time() - began
             if connection is not None:
+                connection.waited = waited
                 return connection
         # One slot is ours now, whichever of the three ways it came.
         try:
@@ -96,6 +101,7 @@ class Pool:
         except BaseException:
             self._free_slot()
             raise
+        connection.waited = waited
         self._busy.add(connection)
         return connection
 

@@ -12,6 +12,7 @@ from coregateway import logs
 from coregateway.server import workers
 from coregateway.server.listeners import BACKLOG, CannotListen, listen
 from coregateway.settings.model import ShutdownSettings
+from coregateway.shared import Board
 
 
 class NodeApp(Sanic[Any, Any]):
@@ -23,7 +24,7 @@ class NodeApp(Sanic[Any, Any]):
         except CannotListen as error:
             raise SystemExit(str(error)) from None
         if not options.get("single_process"):
-            workers.found(self, count)
+            workers.found(self, Board(count))
         logs.event("test.listening", port=sock.getsockname()[1])
         options |= {"sock": sock, "backlog": BACKLOG, "motd": False}
         super().prepare(**options)  # pyright: ignore[reportUnknownMemberType] -- Sanic leaves its options open

@@ -2,11 +2,12 @@
 
 import pytest
 
-from coregateway.server.node import MAIN, Node, State, new_board
+from coregateway.server.node import MAIN, Node, State
+from coregateway.shared import Board
 
 
 def node_of(*states: State, main: State = State.READY) -> Node:
-    node = Node(new_board(len(states)))
+    node = Node(Board(len(states)))
     for number, state in enumerate(states):
         node.enter(number, state, 100 + number)
     node.enter(MAIN, main, 99)
@@ -32,7 +33,7 @@ def test_a_node_is_ready_when_every_worker_is_and_nothing_stops(
 
 
 def test_nothing_has_started_on_a_new_board() -> None:
-    node = Node(new_board(2))
+    node = Node(Board(2))
     assert not node.ready()
     assert [(worker.pid, worker.state) for worker in node.workers()] == [(0, "down"), (0, "down")]
 

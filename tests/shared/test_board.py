@@ -1,0 +1,71 @@
+"""One part for each living process of a node, and none lost when a process is."""
+
+import multiprocessing
+import os
+import signal
+from multiprocessing.connection import Connection
+from time import sleep
+
+from coregateway.shared import Board
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def count_for_ever(board: Board, pipe: Connection) -> None:
+    part = board.claim(os.getpid(), 0)
+    assert part is not None
+    at = part.series.slot("counted")
+    assert at is not None
+    part.pending.add(b"last words\n")
+    pipe.send(True)
+    while True:
+        part.series.numbers[at] += 1
+
+
+def total(board: Board) -> float:
+    return sum(part.series.read(at, 1)[0] for part in board.parts for _, at in part.series)
+
+
+def test_what_a_killed_process_counted_stays_and_its_successor_adds_to_it() -> None:
+    board = Board(2)
+    before = 0.0
+    for _ in range(3):
+        here, there = SPAWN.Pipe()
+        process = SPAWN.Process(target=count_for_ever, args=(board, there))
+        process.start()
+        assert here.poll(20)
+        (living,) = [part for part in board.parts if part.living]
+        while total(board) == before:
+            sleep(0.001)
+        assert living.owner == process.pid
+        os.kill(process.pid or 0, signal.SIGKILL)
+        process.join()
+        assert not living.living
+        assert board.bury(process.pid or 0) == b"last words\n"
+        assert living.owner == 0
+        assert total(board) > before
+        before = total(board)
+    assert len([part for part in board.parts if list(part.series)]) == 1
+
+
+def test_processes_have_parts_of_their_own_until_there_are_no_more() -> None:
+    board = Board(1)
+    claimed = [board.claim(1, number) for number in range(len(board.parts) + 1)]
+    assert claimed[-1] is None
+    assert len({id(part) for part in claimed[:-1]}) == len(board.parts) == 4
+    for number, part in enumerate(claimed[:-1]):
+        assert part is not None
+        assert part.worker == number
+        at = part.series.slot("own")
+        assert at is not None
+        part.series.numbers[at] = number
+    assert total(board) == 0 + 1 + 2 + 3
+
+
+def test_to_bury_a_stranger_changes_nothing() -> None:
+    board = Board(1)
+    part = board.claim(os.getpid(), 0)
+    assert part is not None
+    part.pending.add(b"line\n")
+    assert board.bury(os.getpid() + 1) == b""
+    assert part.living
