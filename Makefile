@@ -7,7 +7,7 @@ RUN := .venv/bin
 # Every worker imports the same modules when it starts: they are compiled once, whatever this variable says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test lint format bench
+.PHONY: help setup run test lint format bench load
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -24,6 +24,10 @@ test: setup lint ## Check style and types, then run the whole test suite
 bench: setup ## Compare the gateway with its peers, side by side
 	$(UV) sync --quiet --inexact --group bench
 	$(RUN)/python benchmarks/compare.py $(ARGS)
+
+load: setup ## Call a gateway with demo backends as its users would, by locust
+	$(UV) sync --quiet --inexact --group bench
+	$(RUN)/python benchmarks/load.py $(ARGS)
 
 lint: setup ## Check style and types
 	$(RUN)/ruff check .
