@@ -36,8 +36,9 @@ class Deadline:
         self._when = inf
 
     def close(self) -> None:
-        """Let go of the timer for good."""
+        """Let go of the timer for good: a limit that is set later, by whoever has not heard, arms nothing."""
         self._when = inf
+        self._armed_for = -inf
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -1,4 +1,6 @@
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -154,6 +156,22 @@ def test_a_closed_deadline_lets_go(run: OnLoop) -> None:
         clock.deadline.close()
         await asyncio.sleep(0.03)
         assert clock.times == []
+
+    run(scenario)
+
+
+def test_a_limit_that_is_set_on_a_closed_deadline_keeps_nothing_alive(run: OnLoop) -> None:
+    async def scenario() -> None:
+        clock = Clock()
+        clock.deadline.within(60.0)
+        clock.deadline.close()
+        clock.deadline.within(0.01)
+        await asyncio.sleep(0.03)
+        assert clock.times == []
+        gone = weakref.ref(clock)
+        del clock
+        gc.collect()
+        assert gone() is None
 
     run(scenario)
 
