@@ -51,6 +51,13 @@ class Series:
             at = self._add(key)
         return at
 
+    def find(self, key: str) -> int | None:
+        """As `slot`, for a reader: None when the writer has not made it."""
+        if (at := self._at.get(key)) is None:
+            self._look()
+            at = self._at.get(key)
+        return at
+
     def __iter__(self) -> Iterator[tuple[str, int]]:
         """The keys, in the order of their making, with their places in `numbers`."""
         self._look()

@@ -3,6 +3,8 @@
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from coregateway.upstream.record import Record
+
 if TYPE_CHECKING:
     from coregateway.upstream.connection import UpstreamConnection
 
@@ -14,7 +16,7 @@ class Upstream:
     port spelt out, `name` what logs call it.
     """
 
-    __slots__ = ("authority", "host", "idle", "name", "origin", "port")
+    __slots__ = ("authority", "host", "idle", "name", "origin", "port", "record")
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -26,6 +28,7 @@ class Upstream:
             f"[{self.host}]:{self.port}".encode() if ":" in self.host else f"{self.host}:{self.port}".encode()
         )
         self.idle: list[UpstreamConnection] = []
+        self.record = Record()
 
     def __repr__(self) -> str:
         return f"<Upstream {self.name}>"

@@ -220,6 +220,16 @@ class UpstreamConnection(Protocol):
         return self._response.complete
 
     @property
+    def answered(self) -> bool:
+        """Whether the head of a response has come."""
+        return self._response.head is not None
+
+    @property
+    def error(self) -> GatewayError | None:
+        """What ended the exchange, if an error did."""
+        return self._error
+
+    @property
     def reusable(self) -> bool:
         """Whether another exchange may follow on this connection."""
         response = self._response

@@ -15,13 +15,28 @@ from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Protocol as Interface
 
 from coregateway.deadline import RESOLUTION, Deadline
-from coregateway.errors import ConnectFailed, ConnectTimeout, Draining, Overloaded, PoolTimeout
+from coregateway.errors import (
+    ConnectFailed,
+    ConnectTimeout,
+    Draining,
+    Overloaded,
+    PoolTimeout,
+    UpstreamError,
+)
 from coregateway.upstream.address import Upstream
 from coregateway.upstream.connection import Timeouts, UpstreamConnection
 
 SWEEP = 0.5
 """Seconds between two looks at idle connections, and how long a surplus one may rest before it is closed:
 under load connections rest for milliseconds, and closing those would only open others."""
+
+
+APART = 1.0
+"""Seconds between two ends of idle connections for them to tell more than one: a backend that is stopped ends
+all of its connections at once."""
+
+REMEMBERED = 4
+"""Ages of idle connections that are kept: of those that the backend ended last."""
 
 
 class Limits(Interface):
@@ -55,14 +70,47 @@ class Pool:
         self._sweeper: TimerHandle | None = None
         self._turn = 0
         self._closing = False
+        self.ended_ages: deque[float] = deque(maxlen=REMEMBERED)
+        """Seconds that connections had been idle for when the backend ended them; see `APART`."""
+        self._ended_at = -inf
 
     def __repr__(self) -> str:
-        busy, idle = len(self._busy), sum(len(upstream.idle) for upstream in self.upstreams)
         return (
-            f"<Pool {self.name} [requests: {busy} active, {self._queued} queued | "
-            f"connections: {busy} active, {idle} idle, {self._open - busy - idle} opening, "
+            f"<Pool {self.name} [requests: {self.active} active, {self.queued} queued | "
+            f"connections: {self.active} active, {self.idle} idle, {self.opening} opening, "
             f"{self._limits.max_connections} at most]>"
         )
+
+    @property
+    def active(self) -> int:
+        """Connections that carry an exchange."""
+        return len(self._busy)
+
+    @property
+    def idle(self) -> int:
+        """Connections at rest."""
+        return sum(len(upstream.idle) for upstream in self.upstreams)
+
+    @property
+    def opening(self) -> int:
+        """Connections that are being opened, or that a waiter is about to open."""
+        return self._open - self.active - self.idle
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait for a connection."""
+        return self._queued
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds nothing and nobody waits."""
+        return not self._open and not self._queued
+
+    def active_at(self, upstream: Upstream) -> int:
+        """Connections to one of the upstreams that carry an exchange."""
+        if len(self.upstreams) == 1:
+            return len(self._busy)
+        return sum(connection.upstream is upstream for connection in self._busy)
 
     async def acquire(self, *, rested: float = inf, timeouts: Timeouts | None = None) -> UpstreamConnection:
         """A connection that is ready to carry one exchange; it must come back through `give_back`.
@@ -111,8 +159,10 @@ class Pool:
         fit = connection.reusable and not self._closing
         connection.rest()
         if fit:
+            connection.upstream.record.answered = connection.idle_since
             self._offer(connection)
         else:
+            self._note_end(connection)
             self._discard(connection)
 
     def lost(self, connection: UpstreamConnection) -> None:
@@ -120,6 +170,7 @@ class Pool:
         idle = connection.upstream.idle
         if connection in idle:
             idle.remove(connection)
+            self._note_age(connection)
             self._free_slot()
 
     async def close(self) -> None:
@@ -162,6 +213,22 @@ class Pool:
                 return connection
             self._discard(connection)
         return None
+
+    def _note_end(self, connection: UpstreamConnection) -> None:
+        """An exchange was the last on its connection: how its upstream is."""
+        error = connection.error
+        if not isinstance(error, UpstreamError):
+            if connection.answered:
+                connection.upstream.record.answered = connection.idle_since
+        elif not error.reused:  # else the connection was old, and tells nothing of the upstream
+            connection.upstream.record.fail(error.cause, connection.idle_since)
+
+    def _note_age(self, connection: UpstreamConnection) -> None:
+        """The backend has ended an idle connection."""
+        now = self._loop.time()
+        if not self._closing and now - self._ended_at >= APART:
+            self._ended_at = now
+            self.ended_ages.append(now - connection.idle_since)
 
     def _longest_idle(self) -> UpstreamConnection | None:
         """Take the connection out that has been idle for longest, whichever upstream it leads to."""
@@ -234,6 +301,8 @@ class Pool:
             self._patience.within(self._patience_ends - now)
 
     async def _connect(self, upstream: Upstream, timeouts: Timeouts) -> UpstreamConnection:
+        record = upstream.record
+        record.connects += 1
         try:
             async with timeout(timeouts.connect):
                 transport, connection = await self._loop.create_connection(
@@ -242,8 +311,12 @@ class Pool:
                     upstream.port,
                 )
         except TimeoutError:
+            record.refusals += 1
+            record.fail(ConnectTimeout.cause, self._loop.time())
             raise ConnectTimeout(upstream=upstream.name) from None
         except OSError as error:
+            record.refusals += 1
+            record.fail(ConnectFailed.cause, self._loop.time())
             raise ConnectFailed(upstream=upstream.name) from error
         if self._closing:
             connection.abort()

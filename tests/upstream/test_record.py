@@ -1,0 +1,101 @@
+"""What a pool notes of its upstreams: answers, failures, and connections that the backend ended."""
+
+import asyncio
+
+import pytest
+
+from coregateway.errors import GatewayError
+from coregateway.testing import ScriptedBackend, close, free_port, hang, reset, respond, send
+from coregateway.upstream.pool import Pool
+from coregateway.upstream.record import Record
+from tests.upstream.pools import eventually, fetch, pool_to
+
+
+async def failed(pool: Pool) -> None:
+    with pytest.raises(GatewayError):
+        await fetch(pool)
+
+
+def record_of(pool: Pool) -> Record:
+    return pool.upstreams[0].record
+
+
+def test_failures_count_from_the_last_answer_on() -> None:
+    record = Record()
+    record.fail("connect_failed", 10.0)
+    record.fail("read_timeout", 12.0)
+    assert (record.failures, record.failing_since, record.failed, record.cause) == (
+        2,
+        10.0,
+        12.0,
+        "read_timeout",
+    )
+    record.answered = 13.0
+    record.fail("connect_failed", 14.0)
+    assert (record.failures, record.failing_since, record.failed) == (1, 14.0, 14.0)
+
+
+async def test_an_answer_is_noted(backend: ScriptedBackend) -> None:
+    backend.once(respond(200, b"kept"))
+    backend.once(respond(200, b"until the end", framing="close"))
+    async with pool_to(backend.url) as pool:
+        await fetch(pool)
+        first = record_of(pool).answered
+        await asyncio.sleep(0.002)  # the loop's clock has milliseconds
+        await fetch(pool)
+        assert 0.0 < first < record_of(pool).answered
+        assert record_of(pool).failures == 0
+
+
+async def test_a_refused_connection_is_noted() -> None:
+    async with pool_to(f"http://127.0.0.1:{free_port()}") as pool:
+        for _ in range(2):
+            await failed(pool)
+        record = record_of(pool)
+        assert (record.failures, record.cause) == (2, "connect_failed")
+        assert (record.connects, record.refusals) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("steps", "cause"),
+    [
+        ((close(),), "upstream_closed"),
+        ((send(b"nonsense\r\n\r\n"),), "upstream_protocol"),
+        ((hang(),), "read_timeout"),
+    ],
+    ids=["closed", "no HTTP", "silent"],
+)
+async def test_a_request_without_a_sound_answer_is_noted(
+    steps: tuple[object, ...], cause: str, backend: ScriptedBackend
+) -> None:
+    backend.default(*steps)  # pyright: ignore[reportArgumentType] -- steps they are
+    async with pool_to(backend.url, timeouts={"read": 0.1}) as pool:
+        await failed(pool)
+        assert (record_of(pool).failures, record_of(pool).cause) == (1, cause)
+
+
+async def test_a_kept_connection_that_was_closed_meanwhile_says_nothing_of_its_upstream(
+    backend: ScriptedBackend,
+) -> None:
+    async with pool_to(backend.url) as pool:
+        await fetch(pool)
+        backend.default(reset())
+        await failed(pool)
+        assert record_of(pool).failures == 0
+
+
+async def test_connections_that_end_together_tell_one_age(backend: ScriptedBackend) -> None:
+    async with pool_to(backend.url) as pool:
+        await asyncio.gather(*(fetch(pool) for _ in range(3)))
+        await asyncio.sleep(0.1)
+        assert await backend.close_idle() == 3
+        await eventually(lambda: pool.is_empty)
+        (age,) = pool.ended_ages
+        assert 0.08 < age < 2.0
+
+
+async def test_connections_that_the_pool_ends_tell_none(backend: ScriptedBackend) -> None:
+    async with pool_to(backend.url, limits={"keepalive_expiry": 0.01}) as pool:
+        await fetch(pool)
+        await eventually(lambda: pool.is_empty)
+        assert not pool.ended_ages
