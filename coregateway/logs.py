@@ -1,4 +1,5 @@
 """Logging of every process of the gateway: one JSON object per line on stdout, and nothing on stderr.
+`log_format = "console"` makes of each a line for people instead (see `console`).
 
 All records pass through loguru, whoever made them, and leave through the process's `LineSink`. The `event` of
 a line tells where it comes from:
@@ -32,7 +33,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast, override
 from loguru import logger
 
 from coregateway.log_line import CORE, describe, encode, timestamp, without_secrets
-from coregateway.sink import LineSink, stdout_destination
+from coregateway.sink import LineSink
+from coregateway.stdout import stdout_destination
 
 if TYPE_CHECKING:
     from loguru import Message, Record
@@ -131,16 +133,22 @@ def detach() -> None:
 
 
 def event(
-    name: str, /, *, level: Level = "INFO", exception: BaseException | None = None, **fields: object
+    name: str,
+    /,
+    *,
+    level: Level = "INFO",
+    message: str = "",
+    exception: BaseException | None = None,
+    **fields: object,
 ) -> None:
     """Log something that happened to the gateway, as in `event("worker.restarted", level="WARNING", pid=7)`.
 
-    Raises ValueError for fields that bear the name of one of the line's own (`time`, `level`, `event`,
-    `worker`, `message`).
+    `message`: the same in words, for a reader. Raises ValueError for fields that bear the name of one of the
+    line's own (`time`, `level`, `event`, `worker`).
     """
     if not _RESERVED.isdisjoint(fields):
         raise ValueError(f"reserved field in {sorted(fields)}")
-    _log(level, name, "", fields, exception)
+    _log(level, name, message, fields, exception)
 
 
 def _log(

@@ -103,7 +103,17 @@ def test_an_event_is_one_line_with_its_fields(out: Recorder) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["time", "worker", "message"])
+def test_an_event_may_be_told_in_words_too(out: Recorder) -> None:
+    logs.event("diagnosis.lag", message="worker {2} was blocked", lag_ms=340)
+    line = out.one()
+    assert (line["event"], line["message"], line["lag_ms"]) == (
+        "diagnosis.lag",
+        "worker {2} was blocked",
+        340,
+    )
+
+
+@pytest.mark.parametrize("name", ["time", "worker"])
 def test_a_field_cannot_pose_as_one_of_the_lines_own(out: Recorder, name: str) -> None:
     with pytest.raises(ValueError, match=name):
         logs.event("x", **{name: "y"})  # pyright: ignore[reportArgumentType] # any field name
