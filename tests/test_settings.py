@@ -37,6 +37,10 @@ CONTRACT: Mapping[str, object] = {
     "cors.credentials": False,
     "shutdown.delay": 0.5,
     "shutdown.grace": 15.0,
+    "tracing.enabled": False,
+    "tracing.sample": 0.1,
+    "tracing.endpoint": "http://localhost:4318",
+    "tracing.server_timing": False,
     "backends.coredinator.prefix": "/api/v1/coredinator",
     "backends.coredinator.urls": ("http://localhost:7000",),
     "backends.coredinator.methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
@@ -95,6 +99,16 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cors.credentials": (("false",), ('"true"', "1", '"no"')),
     "shutdown.delay": PAUSE,
     "shutdown.grace": PAUSE,
+    "tracing.enabled": (("false", "true"), ('"true"', "1", '"no"')),
+    "tracing.sample": (("0", "0.1", "1", "1.0"), ("-0.1", "1.1", "nan", '"0.1"', "true")),
+    "tracing.endpoint": (
+        ('"http://localhost"', '"https://otel.example:4318/base/"', '"http://[::1]:4318"'),
+        (
+            *('""', '"localhost:4318"', '"ftp://a"', '"http://"', '"http://a?b"', '"http://u:p@a"', "4318"),
+            *('"http://a/b c"', '"http://a#b"', '"http://a:0"', '"http://a:65536"'),
+        ),
+    ),
+    "tracing.server_timing": (("false", "true"), ('"true"', "1", '"no"')),
     "backends.coredinator.prefix": (
         ('"/a"', '"/api/v1/x_y.z~-"', '"/healthy"', '"/api/health"', '"/api/v1/coretelemetry/inner"'),
         (

@@ -11,9 +11,11 @@ _is_head = re.compile(
 ).fullmatch
 _is_host = re.compile(rb"(?:[0-9A-Za-z._~\-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{0,5})?").fullmatch
 _is_length = re.compile(rb"[0-9]{1,18}").fullmatch
-_is_traceparent = re.compile(
-    rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]*)?"
+is_traceparent = re.compile(
+    rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-[\x21-\x7e]*)?"
 ).fullmatch
+"""Of a `traceparent` (W3C Trace Context §3.2): trace id, span id, flags. Later versions may say more behind
+them."""
 
 SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"authorization"))
 """Fields of which a second line makes a request ambiguous, even with the same value."""
@@ -29,6 +31,7 @@ NOTED = SINGLE | frozenset(
         b"sec-websocket-key",
         b"sec-websocket-version",
         b"traceparent",
+        b"tracestate",
         b"upgrade",
         b"via",
         b"x-request-id",
@@ -151,7 +154,7 @@ class RequestHead:
         self._read_length()
         if b"max-forwards" in noted and _is_length(noted[b"max-forwards"]) is None:
             raise MalformedHTTP("malformed Max-Forwards")
-        if b"traceparent" in noted and not _is_traceparent(noted[b"traceparent"]):
+        if b"traceparent" in noted and not is_traceparent(noted[b"traceparent"]):
             self.lines = without(lines, (b"traceparent",))
 
     def _read_host(self) -> None:

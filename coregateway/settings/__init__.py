@@ -23,6 +23,7 @@ from coregateway.settings.model import (
     Settings,
     ShutdownSettings,
     TimeoutSettings,
+    TracingSettings,
 )
 from coregateway.settings.process import flags_here, load_or_exit
 from coregateway.settings.sources import Flag
@@ -42,6 +43,7 @@ __all__ = [
     "SettingsError",
     "ShutdownSettings",
     "TimeoutSettings",
+    "TracingSettings",
     "flags_here",
     "load",
     "load_or_exit",

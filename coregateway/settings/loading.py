@@ -26,6 +26,7 @@ from coregateway.settings.sources import (
     read_file,
     read_flags,
 )
+from coregateway.tracing import is_installed
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def load(
         mistakes += _contradicted(
             {key: each for key, each in effective.items() if key not in doubtful}, doubtful
         )
+        mistakes += _not_installed(effective)
     if mistakes:
         raise SettingsError(mistakes)
     sources = {key: given.source for key, given in effective.items() if given.source is not DEFAULT}
@@ -132,6 +134,17 @@ def _contradicted(sound: Mapping[KeyPath, Given], doubtful: set[KeyPath]) -> Ite
         source, against = (sound[each].source if each in sound else DEFAULT for each in (key, other))
         where = source.where if source is not DEFAULT else f"default: {'.'.join(key)}"
         yield Mistake(where, f"{expected} ({against})", shown(values[key]))
+
+
+def _not_installed(effective: Mapping[KeyPath, Given]) -> Iterator[Mistake]:
+    tracing = effective.get(("tracing", "enabled"))
+    if tracing is not None and tracing.value is True and not is_installed():
+        yield Mistake(
+            tracing.source.where,
+            "false while OpenTelemetry is not installed",
+            shown(tracing.value),
+            "pip install 'coregateway[otel]'",
+        )
 
 
 def _nested(effective: Mapping[KeyPath, Given]) -> dict[str, Any]:

@@ -14,12 +14,15 @@ from coregateway.settings.values import (
     BACKEND_NAME,
     METHODS,
     BodySize,
+    CollectorURL,
     Count,
     ForwardedHost,
     HeadSize,
     HealthPath,
     Host,
+    LineFields,
     ListeningAddress,
+    LogFormat,
     LogLevel,
     Methods,
     Networks,
@@ -29,6 +32,7 @@ from coregateway.settings.values import (
     PositiveCount,
     Prefix,
     Seconds,
+    Share,
     Switch,
     URLs,
     Workers,
@@ -127,6 +131,17 @@ class CorsSettings(Table):
     credentials: Switch = False
 
 
+class AccessLogSettings(Table):
+    """Which requests get a line, and what it shows. Errors and slow requests always get one."""
+
+    sample: Share = 1.0
+    """Of the other requests; chosen by their ids."""
+    slow: Seconds = 1.0
+    """Seconds from which on a request is slow."""
+    fields: LineFields = ()
+    """Shown besides `time`, `level`, `event` and `worker`; empty: all."""
+
+
 class ShutdownSettings(Table):
     """After the stop signal, in seconds."""
 
@@ -134,6 +149,17 @@ class ShutdownSettings(Table):
     """That the listeners stay open while `/readyz` already says 503."""
     grace: Pause = 15.0
     """That exchanges in flight may take to complete."""
+
+
+class TracingSettings(Table):
+    enabled: Switch = False
+    """Off, a sound `traceparent` of a client passes untouched."""
+    sample: Share = 0.1
+    """Of the traces that begin here; those that come are sampled where their caller does so."""
+    endpoint: CollectorURL = "http://localhost:4318"
+    """Of an OpenTelemetry collector, OTLP over HTTP; `/v1/traces` is added."""
+    server_timing: Switch = False
+    """Tell clients the time taken here and at the backend; whether or not tracing is enabled."""
 
 
 class HealthSettings(Table):
@@ -161,6 +187,8 @@ class Settings(Table):
     workers: Workers = 1
     """Processes; 0 becomes the number of CPUs that this process may use."""
     log_level: LogLevel = "INFO"
+    log_format: LogFormat = "json"
+    access_log: AccessLogSettings = AccessLogSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
     retries: RetrySettings = RetrySettings()
@@ -168,6 +196,7 @@ class Settings(Table):
     admin: AdminSettings = AdminSettings()
     cors: CorsSettings = CorsSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
+    tracing: TracingSettings = TracingSettings()
     backends: dict[str, BackendSettings] = Field(default_factory=dict)
     """By name. Not given at all: the two of `DEFAULT_BACKENDS`."""
 

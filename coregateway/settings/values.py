@@ -30,6 +30,13 @@ _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@\s]+)(?::(?P<po
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _ORIGIN_PORTS = {"http": 80, "https": 443}
 
+LINE_FIELDS = (
+    *("request_id", "client", "method", "path", "protocol", "backend", "upstream"),
+    *("status", "upstream_status", "duration_ms", "upstream_ms", "overhead_ms"),
+    *("attempts", "bytes_in", "bytes_out", "error"),
+)
+"""Fields of a request line that may be chosen; the others are always there."""
+
 ONE_YEAR = 31_536_000.0
 
 
@@ -119,6 +126,20 @@ def _cors_origin(text: str) -> str:
     return f"{scheme}://{rest}"
 
 
+def _collector(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    authority, slash, path = rest.partition("/")
+    split = split_authority(authority)
+    _demand(bool(separator) and scheme in ("http", "https") and split is not None and split[1] != 0)
+    _demand(re.fullmatch(r"[A-Za-z0-9._~/-]*", slash + path) is not None)
+    return text.rstrip("/")
+
+
+def _line_field(text: str) -> str:
+    _demand(text in LINE_FIELDS)
+    return text
+
+
 def _address(text: str) -> str:
     authority = split_authority(text)
     _demand(text == "" or (authority is not None and authority[1] is not None))
@@ -137,6 +158,8 @@ LogLevel = Annotated[
     BeforeValidator(_capitals),
     Field(description="DEBUG, INFO, WARNING, ERROR or CRITICAL"),
 ]
+LogFormat = Annotated[Literal["json", "console"], Field(description='"json" or "console"')]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="a share from 0 to 1")]
 Seconds = Annotated[
     float,
     Field(
@@ -153,6 +176,7 @@ Count = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
 PositiveCount = Annotated[int, Field(ge=1, description="a whole number, 1 or more")]
 HeadSize = Annotated[int, Field(ge=128, description="a whole number of bytes, 128 or more")]
 BodySize = Annotated[int, Field(ge=0, description="a whole number of bytes, 0 or more (0: no limit)")]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="a share from 0 to 1")]
 Switch = Annotated[bool, Field(description="true or false")]
 ForwardedHost = Annotated[Literal["backend", "client"], Field(description='"backend" or "client"')]
 Networks = Annotated[
@@ -163,10 +187,21 @@ Networks = Annotated[
 ListeningAddress = Annotated[
     str, AfterValidator(_address), Field(description='"host:port", or "" to switch it off')
 ]
+CollectorURL = Annotated[
+    str,
+    AfterValidator(_collector),
+    Field(description="http(s)://host[:port][/path], without query or user"),
+]
 Origins = Annotated[
     tuple[Annotated[str, AfterValidator(_cors_origin)], ...],
     BeforeValidator(_list_as_tuple),
     Field(description='a list of "*" or origins such as "https://app.example:8443", without a path'),
+]
+LineFields = Annotated[
+    tuple[Annotated[str, AfterValidator(_line_field)], ...],
+    BeforeValidator(_list_as_tuple),
+    AfterValidator(_distinct),
+    Field(description=f"a list of distinct fields of {', '.join(LINE_FIELDS)}"),
 ]
 Prefix = Annotated[
     str,

@@ -1,0 +1,140 @@
+"""Whose trace an exchange belongs to, and what its upstreams are told of it. Pure.
+
+W3C Trace Context, level 1 (https://www.w3.org/TR/trace-context-1/): a sound `traceparent` is continued, with
+its `tracestate`; otherwise a trace begins here, and a `tracestate` that came is dropped. Each attempt has a
+span id of its own, which is the parent that its upstream sees.
+"""
+
+import re
+from collections.abc import Mapping
+from random import getrandbits
+
+from coregateway.http1.request import is_traceparent
+
+PROPAGATED = (b"traceparent", b"tracestate")
+"""The fields, in lower case, that a trace replaces."""
+
+MAX_STATE = 512
+"""Characters of a `tracestate` that are passed on (§3.3.1.5)."""
+
+MAX_MEMBERS = 32
+LONG_MEMBER = 128
+"""Characters of a member above which it is left out before others are, when not all can stay (§3.3.1.5)."""
+
+_KEY = rb"(?:[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}|[a-z0-9][a-z0-9_\-*/]{0,255})"
+_VALUE = rb"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+_is_member = re.compile(_KEY + rb"=" + _VALUE).fullmatch
+
+
+class Attempt:
+    """One try at an upstream, of an exchange that is sampled. Times are seconds of the monotonic clock.
+
+    `ended` is 0.0, and nothing is known of the end, for the last one: the exchange knows.
+    """
+
+    __slots__ = ("ended", "error", "span_id", "started", "upstream")
+
+    def __init__(self, span_id: str, started: float) -> None:
+        self.span_id = span_id
+        self.started = started
+        self.ended = 0.0
+        self.upstream: str | None = None
+        self.error: str | None = None
+
+
+class Trace:
+    """The trace that an exchange is part of. Ids are lower-case hexadecimal, 32 and 16 digits."""
+
+    __slots__ = ("_attempt_id", "attempts", "host", "parent_id", "sampled", "span_id", "state", "trace_id")
+
+    def __init__(
+        self, trace_id: str, span_id: str, parent_id: str, *, sampled: bool, state: bytes, host: bytes
+    ) -> None:
+        self.trace_id = trace_id
+        self.span_id = span_id
+        """Of the exchange."""
+        self.parent_id = parent_id
+        """Of whoever sent the request; empty when the trace begins here."""
+        self.sampled = sampled
+        self.state = state
+        """The value of `tracestate`; empty: none."""
+        self.host = host
+        """What the client said in `Host`."""
+        self.attempts: list[Attempt] = []
+        """Of an exchange that is sampled."""
+        self._attempt_id = span_id
+
+    def begin_attempt(self, now: float) -> None:
+        """Another try begins. `now`: seconds of the monotonic clock."""
+        self._attempt_id = span_id = f"{getrandbits(64):016x}"
+        if self.sampled:
+            self.attempts.append(Attempt(span_id, now))
+
+    def fail_attempt(self, upstream: str | None, error: str, now: float) -> None:
+        """The try has failed. `upstream`: its name, if it came that far."""
+        if self.sampled:
+            attempt = self.attempts[-1]
+            attempt.upstream = upstream
+            attempt.error = error
+            attempt.ended = now
+
+    @property
+    def fields(self) -> bytes:
+        """The field lines, each with its line end, that tell an upstream of this attempt."""
+        flags = "01" if self.sampled else "00"
+        line = f"traceparent: 00-{self.trace_id}-{self._attempt_id}-{flags}\r\n".encode()
+        return line + b"tracestate: " + self.state + b"\r\n" if self.state else line
+
+
+class Tracer:
+    """Finds the trace of each exchange. `sample`: the share, from 0 to 1, of those begun here that is sampled.
+
+    What comes is sampled where its caller says so. Of the others the trace id decides, in its lower half, as
+    OpenTelemetry's `TraceIdRatioBased` has it: gateways with the same share choose the same traces.
+    """
+
+    def __init__(self, sample: float) -> None:
+        self._bound = round(sample * (1 << 64))
+
+    def begin(self, noted: Mapping[bytes, bytes]) -> Trace:
+        """The trace of a request. `noted`: the values of its fields by lower-case name."""
+        given = noted.get(b"traceparent")
+        host = noted.get(b"host", b"")
+        if given is not None and (match := is_traceparent(given)):
+            trace_id, parent_id, flags = match.groups()
+            return Trace(
+                trace_id.decode(),
+                f"{getrandbits(64):016x}",
+                parent_id.decode(),
+                sampled=int(flags, 16) & 1 == 1,
+                state=bounded_state(noted.get(b"tracestate", b"")),
+                host=host,
+            )
+        # An id of zeros only, which is none, would come up once in centuries of 10⁹ requests/s.
+        bits = getrandbits(192)
+        ids = f"{bits:048x}"
+        return Trace(
+            ids[16:], ids[:16], "", sampled=bits & 0xFFFF_FFFF_FFFF_FFFF < self._bound, state=b"", host=host
+        )
+
+
+def bounded_state(value: bytes) -> bytes:
+    """The value of `tracestate` that is passed on: as it came, if it is sound and within the limits.
+
+    One that cannot be parsed, or has more than 32 members, is dropped whole (§3.3.1). Of one with more than
+    512 characters members of more than 128 go first, then the last ones.
+    """
+    if not value:
+        return b""
+    members = [member for part in value.split(b",") if (member := part.strip(b" \t"))]
+    if len(members) > MAX_MEMBERS or not all(map(_is_member, members)):
+        return b""
+    if len(value) <= MAX_STATE:
+        return value
+    size = sum(map(len, members)) + len(members) - 1
+    for at in reversed(range(len(members))):
+        if size > MAX_STATE and len(members[at]) > LONG_MEMBER:
+            size -= len(members.pop(at)) + 1
+    while size > MAX_STATE:
+        size -= len(members.pop()) + 1
+    return b",".join(members)
