@@ -4,6 +4,8 @@ import re
 from random import getrandbits
 from time import monotonic
 
+from coregateway.tracing.context import Trace
+
 _is_request_id = re.compile(rb"[A-Za-z0-9._~\-]{1,128}").fullmatch
 
 
@@ -37,6 +39,7 @@ class Exchange:
         "route",
         "started",
         "status",
+        "trace",
         "upstream",
         "upstream_ended",
         "upstream_started",
@@ -68,6 +71,8 @@ class Exchange:
         self.bytes_in = 0
         self.bytes_out = 0
         self.error: str | None = None
+        self.trace: Trace | None = None
+        """None: tracing is off, or no head was read."""
 
     @property
     def duration(self) -> float:

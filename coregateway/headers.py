@@ -12,6 +12,7 @@ from coregateway.http1 import CHUNKED, members, without
 from coregateway.http1.fields import connection_options
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
+from coregateway.tracing.context import PROPAGATED
 
 _OF_THIS_HOP = frozenset((b"te", b"transfer-encoding", b"content-length", b"host"))
 """Fields that the gateway writes itself; naming them in Connection does not take them away."""
@@ -57,11 +58,13 @@ class Outbound:
         trusted: bool,
         request_id: bytes,
         websocket: bool = False,
+        trace: bytes = b"",
     ) -> bytes:
         """The head of the request to an upstream, with the empty line that ends it.
 
         `peer`: the address of whoever is connected to the gateway. `trusted`: whether it is a proxy whose
-        word about the client is believed.
+        word about the client is believed. `trace`: field lines, each with its line end, in the place of
+        those of the trace that came.
         """
         noted = head.noted
         lines = head.lines
@@ -81,18 +84,21 @@ class Outbound:
             if len(others) < len(lines):
                 lines = others
                 framing += b"\r\nMax-Forwards: %d" % (int(noted[b"max-forwards"]) - 1)
+        if trace and (b"traceparent" in noted or b"tracestate" in noted):
+            lines = without(lines, PROPAGATED)
         via = b"1.%d coregateway" % head.minor
         if noted.get(b"via"):
             via = noted[b"via"] + b", " + via
         target = head.target[len(self._prefix) :]
         if not target.startswith(b"/"):
             target = b"/" + target  # the prefix alone is the backend's root
-        return b"%b %b HTTP/1.1\r\nHost: %b%b%b\r\n%bVia: %b\r\nX-Request-ID: %b\r\n\r\n" % (
+        return b"%b %b HTTP/1.1\r\nHost: %b%b%b\r\n%b%bVia: %b\r\nX-Request-ID: %b\r\n\r\n" % (
             head.method.encode(),
             target,
             self.host(head, authority),
             b"\r\n" + b"\r\n".join(lines) if lines else b"",
             framing,
+            trace,
             self._forwarded(head, peer, trusted=trusted),
             via,
             request_id,

@@ -92,11 +92,15 @@ class Forwarder:
             replayable = stream.request_body is None and len(body) <= REPLAYABLE
             try:
                 await self._attempt(head, body, stream, exchange, rested)
+            if exchange.trace is not None:
+                exchange.trace.begin_attempt(monotonic())
             except UpstreamError as error:
                 exchange.upstream = error.upstream or exchange.upstream
                 if exchange.status is not None or not may_retry(
                     error,
                     head.method,
+                if exchange.trace is not None:
+                    exchange.trace.fail_attempt(error.upstream, error.cause, monotonic())
                     attempt=exchange.attempts,
                     attempts=self._attempts,
                     replayable=replayable,
@@ -135,6 +139,7 @@ class Forwarder:
             connection.begin(
                 data + _framed(body, head, complete=complete),
                 complete=complete,
+                trace=b"" if exchange.trace is None else exchange.trace.fields,
                 bodiless=head.method == "HEAD",
                 upgrade=websocket,
             )

@@ -30,6 +30,7 @@ from coregateway.server.stream import ClientStream
 from coregateway.server.workers import found
 from coregateway.settings import Settings
 from coregateway.shared import Board, Part
+from coregateway.tracing.context import Tracer
 
 OWN_METHODS = ("GET", "HEAD")
 
@@ -54,6 +55,7 @@ class Context:
         self.node = Node(self.board)
 
     def open(self, *, observed: bool) -> None:
+        self.tracer = Tracer(settings.tracing.sample) if settings.tracing.enabled else None
         """Make the pools and clients of this worker; a loop must be running.
 
         `observed`: requests take Sanic's way, for all to see.

@@ -141,6 +141,8 @@ class ClientStream(Http):
             raise BadRequest from None
         self.head = head
         exchange.request_id = request_id(head.noted.get(b"x-request-id"))
+        if self._app.ctx.tracer is not None:
+            exchange.trace = self._app.ctx.tracer.begin(head.noted)
         exchange.method = head.method
         exchange.path = head.path.decode()
         exchange.protocol = "HTTP/1.1" if head.minor else "HTTP/1.0"

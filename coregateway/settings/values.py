@@ -33,7 +33,7 @@ _ORIGIN_PORTS = {"http": 80, "https": 443}
 LINE_FIELDS = (
     *("request_id", "client", "method", "path", "protocol", "backend", "upstream"),
     *("status", "upstream_status", "duration_ms", "upstream_ms", "overhead_ms"),
-    *("attempts", "bytes_in", "bytes_out", "error"),
+    *("attempts", "bytes_in", "bytes_out", "error", "trace_id", "span_id"),
 )
 """Fields of a request line that may be chosen; the others are always there."""
 
@@ -159,7 +159,6 @@ LogLevel = Annotated[
     Field(description="DEBUG, INFO, WARNING, ERROR or CRITICAL"),
 ]
 LogFormat = Annotated[Literal["json", "console"], Field(description='"json" or "console"')]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="a share from 0 to 1")]
 Seconds = Annotated[
     float,
     Field(
