@@ -11,6 +11,7 @@ from asyncio import Task, get_running_loop, sleep
 from typing import TYPE_CHECKING
 
 from coregateway import access_log, admin, backends, docs, health, logs
+from coregateway.metrics import worker as metrics
 from coregateway.server import workers
 from coregateway.server.acceptor import Acceptor
 from coregateway.server.gateway import Gateway
@@ -36,7 +37,9 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
         app.blueprint(backends.blueprint(backend, row))
     app.blueprint(docs.blueprint(settings))
     app.blueprint(health.blueprint())
-    app.add_signal(access_log.recorder(logs.sink().write, logs.WORKER), FINISHED)
+    encode = logs.encoder(settings.log_format)
+    record = access_log.recorder(logs.sink().write, logs.WORKER, settings.access_log, encode=encode)
+    app.add_signal(record, FINISHED)
 
     operators = Gateway(f"{name}-admin", settings)
     operators.blueprint(admin.blueprint(settings))
@@ -48,6 +51,10 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
         app.ctx.open(observed=app.is_observed)
         sock = workers.listeners_of(app)
         app.ctx.acceptor = Acceptor(sock) if sock is not None else None
+
+    async def keep_lines(app: Gateway) -> None:
+        if app.ctx.part is not None:
+            logs.keep(app.ctx.part.pending)
 
     async def open_admin(app: Gateway) -> None:
         sock = workers.listeners_of(app)
@@ -76,6 +83,8 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     app.register_listener(close_logs, "after_server_stop")
     app.register_listener(open_backends, "before_server_start")
     workers.attach(app, settings.shutdown)
+    metrics.attach(app, operators, settings)
+    app.register_listener(keep_lines, "before_server_start")
     app.register_listener(open_admin, "before_server_start")
     app.register_listener(close_admin, "before_server_stop")
     app.register_listener(limit_grace, "before_server_stop")
@@ -87,7 +96,7 @@ def __getattr__(name: str) -> Gateway:
     if name != "app":
         raise AttributeError(name)
     loaded = load_or_exit()
-    logs.configure(loaded.settings.log_level)
+    logs.configure(loaded.settings.log_level, loaded.settings.log_format)
     logs.own_process()
     required = not loaded.is_default("admin", "address")
     try:

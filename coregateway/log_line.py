@@ -6,7 +6,7 @@ so that a line stays valid JSON; a cut line says `"clipped": true`.
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 from traceback import walk_tb
@@ -15,6 +15,9 @@ from typing import cast
 import orjson
 
 from coregateway.sink import MAX_LINE
+
+type Encode = Callable[[Mapping[str, object]], bytes]
+"""What turns the fields of a line into its bytes, with the line end, at most `MAX_LINE` of them."""
 
 CORE = ("time", "level", "event", "worker")
 """The fields that every line has."""
@@ -54,7 +57,7 @@ def encode(fields: Mapping[str, object]) -> bytes:
     Values that JSON does not know appear as their `str`.
     """
     try:
-        line = orjson.dumps(fields, default=_text, option=_OPTIONS)
+        line = orjson.dumps(fields, default=as_text, option=_OPTIONS)
     except TypeError:  # keys of other types, lone surrogates, integers beyond 64 bits, nesting without end
         fields = cast(Mapping[str, object], _plain(fields))
         line = orjson.dumps(fields, option=_OPTIONS)
@@ -77,11 +80,11 @@ def describe(error: BaseException) -> dict[str, object]:
     ]
     described: dict[str, object] = {
         "type": type(error).__qualname__,
-        "message": without_secrets(_text(error)),
+        "message": without_secrets(as_text(error)),
         "stack": frames[: -_MAX_FRAMES - 1 : -1],
     }
     causes = [
-        f"{type(cause).__qualname__}: {without_secrets(_text(cause))}"
+        f"{type(cause).__qualname__}: {without_secrets(as_text(cause))}"
         for cause in islice(_causes(error), _MAX_CAUSES)
     ]
     if causes:
@@ -109,7 +112,8 @@ def _place(filename: str) -> str:
     return "/".join(filename.split("/")[-2:])
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """Its `str`; one that fails is replaced by a text without it."""
     try:
         return str(value)
     except Exception:  # a broken __str__ must not cost the line
@@ -124,10 +128,10 @@ def _plain(value: object, depth: int = 0) -> object:
         return value
     if isinstance(value, Mapping) and depth < _MAX_DEPTH:
         items = cast(Mapping[object, object], value).items()
-        return {cast(str, _plain(_text(key))): _plain(item, depth + 1) for key, item in items}
+        return {cast(str, _plain(as_text(key))): _plain(item, depth + 1) for key, item in items}
     if isinstance(value, list | tuple) and depth < _MAX_DEPTH:
         return [_plain(item, depth + 1) for item in cast(list[object], value)]
-    return _text(cast(object, value)).encode("utf-8", "backslashreplace").decode()
+    return as_text(cast(object, value)).encode("utf-8", "backslashreplace").decode()
 
 
 def _clipped(fields: Mapping[str, object]) -> bytes:

@@ -32,7 +32,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast, override
 
 from loguru import logger
 
-from coregateway.log_line import CORE, describe, encode, timestamp, without_secrets
+from coregateway.console import console, wants_colours
+from coregateway.log_line import CORE, Encode, describe, encode, timestamp, without_secrets
+from coregateway.shared.pending import Pending
 from coregateway.sink import LineSink
 from coregateway.stdout import stdout_destination
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from loguru import Message, Record
 
 Level = Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+Format = Literal["json", "console"]
 
 WORKER = os.environ.get("SANIC_WORKER_NAME", "main")
 """The name of this process. Read once: Sanic's main process sets the variable for an instant at each start of
@@ -88,8 +91,20 @@ SANIC_LOG_CONFIG: dict[str, Any] = {
 """For `Sanic(log_config=…)`, applied in the constructor. The root logger's level stays `configure`'s."""
 
 
-def configure(level: str) -> None:
+def encoder(log_format: Format) -> Encode:
+    """What turns the fields of a line into its bytes."""
+    if log_format == "json":
+        return encode
+    return console(colours=wants_colours(os.environ, terminal=_is_terminal(1)))
+
+
+_encode = encode
+
+
+def configure(level: str, log_format: Format = "json") -> None:
     """Send everything that this process logs to its sink, from `level` upwards; may be called again."""
+    global _encode  # loguru's handler and the hooks of the process find it here
+    _encode = encoder(log_format)
     logger.remove()
     logger.add(
         _write, level=level, format=_no_text, colorize=False, backtrace=False, diagnose=False, catch=False
@@ -127,6 +142,11 @@ def attach(loop: AbstractEventLoop) -> None:
     loop.set_exception_handler(_on_loop_failure)
 
 
+def keep(pending: Pending) -> None:
+    """For a worker that has its part of the shared memory: let lines that wait outlive it there."""
+    sink().keep(pending)
+
+
 def detach() -> None:
     """For the end of `after_server_stop`: write what was collected, and each later line at once."""
     sink().detach()
@@ -162,7 +182,7 @@ def _log(
     except RuntimeError:
         # loguru refuses a record that is made while it handles another one, as signal handlers, finalizers
         # and a value's __str__ may do.
-        sink().write(encode(_fields(time.time(), level, message, bound)))
+        sink().write(_encode(_fields(time.time(), level, message, bound)))
 
 
 def _no_text(_record: "Record") -> str:
@@ -175,7 +195,7 @@ def _write(message: "Message") -> None:
     fields.setdefault("event", record["name"])
     if record["exception"] is not None:
         fields.setdefault("exception", record["exception"].value)
-    line = encode(_fields(record["time"].timestamp(), record["level"].name, record["message"], fields))
+    line = _encode(_fields(record["time"].timestamp(), record["level"].name, record["message"], fields))
     sink().write(line)
     if record["level"].no >= logging.ERROR:
         # What comes next may be the end of the process.
@@ -212,7 +232,14 @@ def _safe(value: object) -> object:
 
 def _dropped_line(count: int) -> bytes:
     bound = {"event": "log_lines_dropped", "count": count}
-    return encode(_fields(time.time(), "WARNING", "", bound))
+    return _encode(_fields(time.time(), "WARNING", "", bound))
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
 
 
 def _level_of(number: int) -> str:

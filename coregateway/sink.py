@@ -7,24 +7,20 @@ promises that a plain `print` breaks:
   pipe(7)): a pipe takes such a write in one piece or not at all.
 - A reader that stops reading never stalls the process. Writes do not block; what does not fit waits in memory
   up to a bound, then lines are dropped and counted, and the count is logged when the reader is back.
-- Nobody else's descriptor changes. O_NONBLOCK and O_APPEND belong to the open file description, which all
-  processes started from one shell share, so the sink opens a description of its own.
+- A process that is killed loses no line: those that wait are kept where another process finds them (`keep`).
 
 All limits here are per process.
 """
 
-import os
-import socket
-import stat
-import sys
 import time
 from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
-from threading import Lock, Thread, get_ident
-from typing import Protocol
+from threading import Lock, get_ident
+
+from coregateway.shared.pending import Pending
+from coregateway.stdout import Destination
 
 MAX_LINE = 4096
 """Bytes of a line, its newline included, and of one write."""
@@ -37,129 +33,6 @@ FLUSH_SIZE = 32 * 1024
 
 FLUSH_DELAY = 0.02
 """Seconds that a line may wait for others to share its write."""
-
-
-class Destination(Protocol):
-    """Where the lines go."""
-
-    def send(self, data: bytes) -> int:
-        """Take bytes without waiting; the count of those taken.
-
-        Raises BlockingIOError when nothing fits now, and another OSError when nothing ever arrives.
-        """
-        ...
-
-    def settled(self) -> bool:
-        """Whether all bytes that were taken have left the process."""
-        ...
-
-
-class Descriptor:
-    """A pipe, file, terminal or device, opened anew through /proc.
-
-    O_APPEND lets several processes log into one redirected file without overwriting each other.
-    """
-
-    def __init__(self, fd: int) -> None:
-        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND | os.O_NOCTTY
-        self._fd = os.open(f"/proc/self/fd/{fd}", flags)
-
-    def send(self, data: bytes) -> int:
-        return os.write(self._fd, data)
-
-    def settled(self) -> bool:
-        return True
-
-
-class StreamSocket:
-    """A socket, such as the one that systemd gives its services; it cannot be opened anew."""
-
-    def __init__(self, fd: int) -> None:
-        self._socket = socket.socket(fileno=os.dup(fd))
-
-    def __del__(self) -> None:
-        self._socket.close()
-
-    def send(self, data: bytes) -> int:
-        return self._socket.send(data, socket.MSG_DONTWAIT)
-
-    def settled(self) -> bool:
-        return True
-
-
-class WriterThread:
-    """The fallback where the descriptor may not be opened anew: a thread that may block in its place.
-
-    That is the case when stdout belongs to another user (a pipe handed down by `sudo -u`, a log file opened
-    before privileges were dropped), and on systems without /proc. The descriptor stays shared, so a file
-    needs no O_APPEND: all processes write at the one common offset.
-    """
-
-    _MAX_QUEUED = 16
-
-    def __init__(self, fd: int) -> None:
-        self._fd = os.dup(fd)
-        self._queue: SimpleQueue[bytes] = SimpleQueue()
-        self._taken = 0
-        self._done = 0
-        self._failure: OSError | None = None
-        Thread(target=self._run, name="log-writer", daemon=True).start()
-
-    def send(self, data: bytes) -> int:
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
-        if self._queue.qsize() >= self._MAX_QUEUED:
-            raise BlockingIOError
-        self._taken += 1
-        self._queue.put(data)
-        return len(data)
-
-    def settled(self) -> bool:
-        return self._taken == self._done
-
-    def _run(self) -> None:
-        while True:
-            data = self._queue.get()
-            try:
-                while data:
-                    data = data[os.write(self._fd, data) :]
-            except OSError as error:
-                self._failure = error
-            self._done += 1
-
-
-class Nowhere:
-    """A standard output that was closed, or had lost its reader, when the process started."""
-
-    def send(self, data: bytes) -> int:
-        return len(data)
-
-    def settled(self) -> bool:
-        return True
-
-
-def open_destination(fd: int) -> Destination:
-    """The way to write to `fd` without ever blocking on it; never raises for a stdout that is unusable."""
-    try:
-        kind = os.fstat(fd).st_mode
-        if stat.S_ISSOCK(kind):
-            return StreamSocket(fd)
-        try:
-            return Descriptor(fd)
-        except (PermissionError, FileNotFoundError):
-            return WriterThread(fd)
-    except OSError:
-        return Nowhere()
-
-
-def stdout_destination() -> Destination:
-    """The destination behind file descriptor 1.
-
-    A process that was started without a stdout has given number 1 to some other file by now, and log lines in
-    a client's socket would be worse than none. Python tells the two apart once, at its start.
-    """
-    return Nowhere() if sys.__stdout__ is None else open_destination(1)
 
 
 class LineSink:
@@ -179,8 +52,12 @@ class LineSink:
         self._data: bytes = b""  # lines on their way out
         self._start = 0  # of what remains of them
         self._due = 0  # the size that calls for a flush
-        self._dropped: int = 0
-        self._reported: int = 0  # what the report among these lines tells
+        self._reported: int = 0  # of the dropped lines
+        self._report: int = 0  # what the report on its way out tells; 0: there is none
+        self._pending: Pending | None = None
+        self._kept = False  # whether what is on its way out stands there, too
+        self.dropped_total: int = 0
+        """Lines that were dropped since the process began; never falls."""
         self._flushing = Lock()
         self._loop: AbstractEventLoop | None = None
         self._loop_thread = 0
@@ -189,7 +66,7 @@ class LineSink:
     @property
     def dropped(self) -> int:
         """Lines that were dropped and not reported yet."""
-        return self._dropped
+        return self.dropped_total - self._reported
 
     def write(self, line: bytes) -> None:
         """Take one complete line, its newline included.
@@ -201,6 +78,8 @@ class LineSink:
         if length > MAX_LINE:
             raise ValueError(f"a log line of {length} bytes, more than {MAX_LINE}")
         self._lines.append(line)
+        if self._pending is not None:
+            self._pending.add(line)
         self._size = size = self._size + length
         if size >= self._due:
             self._make_room()
@@ -213,6 +92,21 @@ class LineSink:
         self._loop = loop
         self._due = FLUSH_SIZE
         self._armed = False
+
+    def keep(self, pending: Pending) -> None:
+        """From now on keep each line in shared memory, too, until it has left.
+
+        What another process has left there leaves from here first. What the destination has taken counts as
+        gone: a `WriterThread` may still hold it.
+        """
+        for line in pending.take().splitlines(keepends=True):
+            self.write(line)
+        self.flush()
+        if self._kept:
+            pending.add(self._data[self._start :])
+        for line in list(self._lines):
+            pending.add(line)
+        self._pending = pending
 
     def detach(self) -> None:
         """Write what was collected, and from now on each line at once; to be called before the loop ends."""
@@ -257,8 +151,11 @@ class LineSink:
             self.flush()
         if self._size + self._remaining() > MAX_PENDING:
             with suppress(IndexError):
-                self._size -= len(self._lines.pop())
-                self._dropped += 1
+                line = self._lines.pop()
+                self._size -= len(line)
+                self.dropped_total += 1
+                if self._pending is not None:
+                    self._pending.dropped(line)
 
     def _arm(self) -> None:
         loop = self._loop
@@ -285,7 +182,7 @@ class LineSink:
                 end = self._start + MAX_LINE
                 if end < len(self._data):
                     end = self._data.rfind(b"\n", self._start, end) + 1
-                self._start += send(self._data[self._start : end])
+                self._left(send(self._data[self._start : end]))
         except BlockingIOError:
             return False
         except OSError:
@@ -295,28 +192,42 @@ class LineSink:
             return False
         return True
 
+    def _left(self, count: int) -> None:
+        self._start += count
+        if self._pending is not None and self._kept:
+            self._pending.left(count)
+
     def _take(self) -> bool:
         """Have lines on their way out; False when there are none."""
         if self._start == len(self._data):
             lines = self._lines
             self._data = data = b"".join([lines.popleft() for _ in range(len(lines))])
             self._start = 0
-            self._reported = 0
+            self._report = 0
+            self._kept = True
             self._size = self._size - len(data) if lines else 0
-            if not data and self._dropped:
+            if not data and self.dropped:
                 # All else was taken: the reader is back.
-                self._reported, self._dropped = self._dropped, 0
-                self._data = self._dropped_line(self._reported)
+                self._report = self.dropped
+                self._reported += self._report
+                self._data = self._dropped_line(self._report)
+                self._kept = False
         return bool(self._data)
 
     def _lose_all(self) -> None:
         # Half a line may be out already: the next one must not become its end.
         if self._data != b"\n":
-            self._dropped += self._reported or self._data.count(b"\n", self._start)
+            if self._report:
+                self._reported -= self._report
+            else:
+                self.dropped_total += self._data.count(b"\n", self._start)
             torn = self._start > 0 and not self._data.endswith(b"\n", 0, self._start)
             self._data = b"\n" if torn else b""
-        self._dropped += len(self._lines)
+        self.dropped_total += len(self._lines)
         self._lines.clear()
         self._size = 0
         self._start = 0
-        self._reported = 0
+        self._report = 0
+        self._kept = False
+        if self._pending is not None:
+            self._pending.clear()

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway.access_log import recorder, request_line
+from coregateway.access_log import recorder, request_fields
 from coregateway.exchange import Exchange
-from coregateway.log_line import timestamp
+from coregateway.log_line import encode, timestamp
+from coregateway.settings import AccessLogSettings
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 
@@ -31,7 +32,7 @@ def exchange(**known: Any) -> Exchange:
 
 
 def line_of(finished: Exchange, *, now: float = 0.0, worker: str = "Sanic-Server-0-0") -> dict[str, Any]:
-    raw = request_line(finished, now=now, worker=worker)
+    raw = encode(request_fields(finished, now, worker))
     assert raw.endswith(b"\n")
     assert raw.count(b"\n") == 1
     assert len(raw) <= MAX_LINE
@@ -169,7 +170,7 @@ def test_the_overhead_is_what_the_upstream_did_not_take() -> None:
 
 def test_a_recorder_writes_one_line_for_each_exchange() -> None:
     written: list[bytes] = []
-    record = recorder(written.append, "Sanic-Server-0-0")
+    record = recorder(written.append, "Sanic-Server-0-0", AccessLogSettings())
     before = time()
     record(exchange=exchange(request_id="first"))
     record(exchange=exchange(request_id="second"))

@@ -15,15 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from coregateway import sink as sink_module
-from coregateway.sink import (
-    FLUSH_SIZE,
-    MAX_LINE,
-    MAX_PENDING,
-    LineSink,
-    WriterThread,
-    open_destination,
-)
+from coregateway import stdout
+from coregateway.sink import FLUSH_SIZE, MAX_LINE, MAX_PENDING, LineSink
+from coregateway.stdout import WriterThread, open_destination
 
 
 def dropped_line(count: int) -> bytes:
@@ -323,7 +317,7 @@ def test_a_pipe_that_may_not_be_opened_anew_is_written_by_a_thread(
     def refuse(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(sink_module, "Descriptor", refuse)
+    monkeypatch.setattr(stdout, "Descriptor", refuse)
     reader, writer = pipe
     destination = open_destination(writer)
     assert isinstance(destination, WriterThread)
@@ -406,7 +400,8 @@ def test_a_signal_handler_may_write_in_the_middle_of_a_write(tmp_path: Path) -> 
 
 WRITER = """
 import asyncio, sys
-from coregateway.sink import LineSink, open_destination
+from coregateway.sink import LineSink
+from coregateway.stdout import open_destination
 
 async def main(mark, count):
     sink = LineSink(open_destination(1), lambda dropped: b"dropped\\n")
@@ -467,7 +462,8 @@ import sys
 from pathlib import Path
 file = open(sys.argv[1], "w")
 assert file.fileno() == 1
-from coregateway.sink import LineSink, stdout_destination
+from coregateway.sink import LineSink
+from coregateway.stdout import stdout_destination
 LineSink(stdout_destination(), lambda dropped: b"").write(b"log line")
 ''', sys.argv[1]])
 """

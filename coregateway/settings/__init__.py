@@ -13,6 +13,7 @@ report      the effective settings for a reader
 from coregateway.settings.loading import Loaded, load
 from coregateway.settings.mistakes import Mistake, SettingsError
 from coregateway.settings.model import (
+    AccessLogSettings,
     AdminSettings,
     BackendSettings,
     CorsSettings,
@@ -29,6 +30,7 @@ from coregateway.settings.process import flags_here, load_or_exit
 from coregateway.settings.sources import Flag
 
 __all__ = [
+    "AccessLogSettings",
     "AdminSettings",
     "BackendSettings",
     "CorsSettings",

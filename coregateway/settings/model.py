@@ -58,6 +58,9 @@ DEFAULT_BACKENDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 type KeyPath = tuple[str, ...]
 """Where a setting is: `("backends", "coredinator", "health", "path")`."""
 
+OPTIONAL_PATHS: Mapping[KeyPath, str] = MappingProxyType({("metrics", "on_main_port"): "/metrics"})
+"""Paths that the gateway answers on the main port when a setting says so, with all that lies under them."""
+
 
 class Table(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -151,6 +154,13 @@ class ShutdownSettings(Table):
     """That exchanges in flight may take to complete."""
 
 
+class MetricsSettings(Table):
+    enabled: Switch = True
+    """Count, and answer `/metrics` on the admin address. Off, nothing is counted."""
+    on_main_port: Switch = False
+    """Answer it to clients, too."""
+
+
 class TracingSettings(Table):
     enabled: Switch = False
     """Off, a sound `traceparent` of a client passes untouched."""
@@ -196,6 +206,7 @@ class Settings(Table):
     admin: AdminSettings = AdminSettings()
     cors: CorsSettings = CorsSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
+    metrics: MetricsSettings = MetricsSettings()
     tracing: TracingSettings = TracingSettings()
     backends: dict[str, BackendSettings] = Field(default_factory=dict)
     """By name. Not given at all: the two of `DEFAULT_BACKENDS`."""
@@ -243,8 +254,12 @@ def contradictions(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
             ("cors", "credentials"), 'false while cors.origins holds "*"', ("cors", "origins")
         )
     owners: dict[object, KeyPath] = {}
+    switched_on = [(key, path) for key, path in OPTIONAL_PATHS.items() if values.get(key) is True]
     for key, value in values.items():
         if key[0] == "backends" and key[2:] == ("prefix",):
+            for switch, path in switched_on:
+                if f"{value}/".startswith(f"{path}/"):
+                    yield Contradiction(key, f"another prefix than {path}, which the gateway answers", switch)
             owner = owners.setdefault(value, key)
             if owner != key:
                 yield Contradiction(key, f"another prefix than backend {owner[1]} has", owner)

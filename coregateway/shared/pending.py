@@ -14,37 +14,53 @@ SIZE = 16 + CAPACITY
 
 
 class Pending:
-    """The lines of one process that have not left yet, at an offset of the shared memory."""
+    """The lines of one process that have not left yet, at an offset of the shared memory.
+
+    It is told of every line, and holds the oldest ones that there is room for. Whoever begins to write here
+    calls `take` first: a process that died may have left something, or has been buried since this was made.
+    """
 
     def __init__(self, memory: SharedMemory, offset: int) -> None:
         self._range = memory.doubles(offset, 2)
         self._bytes = memory.bytes(offset + 16, CAPACITY)
         self._end = int(self._range[1])
-        self._full = False
+        self._beyond = 0  # bytes that wait and found no room
 
     def add(self, line: bytes) -> None:
         """A line was collected. From the first one that finds no room, none is kept until all have left."""
         end = self._end
         after = end + len(line)
-        if after > CAPACITY:
-            self._full = True
-        if not self._full:
+        if after > CAPACITY or self._beyond:
+            self._beyond += len(line)
+        else:
             self._bytes[end:after] = line
+            # Last: a line whose writer dies within this function is whole, or is not there.
             self._range[1] = self._end = after
 
     def left(self, count: int) -> None:
-        """So many more bytes have left the process."""
+        """So many more bytes have left the process, the oldest first."""
         start = int(self._range[0]) + count
-        if start >= self._end:
-            self.clear()
-        else:
+        if start < self._end:
             self._range[0] = start
+            return
+        beyond = self._beyond - (start - self._end)
+        if beyond > 0:
+            self._range[0] = self._end
+            self._beyond = beyond
+        else:
+            self.clear()
+
+    def dropped(self, line: bytes) -> None:
+        """The line that was added last will not leave: too much waits. There was no room for it here."""
+        self._beyond -= len(line)
 
     def clear(self) -> None:
         """Nothing waits any more."""
+        # In this order: nobody finds the same lines again.
+        self._range[0] = self._range[1]
         self._range[1] = self._end = 0
         self._range[0] = 0
-        self._full = False
+        self._beyond = 0
 
     def take(self) -> bytes:
         """The whole lines that a dead process left behind, once."""
