@@ -25,6 +25,11 @@ class Deadline:
         self._armed_for = inf
         self._handle: TimerHandle | None = None
 
+    @property
+    def pending(self) -> bool:
+        """Whether a limit is set that has not passed."""
+        return self._when != inf
+
     def within(self, seconds: float) -> None:
         """Expire that many seconds from now, whatever was set before."""
         self._when = when = self._loop.time() + seconds

@@ -158,6 +158,8 @@ class ClientConnection(HttpProtocol):
                 self._late.within(self._timeouts.idle if self.served else self._timeouts.client)
             elif not searched:
                 self._late.within(self._timeouts.client)
+            elif not self._late.pending:
+                raise ClientTimeout  # it passed in the same turn of the loop in which bytes came
             searched = len(buffer)
             if not await self._more():
                 if self.buffer:
@@ -306,7 +308,7 @@ class ClientConnection(HttpProtocol):
             self._unsent = unsent
             self._taken.within(self.patience)
         else:
-            self.transport.abort()
+            self.reset()  # the kernel would keep what it could not deliver, and the client its connection
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
