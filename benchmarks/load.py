@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 START_TIME = 60.0
 """Seconds, at most, until the demo answers, and until it has ended."""
 
-STOP_TIME = 10
+STOP_TIME = 5
 """Seconds in which a user may end what it has begun when there are to be fewer."""
 
 

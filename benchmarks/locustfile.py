@@ -90,7 +90,7 @@ def judge(environment: Environment, **_: Any) -> None:
             entry.num_failures,
             entry.get_response_time_percentile(0.99),
         )
-        for entry in environment.stats.entries.values()
+        for _, entry in sorted(environment.stats.entries.items())
     ]
     options = environment.parsed_options
     found = shortcomings(kinds, options.max_p99, options.max_failures)
