@@ -25,6 +25,7 @@ from coregateway.http1.chunked import LAST_CHUNK, chunk, chunks
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 from coregateway.retry import IDEMPOTENT, NEW, REPLAYABLE, RESTED, may_retry
+from coregateway.server.signals import ATTEMPT_FAILED, TUNNEL_OPENED
 from coregateway.server.stream import ClientStream
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
@@ -50,6 +51,8 @@ class Forwarder:
         self.pool = pool
         self.in_flight = 0
         """Requests under way, in this worker."""
+        self.tunnels = 0
+        """WebSockets of them, which are open."""
         self._route = route
         self._methods = methods
         self._allowed = frozenset(methods)
@@ -89,23 +92,24 @@ class Forwarder:
         rested = inf if head.method in IDEMPOTENT else RESTED
         while True:
             exchange.attempts += 1
+            if exchange.trace is not None:
+                exchange.trace.begin_attempt(monotonic())
             replayable = stream.request_body is None and len(body) <= REPLAYABLE
             try:
                 await self._attempt(head, body, stream, exchange, rested)
-            if exchange.trace is not None:
-                exchange.trace.begin_attempt(monotonic())
             except UpstreamError as error:
                 exchange.upstream = error.upstream or exchange.upstream
+                if exchange.trace is not None:
+                    exchange.trace.fail_attempt(error.upstream, error.cause, monotonic())
                 if exchange.status is not None or not may_retry(
                     error,
                     head.method,
-                if exchange.trace is not None:
-                    exchange.trace.fail_attempt(error.upstream, error.cause, monotonic())
                     attempt=exchange.attempts,
                     attempts=self._attempts,
                     replayable=replayable,
                 ):
                     raise
+                stream.announce(ATTEMPT_FAILED, error=error)
                 if error.reused:
                     rested = NEW
             else:
@@ -135,11 +139,11 @@ class Forwarder:
                 trusted=stream.protocol.trusted,
                 request_id=exchange.request_id.encode(),
                 websocket=websocket,
+                trace=b"" if exchange.trace is None else exchange.trace.fields,
             )
             connection.begin(
                 data + _framed(body, head, complete=complete),
                 complete=complete,
-                trace=b"" if exchange.trace is None else exchange.trace.fields,
                 bodiless=head.method == "HEAD",
                 upgrade=websocket,
             )
@@ -232,7 +236,12 @@ class Forwarder:
             raise UpstreamProtocolError(sent=True)
         stream.keep_alive = False
         await stream.begin(101, self._render(head, response, connection, stream, exchange), 0)
-        await tunnel.run(stream.protocol, connection, exchange, idle=self._tunnel_idle)
+        stream.announce(TUNNEL_OPENED)
+        self.tunnels += 1
+        try:
+            await tunnel.run(stream.protocol, connection, exchange, idle=self._tunnel_idle)
+        finally:
+            self.tunnels -= 1
         stream.end()
 
 

@@ -153,6 +153,9 @@ CLIENT_STATES = ("active", "idle")
 OVERFLOW = "overflow"
 """The route, reason or cause of what found no room of its own any more; its other labels are empty."""
 
+SPILL = "spill"
+"""The key of a slot that nobody reads, for what is not to be counted, or has no room."""
+
 assert all(family.width <= WIDTH for family in FAMILIES)  # noqa: S101 -- of the constants above
 
 

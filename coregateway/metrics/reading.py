@@ -73,8 +73,8 @@ class Reader:
             pass
         return snapshot
 
-    def steps(self, snapshot: Snapshot) -> Iterator[None]:
-        """As `read`, into `snapshot`, in steps that take well below a millisecond each."""
+    def steps(self, snapshot: Snapshot) -> Iterator[str]:
+        """As `read`, into `snapshot`, in steps that take well below a millisecond each; they give nothing."""
         for known in self._known:
             yield from known.add_to(snapshot)
         workers = self._node.workers()
@@ -108,7 +108,7 @@ class _Known:
         self._seen = 0
         self._places: dict[str, _Places] = {}
 
-    def add_to(self, snapshot: Snapshot) -> Iterator[None]:
+    def add_to(self, snapshot: Snapshot) -> Iterator[str]:
         """Add its numbers to those that are there; pauses after every `STEP` of them."""
         yield from self._look()
         living = self.part.living
@@ -125,15 +125,15 @@ class _Known:
                         if before is not None:
                             counted = [a + b for a, b in zip(before, counted, strict=True)]
                         histograms[labels] = counted
-                    yield
+                    yield ""
             elif living or family.kind is Kind.COUNTER:
                 values = snapshot.values(family)
                 for start in range(0, len(found), STEP):
                     for labels, at in found[start : start + STEP]:
                         values[labels] = values.get(labels, 0.0) + numbers[at]
-                    yield
+                    yield ""
 
-    def _look(self) -> Iterator[None]:
+    def _look(self) -> Iterator[str]:
         """Take in the series that are new."""
         # The count of those seen is right at every pause: somebody else may read meanwhile.
         while batch := list(islice(self.part.series, self._seen, self._seen + STEP)):
@@ -144,4 +144,4 @@ class _Known:
                     family, labels = parsed
                     places = self._places.setdefault(family.name, _Places(family, []))
                     places.found.append((labels, at))
-            yield
+            yield ""

@@ -23,9 +23,6 @@ attempts, bytes in and bytes out."""
 type Kind = tuple[str | None, str | None, str | None, int | None]
 """Backend, route, method and status of an exchange."""
 
-_SPILL = "spill"
-"""The key of a slot that nobody reads, for what is not to be counted, or has no room."""
-
 _DURATION = families.DURATION.buckets
 _DURATION_SUM = len(_DURATION) + 1
 _UPSTREAM = families.UPSTREAM_DURATION.buckets
@@ -60,7 +57,7 @@ class Recorder:
         self._use(series)
 
     def _use(self, series: Series) -> None:
-        spill = series.slot(_SPILL)
+        spill = series.slot(families.SPILL)
         if spill is None:
             raise RuntimeError("a table of numbers without room for one")
         self._series = series

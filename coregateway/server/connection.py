@@ -108,6 +108,7 @@ class ClientConnection(HttpProtocol):
         self.transport = cast(Transport, transport)
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
         self.connections.add(self)
+        self.app.ctx.clients += 1
         self.conn_info = ConnInfo(self.transport, unix=self._unix)  # pyright: ignore[reportArgumentType] -- Sanic names its own interface
         self.buffer = b""
         self.received_at = monotonic()
@@ -313,6 +314,7 @@ class ClientConnection(HttpProtocol):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections.discard(self)
+        self.app.ctx.clients -= 1
         self.conn_info.lost = True
         self._late.close()
         if self._watch is not None:

@@ -47,15 +47,17 @@ class Context:
         self.routes = Routes({})
         self.probes = Probes({})
         self.draining = False
+        self.clients = 0
+        """Connections of clients that are open, in this worker."""
         self.acceptor: Acceptor | None = None
         self.observed = False
         self.board = Board(1, len(settings.backends))
         self.part: Part | None = None
         """What this worker writes of the node's shared memory; None: it came when all parts were taken."""
         self.node = Node(self.board)
+        self.tracer = Tracer(settings.tracing.sample) if settings.tracing.enabled else None
 
     def open(self, *, observed: bool) -> None:
-        self.tracer = Tracer(settings.tracing.sample) if settings.tracing.enabled else None
         """Make the pools and clients of this worker; a loop must be running.
 
         `observed`: requests take Sanic's way, for all to see.

@@ -3,6 +3,8 @@
 The gateway announces what happens to exchanges:
 
     coregateway.exchange.started    exchange              the head was read and is sound
+    coregateway.attempt.failed      exchange, error       another attempt at the backend follows
+    coregateway.tunnel.opened       exchange              a backend has agreed to speak WebSocket
     coregateway.response.started    request, response     an own answer goes out next; its headers may change
     coregateway.exchange.finished   exchange              exactly once for every request, however it ended
 
@@ -24,6 +26,8 @@ from sanic.signals import SignalRouter
 from coregateway.logs import event
 
 STARTED = "coregateway.exchange.started"
+ATTEMPT_FAILED = "coregateway.attempt.failed"
+TUNNEL_OPENED = "coregateway.tunnel.opened"
 RESPONSE = "coregateway.response.started"
 FINISHED = "coregateway.exchange.finished"
 

@@ -232,6 +232,10 @@ class ClientStream(Http):
             raise BodyTooLarge
         return data
 
+    def announce(self, name: str, **context: object) -> None:
+        """Tell the subscribers of an event what happened to the exchange."""
+        self._app.signal_router.announce(name, exchange=self.exchange, **context)
+
     # Responses as bytes
 
     def discard_body(self) -> None:
