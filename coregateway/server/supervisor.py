@@ -66,6 +66,18 @@ def deaths_in_a_row(before: int, lived: float) -> int:
     return 1 if lived >= LONG_LIFE else before + 1
 
 
+def write_last_lines(board: Board) -> None:
+    """Write the log lines of workers that did not live to do so; for the end of the main process."""
+    for part in board.parts:
+        if not part.living:
+            _write_lines(part.pending.take())
+
+
+def _write_lines(lines: bytes) -> None:
+    for line in lines.splitlines(keepends=True):
+        sink().write(line)
+
+
 class Process(Protocol):
     """What is used of Sanic's `WorkerProcess`, which leaves most of it untyped."""
 
@@ -165,8 +177,7 @@ class Supervisor:
         pause = pause_before_restart(life.deaths)
         life.restart_at = now + pause
         self._node.leave(number, State.DOWN, life.pid or 0)
-        for line in self._board.bury(life.pid or 0).splitlines(keepends=True):
-            sink().write(line)
+        _write_lines(self._board.bury(life.pid or 0))
         event(
             "worker.died", level="ERROR", number=number, pid=life.pid, status=process.exitcode, pause_s=pause
         )

@@ -27,7 +27,13 @@ from sanic import Sanic
 from coregateway.logs import event
 from coregateway.server.listeners import Listeners, end, worker_number
 from coregateway.server.node import MAIN, STATE_KEEPER, Node, State
-from coregateway.server.supervisor import STOP_SIGNALS, Supervisor, hold_signals, release_signals
+from coregateway.server.supervisor import (
+    STOP_SIGNALS,
+    Supervisor,
+    hold_signals,
+    release_signals,
+    write_last_lines,
+)
 from coregateway.settings.model import ShutdownSettings
 from coregateway.settings.process import started_by_sanic
 from coregateway.shared import Board
@@ -84,7 +90,13 @@ def attach(app: App, shutdown: ShutdownSettings) -> None:
     async def leave(app: App) -> None:
         app.ctx.worker.leave()
 
+    async def end_node(app: App) -> None:
+        board = _board(app)
+        if board is not None:
+            write_last_lines(board)
+
     app.register_listener(supervise, "main_process_ready")
+    app.register_listener(end_node, "main_process_stop")
     app.register_listener(start, "before_server_start")
     app.register_listener(serve, "after_server_start")
     app.register_listener(leave, "after_server_stop")
