@@ -58,7 +58,9 @@ DEFAULT_BACKENDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 type KeyPath = tuple[str, ...]
 """Where a setting is: `("backends", "coredinator", "health", "path")`."""
 
-OPTIONAL_PATHS: Mapping[KeyPath, str] = MappingProxyType({("metrics", "on_main_port"): "/metrics"})
+OPTIONAL_PATHS: Mapping[KeyPath, str] = MappingProxyType(
+    {("metrics", "on_main_port"): "/metrics", ("dashboard", "on_main_port"): "/dashboard"}
+)
 """Paths that the gateway answers on the main port when a setting says so, with all that lies under them."""
 
 
@@ -172,6 +174,13 @@ class TracingSettings(Table):
     """Tell clients the time taken here and at the backend; whether or not tracing is enabled."""
 
 
+class DashboardSettings(Table):
+    enabled: Switch = True
+    """Answer `/dashboard` on the admin address, and keep what it shows of notable requests."""
+    on_main_port: Switch = False
+    """Answer it to clients, too."""
+
+
 class HealthSettings(Table):
     path: HealthPath = None
     """What to GET at the backend to see that it is well; None: it is not asked."""
@@ -208,6 +217,7 @@ class Settings(Table):
     shutdown: ShutdownSettings = ShutdownSettings()
     metrics: MetricsSettings = MetricsSettings()
     tracing: TracingSettings = TracingSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     backends: dict[str, BackendSettings] = Field(default_factory=dict)
     """By name. Not given at all: the two of `DEFAULT_BACKENDS`."""
 
