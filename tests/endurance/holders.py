@@ -1,0 +1,109 @@
+"""Clients who hold their connections, and how long others wait meanwhile: no longer than before."""
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Literal
+
+import orjson
+
+from coregateway.testing import Filler, ScriptedBackend, respond
+from tests.endurance.counting import CountedGateway, Counts
+from tests.endurance.holding import RAMP, Held
+from tests.endurance.load import Load, steady
+
+type Kind = Literal["heads", "readers"]
+
+LATE = 1.0
+"""Seconds that a client may hold its connection beyond the limit: on a busy machine all are late."""
+
+PERIODS = {"heads": 1, "readers": 2}
+"""How often the limit may pass: it begins anew once for a reader for whom the kernel took bytes meanwhile."""
+
+READERS_BODY = 16 << 20
+"""Bytes that each slow reader asks for: more than the kernel's buffers on the way may hold."""
+
+
+@dataclass
+class Holders:
+    """What came of a run. `during` is what good clients have seen while the connections were held."""
+
+    kind: Kind
+    number: int
+    limit: float
+    held: Held
+    before: Load
+    during: Load
+    at_rest: Counts
+    most: Counts
+    broken: list[str] = field(default_factory=list[str])
+
+    def __str__(self) -> str:
+        return (
+            f"{self.number} slow {self.kind}, limit {self.limit} s: {self.held}\n"
+            f"  before: {self.before}\n  during: {self.during}\n"
+            f"  at rest: {self.at_rest}\n  at most: {self.most}"
+        )
+
+
+async def run(kind: Kind, number: int, *, limit: float, calm: float, disturbance: float) -> Holders:
+    """Hold so many connections beside a steady load.
+
+    `limit`: seconds of `timeouts.client`. `calm`: seconds for which the load is watched alone. `disturbance`:
+    seconds by which its p99 may rise.
+    """
+    toml = f"[timeouts]\nclient = {limit}\n[limits]\nmax_connections = {number + 10}\n"
+    async with AsyncExitStack() as running:
+        good = await running.enter_async_context(ScriptedBackend())
+        large = await running.enter_async_context(ScriptedBackend(respond(200, Filler(READERS_BODY))))
+        gateway = await running.enter_async_context(
+            CountedGateway({"good": good.url, "large": large.url}, toml)
+        )
+        async with steady(gateway.address, "/good/ok"):
+            await asyncio.sleep(0.5)
+        async with steady(gateway.address, "/good/ok") as before:
+            await asyncio.sleep(calm)
+        at_rest = most = await gateway.counts()
+        async with steady(gateway.address, "/good/ok") as during:
+            holding = asyncio.create_task(_hold(kind, gateway, number, 2 * limit + 5 * LATE))
+            while not holding.done():
+                await asyncio.wait([holding], timeout=0.5)
+                counts = await gateway.counts()
+                most = Counts(*map(max, most, counts))
+        run = Holders(kind, number, limit, await holding, before, during, at_rest, most)
+        run.broken += _broken(run, disturbance)
+        run.broken += [f"on stderr: {gateway.stderr}"] if gateway.stderr else []
+        return run
+
+
+async def _hold(kind: Kind, gateway: CountedGateway, number: int, seconds: float) -> Held:
+    host, port = gateway.address
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.endurance.holding", kind, f"{host}:{port}", str(number), str(seconds)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        told, _ = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        raise
+    return Held(**orjson.loads(told))
+
+
+def _broken(run: Holders, disturbance: float) -> list[str]:
+    """The promises that did not hold."""
+    broken: list[str] = []
+    if run.held.kept or len(run.held.seconds) < run.number:
+        broken.append(f"{run.held.kept} of {run.number} were let hold on beyond their limit")
+    if early := [seconds for seconds in run.held.seconds if seconds < run.limit - 0.05]:
+        broken.append(f"{len(early)} were ended before their limit, after {min(early):.2f} s")
+    if late := [seconds for seconds in run.held.seconds if seconds > PERIODS[run.kind] * run.limit + LATE]:
+        broken.append(f"{len(late)} were ended late, after up to {max(late):.2f} s")
+    if run.most.clients < run.number * min(1.0, 0.8 * run.limit * RAMP / run.number):
+        broken.append(f"only {run.most.clients} connections were there at a time")
+    if run.during.failures:
+        broken.append(f"{len(run.during.failures)} good requests failed: {run.during.failures[0]}")
+    if (rise := run.during.p(99) - run.before.p(99)) > disturbance:
+        broken.append(f"p99 of good requests has risen by {rise * 1000:.0f} ms")
+    return broken

@@ -1,0 +1,46 @@
+"""A small part of what `python -m tests.endurance` does: whatever clients do, a worker is as it was."""
+
+import asyncio
+
+from coregateway.testing import RawClient, ScriptedBackend
+from tests.endurance import aborts, holders
+from tests.endurance.counting import CountedGateway
+
+LIMIT = 1.5
+DISTURBED = 0.5
+"""Seconds; here other tests compute at the same time."""
+
+
+async def test_clients_who_leave_at_random_moments_leave_nothing_behind() -> None:
+    run = await aborts.run(500)
+    assert run.broken == [], f"{run.broken}\n{run}"
+    assert {point for point, _ in run.lines} == set(aborts.POINTS)
+
+
+async def test_slow_heads_end_at_the_limit_and_disturb_nobody() -> None:
+    run = await holders.run("heads", 200, limit=LIMIT, calm=0.5, disturbance=DISTURBED)
+    assert run.broken == [], f"{run.broken}\n{run}"
+    assert run.held.statuses == {"408": 200}
+
+
+async def test_slow_readers_end_at_the_limit_and_disturb_nobody() -> None:
+    run = await holders.run("readers", 20, limit=LIMIT, calm=0.5, disturbance=DISTURBED)
+    assert run.broken == [], f"{run.broken}\n{run}"
+
+
+async def test_a_limit_that_passes_while_the_worker_is_busy_holds_though_bytes_came_at_the_same_time(
+    backend: ScriptedBackend,
+) -> None:
+    busy = 0.6
+    toml = f"[timeouts]\nclient = {busy}\n"
+    async with (
+        CountedGateway({"good": backend.url}, toml) as gateway,
+        RawClient(gateway.address) as slow,
+        RawClient(gateway.address) as other,
+    ):
+        await slow.send(b"GET / HT")
+        await asyncio.sleep(busy / 2)
+        await other.send(f"GET /busy?seconds={busy} HTTP/1.1\r\nHost: gw\r\n\r\n".encode())
+        await asyncio.sleep(busy / 4)
+        await slow.send(b"TP")
+        assert (await slow.read_response(within=2 * busy)).status == 408
