@@ -17,6 +17,7 @@ from coregateway.errors import (
     BadRequest,
     BodyTooLarge,
     ClientClosed,
+    Draining,
     GatewayError,
     HeadTooLarge,
 )
@@ -82,6 +83,10 @@ class ClientStream(Http):
                 raw = await self.protocol.read_head(max_head)
             except GatewayError as error:
                 raw = error
+            except CancelledError:
+                if self.protocol.buffer:
+                    self._record_unread()
+                raise
             if raw is None:
                 return
             await self._serve(raw)
@@ -126,6 +131,16 @@ class ClientStream(Http):
         """A handler that streams with Sanic's means may leave the end to its server."""
         if self.stage is Stage.RESPONSE and self.response is not None:
             await self.response.send(end_stream=True)
+
+    def _record_unread(self) -> None:
+        """A head that began to come and never will be complete is a request, too."""
+        connection = self.protocol
+        self.exchange = exchange = Exchange(connection.received_at, connection.peer)
+        exchange.request_id = request_id(None)
+        cause: type[GatewayError] = Draining if self._app.ctx.draining else ClientClosed
+        exchange.error = cause.cause
+        exchange.status = cause.status
+        self._finish()
 
     def _open(self, raw: bytes | GatewayError) -> None:
         """Check a head by all rules that do not depend on the route."""

@@ -4,6 +4,7 @@ context     whose trace an exchange belongs to, and what its upstreams are told 
 spans       what one exchange looks like to OpenTelemetry
 export      the way of finished spans to a collector, in the background
 timing      `Server-Timing`: what a client is told of the time that its request took
+worker      what a worker does for tracing besides
 
 Only `spans` and `export` need the extra `otel`; nothing imports them before tracing is enabled.
 """

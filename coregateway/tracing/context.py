@@ -29,16 +29,17 @@ _is_member = re.compile(_KEY + rb"=" + _VALUE).fullmatch
 class Attempt:
     """One try at an upstream, of an exchange that is sampled. Times are seconds of the monotonic clock.
 
-    `ended` is 0.0, and nothing is known of the end, for the last one: the exchange knows.
+    `ended` is 0.0, and nothing is known of the end, while it has not failed: the exchange knows.
     """
 
-    __slots__ = ("ended", "error", "span_id", "started", "upstream")
+    __slots__ = ("ended", "error", "span_id", "started", "status", "upstream")
 
     def __init__(self, span_id: str, started: float) -> None:
         self.span_id = span_id
         self.started = started
         self.ended = 0.0
         self.upstream: str | None = None
+        self.status: int | None = None
         self.error: str | None = None
 
 
@@ -110,7 +111,7 @@ class Tracer:
                 state=bounded_state(noted.get(b"tracestate", b"")),
                 host=host,
             )
-        # An id of zeros only, which is none, would come up once in centuries of 10⁹ requests/s.
+        # An id of zeros is none; one comes up once in centuries of 10⁹ requests/s.
         bits = getrandbits(192)
         ids = f"{bits:048x}"
         return Trace(

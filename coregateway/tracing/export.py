@@ -1,0 +1,193 @@
+"""The way of finished spans to a collector: OTLP over HTTP, in a thread of its own.
+
+Nothing that happens there disturbs a request: spans wait in a queue of bounded length, and what finds no room
+is dropped and counted. A collector that cannot be reached, or has too much to do, gets the same spans again
+later (https://opentelemetry.io/docs/specs/otlp/#otlphttp-request). What went wrong is logged once a minute.
+"""
+
+import socket
+from collections import deque
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from threading import Event, Thread
+from time import monotonic, monotonic_ns, time_ns
+from urllib.parse import urlsplit
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+
+from coregateway import __version__
+from coregateway.exchange import Exchange
+from coregateway.logs import event
+from coregateway.tracing.spans import spans_of
+
+MAX_WAITING = 4096
+"""Spans that wait to be sent, per worker."""
+
+BATCH = 512
+"""Spans in one message. As soon as so many wait, they are sent."""
+
+INTERVAL = 1.0
+"""Seconds that a span waits for others."""
+
+RETRY = 5.0
+"""Seconds after which a collector that did not take a message is tried again."""
+
+TIMEOUT = 5.0
+"""Seconds for a collector to connect, and to answer."""
+
+LAST_WORDS = 1.0
+"""Seconds, at the end of a worker, for what still waits."""
+
+REPORT = 60.0
+"""Seconds between two log lines about a collector that does not take spans."""
+
+MAX_ANSWER = 65_536
+"""Bytes of an answer that are read."""
+
+_WAIT = frozenset((429, 502, 503, 504))
+"""Statuses after which the same message may be sent again."""
+
+
+class _NotTaken(Exception):
+    """A message, or a part of it, was not taken. `lost`: the spans of it that never will be."""
+
+    def __init__(self, reason: str, *, lost: int = 0) -> None:
+        super().__init__(reason)
+        self.lost = lost
+
+
+class Exporter:
+    """Sends the spans of one worker. Its thread runs from `start` to `close`."""
+
+    def __init__(self, endpoint: str, worker: str) -> None:
+        """`endpoint`: the collector's URL without `/v1/traces`. `worker`: the name of this one."""
+        self._endpoint = endpoint
+        self._resource = _resource(worker)
+        self._scope = InstrumentationScope(name="coregateway", version=__version__)
+        self._epoch = time_ns() - monotonic_ns()
+        self._waiting: deque[Span] = deque()
+        self._unsent: list[Span] = []
+        self._wake = Event()
+        self._closing = False
+        self._thread = Thread(target=self._run, name="span-exporter", daemon=True)
+        self._dropped = 0
+        self._failure = ""
+        self._failed_at = self._reported_at = float("-inf")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def record(self, exchange: Exchange) -> None:
+        """Take a finished exchange, if it is sampled; for `coregateway.exchange.finished`."""
+        trace = exchange.trace
+        if trace is None or not trace.sampled:
+            return
+        waiting = self._waiting
+        if len(waiting) >= MAX_WAITING:
+            self._dropped += 1 + len(trace.attempts)
+            return
+        waiting.extend(spans_of(exchange, trace, self._epoch))
+        if len(waiting) >= BATCH and not self._failure:
+            self._wake.set()
+
+    def close(self) -> None:
+        """Send what waits, in `LAST_WORDS` seconds. Blocks."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(LAST_WORDS)
+
+    # In the thread
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._wake.wait(INTERVAL)
+            self._wake.clear()
+            self._epoch = time_ns() - monotonic_ns()  # clocks are set
+            if self._closing or not self._failure or monotonic() >= self._failed_at + RETRY:
+                self._send_all()
+            if self._closing:
+                self._dropped += len(self._waiting) + len(self._unsent)
+            self._report(monotonic())
+
+    def _send_all(self) -> None:
+        while self._unsent or self._waiting:
+            if not self._unsent:
+                count = min(BATCH, len(self._waiting))
+                self._unsent = [self._waiting.popleft() for _ in range(count)]
+            try:
+                self._send(self._unsent)
+            except _NotTaken as error:
+                self._failure = str(error)
+                self._failed_at = monotonic()
+                if not error.lost:
+                    return
+                self._dropped += error.lost
+            else:
+                self._failure = ""
+            self._unsent = []
+
+    def _send(self, spans: list[Span]) -> None:
+        """Raises `_NotTaken`."""
+        message = ExportTraceServiceRequest(
+            resource_spans=[
+                ResourceSpans(
+                    resource=self._resource, scope_spans=[ScopeSpans(scope=self._scope, spans=spans)]
+                )
+            ]
+        )
+        try:
+            status, body = _post(self._endpoint, message.SerializeToString())
+        except (OSError, HTTPException, UnicodeError) as error:  # the last: of a host that is no name
+            raise _NotTaken(f"{type(error).__name__}: {error}") from None
+        if not 200 <= status < 300:
+            raise _NotTaken(f"status {status}", lost=0 if status in _WAIT else len(spans))
+        try:
+            refused = ExportTraceServiceResponse.FromString(body).partial_success
+        except DecodeError:
+            return  # it was taken; the rest is not for us to judge
+        if refused.rejected_spans:
+            raise _NotTaken(refused.error_message, lost=refused.rejected_spans)
+
+    def _report(self, now: float) -> None:
+        if (self._failure or self._dropped) and now >= self._reported_at + REPORT:
+            self._reported_at = now
+            dropped, self._dropped = self._dropped, 0
+            event(
+                "tracing.failing",
+                level="WARNING",
+                message="a collector does not take spans",
+                endpoint=self._endpoint,
+                reason=self._failure or None,
+                dropped=dropped,
+                waiting=len(self._waiting) + len(self._unsent),
+            )
+
+
+def _resource(worker: str) -> Resource:
+    """What all spans of a worker have in common."""
+    attributes = {
+        "service.name": "coregateway",
+        "service.version": __version__,
+        "service.instance.id": f"{socket.gethostname()}/{worker}",
+    }
+    return Resource(
+        attributes=[KeyValue(key=key, value=AnyValue(string_value=each)) for key, each in attributes.items()]
+    )
+
+
+def _post(endpoint: str, data: bytes) -> tuple[int, bytes]:
+    """Send a message; returns the status and the beginning of the body. Raises `OSError`, `HTTPException`."""
+    parts = urlsplit(endpoint)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    with closing(kind(parts.hostname or "", parts.port, timeout=TIMEOUT)) as connection:
+        fields = {"Content-Type": "application/x-protobuf", "User-Agent": f"coregateway/{__version__}"}
+        connection.request("POST", f"{parts.path}/v1/traces", data, fields)
+        response = connection.getresponse()
+        return response.status, response.read(MAX_ANSWER)

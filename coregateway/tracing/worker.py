@@ -1,0 +1,51 @@
+"""Tracing in one worker: what a gateway does besides passing contexts on."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sanic import Sanic
+
+from coregateway import logs
+from coregateway.exchange import Exchange
+from coregateway.server.signals import FINISHED
+from coregateway.settings import TracingSettings
+
+type App = Sanic[Any, Any]
+
+
+def line_fields(settings: TracingSettings) -> Mapping[str, Callable[[Exchange], object]]:
+    """The fields that tracing adds to request lines, by name, and what gives each."""
+    return {"trace_id": _trace_id, "span_id": _span_id} if settings.enabled else {}
+
+
+def _trace_id(exchange: Exchange) -> str | None:
+    return exchange.trace and exchange.trace.trace_id
+
+
+def _span_id(exchange: Exchange) -> str | None:
+    return exchange.trace and exchange.trace.span_id
+
+
+def attach(app: App, settings: TracingSettings) -> None:
+    """Send the spans of sampled exchanges to the collector, if tracing is enabled.
+
+    To be called before other listeners of an end are registered that may end exchanges: what they end is
+    recorded, too.
+    """
+    if not settings.enabled:
+        return
+    # These take 10 MiB and the extra "otel".
+    from coregateway.tracing.export import Exporter
+
+    exporter = Exporter(settings.endpoint, logs.WORKER)
+
+    async def start(_: App) -> None:
+        exporter.start()
+
+    async def close(_: App) -> None:
+        await asyncio.to_thread(exporter.close)
+
+    app.add_signal(exporter.record, FINISHED)
+    app.register_listener(start, "before_server_start")
+    app.register_listener(close, "after_server_stop")
