@@ -88,7 +88,7 @@ class Trace:
 
 
 class Tracer:
-    """Finds the trace of each exchange. `sample`: the share, from 0 to 1, of those begun here that is sampled.
+    """Finds the trace of each exchange. `sample`: the share of the traces begun here that is sampled.
 
     What comes is sampled where its caller says so. Of the others the trace id decides, in its lower half, as
     OpenTelemetry's `TraceIdRatioBased` has it: gateways with the same share choose the same traces.
