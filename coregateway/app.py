@@ -17,6 +17,7 @@ from coregateway.server.acceptor import Acceptor
 from coregateway.server.gateway import Gateway
 from coregateway.server.signals import FINISHED
 from coregateway.settings import Settings, load_or_exit
+from coregateway.tracing import worker as tracing
 
 if TYPE_CHECKING:
     from sanic.server import AsyncioServer
@@ -38,7 +39,13 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     app.blueprint(docs.blueprint(settings))
     app.blueprint(health.blueprint())
     encode = logs.encoder(settings.log_format)
-    record = access_log.recorder(logs.sink().write, logs.WORKER, settings.access_log, encode=encode)
+    record = access_log.recorder(
+        logs.sink().write,
+        logs.WORKER,
+        settings.access_log,
+        encode=encode,
+        extra=tracing.line_fields(settings.tracing),
+    )
     app.add_signal(record, FINISHED)
 
     operators = Gateway(f"{name}-admin", settings)
@@ -81,6 +88,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
 
     # Listeners of an end run in the reverse order of their registration.
     app.register_listener(close_logs, "after_server_stop")
+    tracing.attach(app, settings.tracing)
     app.register_listener(open_backends, "before_server_start")
     workers.attach(app, settings.shutdown)
     metrics.attach(app, operators, settings)

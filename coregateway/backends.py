@@ -40,6 +40,7 @@ class Backend:
             attempts=settings.retries.attempts,
             client_timeout=row.timeouts.client,
             tunnel_idle=row.timeouts.idle,
+            tells_time=settings.tracing.server_timing,
         )
         self.client = httpx.AsyncClient(
             transport=PoolTransport(self.pool),

@@ -27,6 +27,7 @@ from coregateway.http1.response import ResponseHead
 from coregateway.retry import IDEMPOTENT, NEW, REPLAYABLE, RESTED, may_retry
 from coregateway.server.signals import ATTEMPT_FAILED, TUNNEL_OPENED
 from coregateway.server.stream import ClientStream
+from coregateway.tracing.timing import server_timing
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
 
@@ -46,6 +47,7 @@ class Forwarder:
         attempts: int,
         client_timeout: float,
         tunnel_idle: float,
+        tells_time: bool = False,
     ) -> None:
         self.name = name
         self.pool = pool
@@ -61,6 +63,7 @@ class Forwarder:
         self._attempts = attempts
         self._client_timeout = client_timeout
         self._tunnel_idle = tunnel_idle
+        self._tells_time = tells_time
 
     async def __call__(self, stream: ClientStream) -> None:
         """Serve the request whose head a stream has read, to its end."""
@@ -214,6 +217,8 @@ class Forwarder:
                 framing += b"Connection: close\r\n"
             elif not head.minor:
                 framing += b"Connection: keep-alive\r\n"
+        if self._tells_time:
+            framing += server_timing(exchange, monotonic())
         upstream = connection.upstream
         return self._inbound.render(
             response,

@@ -2,6 +2,7 @@
 
 import sys
 from socket import socket
+from time import monotonic
 from typing import Any, cast
 
 from sanic import Sanic
@@ -31,6 +32,7 @@ from coregateway.server.workers import found
 from coregateway.settings import Settings
 from coregateway.shared import Board, Part
 from coregateway.tracing.context import Tracer
+from coregateway.tracing.timing import server_timing
 
 OWN_METHODS = ("GET", "HEAD")
 
@@ -232,4 +234,7 @@ def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None
     cors: Cors = request.app.ctx.cors
     for line in cors.lines_of_own_answer(request.parsed.noted.get(b"origin")).decode("latin-1").splitlines():
         name, _, value = line.partition(": ")
+        response.headers[name] = value
+    if request.app.ctx.settings.tracing.server_timing:
+        name, _, value = server_timing(request.exchange, monotonic()).decode().rstrip().partition(": ")
         response.headers[name] = value

@@ -30,6 +30,7 @@ from coregateway.problem import render
 from coregateway.server.request import GatewayRequest
 from coregateway.server.signals import FINISHED, RESPONSE, STARTED
 from coregateway.target import is_confined
+from coregateway.tracing.timing import server_timing
 
 if TYPE_CHECKING:
     from coregateway.server.connection import ClientConnection
@@ -311,7 +312,7 @@ class ClientStream(Http):
             error,
             request_id=exchange.request_id,
             version=__version__,
-            extra=self._app.ctx.cors.lines_of_own_answer(origin),
+            extra=self._app.ctx.cors.lines_of_own_answer(origin) + self._timing(),
             keep_alive=self.settle(),
             bodiless=bool(self.head_only),
         )
@@ -326,13 +327,19 @@ class ClientStream(Http):
         data = b"HTTP/1.1 %d %b\r\n%b%bX-CoreRL-Version: %b\r\nX-Request-ID: %b\r\n\r\n" % (
             status,
             HTTPStatus(status).phrase.encode(),
-            extra,
+            extra + self._timing(),
             connection,
             __version__.encode(),
             exchange.request_id.encode(),
         )
         await self.begin(status, data, 0)
         self.end()
+
+    def _timing(self) -> bytes:
+        """For an answer of our own, if clients are to be told."""
+        if not self._app.ctx.settings.tracing.server_timing:
+            return b""
+        return server_timing(cast(Exchange, self.exchange), monotonic())
 
     async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
         """Send the head of a response that Sanic renders: one of the gateway's own answers."""
