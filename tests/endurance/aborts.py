@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -77,11 +77,11 @@ class Aborts:
     broken: list[str] = field(default_factory=list[str])
 
     def __str__(self) -> str:
-        told = "".join(
-            f"\n  {number:6d}  {point}: {how}" for (point, how), number in sorted(self.lines.items())
-        )
+        outcomes = sorted(self.lines.items())
+        told = "".join(f"\n  {times:6d}  {point}: {how}" for (point, how), times in outcomes)
         return (
-            f"{self.asked} clients have left{told}\n  {self.unheard:6d}  before their request was read (resets)\n"
+            f"{self.asked} clients have left{told}\n"
+            f"  {self.unheard:6d}  before their request was read (resets)\n"
             f"  before: {self.before}\n  after:  {self.after}\n"
             f"  {self.good} of {GOOD} good requests succeed"
         )
@@ -114,7 +114,7 @@ async def run(number: int) -> Aborts:
 async def judged(
     gateway: CountedGateway, sent: dict[str, tuple[str, bool]], before: Counts, after: Counts
 ) -> Aborts:
-    """`sent`: of each request by its id, where its client left, and whether by a reset."""
+    """What the worker, and its log, look like after a storm in which this was `sent`."""
     lines: Counter[tuple[str, str]] = Counter()
     logged: Counter[str] = Counter()
     for line in gateway.new_log_lines():
@@ -143,7 +143,10 @@ async def judged(
 
 
 async def storm(gateway: CountedGateway, number: int, name: str) -> dict[str, tuple[str, bool]]:
-    """Let clients leave at every point in turn; while the queue's slots are held by others, who leave last."""
+    """Let clients leave at every point; the slots for which some queue are held by others, who leave last.
+
+    What was sent: of each request by its id, where its client left, and whether by a reset.
+    """
     sent: dict[str, tuple[str, bool]] = {}
     numbers = iter(range(number))
 

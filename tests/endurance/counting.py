@@ -30,7 +30,7 @@ class Counts(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.tasks} tasks, {self.clients} client connections, {self.slots} slots, {self.queued} queued, "
+            f"{self.tasks} tasks, {self.clients} clients, {self.slots} slots, {self.queued} queued, "
             f"{self.descriptors} descriptors, {self.blocks} blocks, {self.resident / 2**20:.1f} MiB resident"
         )
 
@@ -69,9 +69,11 @@ class CountedGateway(GatewayProcess):
     async def settled(self, calm: Callable[[Counts], bool], *, within: float = 5.0) -> Counts:
         """What its worker holds when that is as it should be; or after so many seconds, as it is."""
         end = time.monotonic() + within
-        while not calm(counts := await self.counts()) and time.monotonic() < end:
+        while True:
+            counts = await self.counts()
+            if calm(counts) or time.monotonic() > end:
+                return counts
             await asyncio.sleep(0.05)
-        return counts
 
     def _worker(self) -> int:
         for pid in self.processes():

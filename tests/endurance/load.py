@@ -25,15 +25,16 @@ class Load:
         return waits[ceil(len(waits) * percent / 100) - 1] if waits else 0.0
 
     def __str__(self) -> str:
+        p50, p99, longest = (f"{self.p(percent) * 1000:.1f} ms" for percent in (50, 99, 100))
+        failures = len(self.failures)
         return (
-            f"{len(self.waits)} good requests, p50 {self.p(50) * 1000:.1f} ms, p99 {self.p(99) * 1000:.1f} ms, "
-            f"longest {self.p(100) * 1000:.1f} ms, {len(self.failures)} failures"
+            f"{len(self.waits)} good requests, p50 {p50}, p99 {p99}, longest {longest}, {failures} failures"
         )
 
 
 @asynccontextmanager
 async def steady(address: tuple[str, int], path: str, *, rate: float = 200.0) -> AsyncGenerator[Load]:
-    """GET a path about `rate` times a second, over a few connections that are kept, while the context lasts."""
+    """GET a path about `rate` times a second, over a few kept connections, while the context lasts."""
     load = Load()
     stop = asyncio.Event()
     raw = f"GET {path} HTTP/1.1\r\nHost: gw\r\n\r\n".encode()
