@@ -6,7 +6,6 @@ number is ever seen to fall.
 """
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import NamedTuple
 
 from coregateway import __version__
@@ -136,7 +135,7 @@ class _Known:
     def _look(self) -> Iterator[str]:
         """Take in the series that are new."""
         # The count of those seen is right at every pause: somebody else may read meanwhile.
-        while batch := list(islice(self.part.series, self._seen, self._seen + STEP)):
+        while batch := self.part.series.made_since(self._seen, STEP):
             self._seen += len(batch)
             for key, at in batch:
                 parsed = parse(key)

@@ -6,6 +6,7 @@ of them by their keys.
 """
 
 from collections.abc import Iterator
+from math import inf
 
 from coregateway.shared.memory import SharedMemory
 
@@ -63,6 +64,11 @@ class Series:
         self._look()
         return iter(list(self._at.items()))
 
+    def made_since(self, start: int, count: int) -> list[tuple[str, int]]:
+        """As iterating, from key number `start` on, at most `count` of them and no work for more."""
+        self._look(start + count)
+        return [(key, self._at[key]) for key in self._keys[start : start + count]]
+
     def read(self, at: int, count: int = WIDTH) -> list[float]:
         """The first numbers of a slot."""
         return self.numbers[at : at + count].tolist()  # pyright: ignore[reportReturnType] -- typeshed says int
@@ -79,9 +85,9 @@ class Series:
         self._used[0] = number + 1
         return self._remember(key)
 
-    def _look(self) -> None:
-        """Take in the slots that are new."""
-        used = int(self._used[0])
+    def _look(self, limit: float = inf) -> None:
+        """Take in the slots that are new, until so many are known."""
+        used = min(self._used[0], limit)
         while (number := len(self._keys)) < used:
             start = number * SLOT
             length = int(self.numbers[start // 8])
