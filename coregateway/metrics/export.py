@@ -39,6 +39,9 @@ def _gauge(name: str, by: str, match: str = 'backend=~"$backend"') -> str:
     return f"sum by ({by}) (coregateway_{name}{{{match}}})"
 
 
+_FAILED = _rate("requests", "backend", 'backend=~"$backend",code=~"5.."')
+_LAG = "rate(coregateway_event_loop_lag_seconds_bucket[$__rate_interval])"
+
 ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     (
         "Traffic",
@@ -48,13 +51,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Share of 5xx",
                 "percentunit",
-                (
-                    (
-                        f"{_rate('requests', 'backend', 'backend=~"$backend",code=~"5.."')} / "
-                        f"{_rate('requests', 'backend')}",
-                        "{{backend}}",
-                    ),
-                ),
+                ((f"{_FAILED} / {_rate('requests', 'backend')}", "{{backend}}"),),
             ),
             Panel(
                 "Errors by cause", "reqps", ((_rate("errors", "backend, cause"), "{{backend}} {{cause}}"),)
@@ -117,17 +114,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     (_rate("tunnels_opened", "backend"), "{{backend}} opened per second"),
                 ),
             ),
-            Panel(
-                "Event loop lag",
-                "s",
-                (
-                    (
-                        "histogram_quantile(0.99, sum by (le) "
-                        "(rate(coregateway_event_loop_lag_seconds_bucket[$__rate_interval])))",
-                        "p99",
-                    ),
-                ),
-            ),
+            Panel("Event loop lag", "s", ((f"histogram_quantile(0.99, sum by (le) ({_LAG}))", "p99"),)),
             Panel("Workers", "short", (("sum by (state) (coregateway_workers)", "{{state}}"),)),
             Panel(
                 "Worker restarts, lost log lines",
