@@ -1,4 +1,4 @@
-"""The command line: `coregateway run`, `check`, `demo`, `version`.
+"""The command line: `coregateway run`, `check`, `status`, `demo`, `export`, `version`.
 
 Every form of start comes through `main`, but for `sanic coregateway.app`, which reads the same settings.
 Sanic is imported by the commands that serve, so that the others answer at once.
@@ -67,12 +67,18 @@ def _parser() -> ArgumentParser:
         "check", "Check the settings; print each with its source. Exit status 2 when one is wrong."
     )
     _add_setting_flags(check)
+    status = command("status", "Tell the state of the gateway that runs. Exit status 1 when none answers.")
+    status.add_argument(CONFIG_FLAG, metavar="FILE", help="settings in TOML (default: ./coregateway.toml)")
+    status.add_argument("--address", metavar="HOST:PORT", help="its admin address (default: admin.address)")
+    status.add_argument("--json", action="store_true", help="as JSON instead of a table")
     demo = command("demo", "Start the gateway with two demo backends, and tell what to try.")
     demo.add_argument("--host", metavar="ADDRESS", help="address to listen on")
     demo.add_argument("--port", metavar="N", type=int, help="port of the gateway")
     demo.add_argument("--workers", metavar="N", type=int, help="number of processes (default: 2)")
     for name in DEFAULT_BACKENDS:
         demo.add_argument(f"--{name}-port", metavar="N", type=int, help=f"port of the demo {name}")
+    export = command("export", "Print a Grafana dashboard or Prometheus alert rules for the metrics.")
+    export.add_argument("what", choices=("grafana", "alerts"))
     command("version", "Print the version.")
     return parser
 
@@ -97,6 +103,14 @@ def _flags(options: Namespace) -> tuple[Flag, ...]:
 def _check(options: Namespace) -> int:
     sys.stdout.write(effective(load_or_exit(_flags(options))) + "\n")
     return 0
+
+
+def _status(options: Namespace) -> int:
+    from coregateway.status import command
+
+    given: str | None = options.address
+    address = load_or_exit(_flags(options)).settings.admin.address if given is None else given
+    return command.main(address, as_json=options.json)
 
 
 def _demo(options: Namespace) -> int:
@@ -129,12 +143,26 @@ def _run(options: Namespace) -> int:
     return 0
 
 
+def _export(options: Namespace) -> int:
+    from coregateway.metrics.export import EXPORTS
+
+    sys.stdout.write(EXPORTS[options.what]())
+    return 0
+
+
 def _version(_: Namespace) -> int:
     sys.stdout.write(f"{__version__}\n")
     return 0
 
 
-_COMMANDS = {"run": _run, "check": _check, "demo": _demo, "version": _version}
+_COMMANDS = {
+    "run": _run,
+    "check": _check,
+    "status": _status,
+    "demo": _demo,
+    "export": _export,
+    "version": _version,
+}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 All workers accept on its one socket, and whichever answers speaks for the node.
 """
 
+from asyncio import sleep
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, cast
 
@@ -11,11 +12,13 @@ from sanic import Blueprint
 from sanic.response import HTTPResponse
 from sanic.server import AsyncioServer
 
-from coregateway import __version__
+from coregateway.metrics.families import REQUESTS
+from coregateway.metrics.reading import Reader, Snapshot
 from coregateway.server.connection import ClientConnection
-from coregateway.server.node import Node
 from coregateway.server.request import GatewayRequest
 from coregateway.settings import Settings
+from coregateway.shared import Board
+from coregateway.status.overview import Counted, overview
 
 if TYPE_CHECKING:
     from socket import socket
@@ -26,35 +29,31 @@ if TYPE_CHECKING:
 def blueprint(settings: Settings) -> Blueprint:
     """`/status`."""
     routes = Blueprint("admin")
+    readers: dict[Board, Reader] = {}
 
     @routes.route("/status", methods=["GET", "HEAD"])
     async def status(request: GatewayRequest) -> HTTPResponse:
-        body = orjson.dumps(describe(settings, request.app.ctx.node))
+        context = request.app.ctx
+        counted = None
+        if settings.metrics.enabled:
+            reader = readers.setdefault(context.board, Reader(context.board))
+            counted = await count(reader, Snapshot())
+        body = orjson.dumps(await overview(settings, context.board, context.node, counted))
         return HTTPResponse(body, headers={"Cache-Control": "no-store"}, content_type="application/json")
 
     return routes
 
 
-def describe(settings: Settings, node: Node) -> dict[str, object]:
-    """The state of the node: its version, its backends and its workers, whose `since` is in Unix seconds."""
-    return {
-        "version": __version__,
-        "ready": node.ready(),
-        "backends": {
-            name: {"prefix": row.prefix, "upstreams": [{"url": url} for url in row.urls]}
-            for name, row in settings.backends.items()
-        },
-        "workers": [
-            {
-                "name": f"Sanic-Server-{worker.number}-0",
-                "pid": worker.pid,
-                "state": worker.state,
-                "since": worker.since,
-                "restarts": worker.restarts,
-            }
-            for worker in node.workers()
-        ],
-    }
+async def count(reader: Reader, snapshot: Snapshot) -> Counted:
+    """Read the node's metrics: the requests of each backend, and those that failed."""
+    for _ in reader.steps(snapshot):
+        await sleep(0)
+    counted: Counted = {}
+    for (backend, _, _, code), number in snapshot.values(REQUESTS).items():
+        requests, errors = counted.get(backend, (0, 0))
+        failed = int(number) if code.startswith("5") else 0
+        counted[backend] = requests + int(number), errors + failed
+    return counted
 
 
 async def serve(app: "Gateway", sock: "socket") -> AsyncioServer:

@@ -10,7 +10,7 @@ import sys
 from asyncio import Task, get_running_loop, sleep
 from typing import TYPE_CHECKING
 
-from coregateway import access_log, admin, backends, docs, health, logs
+from coregateway import access_log, admin, backends, docs, health, logs, watch
 from coregateway.metrics import worker as metrics
 from coregateway.server import workers
 from coregateway.server.acceptor import Acceptor
@@ -66,7 +66,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     async def open_admin(app: Gateway) -> None:
         sock = workers.listeners_of(app)
         if sock is not None and sock.admin is not None:
-            operators.ctx.node = app.ctx.node
+            operators.ctx.board, operators.ctx.node = app.ctx.board, app.ctx.node
             admin_server.append(await admin.serve(operators, sock.admin))
 
     async def limit_grace(app: Gateway) -> None:
@@ -92,6 +92,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     app.register_listener(open_backends, "before_server_start")
     workers.attach(app, settings.shutdown)
     metrics.attach(app, operators, settings)
+    watch.attach(app, settings)
     app.register_listener(keep_lines, "before_server_start")
     app.register_listener(open_admin, "before_server_start")
     app.register_listener(close_admin, "before_server_stop")

@@ -39,6 +39,8 @@ class Field(IntEnum):
     """When the state was entered, in seconds since the epoch."""
     RESTARTS = 3
     """How often a worker was started again because it had died."""
+    STARTED = 4
+    """When the row was entered for the first time, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ class Node:
         """Whether the whole node was told to stop, rather than one worker that is replaced."""
         return self.state(MAIN) is State.DRAINING
 
+    @property
+    def started(self) -> float:
+        """When the node began, in seconds since the epoch."""
+        return self._get(MAIN, Field.STARTED)
+
     def workers(self) -> list[WorkerStatus]:
         """All workers, by number."""
         return [
@@ -93,8 +100,11 @@ class Node:
 
     def enter(self, number: int, state: State, pid: int) -> None:
         """Note that from now on the row is that of the process `pid`, in that state."""
+        now = time()
         self._set(number, Field.PID, pid)
-        self._set(number, Field.SINCE, time())
+        self._set(number, Field.SINCE, now)
+        if not self._get(number, Field.STARTED):
+            self._set(number, Field.STARTED, now)
         self._set(number, Field.STATE, state)
 
     def leave(self, number: int, state: State, pid: int) -> None:

@@ -1,0 +1,180 @@
+"""From numbers to findings: each rule says in one sentence what the numbers mean, or that they mean nothing.
+
+All times are seconds; a window is the time over which numbers were summed, over the whole node.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from coregateway.diagnosis.reminder import A_MINUTE
+from coregateway.status.reachability import CONNECTING, Verdict
+
+AGREEING = 3
+"""Idle connections that must have ended at about the same age, each at another time."""
+
+SPREAD = 0.5
+"""Seconds, or `SPREAD_SHARE` of the age, by which those ages may differ."""
+
+SPREAD_SHARE = 0.1
+
+WAITING_SHARE = 0.3
+"""Of the time that requests spend at a backend: from here on the queue is worth a word."""
+
+WAITING = 0.1
+"""Requests, on average, that must have waited."""
+
+REFUSED = 3
+"""Connections of many that must have been refused; when all were, one is enough."""
+
+REFUSED_SHARE = 0.1
+
+BLOCKED = 0.2
+"""Seconds from which on a blocked event loop is worth a word."""
+
+FILES_SHARE = 0.8
+"""Of the files that a process may have open."""
+
+AN_HOUR = 3600.0
+
+type Kind = Literal[
+    "idle_connections",
+    "waiting_for_connections",
+    "connections_refused",
+    "no_answer",
+    "answers_again",
+    "loop_blocked",
+    "files_running_out",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding; `subject` is the backend, upstream or worker, `pause` how long it is not told again."""
+
+    kind: Kind
+    subject: str
+    message: str
+    fields: dict[str, object] = field(default_factory=dict[str, object])
+    level: Literal["INFO", "WARNING"] = "WARNING"
+    pause: float = A_MINUTE
+
+
+class Ages(NamedTuple):
+    """Of connections that a backend ended while they were idle: how many, the least and the most."""
+
+    seen: int
+    shortest: float
+    longest: float
+
+
+def idle_connections(backend: str, ages: Iterable[Ages], expiry: float) -> Finding | None:
+    """A backend that ends idle connections earlier than the gateway would: each may cost a request.
+
+    `ages`: of each worker. `expiry`: `limits.keepalive_expiry`.
+    """
+    known = [each for each in ages if each.seen]
+    if sum(each.seen for each in known) < AGREEING:
+        return None
+    shortest, longest = min(each.shortest for each in known), max(each.longest for each in known)
+    if longest - shortest > max(SPREAD, SPREAD_SHARE * longest) or longest >= expiry - SPREAD:
+        return None
+    # The gateway sees the end a little late, never early.
+    message = (
+        f"backend {backend} closes idle connections after {_seconds(shortest)} while limits.keepalive_expiry "
+        f"is {_seconds(expiry)}: set it below that"
+    )
+    fields: dict[str, object] = {
+        "backend": backend,
+        "idle_s": round(shortest, 1),
+        "keepalive_expiry_s": expiry,
+    }
+    return Finding("idle_connections", backend, message, fields, pause=AN_HOUR)
+
+
+def waiting_for_connections(
+    backend: str, *, queued: float, busy: float, window: float, limit: int
+) -> Finding | None:
+    """Requests that wait for a connection for a good part of their time.
+
+    `queued`, `busy`: seconds that requests waited, and that connections worked. `limit`:
+    `limits.max_connections`, per worker.
+    """
+    if queued < WAITING * window or queued < WAITING_SHARE * (queued + busy):
+        return None
+    share = queued / (queued + busy)
+    message = (
+        f"{share:.0%} of the waiting time at backend {backend} is for a free connection: raise "
+        f"limits.max_connections ({limit} per worker)"
+    ).replace("%", " %", 1)
+    fields: dict[str, object] = {
+        "backend": backend,
+        "share": round(share, 3),
+        "waiting_requests": round(queued / window, 1),
+        "max_connections": limit,
+    }
+    return Finding("waiting_for_connections", backend, message, fields)
+
+
+def connections_refused(backend: str, url: str, *, tried: int, refused: int, window: float) -> Finding | None:
+    """An upstream that connections cannot be opened to; `tried` includes those that were refused."""
+    if not refused or (refused < tried and (refused < REFUSED or refused < REFUSED_SHARE * tried)):
+        return None
+    message = (
+        f"backend {backend} refused {refused} of {tried} connection{'s' if tried != 1 else ''} "
+        f"in the last {window:.0f} s ({url})"
+    )
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "tried": tried, "refused": refused}
+    return Finding("connections_refused", url, message, fields)
+
+
+def no_answer(backend: str, url: str, verdict: Verdict) -> Finding | None:
+    """An upstream that takes connections and does not answer."""
+    if verdict.state != "down" or verdict.cause in CONNECTING:
+        return None
+    message = (
+        f"backend {backend} left the last {verdict.failures} requests without an answer: "
+        f"{verdict.cause} ({url})"
+    )
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "cause": verdict.cause}
+    return Finding("no_answer", url, message, fields | {"requests": verdict.failures})
+
+
+def answers_again(backend: str, url: str, verdict: Verdict, *, down_since: float) -> Finding | None:
+    """An upstream that was down, from `down_since` on, and is up."""
+    if verdict.state != "up" or verdict.since is None:
+        return None
+    away = max(verdict.since - down_since, 0.0)
+    message = f"backend {backend} answers again, after {_seconds(away)} ({url})"
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "away_s": round(away, 1)}
+    return Finding("answers_again", url, message, fields, level="INFO")
+
+
+def loop_blocked(worker: int, *, late: float, computed: float) -> Finding | None:
+    """A worker that could not serve anybody for a moment: something held its event loop.
+
+    `late`: by how much a timer was; `computed`: CPU time of the process meanwhile.
+    """
+    if late < BLOCKED:
+        return None
+    doing = "computing" if computed > late / 2 else "not computing: a blocking call, or no CPU for it"
+    message = f"worker {worker}'s event loop was blocked for {late * 1000:.0f} ms ({doing})"
+    fields: dict[str, object] = {
+        "number": worker,
+        "blocked_ms": round(late * 1000),
+        "cpu_ms": round(computed * 1000),
+    }
+    return Finding("loop_blocked", str(worker), message, fields)
+
+
+def files_running_out(worker: int, *, used: int, limit: int) -> Finding | None:
+    """A worker that will soon be unable to open a connection. `limit`: RLIMIT_NOFILE."""
+    if used < FILES_SHARE * limit:
+        return None
+    message = f"worker {worker} has {used:,} of {limit:,} files open: raise the limit (ulimit -n)"
+    fields: dict[str, object] = {"number": worker, "files": used, "limit": limit}
+    return Finding("files_running_out", str(worker), message, fields)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

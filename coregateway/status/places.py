@@ -1,0 +1,68 @@
+"""Where the state of the node stands: keys of slots in a part's `series`, and what their numbers are.
+
+Times are seconds since the epoch, 0.0: never. All of it is one worker's; `overview` makes it the node's.
+"""
+
+WORKER = "status.worker"
+CONNECTIONS = 0
+"""Of clients, on the main port."""
+LAG = 1
+"""Seconds, the most by which its loop was late in the last `reporter.PERIOD`."""
+
+
+POOLS = "status.pool\x1f"
+
+
+def pool(backend: str) -> str:
+    """The key of a backend's pool."""
+    return POOLS + backend
+
+
+ACTIVE = 0
+"""Connections to the backend, by state: with an exchange, at rest, being opened."""
+IDLE = 1
+OPENING = 2
+QUEUED = 3
+"""Requests that wait for a connection."""
+IN_FLIGHT = 4
+"""Requests under way, those included."""
+BUSY_TIME = 5
+"""Seconds that connections carried exchanges, and that requests waited for one, over all of them."""
+QUEUED_TIME = 6
+ENDED = 7
+"""Seconds that connections carried exchanges, and that requests waited for one, over all of either."""
+SHORTEST = 8
+LONGEST = 9
+
+
+def upstream(backend: str, number: int) -> str:
+    """The key of one of a backend's addresses, in the order of its settings."""
+    return f"status.upstream\x1f{backend}\x1f{number}"
+
+
+ANSWERED = 0
+"""When it did last."""
+FAILED = 1
+FAILING_SINCE = 2
+"""When the first of the failures came that no answer to this worker has followed."""
+FAILURES = 3
+"""How many of them there were."""
+CAUSE = 4
+"""Of the last one: a place in `CAUSES`."""
+RECOVERED = 5
+"""When the first answer came after the last failure, or at all."""
+ACTIVE_HERE = 6
+"""Connections with an exchange."""
+CONNECTS = 7
+"""Connections that were tried, from the beginning, and those that could not be had."""
+REFUSALS = 8
+
+CAUSES = (
+    "",
+    "connect_failed",
+    "connect_timeout",
+    "upstream_closed",
+    "upstream_protocol",
+    "read_timeout",
+    "write_timeout",
+)
