@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway.access_log import recorder, request_fields
+from coregateway.access_log import is_sampled, recorder, request_fields
 from coregateway.exchange import Exchange
 from coregateway.log_line import encode, timestamp
 from coregateway.settings import AccessLogSettings
+from coregateway.settings.values import LINE_FIELDS
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 
@@ -161,6 +162,15 @@ def test_whatever_the_fields_hold_the_line_is_one_of_json_and_short_enough(
     assert (told["event"], told["level"], told["client"]) == ("request", "INFO", "192.0.2.7")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "milliseconds"),
+    [(0.0, 0.0), (0.0000004, 0.0), (0.0000006, 0.001), (0.0012344, 1.234), (0.0012346, 1.235), (7.0, 7000.0)],
+)
+def test_times_are_rounded_to_microseconds(seconds: float, milliseconds: float) -> None:
+    finished = exchange(started=0.0, ended=seconds)
+    assert line_of(finished)["duration_ms"] == milliseconds
+
+
 def test_the_overhead_is_what_the_upstream_did_not_take() -> None:
     told = line_of(exchange(upstream_started=100.1, upstream_ended=101.3))
     assert told["duration_ms"] == pytest.approx(told["upstream_ms"] + told["overhead_ms"], abs=0.002)
@@ -169,14 +179,88 @@ def test_the_overhead_is_what_the_upstream_did_not_take() -> None:
 
 
 def test_a_recorder_writes_one_line_for_each_exchange() -> None:
-    written: list[bytes] = []
-    record = recorder(written.append, "Sanic-Server-0-0", AccessLogSettings())
+    lines: list[bytes] = []
+    record = recorder(lines.append, "Sanic-Server-0-0", AccessLogSettings())
     before = time()
     record(exchange=exchange(request_id="first"))
     record(exchange=exchange(request_id="second"))
-    told = [json.loads(line) for line in written]
+    told = [json.loads(line) for line in lines]
     assert [(line["request_id"], line["worker"]) for line in told] == [
         ("first", "Sanic-Server-0-0"),
         ("second", "Sanic-Server-0-0"),
     ]
     assert all(timestamp(before) <= line["time"] <= timestamp(time()) for line in told)
+
+
+def test_every_field_can_be_chosen_but_those_that_every_line_has() -> None:
+    assert [name for name in LINE_FIELDS if name in FIELDS] == FIELDS[4:]
+
+
+def written(settings: AccessLogSettings, *finished: Exchange, **options: Any) -> list[dict[str, Any]]:
+    """The lines that these exchanges get."""
+    lines: list[bytes] = []
+    record = recorder(lines.append, "w", settings, **options)
+    for each in finished:
+        record(exchange=each)
+    return [json.loads(line) for line in lines]
+
+
+def test_a_line_has_the_chosen_fields_in_their_usual_order() -> None:
+    settings = AccessLogSettings(fields=("error", "status"))
+    (line,) = written(settings, exchange(status=200))
+    assert list(line) == ["time", "level", "event", "worker", "status", "error"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shown"),
+    [
+        ((), [*FIELDS, "trace_id"]),
+        (("trace_id", "status"), [*FIELDS[:4], "status", "trace_id"]),
+        (("status",), [*FIELDS[:4], "status"]),
+    ],
+)
+def test_what_others_know_of_a_request_ends_its_line(chosen: tuple[str, ...], shown: list[str]) -> None:
+    def trace_id(finished: Exchange) -> object:
+        return f"trace of {finished.method}"
+
+    settings = AccessLogSettings(fields=chosen)
+    (line,) = written(settings, exchange(method="GET"), extra={"trace_id": trace_id})
+    assert list(line) == shown
+    assert line.get("trace_id", "trace of GET") == "trace of GET"
+
+
+def test_a_chosen_field_that_nobody_gives_is_left_out() -> None:
+    (line,) = written(AccessLogSettings(fields=("trace_id", "status")), exchange())
+    assert list(line) == [*FIELDS[:4], "status"]
+
+
+QUICK: dict[str, Any] = {"status": 200, "ended": 100.25}
+
+
+@pytest.mark.parametrize(
+    ("known", "always"),
+    [
+        (QUICK, False),
+        (QUICK | {"status": 499}, False),
+        (QUICK | {"status": 500}, True),
+        (QUICK | {"status": 503, "upstream_status": 503}, True),
+        (QUICK | {"status": 404, "error": "no_route"}, True),
+        (QUICK | {"error": "upstream_closed"}, True),
+        (QUICK | {"status": None}, True),
+        (QUICK | {"ended": 100.5}, True),
+    ],
+)
+def test_errors_and_slow_requests_always_have_a_line(known: dict[str, Any], always: bool) -> None:
+    finished = exchange(request_id="id", **known)
+    assert len(written(AccessLogSettings(sample=0.0, slow=0.5), finished)) == always
+    assert len(written(AccessLogSettings(sample=1.0, slow=0.5), finished)) == 1
+
+
+@pytest.mark.parametrize("kind", ["{:032x}", "id-{}", "{}"])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
+def test_the_share_holds_for_ids_of_any_kind_and_is_the_same_ones_each_time(kind: str, share: float) -> None:
+    ids = [kind.format(number) for number in range(20_000)]
+    sampled = [each for each in ids if is_sampled(each, share)]
+    assert len(sampled) == pytest.approx(share * len(ids), rel=0.2)
+    assert sampled == [each for each in ids if is_sampled(each, share)]
+    assert {each for each in ids if is_sampled(each, share / 2)} < set(sampled)

@@ -1,6 +1,10 @@
-"""Every request gives exactly one line, however it ends."""
+"""Every request gives exactly one line, however it ends, and whatever becomes of its worker."""
 
-from asyncio import sleep
+import json
+import os
+import signal
+from asyncio import CancelledError, create_task, gather, sleep
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic
 from typing import Any
@@ -8,8 +12,21 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from coregateway.testing import Filler, RawClient, free_port, hang, read_body, respond, send
-from coregateway.testing.steps import close, reset
+from coregateway.sink import MAX_LINE
+from coregateway.testing import (
+    Filler,
+    GatewayProcess,
+    RawClient,
+    ResponseCut,
+    ScriptedBackend,
+    close,
+    free_port,
+    hang,
+    read_body,
+    reset,
+    respond,
+    send,
+)
 from tests.stage import PREFIX, Stage, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -167,3 +184,54 @@ async def test_a_request_whose_client_leaves_has_one_line(stage: Stage, name: st
 
     (line,) = await lines_of(stage, ending())
     assert (line["status"], line["error"]) == (status, error)
+
+
+async def ask_on_and_on(gateway: GatewayProcess, name: str, answered: list[str]) -> None:
+    """Request after request until it is cancelled; those that were answered are noted by their ids."""
+    number = 0
+    while True:
+        try:
+            async with RawClient(gateway.address) as client:
+                while True:
+                    number += 1
+                    asked = f"{name}-{number}"
+                    await client.send(request(PREFIX, f"X-Request-ID: {asked}"))
+                    await client.read_response()
+                    answered.append(asked)
+        except (OSError, ResponseCut):  # its worker was killed
+            await sleep(0.01)
+
+
+async def worker_pids(admin: tuple[str, int]) -> list[int]:
+    async with RawClient(admin) as client:
+        await client.send(whole("/status"))
+        answer = await client.read_response()
+    return [worker["pid"] for worker in json.loads(answer.body)["workers"]]
+
+
+async def test_a_worker_that_is_killed_loses_and_doubles_no_line() -> None:
+    admin = ("127.0.0.1", free_port())
+    answered: list[str] = []
+    async with (
+        ScriptedBackend() as backend,
+        GatewayProcess(
+            backends={"coredinator": backend.url},
+            toml=f'[admin]\naddress = "127.0.0.1:{admin[1]}"',
+            workers=2,
+        ) as gateway,
+    ):
+        clients = [create_task(ask_on_and_on(gateway, f"client{n}", answered)) for n in range(8)]
+        for number in (0, 1):
+            await sleep(0.3)
+            pid = (await worker_pids(admin))[number]
+            os.kill(pid, signal.SIGKILL)
+            await gateway.wait_for_line(event="worker.restarted", died_pid=pid)
+        for client in clients:
+            client.cancel()
+        assert all(isinstance(end, CancelledError) for end in await gather(*clients, return_exceptions=True))
+        assert await gateway.stop() == 0
+        lines = Counter(line["request_id"] for line in gateway.log_lines(event="request"))
+    assert len(answered) > 200
+    assert [asked for asked in answered if not lines[asked]] == []
+    # A process that dies between a write and its note leaves the lines of that write to be written again.
+    assert sum(lines.values()) - len(lines) <= 2 * MAX_LINE // 300

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from coregateway import stdout
+from coregateway.shared.memory import SharedMemory
+from coregateway.shared.pending import SIZE, Pending
 from coregateway.sink import FLUSH_SIZE, MAX_LINE, MAX_PENDING, LineSink
 from coregateway.stdout import WriterThread, open_destination
 
@@ -254,6 +256,101 @@ def test_a_stdout_without_reader_from_the_start_is_no_error(pipe: tuple[int, int
 def test_a_closed_descriptor_is_no_error(pipe: tuple[int, int]) -> None:
     os.close(pipe[1])
     sink_to(pipe[1]).write(b"one\n")
+
+
+def test_what_was_ever_dropped_stays_counted_when_it_was_reported(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    sink = sink_to(writer)
+    fill_with_lines(sink, MAX_PENDING // 1000 + 500)
+    dropped = sink.dropped
+    read_until(reader, lambda data: b"dropped" in data, sink)
+    assert (sink.dropped, sink.dropped_total) == (0, dropped)
+    os.close(reader)
+    sink.write(b"lost\n")
+    assert (sink.dropped, sink.dropped_total) == (1, dropped + 1)
+
+
+@pytest.fixture
+def memory() -> SharedMemory:
+    return SharedMemory(SIZE)
+
+
+def left_by_the_dead(memory: SharedMemory) -> bytes:
+    """What the main process would find if the writer had died just now; it stays there."""
+    start, end = (int(each) for each in memory.doubles(0, 2))
+    return bytes(memory.bytes(16 + start, end - start))
+
+
+async def test_lines_that_wait_are_found_by_others(pipe: tuple[int, int], memory: SharedMemory) -> None:
+    reader, writer = pipe
+    sink = sink_to(writer)
+    sink.attach(asyncio.get_running_loop())
+    sink.keep(Pending(memory, 0))
+    sink.write(b"one\n")
+    sink.write(b"two\n")
+    assert left_by_the_dead(memory) == b"one\ntwo\n"
+    sink.flush()
+    assert left_by_the_dead(memory) == b""
+    assert read_now(reader) == b"one\ntwo\n"
+    sink.detach()
+
+
+def test_what_a_slow_reader_has_and_what_is_kept_are_all_lines(
+    pipe: tuple[int, int], memory: SharedMemory
+) -> None:
+    reader, writer = pipe
+    sink = sink_to(writer)
+    sink.keep(Pending(memory, 0))
+    data = b""
+    for number in range(3000):
+        sink.write(b"%d\n" % number)
+        if number % 700 == 0:
+            data += read_now(reader)
+            sink.flush()
+    written = b"".join(b"%d\n" % number for number in range(3000))
+    data += read_now(reader)
+    assert data + left_by_the_dead(memory) == written
+
+
+def test_lines_that_wait_already_are_kept_behind_those_of_a_predecessor(
+    pipe: tuple[int, int], memory: SharedMemory
+) -> None:
+    reader, writer = pipe
+    Pending(memory, 0).add(b"of the dead\n")
+    sink = sink_to(writer)
+    fill_with_lines(sink, 10)
+    sink.keep(Pending(memory, 0))
+    arrived = read_now(reader)
+    kept = left_by_the_dead(memory)
+    assert (arrived + kept).count(b"\n") == 11
+    assert kept.endswith(b"of the dead\n")
+    assert read_until(reader, lambda data: b"dead" in data, sink) == kept
+    assert left_by_the_dead(memory) == b""
+
+
+def test_dropped_lines_and_their_report_leave_nothing_behind(
+    pipe: tuple[int, int], memory: SharedMemory
+) -> None:
+    reader, writer = pipe
+    sink = sink_to(writer)
+    sink.keep(Pending(memory, 0))
+    fill_with_lines(sink, MAX_PENDING // 1000 + 500)
+    assert left_by_the_dead(memory).startswith(b"%07d" % 4)  # a full pipe holds the first four
+    read_until(reader, lambda data: b"dropped" in data, sink)
+    assert left_by_the_dead(memory) == b""
+    fill_with_lines(sink, 8)
+    assert [int(line[:7]) for line in left_by_the_dead(memory).splitlines()] == [4, 5, 6, 7]
+
+
+def test_lines_lost_with_their_reader_are_not_kept(pipe: tuple[int, int], memory: SharedMemory) -> None:
+    reader, writer = pipe
+    sink = sink_to(writer)
+    sink.keep(Pending(memory, 0))
+    fill_with_lines(sink, 10)
+    assert left_by_the_dead(memory) != b""
+    os.close(reader)
+    sink.flush()
+    assert left_by_the_dead(memory) == b""
 
 
 class FullDisk:

@@ -1,0 +1,141 @@
+"""Log lines for people: short, one each, harmless, and coloured where that helps."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coregateway.access_log import request_fields
+from coregateway.console import console, wants_colours
+from coregateway.exchange import Exchange
+from coregateway.log_line import describe
+from coregateway.sink import MAX_LINE
+
+CORE: dict[str, object] = {
+    "time": "2026-01-02T03:04:05.678Z",
+    "level": "INFO",
+    "event": "x",
+    "worker": "main",
+}
+REQUEST = CORE | {
+    "event": "request",
+    "method": "GET",
+    "path": "/api/v1/a/b",
+    "backend": "a",
+    "status": 200,
+    "duration_ms": 1.234,
+    "error": None,
+}
+COLOURS = re.compile(r"\x1b\[[0-9]+m")
+
+plain = console(colours=False)
+coloured = console(colours=True)
+
+
+def text_of(line: bytes) -> str:
+    """The text of a line, which is one, and within its limit."""
+    assert line.endswith(b"\n")
+    assert len(line) <= MAX_LINE
+    text = line[:-1].decode()
+    assert COLOURS.sub("", text).isprintable()
+    return text
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        (REQUEST, "03:04:05.678 INFO  200 GET /api/v1/a/b -> a 1.2 ms"),
+        (REQUEST | {"backend": None}, "03:04:05.678 INFO  200 GET /api/v1/a/b 1.2 ms"),
+        (REQUEST | {"status": 502, "error": "connect_failed"},
+         "03:04:05.678 INFO  502 GET /api/v1/a/b -> a 1.2 ms connect_failed"),
+        (REQUEST | {"status": None, "method": None, "path": None, "backend": None},
+         "03:04:05.678 INFO  --- - - 1.2 ms"),
+        (CORE | {"event": "request", "status": 204}, "03:04:05.678 INFO  204"),
+        (CORE | {"level": "WARNING", "event": "worker.restarted", "number": 1, "pid": 7},
+         "03:04:05.678 WARN  worker.restarted number=1 pid=7"),
+        (CORE | {"event": "sanic.root", "message": "Worker ready [7]"},
+         "03:04:05.678 INFO  sanic.root Worker ready [7]"),
+        (CORE | {"reason": "two words", "empty": "", "list": [1, "a"]},
+         '03:04:05.678 INFO  x reason="two words" empty="" list="[1, \'a\']"'),
+        (CORE | {"level": "CRITICAL"}, "03:04:05.678 FATAL x"),
+        (CORE | {"level": "SUCCESS"}, "03:04:05.678 SUCCE x"),
+    ],
+)  # fmt: skip
+def test_a_line_says_in_short_what_happened(fields: dict[str, object], text: str) -> None:
+    assert text_of(plain(fields)) == text
+    assert COLOURS.sub("", text_of(coloured(fields))) == text
+
+
+def test_every_finished_exchange_has_a_line() -> None:
+    exchange = Exchange(1.0, "192.0.2.1")
+    exchange.ended = 1.5
+    assert text_of(plain(request_fields(exchange, 0.0, "w"))) == "00:00:00.000 INFO  --- - - 500.0 ms"
+
+
+def test_an_exception_says_what_and_where() -> None:
+    try:
+        raise ValueError("two\nlines")
+    except ValueError as error:
+        text = text_of(plain(CORE | {"exception": describe(error)}))
+    assert text.startswith("03:04:05.678 INFO  x ValueError: two\\nlines at tests/test_console.py:")
+
+
+@pytest.mark.parametrize(
+    ("fields", "word", "colour"),
+    [
+        (REQUEST, "200", 32),
+        (REQUEST | {"status": 101}, "101", 36),
+        (REQUEST | {"status": 304}, "304", 36),
+        (REQUEST | {"status": 404}, "404", 33),
+        (REQUEST | {"status": 503}, "503", 31),
+        (REQUEST | {"status": 999}, "999", 31),
+        (REQUEST | {"status": None}, "---", 31),
+        (REQUEST | {"error": "no_route"}, "no_route", 31),
+        (CORE, "INFO ", 32),
+        (CORE | {"level": "ERROR"}, "ERROR", 31),
+    ],
+)
+def test_what_matters_is_coloured(fields: dict[str, object], word: str, colour: int) -> None:
+    assert f"\x1b[{colour}m{word}\x1b[0m" in text_of(coloured(fields))
+    assert "\x1b" not in text_of(plain(fields))
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environ", "wanted"),
+    [
+        (True, {}, True),
+        (True, {"NO_COLOR": ""}, True),
+        (True, {"NO_COLOR": "1"}, False),
+        (False, {}, False),
+    ],
+)
+def test_colours_are_for_terminals_whose_user_has_not_forbidden_them(
+    terminal: bool, environ: dict[str, str], wanted: bool
+) -> None:
+    assert wants_colours(environ, terminal=terminal) is wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a\nb", "a\\nb"), ("\x1b[2J", "\\x1b[2J"), ("\u202e", "\\u202e"), ("\udcff", "\\udcff"), ("ü", "ü")],
+)
+def test_no_text_steers_the_terminal(text: str, shown: str) -> None:
+    assert text_of(plain(CORE | {"event": "e", "value": text})).endswith(f" value={shown}")
+    assert f" {shown}" in text_of(plain(REQUEST | {"path": text}))
+
+
+@pytest.mark.parametrize("filler", ["x", "ü", "\x01"])
+@pytest.mark.parametrize("fields", [REQUEST, REQUEST | {"error": "e"}, CORE])
+def test_a_line_that_is_too_long_is_cut_and_leaves_no_colour_behind(
+    fields: dict[str, object], filler: str
+) -> None:
+    text = text_of(coloured(fields | {"path": filler * 5000, "message": filler * 5000}))
+    assert "…" in text
+    assert text.endswith("\x1b[0m") or COLOURS.findall(text)[-1] == "\x1b[0m"
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers() | st.none() | st.lists(st.text())))
+def test_whatever_the_fields_hold_it_is_one_line_within_the_limit(extra: dict[str, Any]) -> None:
+    text_of(coloured(extra | CORE))
