@@ -49,7 +49,7 @@ class Trace:
     __slots__ = ("_attempt_id", "attempts", "host", "parent_id", "sampled", "span_id", "state", "trace_id")
 
     def __init__(
-        self, trace_id: str, span_id: str, parent_id: str, *, sampled: bool, state: bytes, host: bytes
+        self, trace_id: str, span_id: str, parent_id: str, sampled: bool, state: bytes, host: bytes
     ) -> None:
         self.trace_id = trace_id
         self.span_id = span_id
@@ -67,7 +67,7 @@ class Trace:
 
     def begin_attempt(self, now: float) -> None:
         """Another try begins. `now`: seconds of the monotonic clock."""
-        self._attempt_id = span_id = f"{getrandbits(64):016x}"
+        self._attempt_id = span_id = _new_span_id()
         if self.sampled:
             self.attempts.append(Attempt(span_id, now))
 
@@ -105,18 +105,20 @@ class Tracer:
             trace_id, parent_id, flags = match.groups()
             return Trace(
                 trace_id.decode(),
-                f"{getrandbits(64):016x}",
+                _new_span_id(),
                 parent_id.decode(),
-                sampled=int(flags, 16) & 1 == 1,
-                state=bounded_state(noted.get(b"tracestate", b"")),
-                host=host,
+                int(flags, 16) & 1 == 1,
+                bounded_state(noted.get(b"tracestate", b"")),
+                host,
             )
         # An id of zeros is none; one comes up once in centuries of 10⁹ requests/s.
         bits = getrandbits(192)
-        ids = f"{bits:048x}"
-        return Trace(
-            ids[16:], ids[:16], "", sampled=bits & 0xFFFF_FFFF_FFFF_FFFF < self._bound, state=b"", host=host
-        )
+        ids = bits.to_bytes(24).hex()
+        return Trace(ids[16:], ids[:16], "", bits & 0xFFFF_FFFF_FFFF_FFFF < self._bound, b"", host)
+
+
+def _new_span_id() -> str:
+    return getrandbits(64).to_bytes(8).hex()
 
 
 def bounded_state(value: bytes) -> bytes:

@@ -7,6 +7,7 @@ later (https://opentelemetry.io/docs/specs/otlp/#otlphttp-request). What went wr
 
 import socket
 from collections import deque
+from collections.abc import Iterable
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from threading import Event, Thread
@@ -20,15 +21,15 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 
 from coregateway import __version__
 from coregateway.exchange import Exchange
 from coregateway.logs import event
 from coregateway.tracing.spans import spans_of
 
-MAX_WAITING = 4096
-"""Spans that wait to be sent, per worker."""
+MAX_WAITING = 8192
+"""Spans that wait to be sent, per worker: about 4 MiB."""
 
 BATCH = 512
 """Spans in one message. As soon as so many wait, they are sent."""
@@ -51,6 +52,8 @@ REPORT = 60.0
 MAX_ANSWER = 65_536
 """Bytes of an answer that are read."""
 
+_SCOPE = ScopeSpans(scope=InstrumentationScope(name="coregateway", version=__version__)).SerializeToString()
+
 _WAIT = frozenset((429, 502, 503, 504))
 """Statuses after which the same message may be sent again."""
 
@@ -69,11 +72,10 @@ class Exporter:
     def __init__(self, endpoint: str, worker: str) -> None:
         """`endpoint`: the collector's URL without `/v1/traces`. `worker`: the name of this one."""
         self._endpoint = endpoint
-        self._resource = _resource(worker)
-        self._scope = InstrumentationScope(name="coregateway", version=__version__)
+        self._resource = ResourceSpans(resource=_resource(worker)).SerializeToString()
         self._epoch = time_ns() - monotonic_ns()
-        self._waiting: deque[Span] = deque()
-        self._unsent: list[Span] = []
+        self._waiting: deque[bytes] = deque()
+        self._unsent: list[bytes] = []
         self._wake = Event()
         self._closing = False
         self._thread = Thread(target=self._run, name="span-exporter", daemon=True)
@@ -133,17 +135,10 @@ class Exporter:
                 self._failure = ""
             self._unsent = []
 
-    def _send(self, spans: list[Span]) -> None:
+    def _send(self, spans: list[bytes]) -> None:
         """Raises `_NotTaken`."""
-        message = ExportTraceServiceRequest(
-            resource_spans=[
-                ResourceSpans(
-                    resource=self._resource, scope_spans=[ScopeSpans(scope=self._scope, spans=spans)]
-                )
-            ]
-        )
         try:
-            status, body = _post(self._endpoint, message.SerializeToString())
+            status, body = _post(self._endpoint, encoded(self._resource, spans))
         except (OSError, HTTPException, UnicodeError) as error:  # the last: of a host that is no name
             raise _NotTaken(f"{type(error).__name__}: {error}") from None
         if not 200 <= status < 300:
@@ -168,6 +163,24 @@ class Exporter:
                 dropped=dropped,
                 waiting=len(self._waiting) + len(self._unsent),
             )
+
+
+def encoded(resource: bytes, spans: Iterable[bytes]) -> bytes:
+    """An `ExportTraceServiceRequest` of encoded spans. `resource`: a `ResourceSpans` without any."""
+    scope = _SCOPE + b"".join(_part(ScopeSpans.SPANS_FIELD_NUMBER, span) for span in spans)
+    of_resource = resource + _part(ResourceSpans.SCOPE_SPANS_FIELD_NUMBER, scope)
+    return _part(ExportTraceServiceRequest.RESOURCE_SPANS_FIELD_NUMBER, of_resource)
+
+
+def _part(number: int, message: bytes) -> bytes:
+    """An encoded message as field `number`, below 16, of another: tag, length as a varint, bytes."""
+    length = len(message)
+    head = bytearray((number << 3 | 2,))
+    while length > 0x7F:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    head.append(length)
+    return bytes(head) + message
 
 
 def _resource(worker: str) -> Resource:
