@@ -103,7 +103,9 @@ class Forwarder:
             except UpstreamError as error:
                 exchange.upstream = error.upstream or exchange.upstream
                 if exchange.trace is not None:
-                    exchange.trace.fail_attempt(error.upstream, error.cause, monotonic())
+                    exchange.trace.fail_attempt(
+                        exchange.upstream, exchange.upstream_status, error.cause, monotonic()
+                    )
                 if exchange.status is not None or not may_retry(
                     error,
                     head.method,

@@ -71,11 +71,12 @@ class Trace:
         if self.sampled:
             self.attempts.append(Attempt(span_id, now))
 
-    def fail_attempt(self, upstream: str | None, error: str, now: float) -> None:
-        """The try has failed. `upstream`: its name, if it came that far."""
+    def fail_attempt(self, upstream: str | None, status: int | None, error: str, now: float) -> None:
+        """The try has failed. `upstream`: its name; `status`: of its response, if one had begun."""
         if self.sampled:
             attempt = self.attempts[-1]
             attempt.upstream = upstream
+            attempt.status = status
             attempt.error = error
             attempt.ended = now
 
