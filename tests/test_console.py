@@ -1,6 +1,9 @@
 """Log lines for people: short, one each, harmless, and coloured where that helps."""
 
+import os
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from coregateway.console import console, wants_colours
 from coregateway.exchange import Exchange
 from coregateway.log_line import describe
 from coregateway.sink import MAX_LINE
+from coregateway.testing import GatewayProcess, RawClient
 
 CORE: dict[str, object] = {
     "time": "2026-01-02T03:04:05.678Z",
@@ -139,3 +143,34 @@ def test_a_line_that_is_too_long_is_cut_and_leaves_no_colour_behind(
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.none() | st.lists(st.text())))
 def test_whatever_the_fields_hold_it_is_one_line_within_the_limit(extra: dict[str, Any]) -> None:
     text_of(coloured(extra | CORE))
+
+
+SCRIPT = "from coregateway import logs; logs.configure('INFO', 'console'); logs.event('it.works', number=1)"
+
+
+@pytest.mark.parametrize(("environ", "is_coloured"), [({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False)])
+def test_a_terminal_is_recognized(environ: dict[str, str], is_coloured: bool) -> None:
+    reader, terminal = os.openpty()
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT], stdout=terminal, env=os.environ | environ, check=True, timeout=30
+    )
+    shown = os.read(reader, 4096).decode()
+    assert COLOURS.sub("", shown).endswith(" INFO  it.works number=1\r\n")
+    assert ("\x1b" in shown) is is_coloured
+    os.close(reader)
+    os.close(terminal)
+
+
+async def test_a_gateway_that_is_told_to_speaks_to_people_from_start_to_stop() -> None:
+    async with GatewayProcess(env={"COREGATEWAY_LOG_FORMAT": "console"}) as gateway:
+        async with RawClient(gateway.address) as client:
+            await client.send(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n")
+            await client.read_response()
+        assert await gateway.stop() == 0
+        lines = gateway.stdout.splitlines()
+        assert gateway.stderr == ""
+    line = re.compile(r"\d\d:\d\d:\d\d\.\d{3} (INFO |WARN ) \S.*")
+    assert [text for text in lines if not line.fullmatch(text)] == []
+    assert [text for text in lines if re.search(r"INFO  404 GET /nowhere [0-9.]+ ms no_route$", text)]
+    assert "gateway.starting version=" in lines[0]
+    assert len([text for text in lines if " worker.draining " in text]) == 1
