@@ -1,6 +1,7 @@
 """Whatever a process of the gateway says becomes a JSON line on stdout."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
@@ -15,7 +16,7 @@ import warnings
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 import pytest
@@ -481,3 +482,48 @@ def test_a_real_run_speaks_json_from_start_to_stop(tmp_path: Path, stop: signal.
     assert "Exception occurred while handling uri: 'http://127.0.0.1:" in "".join(messages)
     assert len([message for message in messages if message.startswith("Worker complete")]) == 2
     assert messages[-1] == "Server Stopped"
+
+
+def test_a_reader_that_stops_stalls_no_request_and_learns_what_it_missed() -> None:
+    port, count = free_port(), 4000
+    process = subprocess.Popen(
+        [sys.executable, "-m", "coregateway", "run", "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"COREGATEWAY_ADMIN__ADDRESS": ""},
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        while json.loads(process.stdout.readline()).get("message", "")[:12] != "Worker ready":
+            pass
+        # From here on nobody reads: a pipe and the gateway's own memory hold about 2,700 lines.
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            answers = client.makefile("rb")
+            for _ in range(count // 100):
+                client.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
+                assert {status_of_next(answers) for _ in range(100)} == {"200"}
+        told, missed = 0, 0
+        while not missed:
+            line = json.loads(process.stdout.readline())
+            told += line["event"] == "request"
+            missed = line["count"] if line["event"] == "log_lines_dropped" else 0
+        assert missed > 500
+        assert told + missed == count
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+        process.stdout.close()
+
+
+def status_of_next(answers: BinaryIO) -> str:
+    """Read one answer."""
+    status = answers.readline().split()[1].decode()
+    length = 0
+    while (line := answers.readline().strip().lower()) != b"":
+        if line.startswith(b"content-length:"):
+            length = int(line.partition(b":")[2])
+    answers.read(length)
+    return status
