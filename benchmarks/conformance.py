@@ -19,7 +19,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.peers import Peer, strict_haproxy, strict_nginx
+from benchmarks.peers import Peer
+from benchmarks.strict_peers import strict_haproxy, strict_nginx
 from coregateway.testing import GatewayProcess, RawClient, ScriptedBackend, free_port
 from tests.corpus.cases import Case, Sending, read_cases, tags
 from tests.corpus.judging import judge

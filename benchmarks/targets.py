@@ -1,0 +1,146 @@
+"""The figures that the gateway is to reach, measured in paired rounds of one run, within ten minutes.
+
+python benchmarks/targets.py [--rounds 5]
+
+Prints a Markdown table for benchmarks/README.md and saves all rounds. Exit status 1 if a target is not met.
+"""
+
+import math
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import generators
+import reports
+from figures import Spread, ratio, readable, spread
+from generators import Unanswered
+from processes import prepare
+from rounds import Missing, Rounds, say, serving, upstream
+from scenarios import IDLE, SCENARIOS, Setup, idle
+
+RATE = "requests/s"
+CPU = "CPU µs"
+P99 = "p99 ms"
+MEASURED: Mapping[str, tuple[str, ...]] = {
+    "gateway": ("get-c50", "get-c1000", "rate-1000", "64k-c50", "1g"),
+    "caddy": ("get-c50", "rate-1000", "64k-c50", "1g"),
+    "nginx": ("rate-1000", "64k-c50", "1g"),
+    "haproxy": ("get-c50",),
+    "sanic-aiohttp": ("get-c50",),
+    "first-version": ("get-c50",),
+}
+"""What each server is measured by, in this order, in every round."""
+SECONDS = 3.0
+LONGER = {"rate-1000": 6.0}
+"""Seconds: a 99th percentile wants more requests."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A measure, what is asked of it, and how it is read off the rounds."""
+
+    measure: str
+    limit: float
+    at_least: bool
+    read: Callable[[Rounds], Spread]
+
+    def met(self, found: Spread) -> bool:
+        return found.middle >= self.limit if self.at_least else found.middle <= self.limit
+
+
+def against(scenario: str, peer: str, key: str) -> Callable[[Rounds], Spread]:
+    return lambda rounds: ratio(rounds[scenario], "gateway", peer, key)
+
+
+def own(one: str, other: str, key: str) -> Callable[[Rounds], Spread]:
+    """The gateway in one scenario against itself in another, round by round."""
+    return lambda rounds: Spread.of(
+        [a["gateway"][key] / b["gateway"][key] for a, b in zip(rounds[one], rounds[other], strict=True)]
+    )
+
+
+TARGETS = (
+    Target("small GET, c = 50: requests/s, times Caddy", 1.8, True, against("get-c50", "caddy", RATE)),
+    Target("the same, times HAProxy", 0.35, True, against("get-c50", "haproxy", RATE)),
+    Target("the same, times FastAPI + httpx", 65, True, against("get-c50", "first-version", RATE)),
+    Target("the same, times Sanic + aiohttp", 3, True, against("get-c50", "sanic-aiohttp", RATE)),
+    Target("CPU per request, small GET, of Caddy's", 0.55, False, against("get-c50", "caddy", CPU)),
+    Target("c = 1,000 against c = 50: requests/s", 0.8, True, own("get-c1000", "get-c50", RATE)),
+    Target("errors at c = 1,000", 0, False, lambda rounds: spread(rounds["get-c1000"], "gateway", "errors")),
+    Target("p99 at 1,000 requests/s, of Caddy's", 1, False, against("rate-1000", "caddy", P99)),
+    Target("the same, of nginx's", 2.5, False, against("rate-1000", "nginx", P99)),
+    Target("64 KiB responses: requests/s, times Caddy", 1.3, True, against("64k-c50", "caddy", RATE)),
+    Target("the same, times nginx", 0.5, True, against("64k-c50", "nginx", RATE)),
+    Target("1 GiB streamed: MiB/s, times Caddy", 1.3, True, against("1g", "caddy", "MiB/s")),
+    Target("the same, times nginx", 0.5, True, against("1g", "nginx", "MiB/s")),
+    Target(
+        f"{IDLE[-1]:,} idle connections, KiB each",
+        12,
+        False,
+        lambda rounds: spread(rounds["idle"], "gateway", "KiB each"),
+    ),
+    Target("2 workers against 1: CPU per request", 1.05, False, own("workers-2", "workers-1", CPU)),
+)
+
+
+def main() -> int:
+    parser = ArgumentParser(description="Measure what the gateway is to reach.")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    prepare()
+    about = reports.surroundings()
+    rounds = measure(options.rounds)
+    text, met = table(rounds)
+    print(reports.heading(about), text, sep="\n\n")
+    reports.new_file("targets", ".json").write_text(reports.as_json(rounds, about))
+    return 0 if met else 1
+
+
+def measure(count: int) -> Rounds:
+    scenarios = {*(name for names in MEASURED.values() for name in names), "workers-1", "workers-2", "idle"}
+    found: Rounds = {name: [{} for _ in range(count)] for name in scenarios}
+    for number in range(count):
+        say(f"round {number + 1} of {count}")
+        with upstream(Setup()) as (port, folder):
+            for name, measured in MEASURED.items():
+                try:
+                    with serving(name, Setup(), port, folder) as server:
+                        for scenario in measured:
+                            seconds = LONGER.get(scenario, SECONDS)
+                            figures = SCENARIOS[scenario].measure(server, seconds)
+                            found[scenario][number][name] = figures
+                except Missing:
+                    say(f"{name} is not installed: skipped")
+                except Unanswered as failure:
+                    say(f"{name} failed: {failure}")
+            for scenario in ("workers-1", "workers-2"):
+                with serving("gateway", SCENARIOS[scenario].setup, port, folder) as server:
+                    found[scenario][number]["gateway"] = SCENARIOS[scenario].measure(server, SECONDS)
+            with serving("gateway", Setup(), port, folder) as server:
+                generators.saturating(server.url("/small"), 50, 1)
+                found["idle"][number]["gateway"] = {"KiB each": idle(server, IDLE[-1], server.resident())}
+    return found
+
+
+def table(rounds: Rounds) -> tuple[str, bool]:
+    """Markdown, and whether every target is met."""
+    lines = ["| measure | target | measured | met |", "|---|---|---|---|"]
+    all_met = True
+    for target in TARGETS:
+        try:
+            found = target.read(rounds)
+        except (ValueError, KeyError):  # a peer is missing or failed
+            found = Spread(math.nan, math.nan, math.nan)
+        met = target.met(found)
+        all_met = all_met and met
+        sign = "≥" if target.at_least else "≤"
+        measured = "not measured" if math.isnan(found.middle) else found.text(readable)
+        lines.append(
+            f"| {target.measure} | {sign} {target.limit:g} | {measured} | {'yes' if met else 'no'} |"
+        )
+    return "\n".join(lines), all_met
+
+
+if __name__ == "__main__":
+    sys.exit(main())
