@@ -46,7 +46,7 @@ def blueprint(settings: Settings) -> Blueprint:
 
 async def count(reader: Reader, snapshot: Snapshot) -> Counted:
     """Read the node's metrics: the requests of each backend, and those that failed."""
-    for _ in reader.steps(snapshot):
+    for _ in reader.steps(snapshot, REQUESTS):
         await sleep(0)
     counted: Counted = {}
     for (backend, _, _, code), number in snapshot.values(REQUESTS).items():

@@ -11,12 +11,13 @@ from asyncio import Task, get_running_loop, sleep
 from typing import TYPE_CHECKING
 
 from coregateway import access_log, admin, backends, docs, health, logs, watch
+from coregateway.dashboard import routes as dashboard
 from coregateway.metrics import worker as metrics
 from coregateway.server import workers
 from coregateway.server.acceptor import Acceptor
 from coregateway.server.gateway import Gateway
 from coregateway.server.signals import FINISHED
-from coregateway.settings import Settings, load_or_exit
+from coregateway.settings import CorsSettings, Settings, load_or_exit
 from coregateway.tracing import worker as tracing
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     )
     app.add_signal(record, FINISHED)
 
-    operators = Gateway(f"{name}-admin", settings)
+    # No web page may read what operators see: no CORS there, whatever the settings are.
+    operators = Gateway(f"{name}-admin", settings.model_copy(update={"cors": CorsSettings(origins=())}))
     operators.blueprint(admin.blueprint(settings))
     admin_server: list[AsyncioServer] = []
     ending: list[Task[None]] = []
@@ -93,6 +95,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     workers.attach(app, settings.shutdown)
     metrics.attach(app, operators, settings)
     watch.attach(app, settings)
+    dashboard.attach(app, operators, settings)
     app.register_listener(keep_lines, "before_server_start")
     app.register_listener(open_admin, "before_server_start")
     app.register_listener(close_admin, "before_server_stop")

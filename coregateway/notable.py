@@ -11,6 +11,7 @@ from typing import Literal
 
 import orjson
 
+from coregateway.errors import ClientClosed
 from coregateway.exchange import Exchange
 
 FAILED = "failed"
@@ -65,6 +66,11 @@ class Notable:
     def observe(self, exchange: Exchange) -> None:
         """The subscriber of finished exchanges."""
         status = exchange.status
+        if exchange.backend is None:
+            # That a readiness probe says no is an answer, and that a reader of the live page leaves is none.
+            if exchange.error is not None and exchange.error != ClientClosed.cause:
+                self._fail(exchange, "client" if status is not None and status < 500 else "gateway")
+            return
         if exchange.error is not None or status is None or status >= 500:
             self._fail(exchange, "client" if status is not None and status < 500 else "gateway")
             return

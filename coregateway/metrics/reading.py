@@ -72,10 +72,13 @@ class Reader:
             pass
         return snapshot
 
-    def steps(self, snapshot: Snapshot) -> Iterator[str]:
-        """As `read`, into `snapshot`, in steps that take well below a millisecond each; they give nothing."""
+    def steps(self, snapshot: Snapshot, *wanted: Family) -> Iterator[str]:
+        """As `read`, into `snapshot`, in steps that take well below a millisecond each; they give nothing.
+
+        `wanted`: of the families that workers write, these alone; none: all.
+        """
         for known in self._known:
-            yield from known.add_to(snapshot)
+            yield from known.add_to(snapshot, *wanted)
         workers = self._node.workers()
         snapshot.values(families.WORKER_RESTARTS)[()] = float(sum(worker.restarts for worker in workers))
         states: dict[Labels, float] = {(state.name.lower(),): 0.0 for state in State}
@@ -107,13 +110,15 @@ class _Known:
         self._seen = 0
         self._places: dict[str, _Places] = {}
 
-    def add_to(self, snapshot: Snapshot) -> Iterator[str]:
+    def add_to(self, snapshot: Snapshot, *wanted: Family) -> Iterator[str]:
         """Add its numbers to those that are there; pauses after every `STEP` of them."""
         yield from self._look()
         living = self.part.living
         numbers = self.part.series.numbers
         read = self.part.series.read
         for family, found in list(self._places.values()):
+            if wanted and family not in wanted:
+                continue
             if family.kind is Kind.HISTOGRAM:
                 width = family.width
                 histograms = snapshot.histograms(family)

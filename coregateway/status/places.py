@@ -30,7 +30,7 @@ BUSY_TIME = 5
 """Seconds that connections carried exchanges, and that requests waited for one, over all of them."""
 QUEUED_TIME = 6
 ENDED = 7
-"""Seconds that connections carried exchanges, and that requests waited for one, over all of either."""
+"""Of idle connections that the backend ended of late: how many, and the least and most seconds of rest."""
 SHORTEST = 8
 LONGEST = 9
 

@@ -1,0 +1,543 @@
+// The live page: takes in one event a second and shows it. Whatever came from a request goes in as text.
+
+import { History, SECONDS, drawTimes, drawTraffic, readColours, secondsAgo } from "./plots.js";
+
+const element = (id) => document.getElementById(id);
+
+// Places in a backend's row, as the feed sends it.
+const [RATE, FAILED, P50, P95, P99, FLIGHT, QUEUED, ACTIVE, IDLE, OPENING, UPSTREAMS] = Array(11).keys();
+const ALL = "*";
+
+const SILENCE = 6000; // milliseconds without an event after which the gateway counts as gone
+const CALM = 15; // seconds for which a backend keeps its place among those in trouble
+const LONG = 12; // backends from which on the list scrolls by itself
+
+const WORDS = {
+  connect_failed: "refuses connections",
+  connect_timeout: "cannot be reached",
+  upstream_closed: "ends connections without an answer",
+  upstream_protocol: "answers with something else than HTTP",
+  read_timeout: "does not answer in time",
+  write_timeout: "takes no data",
+};
+
+const CAUSES = {
+  bad_request: "malformed request",
+  no_route: "no such path",
+  method_not_allowed: "method not allowed",
+  client_timeout: "client too slow",
+  body_too_large: "body too large",
+  uri_too_long: "address too long",
+  head_too_large: "head too large",
+  connect_failed: "connection refused",
+  connect_timeout: "no connection in time",
+  upstream_closed: "connection lost",
+  upstream_protocol: "broken answer",
+  read_timeout: "no answer in time",
+  write_timeout: "backend took no data",
+  pool_timeout: "no free connection in time",
+  overloaded: "too many waiting",
+  draining: "gateway was stopping",
+  client_closed: "client left",
+  internal_error: "fault in the gateway",
+};
+
+let state = null;
+let order = [];
+let selected = ALL;
+let onlyTrouble = false;
+let wanted = "";
+let hovered = null;
+let skew = 0; // seconds by which the gateway's clock is ahead of this one
+const histories = new Map();
+const trouble = new Map(); // name → [level, until]
+const shown = new Map(); // name → row on the screen
+
+// Words and numbers
+
+const grouped = new Intl.NumberFormat("en");
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+function count(number) {
+  if (number >= 100) return grouped.format(Math.round(number));
+  if (number >= 10 || number === 0) return String(Math.round(number * 10) / 10).replace(/\.0$/, "");
+  return String(Number(number.toPrecision(2)));
+}
+
+function time(seconds) {
+  if (seconds === null || Number.isNaN(seconds)) return "–";
+  if (seconds >= 10) return `${Math.round(seconds)} s`;
+  if (seconds >= 1) return `${Number(seconds.toPrecision(2))} s`;
+  const milliseconds = seconds * 1000;
+  return `${milliseconds >= 10 ? Math.round(milliseconds) : Number(milliseconds.toPrecision(2))} ms`;
+}
+
+function share(row) {
+  if (!row || !row[RATE]) return row ? 0 : null;
+  return row[FAILED] / row[RATE];
+}
+
+function percent(part) {
+  if (part === null) return "–";
+  if (part > 0 && part < 0.001) return "< 0.1 %";
+  return `${part >= 0.1 ? Math.round(part * 100) : Number((part * 100).toPrecision(2))} %`;
+}
+
+function duration(seconds) {
+  const whole = Math.max(Math.floor(seconds), 0);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min`;
+  if (whole < 86400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  return `${Math.floor(whole / 86400)} d ${Math.floor((whole % 86400) / 3600)} h`;
+}
+
+const now = () => Date.now() / 1000 + skew;
+const plural = (number, word) => `${grouped.format(number)} ${word}${number === 1 ? "" : "s"}`;
+
+function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function make(tag, classes = "", ...children) {
+  const node = document.createElement(tag);
+  if (classes) node.className = classes;
+  node.append(...children);
+  return node;
+}
+
+// A number with its unit in small letters.
+function figure(node, text, bad = false) {
+  node.classList.toggle("bad", bad);
+  if (node.dataset.text === text) return;
+  node.dataset.text = text;
+  const [number, ...unit] = text.split(/ (?=[^\d])/);
+  node.replaceChildren(number);
+  if (unit.length) node.append(make("small", "", unit.join(" ")));
+}
+
+// What the numbers mean
+
+function stateOf(row) {
+  const states = row[UPSTREAMS].map((upstream) => upstream[1]);
+  if (states.every((each) => each === "down")) return "down";
+  if (states.includes("down")) return "partly";
+  return states.includes("up") ? "up" : "unknown";
+}
+
+function levelNow(row) {
+  const how = stateOf(row);
+  if (how === "down") return 4;
+  if (how === "partly") return 3;
+  if (row[FAILED] > 0) return 2;
+  return row[QUEUED] > 0 ? 1 : 0;
+}
+
+// How bad it is: what is over counts for a while longer, so that rows do not jump.
+function level(name) {
+  const known = trouble.get(name);
+  return known ? known[0] : 0;
+}
+
+function judge(at) {
+  for (const [name, row] of Object.entries(state.backends)) {
+    const current = levelNow(row);
+    const known = trouble.get(name);
+    if (current && (!known || current >= known[0] || at > known[1])) trouble.set(name, [current, at + CALM]);
+    else if (known && (at > known[1] || (known[0] > 2 && current < 3))) {
+      if (current) trouble.set(name, [current, at + CALM]);
+      else trouble.delete(name);
+    }
+  }
+}
+
+function inWords(row) {
+  const how = stateOf(row);
+  const down = row[UPSTREAMS].filter((upstream) => upstream[1] === "down");
+  if (!down.length) return how === "unknown" ? "no requests yet" : null;
+  const cause = down[0][2].split(/ since |: /).find((word) => word in WORDS) ?? "";
+  const since = down[0][3] ? ` for ${duration(now() - down[0][3])}` : "";
+  const who = how === "partly" ? `${down.length} of ${row[UPSTREAMS].length} addresses ` : "";
+  return `${who}${who && !cause ? "down" : (WORDS[cause] ?? "down")}${since}`;
+}
+
+function verdict() {
+  const rows = Object.entries(state.backends);
+  const down = rows.filter(([, row]) => stateOf(row) === "down").length;
+  const partly = rows.filter(([, row]) => stateOf(row) === "partly").length;
+  const failing = rows.filter(([name]) => level(name) === 2).length;
+  const waiting = rows.filter(([name]) => level(name) === 1).length;
+  const of = (number) => (number === rows.length ? (number === 1 ? "The" : `All ${grouped.format(number)}`) : `${grouped.format(number)} of ${grouped.format(rows.length)}`);
+  const backends = rows.length === 1 ? "backend" : "backends";
+  if (down) return `${of(down)} ${backends} ${down === 1 ? "is" : "are"} down`;
+  if (partly) return `${of(partly)} ${backends} ${partly === 1 ? "is" : "are"} partly down`;
+  const missing = state.workers.filter((worker) => worker.state !== "ready").length;
+  if (missing) return `${plural(missing, "worker")} of ${state.workers.length} not ready`;
+  if (!state.ready) return "Not ready for requests";
+  if (failing) return `${of(failing)} ${backends} ${failing === 1 ? "answers" : "answer"} with errors`;
+  if (waiting) return `Requests wait for ${plural(waiting, "backend")}`;
+  return "All is well";
+}
+
+// The top: one backend, or all
+
+function rowOf(name) {
+  return name === ALL ? state.all : state.backends[name];
+}
+
+function showTop() {
+  const one = selected !== ALL;
+  const row = rowOf(selected);
+  say(element("verdict"), one ? selected : verdict());
+  const up = state.started ? `up for ${duration(now() - state.started)}` : "";
+  const path = one ? state.prefixes[selected] : `${plural(state.workers.length, "worker")}, ${up}`;
+  say(element("about"), path);
+  element("all").hidden = !one;
+  showUpstreams(one ? row[UPSTREAMS] : []);
+  const flight = one ? row[FLIGHT] : Object.values(state.backends).reduce((sum, each) => sum + each[FLIGHT], 0);
+  const queued = one ? row[QUEUED] : Object.values(state.backends).reduce((sum, each) => sum + each[QUEUED], 0);
+  const measured = state.measured && row;
+  figure(element("rate"), measured ? count(row[RATE]) : "–");
+  figure(element("failing"), measured ? percent(share(row)) : "–", Boolean(measured && row[FAILED]));
+  for (const [id, place] of [["half", P50], ["most", P95], ["nearly", P99]]) {
+    figure(element(id), measured ? time(row[place]) : "–");
+  }
+  figure(element("flight"), count(flight) + (queued ? ` ${count(queued)} waiting` : ""));
+  element("unmeasured").hidden = state.measured;
+}
+
+function showUpstreams(upstreams) {
+  const list = element("upstreams");
+  list.hidden = !upstreams.length;
+  list.replaceChildren(
+    ...upstreams.map(([url, how, reason, since, flight]) => {
+      const words = { up: "answers", down: "down", unknown: "no requests yet" }[how];
+      const long = since ? ` for ${duration(now() - since)}` : "";
+      const why = how === "down" || reason.startsWith("no answer") ? `, ${reason}` : "";
+      const text = make("span", "quiet", `${words}${long}${why}, ${plural(flight, "request")} under way`);
+      return make("li", how, make("span", "dot"), make("code", "", url), text);
+    }),
+  );
+}
+
+function drawTop() {
+  const history = histories.get(selected) ?? new History();
+  drawTraffic(element("traffic"), history, { large: true, hovered, count });
+  drawTimes(element("times"), history, { large: true, hovered, time });
+  const row = rowOf(selected);
+  const spoken = row ? `now ${count(row[RATE])}, ${percent(share(row))} failing` : "nothing yet";
+  element("traffic").setAttribute("aria-label", `Requests a second in the last three minutes: ${spoken}`);
+  const times = row ? `half within ${time(row[P50])}, 99 % within ${time(row[P99])}` : "nothing yet";
+  element("times").setAttribute("aria-label", `Time to answer in the last three minutes: ${times}`);
+  if (hovered === null) {
+    say(element("traffic-at"), "");
+    say(element("times-at"), "");
+    return;
+  }
+  const [rate, failed, half, most, nearly] = [RATE, FAILED, P50, P95, P99].map((number) => history.get(number, hovered));
+  const at = hovered ? `${hovered} s ago` : "now";
+  say(element("traffic-at"), Number.isNaN(rate) ? "" : `${at}: ${count(rate)}, ${count(failed)} failing`);
+  say(element("times-at"), Number.isNaN(half) ? "" : `${at}: ${[half, most, nearly].map(time).join(" · ")}`);
+}
+
+// The list: only the rows on the screen exist
+
+function sort() {
+  const words = wanted.toLowerCase();
+  const fits = (name) =>
+    !words ||
+    name.includes(words) ||
+    state.prefixes[name].toLowerCase().includes(words) ||
+    state.backends[name][UPSTREAMS].some((upstream) => upstream[0].includes(words));
+  order = Object.keys(state.backends).filter((name) => fits(name) && (!onlyTrouble || level(name)));
+  order.sort((a, b) => level(b) - level(a) || (a < b ? -1 : 1));
+}
+
+function rowHeight() {
+  return parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--row"));
+}
+
+function makeRow(name) {
+  const parts = {};
+  const part = (key, node) => (parts[key] = node);
+  const dot = make("span", "dot");
+  dot.setAttribute("aria-hidden", "true");
+  const who = make("span", "who", dot, make("b", "", name), part("what", make("i")));
+  const canvas = (key) => {
+    const node = part(key, document.createElement("canvas"));
+    node.setAttribute("aria-hidden", "true");
+    return node;
+  };
+  const traffic = make("span", "cell", canvas("traffic"), part("rate", make("span")));
+  const times = make("span", "cell", canvas("times"), part("within", make("span")));
+  const bar = part("bar", make("span", "bar", make("i")));
+  const pool = make("span", "pool", part("flight", make("span")), bar);
+  const button = part("button", make("button", "row", who, traffic, times, pool));
+  button.type = "button";
+  button.addEventListener("click", () => select(selected === name ? ALL : name));
+  parts.item = make("li", "", button);
+  return parts;
+}
+
+function labelled(node, ...pieces) {
+  const text = pieces.map((piece) => piece.join("")).join("  ");
+  if (node.dataset.text === text) return;
+  node.dataset.text = text;
+  node.replaceChildren();
+  pieces.forEach(([before, number, after, bad], at) => {
+    node.append(`${at ? " · " : ""}${before}`, make("b", bad ? "bad" : "", number), after ?? "");
+  });
+}
+
+function fillRow(parts, name) {
+  const row = state.backends[name];
+  const how = stateOf(row);
+  parts.item.className = how + (parts.first ? " first" : "");
+  const words = inWords(row);
+  say(parts.what, words && how !== "unknown" ? words : `${state.prefixes[name]}${words ? `, ${words}` : ""}`);
+  parts.button.setAttribute("aria-pressed", String(selected === name));
+  const failing = share(row);
+  if (state.measured) {
+    labelled(parts.rate, ["", count(row[RATE]), " a second"], ["", percent(failing), " failing", failing > 0]);
+    if (row[P50] === null) labelled(parts.within, ["no request lately", "", ""]);
+    else labelled(parts.within, ["half ", time(row[P50])], ["99 % ", time(row[P99])]);
+  }
+  const open = row[ACTIVE] + row[IDLE] + row[OPENING];
+  const limit = state.limit * Math.max(state.workers.filter((worker) => worker.state === "ready").length, 1);
+  const pieces = [["", count(row[FLIGHT]), " under way"]];
+  pieces.push(row[QUEUED] ? ["", count(row[QUEUED]), " waiting", true] : ["", count(open), " open"]);
+  labelled(parts.flight, ...pieces);
+  parts.bar.classList.toggle("full", row[QUEUED] > 0);
+  parts.bar.firstChild.style.transform = `scaleX(${Math.min(row[ACTIVE] / limit, 1)})`;
+  const history = histories.get(name);
+  if (history) {
+    drawTraffic(parts.traffic, history);
+    drawTimes(parts.times, history);
+  }
+}
+
+function showRows() {
+  const scroller = element("scroller");
+  const long = order.length > LONG;
+  scroller.classList.toggle("long", long);
+  if (long) scroller.tabIndex = 0;
+  else scroller.removeAttribute("tabindex");
+  scroller.hidden = !order.length;
+  element("nothing").hidden = Boolean(order.length);
+  const all = Object.keys(state.backends).length;
+  say(element("backends-count"), order.length === all ? grouped.format(all) : `${grouped.format(order.length)} of ${grouped.format(all)}`);
+  const height = rowHeight();
+  const list = element("rows");
+  list.style.height = `${order.length * height}px`;
+  const first = long ? Math.max(Math.floor(scroller.scrollTop / height) - 2, 0) : 0;
+  const last = long ? Math.ceil((scroller.scrollTop + scroller.clientHeight) / height) + 2 : order.length;
+  const visible = order.slice(first, last);
+  const kept = new Set(visible);
+  for (const [name, parts] of shown) {
+    if (!kept.has(name)) {
+      parts.item.remove();
+      shown.delete(name);
+    }
+  }
+  visible.forEach((name, at) => {
+    let parts = shown.get(name);
+    if (!parts) shown.set(name, (parts = makeRow(name)));
+    // Moving a focused row would take the focus from it.
+    if (list.children[at] !== parts.item) {
+      const active = document.activeElement;
+      list.insertBefore(parts.item, list.children[at] ?? null);
+      if (active === parts.button) active.focus({ preventScroll: true });
+    }
+    parts.first = first + at === 0;
+    parts.item.style.transform = `translateY(${(first + at) * height}px)`;
+    parts.item.setAttribute("aria-setsize", order.length);
+    parts.item.setAttribute("aria-posinset", first + at + 1);
+    fillRow(parts, name);
+  });
+}
+
+function select(name) {
+  selected = name;
+  refresh();
+  if (name !== ALL) {
+    element("verdict").scrollIntoView({ block: "nearest", behavior: "smooth" });
+  }
+}
+
+// Requests, findings, workers
+
+function showRequests(id, records) {
+  element(`${id}-none`).hidden = Boolean(records.length);
+  const items = records.map((record) => {
+    const left = record.status === 499 || record.status === null;
+    const status = make("span", `status${record.status >= 500 ? " bad" : ""}`, left ? "left" : String(record.status));
+    const what = make("span", "what", `${record.method || "–"} ${record.path || "no path"}`);
+    what.title = record.path;
+    const pieces = [record.backend ?? "no backend"];
+    if (record.error) pieces.push(CAUSES[record.error] ?? record.error);
+    if (record.skipped) pieces.push(`and ${plural(record.skipped, "other")} like it before`);
+    const when = make("time", "", clock.format(new Date(record.time * 1000)));
+    when.dateTime = new Date(record.time * 1000).toISOString();
+    const more = make("span", "more", `${pieces.join(", ")}, `, when, " ", make("span", "id", record.id));
+    return make("li", "", status, what, make("span", "took", time(record.ms / 1000)), more);
+  });
+  element(id).replaceChildren(...items);
+}
+
+function showSaid(records) {
+  element("said-section").hidden = !records.length;
+  element("said").replaceChildren(
+    ...records.map((record) => {
+      const when = make("time", "", clock.format(new Date(record.time * 1000)));
+      when.dateTime = new Date(record.time * 1000).toISOString();
+      return make("li", "", when, make("span", "", record.text.charAt(0).toUpperCase() + record.text.slice(1)));
+    }),
+  );
+}
+
+const LIFE = { ready: "up", down: "down", starting: "unknown", draining: "unknown" };
+
+function showWorkers() {
+  element("workers").replaceChildren(
+    ...state.workers.map((worker) => {
+      const name = worker.name.replace(/^Sanic-Server-(\d+)-.*$/, "$1");
+      const how = make("td", LIFE[worker.state] ?? "", make("span", "dot"), worker.state);
+      const since = worker.since ? duration(now() - worker.since) : "–";
+      const rest = [since, worker.restarts, worker.connections, worker.in_flight, time(worker.loop_lag_ms / 1000), worker.pid || "–"];
+      return make("tr", "", make("td", "", name), how, ...rest.map((each) => make("td", "", String(each))));
+    }),
+  );
+}
+
+// What comes in
+
+function takeIn(change, whole) {
+  const before = state;
+  skew = change.time - Date.now() / 1000;
+  if (whole) {
+    if (before && before.version !== change.version) location.reload();
+    state = change;
+  } else {
+    const backends = Object.assign(before.backends, change.backends);
+    state = Object.assign(before, change, { backends });
+  }
+  const missed = before && whole ? Math.min(Math.round(change.time - lastTime) - 1, SECONDS) : 0;
+  lastTime = change.time;
+  if (!(selected in state.backends)) selected = ALL;
+  remember(ALL, state.all, missed);
+  for (const [name, row] of Object.entries(state.backends)) {
+    if (row[RATE] || histories.has(name)) remember(name, row, missed);
+  }
+  judge(change.time);
+  if (change.failed) showRequests("failed", state.failed);
+  if (change.slow) showRequests("slow", state.slow);
+  if (change.said) showSaid(state.said);
+  refresh();
+}
+
+let lastTime = 0;
+
+function remember(name, row, missed) {
+  let history = histories.get(name);
+  if (!history) histories.set(name, (history = new History()));
+  for (let second = 0; second < missed; second++) history.push(null);
+  history.push(row ?? null);
+}
+
+function refresh() {
+  if (!state || document.hidden) return;
+  say(element("version"), state.version);
+  sort();
+  showTop();
+  drawTop();
+  showRows();
+  showWorkers();
+  element("tools").hidden = Object.keys(state.backends).length < 4 && !wanted && !onlyTrouble;
+}
+
+// The stream
+
+let stream = null;
+let silence = 0;
+
+function heard() {
+  clearTimeout(silence);
+  silence = setTimeout(() => lose("No news from the gateway"), SILENCE);
+  element("gone").hidden = true;
+  document.body.classList.remove("stale");
+  element("link").className = "live";
+  say(element("link-text"), "Live");
+}
+
+function lose(why) {
+  clearTimeout(silence);
+  if (stream) stream.close();
+  stream = null;
+  say(element("gone"), `${why}. What you see is old; trying again.`);
+  element("gone").hidden = false;
+  document.body.classList.add("stale");
+  element("link").className = "lost";
+  say(element("link-text"), "Not connected");
+  setTimeout(connect, 2000);
+}
+
+function connect() {
+  if (stream) return;
+  stream = new EventSource("/dashboard/events");
+  const take = (whole) => (event) => {
+    heard();
+    takeIn(JSON.parse(event.data), whole);
+  };
+  stream.addEventListener("whole", take(true));
+  stream.addEventListener("change", take(false));
+  stream.addEventListener("bye", () => lose("The gateway is stopping"));
+  stream.addEventListener("error", () => lose("The gateway does not answer"));
+}
+
+// What the reader does
+
+element("all").addEventListener("click", () => select(ALL));
+element("search").addEventListener("input", (event) => {
+  wanted = event.target.value.trim();
+  element("scroller").scrollTop = 0;
+  refresh();
+});
+element("trouble").addEventListener("click", (event) => {
+  onlyTrouble = !onlyTrouble;
+  event.target.setAttribute("aria-pressed", String(onlyTrouble));
+  element("scroller").scrollTop = 0;
+  refresh();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && selected !== ALL) select(ALL);
+});
+
+let asked = false;
+element("scroller").addEventListener("scroll", () => {
+  if (asked) return;
+  asked = true;
+  requestAnimationFrame(() => {
+    asked = false;
+    if (state) showRows();
+  });
+});
+
+for (const id of ["traffic", "times"]) {
+  const canvas = element(id);
+  canvas.addEventListener("pointermove", (event) => {
+    hovered = secondsAgo(canvas, event);
+    if (state) drawTop();
+  });
+  canvas.addEventListener("pointerleave", () => {
+    hovered = null;
+    if (state) drawTop();
+  });
+}
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  readColours();
+  refresh();
+});
+addEventListener("resize", refresh);
+document.addEventListener("visibilitychange", refresh);
+readColours();
+connect();
