@@ -45,6 +45,10 @@ class Target:
     at_least: bool
     read: Callable[[Rounds], Spread]
 
+    @property
+    def asked(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {self.limit:g}"
+
     def met(self, found: Spread) -> bool:
         return found.middle >= self.limit if self.at_least else found.middle <= self.limit
 
@@ -134,10 +138,9 @@ def table(rounds: Rounds) -> tuple[str, bool]:
             found = Spread(math.nan, math.nan, math.nan)
         met = target.met(found)
         all_met = all_met and met
-        sign = "≥" if target.at_least else "≤"
         measured = "not measured" if math.isnan(found.middle) else found.text(readable)
         lines.append(
-            f"| {target.measure} | {sign} {target.limit:g} | {measured} | {'yes' if met else 'no'} |"
+            f"| {target.measure} | {target.asked} | {measured} | {'yes' if met else 'no'} |"
         )
     return "\n".join(lines), all_met
 

@@ -2,7 +2,7 @@
 against the real thing.
 
 Ports are replaced by free ones. `make test` and `make lint` are only looked through (`make -n`), for they run
-this very test; so is `make bench`, which takes minutes and a machine that does nothing else.
+this very test; so are `make bench` and `make load`, which take minutes. What measures is asked for its flags.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,9 @@ STARTS = [
     ".venv/bin/python coregateway/app.py --port 8001 --coredinator-port 7000 --coretelemetry-port 7001",
 ]
 START_WITH_FILE = ".venv/bin/python -m coregateway run --config coregateway.toml"
-LOOKED_THROUGH = ["make test", "make lint", *(c for c in commands(BENCHMARKS) if c.startswith("make bench"))]
+MEASURING = [command for command in commands(BENCHMARKS) if "python benchmarks/" in command]
+LOCUST = ".venv/bin/locust -f benchmarks/locustfile.py --host http://127.0.0.1:8001"
+LOOKED_THROUGH = ["make test", "make lint", *(c for c in commands(BENCHMARKS) if c.startswith("make "))]
 OTHERS = [
     "make run",
     ".venv/bin/coregateway check",
@@ -66,7 +69,7 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl
 
 
 def test_every_command_is_run_here() -> None:
-    run_here = [*SESSION, *STARTS, START_WITH_FILE, *LOOKED_THROUGH, *OTHERS]
+    run_here = [*SESSION, *STARTS, START_WITH_FILE, *LOOKED_THROUGH, *MEASURING, LOCUST, *OTHERS]
     assert sorted([*commands(README), *commands(BENCHMARKS)]) == sorted(run_here)
 
 
@@ -296,6 +299,43 @@ def test_the_peers_that_are_named_are_known() -> None:
     ]
     assert named
     assert {*named} <= {*known}
+
+
+@pytest.mark.parametrize("command", MEASURING)
+def test_what_measures_knows_its_flags(command: str) -> None:
+    """Measuring takes minutes."""
+    assert run(f"{command} --help").stdout.startswith(f"usage: {Path(shlex.split(command)[1]).name}")
+
+
+@pytest.mark.skipif(not (ROOT / ".venv/bin/locust").exists(), reason="needs the dependency group bench")
+def test_locust_finds_the_callers_that_are_shown() -> None:
+    shown = [name for row in table(BENCHMARKS, "callers") for name in code(row[0])]
+    assert {*shown} <= {*run(f"{LOCUST} --list").stdout.split()}
+
+
+def test_the_table_of_scenarios_has_every_one() -> None:
+    listed = run(".venv/bin/python benchmarks/compare.py --list").stdout.splitlines()
+    real = {line.split()[0] for line in listed if not line.startswith("peers:")}
+    patterns = [pattern for row in table(BENCHMARKS, "scenario") for pattern in code(row[0])]
+    found = [{name for name in real if fnmatch(name, pattern)} for pattern in patterns]
+    assert all(found)
+    assert set().union(*found) == real
+
+
+def test_the_table_of_peers_has_every_one() -> None:
+    [listed] = [
+        line
+        for line in run(".venv/bin/python benchmarks/compare.py --list").stdout.splitlines()
+        if line.startswith("peers:")
+    ]
+    shown = [name for row in table(BENCHMARKS, "peer") for name in code(row[0])]
+    assert {"peers:", "gateway", *shown} == set(listed.split())
+
+
+def test_the_table_of_figures_to_reach_has_every_target() -> None:
+    printing = "import targets; print(*(f'{t.measure}|{t.asked}' for t in targets.TARGETS), sep='\\n')"
+    real = run(f'.venv/bin/python -c "{printing}"', PYTHONPATH="benchmarks").stdout.splitlines()
+    assert [f"{row[0]}|{row[1]}" for row in table(BENCHMARKS, "measure")] == real
 
 
 def test_the_benchmark_knows_its_flags() -> None:
