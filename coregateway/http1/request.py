@@ -1,10 +1,11 @@
 """Request heads (RFC 9112 §2 to §6, RFC 9110 §7.2)."""
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 from coregateway.http1 import CHUNKED, FIELD_LINE, MAX_FIELDS, TOKEN, MalformedHTTP, without
-from coregateway.http1.fields import Fate, Fates
+from coregateway.http1.fields import LONGEST, Fate, Fates
 
 _is_head = re.compile(
     rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])((?:\r\n" + FIELD_LINE + rb")*+)"
@@ -163,14 +164,8 @@ class RequestHead:
             if self.minor:
                 raise MalformedHTTP("no Host")
             return
-        match = _is_host(host)
-        if match is None:
+        if not (_remembered_host(host) if len(host) <= LONGEST else _names_a_host(host)):
             raise MalformedHTTP("malformed Host")
-        if match[1] is not None:
-            try:
-                IPv6Address(match[1].decode())
-            except ValueError:
-                raise MalformedHTTP("malformed Host") from None
 
     def _read_target(self, target: bytes) -> None:
         if target == b"*" and self.method == "OPTIONS":
@@ -187,7 +182,7 @@ class RequestHead:
             ):
                 raise MalformedHTTP("malformed request target")
             target = slash + path
-        if b"#" in target:
+        if target.find(b"#") >= 0:
             raise MalformedHTTP("fragment in the request target")
         self.target = target
         self.path = target.partition(b"?")[0]
@@ -207,6 +202,21 @@ class RequestHead:
             self.length = int(length)
         else:
             self.length = 0
+
+
+def _names_a_host(host: bytes) -> bool:
+    """Whether it is a host, with or without a port."""
+    match = _is_host(host)
+    if match is None or match[1] is None:
+        return match is not None
+    try:
+        IPv6Address(match[1].decode())
+    except ValueError:
+        return False
+    return True
+
+
+_remembered_host = lru_cache(maxsize=256)(_names_a_host)  # a gateway is known by few names
 
 
 class TooManyFields(MalformedHTTP):

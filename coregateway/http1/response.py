@@ -8,7 +8,6 @@ from coregateway.http1.fields import Fate, Fates, connection_options
 _is_head = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?((?:\r\n" + FIELD_LINE + rb")*+)"
 ).fullmatch
-_is_length = re.compile(rb"[0-9]{1,18}").fullmatch
 
 NOTED = frozenset(
     (
@@ -132,7 +131,7 @@ class ResponseHead:
                 raise MalformedHTTP("ambiguous framing")
             self.length = CHUNKED
         elif length is not None:
-            if _is_length(length) is None:
+            if not length.isdigit() or len(length) > 18:
                 raise MalformedHTTP("malformed Content-Length")
             self.length = self.declared = int(length)
         else:
