@@ -149,8 +149,8 @@ def test_version_prints_the_version(capsys: pytest.CaptureFixture[str]):
 def test_commands_that_serve_nothing_do_not_load_a_server(tmp_path: Path):
     script = (
         "import sys; from coregateway.__main__ import main\n"
-        "for words in (['check'], ['version'], ['--help'], ['run', '--help']):\n"
-        "    try: main(words)\n"
+        "for words in ('check', 'version', 'export alerts', 'export grafana', '--help', 'run --help'):\n"
+        "    try: main(words.split())\n"
         "    except SystemExit: pass\n"
         "sys.exit(str({'sanic', 'httpx', 'asyncio'} & sys.modules.keys()))"
     )

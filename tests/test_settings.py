@@ -289,6 +289,19 @@ def test_a_table_is_a_table(table: str, tmp_path: Path):
         ),
         ({("backends", "a", "prefix"): "/x", ("backends", "b", "prefix"): "/x/y"}, []),
         ({("backends", "a", "prefix"): "/x", ("backends", "b", "prefix"): "/X"}, []),
+        *(
+            (
+                {("metrics", "on_main_port"): on, ("backends", "a", "prefix"): prefix},
+                [("backends", "a", "prefix")] if broken else [],
+            )
+            for on, prefix, broken in (
+                (True, "/metrics", True),
+                (True, "/metrics/a", True),
+                (True, "/metricsa", False),
+                (True, "/a/metrics", False),
+                (False, "/metrics", False),
+            )
+        ),
     ],
 )
 def test_settings_that_cannot_stand_together(values: dict[KeyPath, object], broken: list[KeyPath]):

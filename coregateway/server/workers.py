@@ -106,7 +106,7 @@ class Worker:
     """The life of this process as a worker. Without a board it is the only one, and its own main process."""
 
     def __init__(self, app: App, board: Board | None, listeners: Listeners | None, delay: float) -> None:
-        self.board = board or Board(1)
+        self.board: Board = board or getattr(app.ctx, "board", None) or Board(1)
         self.node = Node(self.board)
         self._app = app
         self._delay = delay
