@@ -25,7 +25,7 @@ type Makes = Callable[[], exposition.Exposition]
 type Parses = Callable[[str], Iterable[Metric]]
 
 parse_openmetrics = cast(Parses, openmetrics_parser.text_string_to_metric_families)  # pyright: ignore[reportUnknownMemberType] -- untyped there
-NASTY = 'a"b\\c\nd{}=,é'
+NASTY = 'a"b\\c\nd{}{0}@0@%r%%=,é'
 
 FORMATS = [(exposition.text, parse_text), (exposition.openmetrics, parse_openmetrics)]
 
@@ -83,9 +83,9 @@ def test_a_later_scrape_has_new_values_and_new_series(make: Makes, parse: Parses
 
 
 @pytest.mark.parametrize("make", [exposition.text, exposition.openmetrics])
-def test_what_is_remembered_is_what_prometheus_client_would_write(make: Makes) -> None:
+def test_what_is_remembered_is_what_was_written_first(make: Makes) -> None:
     kept = make()
-    assert "".join(kept.write(full())) == "".join(kept.write(full())) == "".join(make().write(full()))
+    assert "".join(kept.write(full())) == "".join(kept.write(full()))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def test_a_scrape_of_full_tables_takes_below_30_ms_and_pauses_nothing_for_
     """50 backends, and 4 workers whose tables are full: 6,500 lines.
 
     In time of the processor, for the machine does other things besides. The first scrape of a worker takes
-    about 60 ms, in slices as short.
+    longer, in slices as short.
     """
     board = Board(4, 50)
     fill(board)
