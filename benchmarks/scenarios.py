@@ -198,7 +198,7 @@ SCENARIOS: dict[str, Scenario] = {
             Scenario(
                 f"workers-{count}",
                 f"small GET, c = 200, {count} worker{'s' * (count > 1)} on one core",
-                saturating("/small", 200),
+                saturating("/small", 200, warm_up=2),
                 Setup(workers=count, fresh=True),
             )
             for count in WORKERS

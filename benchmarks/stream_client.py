@@ -21,7 +21,7 @@ from generators import percentile
 
 OPENING = 100
 """So many connections are opened at a time."""
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds that opening them may take."""
 FRAME = b"\x82\xa0\0\0\0\0" + b"x" * 32
 """A binary message of 32 bytes; a mask of zeros leaves them as they are (RFC 6455 §5.3)."""
