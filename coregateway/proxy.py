@@ -91,15 +91,15 @@ class Forwarder:
             self.in_flight -= 1
 
     async def _forward(self, head: RequestHead, stream: ClientStream, exchange: Exchange) -> None:
-        body = stream.take_body()
+        begun = [stream.take_body()]
         rested = inf if head.method in IDEMPOTENT else RESTED
         while True:
             exchange.attempts += 1
             if exchange.trace is not None:
                 exchange.trace.begin_attempt(monotonic())
-            replayable = stream.request_body is None and len(body) <= REPLAYABLE
+            replayable = stream.request_body is None and len(begun[0]) <= REPLAYABLE
             try:
-                await self._attempt(head, body, stream, exchange, rested)
+                await self._attempt(head, begun, stream, exchange, rested)
             except UpstreamError as error:
                 exchange.upstream = error.upstream or exchange.upstream
                 if exchange.trace is not None:
@@ -121,11 +121,12 @@ class Forwarder:
                 return
 
     async def _attempt(
-        self, head: RequestHead, body: bytes, stream: ClientStream, exchange: Exchange, rested: float
+        self, head: RequestHead, begun: list[bytes], stream: ClientStream, exchange: Exchange, rested: float
     ) -> None:
         """Send the request once and relay what comes back.
 
-        `body`: what has come of it so far. `rested`: for how long its connection may have been idle.
+        `begun`: what has come of its body so far, emptied when more is streamed behind it. `rested`: for how
+        long its connection may have been idle.
         """
         websocket = asks_for_websocket(head)
         complete = stream.request_body is None
@@ -147,13 +148,15 @@ class Forwarder:
                 trace=b"" if exchange.trace is None else exchange.trace.fields,
             )
             connection.begin(
-                data + _framed(body, head, complete=complete),
+                data + _framed(begun[0], head, complete=complete),
                 complete=complete,
                 bodiless=head.method == "HEAD",
                 upgrade=websocket,
             )
             if not complete:
-                pump = create_task(_pump(stream, connection, chunked=head.length == CHUNKED))
+                connection.source = stream.protocol
+                stream.protocol.meter()
+                pump = create_task(_pump(begun, stream, connection, chunked=head.length == CHUNKED))
             response = await connection.head()
             exchange.responded = monotonic()
             exchange.upstream_status = response.status
@@ -165,6 +168,7 @@ class Forwarder:
                 await self._relay(head, response, connection, stream, exchange)
         finally:
             exchange.upstream_ended = monotonic()
+            stream.protocol.source = connection.source = None
             if pump is not None:
                 pump.cancel()
             self.pool.give_back(connection)
@@ -172,7 +176,9 @@ class Forwarder:
             # The connection serves others already while this client takes its time.
             rendered = self._render(head, response, connection, stream, exchange)
             content = chunks(whole, last=True) if _to_chunk(head, response) else whole
-            await stream.begin(response.status, rendered + content, len(whole))
+            sending = stream.begin(response.status, rendered + content, len(whole))
+            del whole, content  # a slow client's response waits once, in its transport
+            await sending
             stream.end()
 
     async def _relay(
@@ -186,11 +192,16 @@ class Forwarder:
         """Send a response on, as it arrives."""
         chunked = _to_chunk(head, response)
         rendered = self._render(head, response, connection, stream, exchange)
+        stream.protocol.source = connection
         body = connection.take()
         content = chunks(body, last=False) if chunked else body
-        await stream.begin(response.status, rendered + content, len(body))
+        sending = stream.begin(response.status, rendered + content, len(body))
+        del body, content  # what waits for a slow client waits once, in its transport
+        await sending
         while body := await connection.read():
-            await stream.relay(chunk(body) if chunked else body, len(body))
+            sending = stream.relay(chunk(body) if chunked else body, len(body))
+            del body
+            await sending
         if chunked:
             await stream.relay(LAST_CHUNK, 0)
         stream.end()
@@ -262,15 +273,20 @@ def _to_chunk(head: RequestHead, response: ResponseHead) -> bool:
     return response.length in (CHUNKED, UNTIL_CLOSE) and head.minor == 1
 
 
-async def _pump(stream: ClientStream, connection: UpstreamConnection, *, chunked: bool) -> None:
+async def _pump(
+    begun: list[bytes], stream: ClientStream, connection: UpstreamConnection, *, chunked: bool
+) -> None:
     """Stream the rest of a request's body to its upstream.
 
     A client that is at fault ends the attempt with its own error. An upstream that takes no more is not an
     error here: its answer may be on the way, and whoever waits for that learns how the connection ended.
     """
+    begun.clear()  # it is sent, and nobody keeps it
     try:
         while (data := await stream.read()) is not None:
-            await connection.write(chunk(data) if chunked else data)
+            writing = connection.write(chunk(data) if chunked else data)
+            del data  # as in `_relay`
+            await writing
         if chunked:
             await connection.write(LAST_CHUNK)
         connection.end_request()

@@ -1,19 +1,36 @@
-"""A worker's memory: at rest, and while large bodies pass through it.
+"""A worker's memory: at rest, while large bodies pass through it, and while nobody takes them.
 
-`python -m tests.test_memory 1024` passes as many MiB each way and prints what it saw.
+`python -m tests.test_memory 1024` passes as many MiB each way and prints what it saw, then the same for 500
+readers and 500 uploads that have come to a stop.
 """
 
 import asyncio
 import sys
 from collections.abc import Awaitable
 from pathlib import Path
+from typing import NamedTuple, cast
+
+import pytest
 
 from coregateway.testing import Filler, GatewayProcess, ScriptedBackend, respond
 
 MIB = 1024 * 1024
 AT_REST = 70 * MIB
 GROWTH = 24 * MIB
+STALLED = 500
+IN_FLIGHT = 256 * 1024
 UNLIMITED = {"COREGATEWAY_LIMITS__REQUEST__MAX_BODY": "0"}
+PATIENT = UNLIMITED | {
+    "COREGATEWAY_LIMITS__MAX_CONNECTIONS": str(STALLED),
+    "COREGATEWAY_TIMEOUTS__CLIENT": "60",
+    "COREGATEWAY_TIMEOUTS__READ": "60",
+    "COREGATEWAY_TIMEOUTS__WRITE": "60",
+}
+ENDLESS = {
+    "length": (b"Content-Length: 999999999999", b"x" * 65_536),
+    "chunked": (b"Transfer-Encoding: chunked", b"10000\r\n%b\r\n" % (b"x" * 65_536)),
+}
+"""What frames a body without end, and a piece of it."""
 
 
 async def test_a_worker_at_rest_is_small_and_bodies_do_not_make_it_grow() -> None:
@@ -21,6 +38,140 @@ async def test_a_worker_at_rest_is_small_and_bodies_do_not_make_it_grow() -> Non
     assert at_rest < AT_REST
     assert download < GROWTH
     assert upload < GROWTH
+
+
+@pytest.mark.parametrize("uploads", [False, True], ids=["readers", "uploads"])
+async def test_exchanges_that_stall_cost_little_and_pause_their_source(uploads: bool) -> None:
+    growth, most_in_flight = await stalled(uploads=uploads)
+    assert growth < GROWTH
+    assert most_in_flight <= IN_FLIGHT
+
+
+class End(asyncio.Protocol):
+    """One end of an exchange. It takes nothing but the head, and gives whatever it is told to."""
+
+    def __init__(self, ends: dict[bytes, "End"], *, gives: bool) -> None:
+        self._ends = ends
+        self._gives = gives
+        self._piece = b""
+        self._full = False
+        self._written = 0
+        self.taken = 0
+
+    @property
+    def given(self) -> int:
+        """Bytes that the kernel has got."""
+        return self._written - self.transport.get_write_buffer_size()
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """The port of this side and that of the other."""
+        return self.transport.get_extra_info("sockname")[1], self.transport.get_extra_info("peername")[1]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=0)
+
+    def data_received(self, data: bytes) -> None:
+        """The head of a request: the last segment of its path tells which one."""
+        self.taken += len(data)
+        self.transport.pause_reading()
+        path = data.split(b" ", 2)[1]
+        self._ends[path] = self
+        if self._gives:
+            framing, piece = ENDLESS[path.split(b"/")[1].decode()]
+            self.give(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % framing, piece)
+
+    def give(self, head: bytes, piece: bytes) -> None:
+        """A head, then a piece again and again."""
+        self.transport.write(head)
+        self._written = len(head)
+        self._piece = piece
+        self._give_on()
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._give_on()
+
+    def _give_on(self) -> None:
+        while self._piece and not self._full and not self.transport.is_closing():
+            self._written += len(self._piece)
+            self.transport.write(self._piece)
+
+
+async def stalled(*, uploads: bool) -> tuple[int, int]:
+    """By how many bytes a worker grows with `STALLED` exchanges whose end takes nothing, half of them in
+    chunks, and the most bytes of one exchange that are in the worker itself."""
+    loop = asyncio.get_running_loop()
+    backends: dict[bytes, End] = {}
+    clients: dict[bytes, End] = {}
+    server = await loop.create_server(lambda: End(backends, gives=not uploads), "127.0.0.1", 0, backlog=1024)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def begin(number: int) -> None:
+        kind = ("length", "chunked")[number % 2]
+        _, client = await loop.create_connection(lambda: End({}, gives=False), *gateway.address)
+        client.transport.pause_reading()
+        path = f"/{kind}/{number}".encode()
+        clients[path] = client
+        if uploads:
+            framing, piece = ENDLESS[kind]
+            client.give(
+                b"POST /api/v1/coredinator%b HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % (path, framing), piece
+            )
+        else:
+            client.give(b"GET /api/v1/coredinator%b HTTP/1.1\r\nHost: a\r\n\r\n" % path, b"")
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(begin(number) for number in range(STALLED)))
+        given, before = 0, -1
+        while len(backends) < STALLED or given != before:
+            await asyncio.sleep(0.3)
+            given, before = sum(end.given for end in (*clients.values(), *backends.values())), given
+
+    async with server, GatewayProcess(backends={"coredinator": url}, env=PATIENT) as gateway:
+        try:
+            at_rest = worker_memory(gateway)
+            growth = await highest(gateway, all_of_them()) - at_rest
+            queues = kernel_queues()
+            in_flight = [
+                held_between(clients[path], backends[path], queues)
+                if uploads
+                else held_between(backends[path], clients[path], queues)
+                for path in clients
+            ]
+        finally:
+            for end in (*clients.values(), *backends.values()):
+                end.transport.abort()
+    return growth, max(in_flight)
+
+
+class Queues(NamedTuple):
+    """Bytes that the kernel holds for one socket."""
+
+    sending: int
+    receiving: int
+
+
+def held_between(source: End, sink: End, queues: dict[tuple[int, int], Queues]) -> int:
+    """Bytes that the source has given and that are neither in the kernel nor at the sink."""
+    (source_port, gateway_in), (sink_port, gateway_out) = source.ports, sink.ports
+    kernel = queues[source_port, gateway_in].sending + queues[gateway_in, source_port].receiving
+    kernel += queues[gateway_out, sink_port].sending + queues[sink_port, gateway_out].receiving
+    return source.given - kernel - sink.taken
+
+
+def kernel_queues() -> dict[tuple[int, int], Queues]:
+    """By the local and the remote port of every IPv4 connection on this machine."""
+    found: dict[tuple[int, int], Queues] = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        ports = int(local.rpartition(":")[2], 16), int(remote.rpartition(":")[2], 16)
+        found[ports] = Queues(*(int(size, 16) for size in queues.split(":")))
+    return found
 
 
 async def figures(size: int) -> tuple[int, int, int]:
@@ -78,9 +229,16 @@ def worker_memory(gateway: GatewayProcess) -> int:
     raise AssertionError("the gateway has no worker")
 
 
+async def main(size: int) -> None:
+    at_rest, *growths = await figures(size)
+    sys.stdout.write(f"at rest: {at_rest / MIB:.1f} MiB\n")
+    for name, growth in zip(("download", "upload"), growths, strict=True):
+        sys.stdout.write(f"growth, {name}: {growth / MIB:.1f} MiB\n")
+    for name in ("readers", "uploads"):
+        growth, in_flight = await stalled(uploads=name == "uploads")
+        sys.stdout.write(f"growth, {STALLED} stalled {name}: {growth / MIB:.1f} MiB, ")
+        sys.stdout.write(f"at most {in_flight / 1024:.0f} KiB in flight each\n")
+
+
 if __name__ == "__main__":
-    found = asyncio.run(figures(int(sys.argv[1]) * MIB))
-    names = ("at rest", "growth, download", "growth, upload")
-    sys.stdout.writelines(
-        f"{name}: {value / MIB:.1f} MiB\n" for name, value in zip(names, found, strict=True)
-    )
+    asyncio.run(main(int(sys.argv[1]) * MIB))

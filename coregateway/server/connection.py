@@ -23,6 +23,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 from coregateway.deadline import Deadline
 from coregateway.errors import BadRequest, ClientTimeout, Draining, HeadTooLarge, URITooLong
 from coregateway.http1 import has_broken_line
+from coregateway.intake import LEAST, MUCH, Intake, Source, allowance
 from coregateway.server.stream import ClientStream
 from coregateway.upstream.connection import Peer
 
@@ -30,10 +31,7 @@ if TYPE_CHECKING:
     from coregateway.server.gateway import Gateway
 
 READ_AHEAD = 65_536
-"""Bytes that wait to be read before reading pauses. One read may add up to 250 KiB."""
-
-HIGH_WATER = 65_536
-"""Bytes that wait to be taken by the client before writing pauses."""
+"""Bytes that wait to be read before reading pauses, at most; one read may add as many. See `allowance`."""
 
 WATCH = 0.25
 """Seconds between two looks at a client whose bytes rest unread: reading would show that it has left."""
@@ -63,7 +61,9 @@ class ClientConnection(HttpProtocol):
     _unix: str | None
 
     __slots__ = (
+        "_ahead",
         "_drained",
+        "_intake",
         "_late",
         "_linger_left",
         "_paused",
@@ -80,6 +80,7 @@ class ClientConnection(HttpProtocol):
         "peer",
         "received_at",
         "served",
+        "source",
         "trusted",
     )
 
@@ -106,7 +107,7 @@ class ClientConnection(HttpProtocol):
         if not self.brought and self.app.ctx.acceptor is not None:
             self.app.ctx.acceptor.bring(self.loop, self._another)
         self.transport = cast(Transport, transport)
-        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+        self.transport.set_write_buffer_limits(high=0)
         self.connections.add(self)
         self.app.ctx.clients += 1
         self.conn_info = ConnInfo(self.transport, unix=self._unix)  # pyright: ignore[reportArgumentType] -- Sanic names its own interface
@@ -123,13 +124,23 @@ class ClientConnection(HttpProtocol):
         self._drained: Future[None] | None = None
         self._tunnel: Peer | None = None
         self._watch: TimerHandle | None = None
-        self._paused = False
+        self._paused = self._ahead = False
+        self._intake: Intake | None = Intake(self, sparing=True)
+        self.transport.set_protocol(self._intake)
         self._write_paused = False
+        self.source: Source | None = None
+        """Where a response's body comes from, while it is being relayed."""
         self._unsent = 0
         self._linger_left = -1
         self._task = self.loop.create_task(self.connection_task())
 
     # Reading
+
+    def meter(self) -> None:
+        """Read in pieces of the allowed size from now on."""
+        if (self._intake is None or self._intake.sparing) and not self.transport.is_closing():
+            self._intake = Intake(self)
+            self.transport.set_protocol(self._intake)
 
     async def read_head(self, max_head: int) -> bytes | None:
         """The next request head without its last empty line, or None when the client sends none.
@@ -139,6 +150,8 @@ class ClientConnection(HttpProtocol):
             ClientTimeout: begun, but not complete in time.
             BadRequest: something that no request head begins with.
         """
+        if self.served == 1:
+            self._settle()
         searched = 0
         blank_lines = 1  # RFC 9112 §2.2: some clients end a body with a line end that is not part of it
         while True:
@@ -167,6 +180,12 @@ class ClientConnection(HttpProtocol):
                     raise ClientTimeout
                 return None
 
+    def _settle(self) -> None:
+        """Read plainly from now on, if the first request brought little."""
+        if self._intake is not None and self._intake.sparing and not self.transport.is_closing():
+            self._intake = None
+            self.transport.set_protocol(self)
+
     async def read_body(self) -> bytes:
         """What has come of a body; waits when that is nothing.
 
@@ -184,15 +203,28 @@ class ClientConnection(HttpProtocol):
         """All bytes that have come, without waiting; what is not used goes back to `buffer`."""
         data, self.buffer = self.buffer, b""
         if self._paused:
-            self._paused = False
-            self.transport.resume_reading()
+            self._resume_reading()
         return data
+
+    def hold(self) -> None:
+        """Read no more until somebody asks for it."""
+        if not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+            if self._watch is None:
+                self._watch = self.loop.call_later(WATCH, self._look)
+
+    def _resume_reading(self) -> None:
+        self._paused = False
+        if self._ahead:
+            self._ahead = False
+            allowance.relieve()
+        self.transport.resume_reading()
 
     async def _more(self) -> bool:
         """Wait for bytes; False when the time limit came first."""
         if self._paused:
-            self._paused = False
-            self.transport.resume_reading()
+            self._resume_reading()
         before = self.buffer
         await self._wait()
         return self.buffer is not before
@@ -215,6 +247,7 @@ class ClientConnection(HttpProtocol):
     async def send(self, data: bytes) -> None:
         """Write; returns when the client has room for more."""
         self.transport.write(data)
+        del data  # what of it was sent need not wait here for the rest
         if self._write_paused:
             await self.drained()
 
@@ -245,6 +278,9 @@ class ClientConnection(HttpProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        if len(data) > MUCH:
+            allowance.spend()
+            self.meter()
         if self._tunnel is not None:
             self._tunnel.receive(data)
             return
@@ -258,11 +294,11 @@ class ClientConnection(HttpProtocol):
         else:
             self.received_at = monotonic()
             self.buffer = data
-        if len(self.buffer) >= READ_AHEAD:
-            self._paused = True
-            self.transport.pause_reading()
-            if self._watch is None:
-                self._watch = self.loop.call_later(WATCH, self._look)
+        if len(self.buffer) >= LEAST and len(self.buffer) >= min(READ_AHEAD, allowance.size):
+            if not self._ahead:
+                self._ahead = True
+                allowance.stall()
+            self.hold()
         _wake(self._received)
 
     def _look(self) -> None:
@@ -286,9 +322,13 @@ class ClientConnection(HttpProtocol):
 
     @override
     def pause_writing(self) -> None:
-        self._write_paused = True
+        if not self._write_paused:
+            self._write_paused = True
+            allowance.stall()
         if self._tunnel is not None:
             self._tunnel.pause()
+        elif self.source is not None:
+            self.source.hold()
         if self._taken is None:
             self._taken = Deadline(self.loop, self._write_late)
         self._unsent = self.transport.get_write_buffer_size()
@@ -297,6 +337,7 @@ class ClientConnection(HttpProtocol):
     @override
     def resume_writing(self) -> None:
         self._write_paused = False
+        allowance.relieve()
         if self._taken is not None:
             self._taken.clear()
         if self._tunnel is not None:
@@ -317,6 +358,10 @@ class ClientConnection(HttpProtocol):
         self.app.ctx.clients -= 1
         self.conn_info.lost = True
         self._late.close()
+        if self._write_paused:
+            allowance.relieve()
+        if self._ahead:
+            allowance.relieve()
         if self._watch is not None:
             self._watch.cancel()
         if self._taken is not None:

@@ -5,6 +5,7 @@ gateway's handler runs, and whatever came of it the exchange is closed and annou
 """
 
 from asyncio import CancelledError
+from collections.abc import Awaitable
 from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
@@ -270,19 +271,19 @@ class ClientStream(Http):
             self.keep_alive = False
         return self.keep_alive
 
-    async def begin(self, status: int, data: bytes, body: int) -> None:
+    def begin(self, status: int, data: bytes, body: int) -> Awaitable[None]:
         """Send the first bytes of a response: its head and as much of its body, of which `body` bytes."""
         exchange = cast(Exchange, self.exchange)
         exchange.status = status
         exchange.bytes_out += body
         self.stage = Stage.RESPONSE
         self.response = RELAYED  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
-        await self.protocol.send(data)
+        return self.protocol.send(data)
 
-    async def relay(self, data: bytes, body: int) -> None:
+    def relay(self, data: bytes, body: int) -> Awaitable[None]:
         """Send the next bytes of a response, of which `body` are content; the rest is chunk framing."""
         cast(Exchange, self.exchange).bytes_out += body
-        await self.protocol.send(data)
+        return self.protocol.send(data)
 
     def end(self) -> None:
         """The response is complete."""

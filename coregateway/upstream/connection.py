@@ -22,13 +22,14 @@ from coregateway.errors import GatewayError, ReadTimeout, UpstreamClosed, Upstre
 from coregateway.http1 import MalformedHTTP
 from coregateway.http1.reader import ResponseReader
 from coregateway.http1.response import ResponseHead
+from coregateway.intake import LEAST, MUCH, Intake, Source, allowance
 from coregateway.upstream.address import Upstream
 
 FRESH = 0.005
 """Seconds of rest after which the kernel is asked whether a connection is still fit for use."""
 
 HIGH_WATER = 65_536
-"""Bytes of a body that wait to be relayed before reading pauses. One read may add up to 250 KiB."""
+"""Bytes of a body that wait to be relayed before reading pauses; less when `allowance` says so."""
 
 
 class Timeouts(Interface):
@@ -69,6 +70,7 @@ class UpstreamConnection(Protocol):
         "_drained",
         "_error",
         "_loop",
+        "_metered",
         "_owner",
         "_paused",
         "_peer",
@@ -84,6 +86,7 @@ class UpstreamConnection(Protocol):
         "closed",
         "idle_since",
         "served",
+        "source",
         "upstream",
         "waited",
     )
@@ -98,6 +101,7 @@ class UpstreamConnection(Protocol):
         self._drained: Future[None] | None = None
         self._peer: Peer | None = None
         self._paused = False
+        self._metered = False
         self._write_paused = False
         self._unsent = 0
         self.upstream = upstream
@@ -107,6 +111,8 @@ class UpstreamConnection(Protocol):
         self.idle_since = 0.0
         self.waited = 0.0
         """Seconds that its present exchange was queued for a connection."""
+        self.source: Source | None = None
+        """Where a request's body comes from, while it is being written."""
         self._response = ResponseReader(bodiless=False, upgrade=False)
         self._request_sent = False
         self._error: GatewayError | None = None
@@ -114,6 +120,12 @@ class UpstreamConnection(Protocol):
     def __repr__(self) -> str:
         state = "closed" if self.closed else "busy" if self.busy else "idle"
         return f"<UpstreamConnection {state}, {self.served} served>"
+
+    def meter(self) -> None:
+        """Read in pieces of the allowed size from now on."""
+        if not self._metered:
+            self._metered = True
+            self._transport.set_protocol(Intake(self))
 
     # The exchange, in order
 
@@ -165,6 +177,7 @@ class UpstreamConnection(Protocol):
         if self.closed:  # after a complete response
             raise UpstreamClosed(sent=True)
         self._transport.write(data)
+        del data  # what of it was sent need not wait here for the rest
         if self._write_paused:
             waiter = self._drained = self._loop.create_future()
             try:
@@ -202,6 +215,8 @@ class UpstreamConnection(Protocol):
             if response.complete:
                 return b""
             self.check()
+            if self._paused:
+                self._resume_reading()
             await self._wait()
         return self.take()
 
@@ -209,10 +224,15 @@ class UpstreamConnection(Protocol):
         """The pieces of the body that have come, without waiting."""
         data = self._response.take()
         if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
-            self._touch()
+            self._resume_reading()
         return data
+
+    def hold(self) -> None:
+        """Read no more until somebody asks for it."""
+        if not self._paused and not self._response.complete:
+            self._paused = True
+            self._transport.pause_reading()
+            self._touch()
 
     @property
     def complete(self) -> bool:
@@ -253,6 +273,9 @@ class UpstreamConnection(Protocol):
         """The exchange is over; the connection is idle."""
         self.busy = False
         self._deadline.clear()
+        if self.served == 1 and self._metered and self._response.received <= MUCH and not self.closed:
+            self._metered = False
+            self._transport.set_protocol(self)
         self.idle_since = self._loop.time()
 
     def cancel(self, error: GatewayError) -> None:
@@ -291,11 +314,15 @@ class UpstreamConnection(Protocol):
 
     def connection_made(self, transport: object) -> None:
         self._transport = cast(Transport, transport)
-        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._transport.set_write_buffer_limits(high=0)
+        self.meter()
         self._poll = select.poll()
         self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
+        if len(data) > MUCH:
+            allowance.spend()
+            self.meter()
         if self._peer is not None:
             self._peer.receive(data)
             return
@@ -309,9 +336,8 @@ class UpstreamConnection(Protocol):
         except MalformedHTTP:
             self._fail(UpstreamProtocolError(sent=True, reused=self._unanswered))
             return
-        if response.waiting >= HIGH_WATER and not response.complete:
-            self._paused = True
-            self._transport.pause_reading()
+        if response.waiting >= LEAST and response.waiting >= min(HIGH_WATER, allowance.size):
+            self.hold()
         self._touch()
         if response.head is not None:
             self._wake(self._received)
@@ -324,14 +350,18 @@ class UpstreamConnection(Protocol):
 
     def pause_writing(self) -> None:
         self._write_paused = True
+        allowance.stall()
         if self._peer is not None:
             self._peer.pause()
             return
+        if self.source is not None:
+            self.source.hold()
         self._unsent = self._transport.get_write_buffer_size()
         self._deadline.within(self._timeouts.write)
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        allowance.relieve()
         if self._peer is not None:
             self._peer.resume()
             return
@@ -341,6 +371,8 @@ class UpstreamConnection(Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._deadline.close()
+        if self._write_paused:
+            allowance.relieve()
         if exc is not None:
             self._read_rest()
         if self._peer is not None:
@@ -352,6 +384,11 @@ class UpstreamConnection(Protocol):
         self._owner.lost(self)
 
     # The parts of it
+
+    def _resume_reading(self) -> None:
+        self._paused = False
+        self._transport.resume_reading()
+        self._touch()
 
     def _read_rest(self) -> None:
         """Take what came before the connection failed.

@@ -1,0 +1,128 @@
+"""How much is read at once, so that what waits for slow peers stays small.
+
+What one side has sent and the other does not take waits here, and it is at least what one read has brought:
+with uvloop up to 250 KiB, which hundreds of slow readers turn into hundreds of MiB. So bodies are read
+through an `Intake`, into one buffer that all connections share, and the more peers have stopped taking, the
+less a read may bring. Who stops taking also stops the reading of the other side at once, so that one read is
+all that waits.
+
+A read through a shared buffer costs about a microsecond more. A new connection is therefore metered like this
+until its first exchange has shown that it brings little, and any connection again as soon as it brings much.
+"""
+
+from asyncio import BufferedProtocol, get_running_loop
+from typing import Protocol as Interface
+
+MUCH = 16_384
+"""Bytes; a connection that brings more in one read is metered from then on."""
+
+AHEAD = 65_536
+"""Bytes that a read may bring at most while a request is not being forwarded yet."""
+
+LEAST = 8192
+"""Bytes that a read may bring however many peers are stalled."""
+
+SHARES = ((8, 192_000), (24, 64_000), (48, 32_768))
+"""While fewer peers than the first number are stalled, a read may bring the second; else `LEAST`.
+
+Per worker; in bytes. 500 stalled peers hold 7 MiB so. An exchange may hold 256 KiB, hence not more than
+192,000; and no multiple of 64 KiB, which the loopback device would send with a tiny segment behind it.
+"""
+
+
+class Metered(Interface):
+    """A connection, as its transport sees it."""
+
+    def data_received(self, data: bytes) -> None: ...
+    def eof_received(self) -> bool: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+    def connection_lost(self, exc: Exception | None) -> None: ...
+
+
+class Source(Interface):
+    """The connection whose bytes a peer has stopped taking."""
+
+    def hold(self) -> None:
+        """Read no more until somebody asks for it."""
+        ...
+
+
+class Allowance:
+    """What a read may bring at this moment. One instance per worker."""
+
+    __slots__ = ("_buffer", "_recent", "_stalled", "size", "view")
+
+    def __init__(self) -> None:
+        self._buffer = memoryview(bytearray(SHARES[0][1]))
+        self._stalled = 0
+        self._recent = 0
+        self.size = 0
+        """Bytes."""
+        self.view = self._buffer
+        """As much of the shared buffer; what is read into it is copied out before anybody else reads."""
+        self._settle()
+
+    def stall(self) -> None:
+        """A peer does not take what was written to it."""
+        self._stalled += 1
+        self._settle()
+
+    def relieve(self) -> None:
+        """A stalled peer has taken everything, or is gone."""
+        self._stalled -= 1
+        self._settle()
+
+    def spend(self) -> None:
+        """A read has brought much; whether it is taken shows after all the reads of this turn of the loop."""
+        if not self._recent:
+            get_running_loop().call_soon(self._forget)
+        self._recent += 1
+        self._settle()
+
+    def _forget(self) -> None:
+        self._recent = 0
+        self._settle()
+
+    def _settle(self) -> None:
+        held = self._stalled + self._recent
+        size = next((size for below, size in SHARES if held < below), LEAST)
+        if size != self.size:
+            self.size = size
+            self.view = self._buffer[:size]
+
+
+allowance = Allowance()
+"""This worker's."""
+
+
+class Intake(BufferedProtocol):
+    """Stands between a transport and its connection, and reads for it.
+
+    `sparing`: a read brings `AHEAD` at most, because it may be long before anybody takes it.
+    """
+
+    __slots__ = ("_connection", "sparing")
+
+    def __init__(self, connection: Metered, *, sparing: bool = False) -> None:
+        self._connection = connection
+        self.sparing = sparing
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 -- the interface of asyncio
+        view = allowance.view
+        return view[:AHEAD] if self.sparing else view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._connection.data_received(bytes(allowance.view[:nbytes]))
+
+    def eof_received(self) -> bool:
+        return self._connection.eof_received()
+
+    def pause_writing(self) -> None:
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)

@@ -1,0 +1,60 @@
+"""How much a read may bring: much while all take what they get, little when many do not."""
+
+import asyncio
+
+import pytest
+
+from coregateway.intake import AHEAD, LEAST, SHARES, Allowance, Intake
+
+
+@pytest.mark.parametrize(
+    ("stalled", "size"),
+    [(0, 192_000), (7, 192_000), (8, 64_000), (23, 64_000), (24, 32_768), (48, LEAST), (10_000, LEAST)],
+)
+def test_the_more_peers_are_stalled_the_less_a_read_may_bring(stalled: int, size: int) -> None:
+    allowance = Allowance()
+    for _ in range(stalled):
+        allowance.stall()
+    assert (allowance.size, len(allowance.view)) == (size, size)
+    for _ in range(stalled):
+        allowance.relieve()
+    assert (allowance.size, len(allowance.view)) == (SHARES[0][1], SHARES[0][1])
+
+
+def test_five_hundred_that_stall_one_after_the_other_hold_less_than_8_mib() -> None:
+    allowance = Allowance()
+    held = 0
+    for _ in range(500):
+        held += allowance.size
+        allowance.stall()
+    assert held < 8 << 20
+
+
+async def test_reads_of_one_turn_of_the_loop_count_until_it_shows_whether_they_are_taken() -> None:
+    allowance = Allowance()
+    for _ in range(500):
+        allowance.spend()
+    assert allowance.size == LEAST
+    await asyncio.sleep(0)
+    assert allowance.size == SHARES[0][1]
+
+
+def test_all_connections_read_into_one_buffer_and_keep_what_they_got() -> None:
+    class Connection(asyncio.Protocol):
+        received = b""
+
+        def data_received(self, data: bytes) -> None:
+            self.received += data
+
+        def eof_received(self) -> bool:
+            return False
+
+    for sparing in (False, True):
+        one, other = Connection(), Connection()
+        for connection, data in ((one, b"first"), (other, b"other"), (one, b" and last")):
+            intake = Intake(connection, sparing=sparing)
+            buffer = intake.get_buffer(-1)
+            assert len(buffer) == (AHEAD if sparing else SHARES[0][1])
+            buffer[: len(data)] = data
+            intake.buffer_updated(len(data))
+        assert (one.received, other.received) == (b"first and last", b"other")
