@@ -139,9 +139,7 @@ def table(rounds: Rounds) -> tuple[str, bool]:
         met = target.met(found)
         all_met = all_met and met
         measured = "not measured" if math.isnan(found.middle) else found.text(readable)
-        lines.append(
-            f"| {target.measure} | {target.asked} | {measured} | {'yes' if met else 'no'} |"
-        )
+        lines.append(f"| {target.measure} | {target.asked} | {measured} | {'yes' if met else 'no'} |")
     return "\n".join(lines), all_met
 
 
