@@ -1,7 +1,8 @@
 """Endure what clients do: python -m tests.endurance [--aborts 10000] [--slow-heads 2000] [--slow-readers 500]
 
 Prints figures, and each promise that did not hold; exit status 1 if there is any. A number of 0 leaves a part
-out. With the default numbers it takes about two minutes.
+out. With the default numbers it takes about two minutes; others who compute on the
+machine meanwhile count as disturbance.
 """
 
 import asyncio

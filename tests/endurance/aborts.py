@@ -34,7 +34,7 @@ GOOD = 100
 SETTLED = 1.0
 """Seconds after the last one has left within which everything is as it was."""
 
-MEMORY = 12 << 20
+MEMORY = 24 << 20
 """Bytes by which the worker may have grown: a heap keeps what its busiest moment took."""
 
 BLOCKS = 2000

@@ -2,13 +2,13 @@
 
 import asyncio
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 import orjson
 
-from coregateway.testing import Filler, ScriptedBackend, respond
+from coregateway.testing import ScriptedBackend
 from tests.endurance.counting import CountedGateway, Counts
 from tests.endurance.holding import RAMP, Held
 from tests.endurance.load import Load, steady
@@ -23,6 +23,8 @@ PERIODS = {"heads": 1, "readers": 2}
 
 READERS_BODY = 16 << 20
 """Bytes that each slow reader asks for: more than the kernel's buffers on the way may hold."""
+
+_BLOCK = b"x" * 65_536
 
 
 @dataclass
@@ -56,9 +58,10 @@ async def run(kind: Kind, number: int, *, limit: float, calm: float, disturbance
     toml = f"[timeouts]\nclient = {limit}\n[limits]\nmax_connections = {number + 10}\n"
     async with AsyncExitStack() as running:
         good = await running.enter_async_context(ScriptedBackend())
-        large = await running.enter_async_context(ScriptedBackend(respond(200, Filler(READERS_BODY))))
+        large = await running.enter_async_context(await asyncio.start_server(_answer_large, "127.0.0.1", 0))
+        large_url = f"http://127.0.0.1:{large.sockets[0].getsockname()[1]}"
         gateway = await running.enter_async_context(
-            CountedGateway({"good": good.url, "large": large.url}, toml)
+            CountedGateway({"good": good.url, "large": large_url}, toml)
         )
         async with steady(gateway.address, "/good/ok"):
             await asyncio.sleep(0.5)
@@ -75,6 +78,17 @@ async def run(kind: Kind, number: int, *, limit: float, calm: float, disturbance
         run.broken += _broken(run, disturbance)
         run.broken += [f"on stderr: {gateway.stderr}"] if gateway.stderr else []
         return run
+
+
+async def _answer_large(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A backend without the care of a scripted one, whose hashing would disturb the load that is watched."""
+    with suppress(ConnectionError, asyncio.IncompleteReadError):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % READERS_BODY)
+        for _ in range(READERS_BODY // len(_BLOCK)):
+            writer.write(_BLOCK)
+            await writer.drain()
+    writer.close()
 
 
 async def _hold(kind: Kind, gateway: CountedGateway, number: int, seconds: float) -> Held:

@@ -7,7 +7,7 @@ from tests.endurance import aborts, holders
 from tests.endurance.counting import CountedGateway
 
 LIMIT = 1.5
-DISTURBED = 0.5
+DISTURBED = 1.0
 """Seconds; here other tests compute at the same time."""
 
 
