@@ -23,11 +23,11 @@ SLOWEST = 5
 WINDOW = 60.0
 """Seconds for which one counts as such."""
 
-MAX_PATH = 300
+MAX_PATH = 240
 """Characters of a path; whatever they are, the record has room for it."""
 
 MAX_METHOD = 16
-MAX_UPSTREAM = 100
+MAX_NAME = 80
 
 type Rank = tuple[float, float, bytes]
 """Seconds until the answer, when it ended (monotonic), and the record."""
@@ -112,8 +112,8 @@ def record(exchange: Exchange, kind: str, took: float, *, skipped: int = 0) -> b
             "id": exchange.request_id,
             "method": (exchange.method or "")[:MAX_METHOD],
             "path": (exchange.path or "")[:MAX_PATH],
-            "backend": exchange.backend,
-            "upstream": exchange.upstream and exchange.upstream[:MAX_UPSTREAM],
+            "backend": exchange.backend and exchange.backend[:MAX_NAME],
+            "upstream": exchange.upstream and exchange.upstream[:MAX_NAME],
             "status": exchange.status,
             "error": exchange.error,
             "ms": round(took * 1000, 1),

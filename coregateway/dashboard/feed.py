@@ -46,7 +46,8 @@ BYE = b"event: bye\ndata: {}\n\n"
 
 type Row = list[Any]
 """Of one backend: requests and failures a second, three quantiles in seconds, requests in flight and queued,
-connections active, idle and opening, and the state, reason and since of each upstream."""
+connections active, idle and opening, and of each upstream its URL, state, reason, since, and how many of its
+connections are busy. A change leaves the upstreams out when they are as they were."""
 
 
 class Feed:
@@ -150,7 +151,9 @@ class Feed:
         }
         rows = before.get("backends", {})
         changed["backends"] = {
-            name: row for name, row in picture["backends"].items() if row != rows.get(name)
+            name: row if name not in rows or row[-1] != rows[name][-1] else row[:-1]
+            for name, row in picture["backends"].items()
+            if row != rows.get(name)
         }
         self._change = _event("change", changed)
         self._number += 1

@@ -19,8 +19,7 @@ def quantiles(
     number = sum(buckets)
     if number <= 0:
         return None
-    edges = [0.0, *bounds, bounds[-1]]
-    edges[1] = min(bounds[0], 2 * _mean_of_first(buckets, bounds, total)) if buckets[0] else bounds[0]
+    edges = [0.0, _end_of_first(buckets, bounds, total), *bounds[1:], bounds[-1]]
     lows = [0.0, *bounds]
     upto = list(accumulate(buckets))
     found: list[float] = []
@@ -32,13 +31,18 @@ def quantiles(
     return found
 
 
-def _mean_of_first(buckets: Sequence[float], bounds: Sequence[float], total: float) -> float:
-    """The mean of the values in the first bucket, if those of the others lie in the middle of theirs."""
+def _end_of_first(buckets: Sequence[float], bounds: Sequence[float], total: float) -> float:
+    """How far the values in the first bucket go, if those of the others lie in the middle of theirs.
+
+    When the others make up most of the sum, what is left of it says nothing.
+    """
     highs = [*bounds[1:], bounds[-1]]
     others = sum(
         count * (low + high) / 2 for count, low, high in zip(buckets[1:], bounds, highs, strict=True)
     )
-    return max(total - others, 0.0) / buckets[0] if others else total / buckets[0]
+    if not buckets[0] or others > total / 2:
+        return bounds[0]
+    return min(2 * (total - others) / buckets[0], bounds[0])
 
 
 def difference(now: Sequence[float], before: Sequence[float]) -> list[float]:

@@ -417,6 +417,9 @@ function takeIn(change, whole) {
     if (before && before.version !== change.version) location.reload();
     state = change;
   } else {
+    for (const [name, row] of Object.entries(change.backends)) {
+      if (row.length === UPSTREAMS) row.push(before.backends[name][UPSTREAMS]);
+    }
     const backends = Object.assign(before.backends, change.backends);
     state = Object.assign(before, change, { backends });
   }

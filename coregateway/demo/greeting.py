@@ -24,6 +24,7 @@ CoreGateway runs on {gateway} ({workers} worker{"s" if workers != 1 else ""}), i
   coredinator    http://127.0.0.1:{coredinator.port}  pid {coredinator.pid}
   coretelemetry  http://127.0.0.1:{coretelemetry.port}  pid {coretelemetry.pid}
 
+See it at work:                     {gateway}/dashboard
 All routes, to read and to try out: {gateway}/docs
 
 Try in a second terminal:

@@ -29,8 +29,12 @@ ANSWER_TIME = 30.0
 END_TIME = 30.0
 """Seconds after which a process is killed: more than the gateway's own time to drain."""
 
-IMPATIENT = {"COREGATEWAY_SHUTDOWN__GRACE": "2"}
-"""Unless the surroundings say otherwise: a live stream that is being watched must not hold Ctrl-C up."""
+UNLESS_GIVEN = {
+    # a live stream that is being watched must not hold Ctrl-C up
+    "COREGATEWAY_SHUTDOWN__GRACE": "2",
+    "COREGATEWAY_DASHBOARD__ON_MAIN_PORT": "true",
+}
+"""Settings of the demo's gateway, unless the surroundings say otherwise."""
 
 TICK = 0.1
 """Seconds between two looks at the processes."""
@@ -102,7 +106,7 @@ def _show(host: str, port: int, workers: int, roles: tuple[Role, Role], told: Ev
             stack.callback(backends[-1][0].end, END_TIME)
         flags = [f"{role.flag}={running.port}" for role, (_, running) in zip(roles, backends, strict=True)]
         flags += [f"--host={host}", f"--port={port}", f"--workers={workers}"]
-        gateway = Child("coregateway", ["run", *flags], environment=IMPATIENT | os.environ)
+        gateway = Child("coregateway", ["run", *flags], environment=UNLESS_GIVEN | os.environ)
         stack.callback(gateway.end, END_TIME)
         near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         for role, (child, running) in zip(roles, backends, strict=True):

@@ -118,6 +118,7 @@ def waiting_for_connections(
 
 def connections_refused(backend: str, url: str, *, tried: int, refused: int, window: float) -> Finding | None:
     """An upstream that connections cannot be opened to; `tried` includes those that were refused."""
+    tried = max(tried, refused)  # one may have been tried before the window
     if not refused or (refused < tried and (refused < REFUSED or refused < REFUSED_SHARE * tried)):
         return None
     message = (

@@ -1,0 +1,141 @@
+"""The feed: one picture a second for all who watch, and nothing at all for nobody."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+import pytest
+
+from coregateway.dashboard import feed as feeds
+from coregateway.dashboard.feed import BYE, Feed
+from coregateway.errors import Overloaded
+from coregateway.metrics.families import DURATION, REQUESTS, key
+from coregateway.server.node import Node
+from coregateway.settings import Settings
+from coregateway.shared import Board, Part
+
+SETTINGS = Settings.model_validate(
+    {
+        "backends": {
+            "a": {"prefix": "/a", "urls": ("http://a:1",)},
+            "b": {"prefix": "/b", "urls": ("http://b:1",)},
+        }
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "PERIOD", 0.05)
+
+
+@pytest.fixture(name="board")
+def fixture_board() -> Board:
+    return Board(1, 2)
+
+
+@pytest.fixture(name="feed")
+def fixture_feed(board: Board) -> Feed:
+    return Feed(SETTINGS, board, Node(board))
+
+
+def read(event: bytes) -> tuple[str, dict[str, Any]]:
+    name, data, *rest = event.decode().split("\n")
+    assert rest == ["", ""]
+    return name.removeprefix("event: "), orjson.loads(data.removeprefix("data: "))
+
+
+def count(part: Part, backend: str, requests: int, code: str = "200") -> None:
+    at = part.series.slot(key(REQUESTS, backend, "/", "GET", code))
+    times = part.series.slot(key(DURATION, backend))
+    assert at is not None
+    assert times is not None
+    part.series.numbers[at] += requests
+    part.series.numbers[times] += requests
+    part.series.numbers[times + len(DURATION.buckets) + 1] += 0.001 * requests
+
+
+async def test_the_whole_comes_first_and_then_what_has_changed(feed: Feed, board: Board) -> None:
+    part = board.parts[0]
+    async with aclosing(feed.watch()) as watch:
+        name, whole = read(await anext(watch))
+        assert name == "whole"
+        assert set(whole["backends"]) == {"a", "b"}
+        assert whole["measured"] is True
+        count(part, "a", 6)
+        count(part, "a", 2, "502")
+        name, change = read(await anext(watch))
+        assert name == "change"
+        assert set(change["backends"]) == {"a"}
+        rate, failing, median, *_ = row = change["backends"]["a"]
+        assert rate == pytest.approx(4 * failing, rel=0.01)
+        assert 0.0005 < median < 0.002
+        assert len(row) == 10  # the upstreams are as they were
+        assert change["all"][0] == rate
+        assert "prefixes" not in change
+
+
+async def test_records_are_shown_latest_first_and_slowest_first(feed: Feed, board: Board) -> None:
+    for number, part in enumerate(board.parts[:2]):
+        for kind, ms in (("failed", 5), ("slow", 10 + number)):
+            part.ring.add(orjson.dumps({"kind": kind, "time": feeds.time() + number, "ms": ms}))
+    async with aclosing(feed.watch()) as watch:
+        _, whole = read(await anext(watch))
+    first, second = whole["failed"]
+    assert first["time"] > second["time"]
+    assert [each["ms"] for each in whole["slow"]] == [11, 10]
+    assert whole["said"] == []
+
+
+async def test_all_watchers_share_one_picture(feed: Feed) -> None:
+    async with aclosing(feed.watch()) as one, aclosing(feed.watch()) as other:
+        await asyncio.gather(anext(one), anext(other))
+        seen = await asyncio.gather(anext(one), anext(other))
+        assert seen[0] is seen[1]
+
+
+async def test_whoever_missed_a_change_gets_the_whole(feed: Feed) -> None:
+    async with aclosing(feed.watch()) as slow, aclosing(feed.watch()) as quick:
+        await anext(slow)
+        for _ in range(3):
+            await anext(quick)
+        assert read(await anext(slow))[0] == "whole"
+
+
+async def test_one_watcher_that_leaves_disturbs_no_other(feed: Feed) -> None:
+    async with aclosing(feed.watch()) as staying:
+        await anext(staying)
+        async with aclosing(feed.watch()) as leaving:
+            await anext(leaving)
+            task = asyncio.ensure_future(anext(leaving))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert read(await anext(staying))[0] == "change"
+
+
+async def test_nothing_is_done_for_nobody(feed: Feed) -> None:
+    before = asyncio.all_tasks()
+    async with aclosing(feed.watch()) as watch:
+        await anext(watch)
+        assert len(asyncio.all_tasks() - before) == 1
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
+async def test_the_end_of_the_worker_ends_every_stream(feed: Feed) -> None:
+    async with aclosing(feed.watch()) as watch:
+        await anext(watch)
+        feed.close()
+        last = [event async for event in watch]
+    assert last[-1] == BYE
+
+
+async def test_there_is_a_limit_to_watchers(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "WATCHERS", 1)
+    async with aclosing(feed.watch()) as one, aclosing(feed.watch()) as other:
+        await anext(one)
+        with pytest.raises(Overloaded):
+            await anext(other)
