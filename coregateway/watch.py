@@ -45,7 +45,7 @@ class Watch:
             self._task.cancel()
 
     async def _run(self) -> None:
-        looked = monotonic()
+        looked = monotonic() - LOOK
         while True:
             await sleep(EVERY)
             now = monotonic()

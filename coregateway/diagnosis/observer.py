@@ -48,7 +48,6 @@ class Observer:
         self._before: dict[str, list[Sums]] = {}
         self._down: dict[str, float] = {}
         self._ages: dict[str, list[Ages]] = {}
-        self._max_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
     @property
     def speaks(self) -> bool:
@@ -66,8 +65,8 @@ class Observer:
 
         `now`: of the monotonic clock. `connections`: how many the worker has.
         """
-        used = connections() + OWN_FILES
-        self._tell(rules.files_running_out(self._number, used=used, limit=self._max_files), now)
+        used, limit = connections() + OWN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._tell(rules.files_running_out(self._number, used=used, limit=limit), now)
         if not self.speaks:
             self._before.clear()
             return
