@@ -13,7 +13,7 @@ def request_id(given: bytes | None) -> str:
     """The client's request id where it is fit for headers and logs, otherwise a new one (128 random bits)."""
     if given is not None and _is_request_id(given):
         return given.decode()
-    return f"{getrandbits(128):032x}"
+    return getrandbits(128).to_bytes(16).hex()
 
 
 class Exchange:
