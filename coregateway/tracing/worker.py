@@ -35,7 +35,7 @@ def attach(app: App, settings: TracingSettings) -> None:
     """
     if not settings.enabled:
         return
-    # These take 10 MiB and the extra "otel".
+    # Only these need the extra "otel", and take memory for it.
     from coregateway.tracing.export import Exporter
 
     exporter = Exporter(settings.endpoint, logs.WORKER)
