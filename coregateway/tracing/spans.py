@@ -5,7 +5,7 @@ Names and meanings are those of the semantic conventions for HTTP spans
 Host.
 
 Spans are made as bytes of the collector's protocol. Most attributes come again and again, so their bytes are
-kept: the SDK would take seven times as long for its spans and their encoding, and a share of 10 % would cost a
+kept: with the SDK's spans and encoder it would take seven times as long, and a share of 10 % would cost a
 tenth of the throughput. What makes that simple is a rule of protobuf: encoded messages that stand one after
 the other are read as one, with the fields of all (https://protobuf.dev/programming-guides/encoding/).
 """
