@@ -52,16 +52,20 @@ class Allowance:
 
 
 class Notable:
-    """Chooses among the exchanges of one worker; `add` takes a record."""
+    """Chooses among the exchanges of one worker. What it keeps goes nowhere until `open`."""
 
-    def __init__(self, add: Callable[[bytes], object]) -> None:
-        self._add = add
+    def __init__(self) -> None:
+        self._add: Callable[[bytes], object] = len
         # Together some 50 records a minute, of the 64 that a ring has.
         self._allowances = {"gateway": Allowance(8, 0.4), "client": Allowance(4, 0.1)}
         self._skipped = {"gateway": 0, "client": 0}
         self._slow: list[Rank] = []
         self._told: list[Rank] = []
         self._floor = 0.0
+
+    def open(self, add: Callable[[bytes], object]) -> None:
+        """From now on `add` takes each record."""
+        self._add = add
 
     def observe(self, exchange: Exchange) -> None:
         """The subscriber of finished exchanges."""

@@ -9,7 +9,6 @@ from asyncio import Task, get_running_loop, sleep
 from time import monotonic
 
 from coregateway.diagnosis.observer import LOOK, Observer
-from coregateway.exchange import Exchange
 from coregateway.notable import Notable
 from coregateway.server.gateway import Gateway
 from coregateway.server.listeners import worker_number
@@ -66,19 +65,15 @@ class Watch:
 
 def attach(app: Gateway, settings: Settings) -> None:
     """Let the workers of an application watch. To be called after `workers.attach`."""
-    notable: list[Notable] = []
+    notable = Notable() if settings.dashboard.enabled else None
     watches: list[Watch] = []
-
-    def observe(exchange: Exchange) -> None:
-        for each in notable:
-            each.observe(exchange)
 
     async def start(app: Gateway) -> None:
         if app.ctx.part is None:
             return
-        if settings.dashboard.enabled:
-            notable.append(Notable(app.ctx.part.ring.add))
-        watch = Watch(app, settings, app.ctx.part, notable[0] if notable else None)
+        if notable is not None:
+            notable.open(app.ctx.part.ring.add)
+        watch = Watch(app, settings, app.ctx.part, notable)
         watch.start()
         watches.append(watch)
 
@@ -86,7 +81,7 @@ def attach(app: Gateway, settings: Settings) -> None:
         for watch in watches:
             watch.stop()
 
-    if settings.dashboard.enabled:
-        app.add_signal(observe, FINISHED)
+    if notable is not None:
+        app.add_signal(notable.observe, FINISHED)
     app.register_listener(start, "before_server_start")
     app.register_listener(stop, "after_server_stop")

@@ -15,7 +15,8 @@ class Kept:
 
     def __init__(self) -> None:
         self.records: list[bytes] = []
-        self.notable = Notable(self.records.append)
+        self.notable = Notable()
+        self.notable.open(self.records.append)
 
     def all(self, kind: str) -> list[dict[str, Any]]:
         return [each for each in map(orjson.loads, self.records) if each["kind"] == kind]
