@@ -372,12 +372,12 @@ function showRequests(id, records) {
     const status = make("span", `status${record.status >= 500 ? " bad" : ""}`, left ? "left" : String(record.status));
     const what = make("span", "what", `${record.method || "–"} ${record.path || "no path"}`);
     what.title = record.path;
-    const pieces = [record.backend ?? "no backend"];
+    const pieces = record.backend ? [record.backend] : [];
     if (record.error) pieces.push(CAUSES[record.error] ?? record.error);
     if (record.skipped) pieces.push(`and ${plural(record.skipped, "other")} like it before`);
     const when = make("time", "", clock.format(new Date(record.time * 1000)));
     when.dateTime = new Date(record.time * 1000).toISOString();
-    const more = make("span", "more", `${pieces.join(", ")}, `, when, " ", make("span", "id", record.id));
+    const more = make("span", "more", `${pieces.map((piece) => `${piece}, `).join("")}`, when, " ", make("span", "id", record.id));
     return make("li", "", status, what, make("span", "took", time(record.ms / 1000)), more);
   });
   element(id).replaceChildren(...items);

@@ -28,7 +28,7 @@ export class History {
   // A number `ago` seconds before now.
   get(number, ago) {
     const second = this.next - 1 - ago;
-    return second < 0 || ago >= SECONDS ? NaN : this.numbers[(second % SECONDS) * WIDTH + number];
+    return second < 0 || ago < 0 || ago >= SECONDS ? NaN : this.numbers[(second % SECONDS) * WIDTH + number];
   }
 
   most(number) {
@@ -74,21 +74,23 @@ function surface(canvas) {
   return { context, width, height };
 }
 
-// The least of 1, 2 or 5 times a power of ten that is not below a number.
-export function roundUp(number) {
+// The least of some round numbers that is not below a number.
+function roundUp(number) {
   if (!(number > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(number));
-  for (const step of [1, 2, 5, 10]) if (step * power >= number * 0.9999) return step * power;
+  for (const step of [1, 1.5, 2, 3, 4, 5, 6, 8, 10]) if (step * power >= number * 0.9999) return step * power;
   return 10 * power;
 }
 
-// Runs of seconds in which a number is known, as points from left to right.
-function runs(history, number, x, y) {
+// Runs of seconds in which a number is known, as points from left to right. `positive`: and is above zero, or
+// is so a second before or after.
+function runs(history, number, x, y, positive = false) {
   const found = [];
   let run = null;
   for (let ago = SECONDS - 1; ago >= 0; ago--) {
     const value = history.get(number, ago);
-    if (Number.isNaN(value)) {
+    const rests = positive && ![-1, 0, 1].some((near) => history.get(number, ago + near) > 0);
+    if (Number.isNaN(value) || rests) {
       run = null;
     } else {
       if (run === null) found.push((run = []));
@@ -182,8 +184,7 @@ export function drawTraffic(canvas, history, { large = false, hovered = null, co
     area(context, points, bottom, colours.accent, 0.13);
     line(context, points, colours.accent, large ? 2 : 1.5);
   }
-  for (const points of runs(history, FAILED, x, y)) {
-    if (points.every(([, at]) => at >= bottom - 0.01)) continue;
+  for (const points of runs(history, FAILED, x, y, true)) {
     area(context, points, bottom, colours.bad, 0.55);
     line(context, points.map(([px, py]) => [px, Math.min(py, bottom - 1)]), colours.bad, large ? 1.5 : 1);
   }
