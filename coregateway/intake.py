@@ -29,6 +29,10 @@ Per worker; in bytes. 500 stalled peers hold 7 MiB so. An exchange may hold 256 
 192,000; and no multiple of 64 KiB, which the loopback device would send with a tiny segment behind it.
 """
 
+TURN = 4 << 20
+"""Bytes, per worker, that one turn of the loop may bring before it shows whether they are taken; each further
+64 KiB counts as a stalled peer. All who were stalled may be fed again in the same turn, and stall again."""
+
 
 class Metered(Interface):
     """A connection, as its transport sees it."""
@@ -73,19 +77,20 @@ class Allowance:
         self._stalled -= 1
         self._settle()
 
-    def spend(self) -> None:
-        """A read has brought much; whether it is taken shows after all the reads of this turn of the loop."""
+    def spend(self, size: int) -> None:
+        """A read has brought so many bytes, and they are much."""
         if not self._recent:
             get_running_loop().call_soon(self._forget)
-        self._recent += 1
-        self._settle()
+        self._recent += size
+        if self._recent > TURN:
+            self._settle()
 
     def _forget(self) -> None:
         self._recent = 0
         self._settle()
 
     def _settle(self) -> None:
-        held = self._stalled + self._recent
+        held = self._stalled + max(0, self._recent - TURN) // 65_536
         size = next((size for below, size in SHARES if held < below), LEAST)
         if size != self.size:
             self.size = size

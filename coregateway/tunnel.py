@@ -21,7 +21,7 @@ class _Direction:
         self._tunnel.active()
         exchange = self._tunnel.exchange
         setattr(exchange, self._counter, getattr(exchange, self._counter) + len(data))
-        if not self._target.is_closing():
+        if data and not self._target.is_closing():
             self._target.write(data)
 
     def receive_eof(self) -> None:
@@ -94,10 +94,8 @@ async def run(
     upwards = _Direction(tunnel, connection.transport, "bytes_in")
     downwards = _Direction(tunnel, client_transport, "bytes_out")
     try:
-        if early := client.switch(upwards):
-            upwards.receive(early)
-        if early := connection.switch(downwards):
-            downwards.receive(early)
+        upwards.receive(client.switch(upwards))
+        downwards.receive(connection.switch(downwards))
         await tunnel.ended
         connection.check()
     finally:

@@ -29,8 +29,10 @@ PATIENT = UNLIMITED | {
 ENDLESS = {
     "length": (b"Content-Length: 999999999999", b"x" * 65_536),
     "chunked": (b"Transfer-Encoding: chunked", b"10000\r\n%b\r\n" % (b"x" * 65_536)),
+    "websocket": (b"Connection: Upgrade\r\nUpgrade: websocket", b"x" * 65_536),
 }
 """What frames a body without end, and a piece of it."""
+HANDSHAKE = b"\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
 
 async def test_a_worker_at_rest_is_small_and_bodies_do_not_make_it_grow() -> None:
@@ -79,8 +81,10 @@ class End(asyncio.Protocol):
         path = data.split(b" ", 2)[1]
         self._ends[path] = self
         if self._gives:
-            framing, piece = ENDLESS[path.split(b"/")[1].decode()]
-            self.give(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % framing, piece)
+            kind = path.split(b"/")[1].decode()
+            framing, piece = ENDLESS[kind]
+            status = 101 if kind == "websocket" else 200
+            self.give(b"HTTP/1.1 %d OK\r\n%b\r\n\r\n" % (status, framing), piece)
 
     def give(self, head: bytes, piece: bytes) -> None:
         """A head, then a piece again and again."""
@@ -103,27 +107,29 @@ class End(asyncio.Protocol):
 
 
 async def stalled(*, uploads: bool) -> tuple[int, int]:
-    """By how many bytes a worker grows with `STALLED` exchanges whose end takes nothing, half of them in
-    chunks, and the most bytes of one exchange that are in the worker itself."""
+    """By how many bytes a worker grows with `STALLED` exchanges whose end takes nothing, of all framings (and
+    tunnels), and the most bytes of one exchange that are in the worker itself."""
     loop = asyncio.get_running_loop()
     backends: dict[bytes, End] = {}
     clients: dict[bytes, End] = {}
     server = await loop.create_server(lambda: End(backends, gives=not uploads), "127.0.0.1", 0, backlog=1024)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    kinds = ("length", "chunked") if uploads else ("length", "chunked", "websocket")
 
     async def begin(number: int) -> None:
-        kind = ("length", "chunked")[number % 2]
+        kind = kinds[number % len(kinds)]
         _, client = await loop.create_connection(lambda: End({}, gives=False), *gateway.address)
         client.transport.pause_reading()
         path = f"/{kind}/{number}".encode()
         clients[path] = client
+        head = b"%b /api/v1/coredinator%b HTTP/1.1\r\nHost: a\r\n" % (b"POST" if uploads else b"GET", path)
+        framing, piece = ENDLESS[kind]
         if uploads:
-            framing, piece = ENDLESS[kind]
-            client.give(
-                b"POST /api/v1/coredinator%b HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % (path, framing), piece
-            )
+            client.give(head + framing + b"\r\n\r\n", piece)
+        elif kind == "websocket":
+            client.give(head + framing + HANDSHAKE, b"")
         else:
-            client.give(b"GET /api/v1/coredinator%b HTTP/1.1\r\nHost: a\r\n\r\n" % path, b"")
+            client.give(head + b"\r\n", b"")
 
     async def all_of_them() -> None:
         await asyncio.gather(*(begin(number) for number in range(STALLED)))

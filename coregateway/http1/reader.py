@@ -49,7 +49,7 @@ class ResponseReader:
         self.received = 0
         """Bytes that came, in all."""
         self.waiting = 0
-        """Bytes of content that were not taken yet."""
+        """Bytes of content, or behind a 101, that were not taken yet."""
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes.
@@ -64,6 +64,7 @@ class ResponseReader:
             self._feed_head(data)
         elif self.head.status == 101:
             self._buffer += data
+            self.waiting = len(self._buffer)
         else:
             self._feed_body(data)
 
@@ -84,6 +85,7 @@ class ResponseReader:
     def take_switched(self) -> bytes:
         """The bytes that came behind a 101; they are of another protocol."""
         data, self._buffer = self._buffer, b""
+        self.waiting = 0
         return data
 
     def _feed_head(self, data: bytes) -> None:
@@ -104,6 +106,7 @@ class ResponseReader:
                     raise MalformedHTTP("101 without an upgrade")
                 self.head = head
                 self._buffer = data
+                self.waiting = len(data)
                 return
             self._interim += 1
             if self._interim > MAX_INTERIM:

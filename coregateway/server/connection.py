@@ -279,7 +279,7 @@ class ClientConnection(HttpProtocol):
     @override
     def data_received(self, data: bytes) -> None:
         if len(data) > MUCH:
-            allowance.spend()
+            allowance.spend(len(data))
             self.meter()
         if self._tunnel is not None:
             self._tunnel.receive(data)

@@ -303,6 +303,8 @@ class UpstreamConnection(Protocol):
     def switch(self, peer: Peer) -> bytes:
         """Hand every further byte to `peer`; returns those that came behind the 101."""
         self._peer = peer
+        if self._paused:
+            self._resume_reading()
         self._deadline.clear()
         return self._response.take_switched()
 
@@ -321,7 +323,7 @@ class UpstreamConnection(Protocol):
 
     def data_received(self, data: bytes) -> None:
         if len(data) > MUCH:
-            allowance.spend()
+            allowance.spend(len(data))
             self.meter()
         if self._peer is not None:
             self._peer.receive(data)

@@ -665,6 +665,39 @@ async def test_an_upgrade_that_was_asked_for_hands_over_the_bytes_behind_its_hea
         assert sink.data == b"onetwothree"
 
 
+async def test_much_behind_an_upgrade_waits_for_the_switch_and_sets_no_limit_of_a_response() -> None:
+    class Sink:
+        size = 0
+        is_lost = False
+
+        def receive(self, data: bytes) -> None:
+            self.size += len(data)
+
+        def receive_eof(self) -> None: ...
+        def lost(self) -> None:
+            self.is_lost = True
+
+        def pause(self) -> None: ...
+        def resume(self) -> None: ...
+
+    switched = render_head(101, [("Connection", "Upgrade"), ("Upgrade", "websocket")])
+    async with (
+        ScriptedBackend(send(switched + b"x" * (8 << 20)), hang()) as backend,
+        pool_to(backend.url, timeouts={"read": 0.2}) as pool,
+        borrowed(pool) as connection,
+    ):
+        connection.begin(request(), complete=True, upgrade=True)
+        assert (await connection.head()).status == 101
+        await asyncio.sleep(0.1)
+        sink = Sink()
+        sink.receive(early := connection.switch(sink))
+        assert 0 < len(early) <= 256 << 10
+        await eventually(lambda: sink.size == 8 << 20)
+        await asyncio.sleep(0.4)
+        assert not sink.is_lost
+        connection.check()
+
+
 async def test_cancelling_tells_whoever_waits_the_reason() -> None:
     async with ScriptedBackend(hang()) as backend, pool_to(backend.url) as pool:
         async with asking(pool) as connection:
