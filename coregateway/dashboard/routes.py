@@ -39,7 +39,12 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
-STREAM_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Accel-Buffering": "no"}
+STREAM_HEADERS = {
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # some proxies would collect events
+}
 
 BEGIN = b"retry: 2000\n\n"
 """Milliseconds after which a browser asks again when the stream has ended."""

@@ -231,6 +231,8 @@ def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None
     response.headers["X-Request-ID"] = request.exchange.request_id
     if request.exchange.route is None and request.route is not None:
         request.exchange.route = f"/{request.route.path}"
+    if "Cross-Origin-Resource-Policy" in response.headers:
+        return  # it keeps itself to pages of its own origin
     cors: Cors = request.app.ctx.cors
     for line in cors.lines_of_own_answer(request.parsed.noted.get(b"origin")).decode("latin-1").splitlines():
         name, _, value = line.partition(": ")

@@ -136,7 +136,7 @@ def _workers(node: Node, living: list[Part]) -> list[dict[str, Any]]:
                 "since": _rounded(worker.since),
                 "restarts": worker.restarts,
                 "connections": int(numbers[places.CONNECTIONS]),
-                "in_flight": _in_flight(part),
+                "in_flight": int(numbers[places.WORKING]),
                 "loop_lag_ms": round(numbers[places.LAG] * 1000, 1),
             }
         )
@@ -145,14 +145,7 @@ def _workers(node: Node, living: list[Part]) -> list[dict[str, Any]]:
 
 def _numbers_of(part: Part | None) -> list[float]:
     at = part.series.find(places.WORKER) if part is not None else None
-    return part.series.read(at, places.LAG + 1) if part is not None and at is not None else [0.0, 0.0]
-
-
-def _in_flight(part: Part | None) -> int:
-    if part is None:
-        return 0
-    pools = [at for key, at in part.series if key.startswith(places.POOLS)]
-    return int(sum(part.series.numbers[at + places.IN_FLIGHT] for at in pools))
+    return part.series.read(at, places.WORKING + 1) if part is not None and at is not None else [0.0] * 3
 
 
 def _rounded(time: float | None) -> float | None:

@@ -8,14 +8,13 @@ CONNECTIONS = 0
 """Of clients, on the main port."""
 LAG = 1
 """Seconds, the most by which its loop was late in the last `reporter.PERIOD`."""
-
-
-POOLS = "status.pool\x1f"
+WORKING = 2
+"""Requests for backends that are under way."""
 
 
 def pool(backend: str) -> str:
     """The key of a backend's pool."""
-    return POOLS + backend
+    return f"status.pool\x1f{backend}"
 
 
 ACTIVE = 0

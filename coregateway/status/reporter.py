@@ -82,6 +82,8 @@ class Reporter:
         if self._worker is not None:
             self._numbers[self._worker + places.CONNECTIONS] = self._connections()
             self._numbers[self._worker + places.LAG] = self._lag
+            working = sum(pool.in_flight for pool in self._pools)
+            self._numbers[self._worker + places.WORKING] = working
         self._lag = 0.0
 
 
@@ -103,6 +105,10 @@ class _Pool:
             _Upstream(upstream, series, places.upstream(backend.name, number))
             for number, upstream in enumerate(backend.pool.upstreams)
         ]
+
+    @property
+    def in_flight(self) -> int:
+        return self._forward.in_flight
 
     def sum_up(self, elapsed: float) -> None:
         """Add the seconds since the last call."""

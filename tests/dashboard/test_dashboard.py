@@ -49,6 +49,22 @@ async def test_the_page_is_where_the_settings_say(gateway: StartGateway) -> None
     assert (await ask(admin, "/dashboard/feed.py"))[0] == 404
 
 
+async def test_on_the_main_port_no_other_page_may_read_it(gateway: StartGateway) -> None:
+    running = await gateway(toml="[dashboard]\non_main_port = true")
+    for path in ("/dashboard", "/dashboard/page.js"):
+        status, headers, _ = await ask(running.port, path)
+        assert status == 200
+        assert "access-control-allow-origin" not in headers
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    writer.write(GET.format("/dashboard/events").encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    writer.close()
+    assert "content-type: text/event-stream" in head
+    assert "access-control" not in head
+    # others are as they were
+    assert (await ask(running.port, "/livez"))[1]["access-control-allow-origin"] == "*"
+
+
 def test_the_files_of_the_page_name_no_other_host() -> None:
     for name in ("page.html", "page.css", "page.js", "plots.js"):
         text = (FILES / name).read_text("utf-8")

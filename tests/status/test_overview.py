@@ -42,7 +42,7 @@ async def test_what_is_under_way_counts_for_the_living_alone() -> None:
         part = part_of(board, number, owner, number)
         write(part, places.pool("billing"), pool)
         write(part, places.upstream("billing", 0), {places.ACTIVE_HERE: 2})
-    write(board.parts[0], places.WORKER, {places.CONNECTIONS: 7, places.LAG: 0.25})
+    write(board.parts[0], places.WORKER, {places.CONNECTIONS: 7, places.LAG: 0.25, places.WORKING: 5})
     write(board.parts[2], places.upstream("billing", 1), {places.ANSWERED: now, places.RECOVERED: now - 9})
 
     seen = await overview(SETTINGS, board, node, {"billing": (100, 4)})
