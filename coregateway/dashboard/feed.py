@@ -33,6 +33,9 @@ LATELY = 5
 WATCHERS = 32
 """Pages that one worker feeds at a time."""
 
+AT_ONCE = 32
+"""Backends whose rates are made between two turns of the loop."""
+
 SHOWN = {FAILED: 10, SLOW: 8, SAID: 6}
 """Records of each kind, of the whole node."""
 
@@ -143,7 +146,8 @@ class Feed:
             },
             **self._read_records(),
         }
-        before, self._picture = self._picture, picture
+        await sleep(0)
+        before = self._picture
         changed = {
             key: value
             for key, value in picture.items()
@@ -155,7 +159,9 @@ class Feed:
             for name, row in picture["backends"].items()
             if row != rows.get(name)
         }
+        await sleep(0)
         self._change = _event("change", changed)
+        self._picture = picture
         self._number += 1
 
     async def _count(self) -> dict[str, Row]:
@@ -167,9 +173,15 @@ class Feed:
             await sleep(0)
         now = Counted(snapshot, monotonic())
         self._counted.append(now)
+        rows: dict[str, Row] = {}
         if len(self._counted) < 2:
-            return {}
-        return now.since(self._counted[-2], self._counted[0])
+            return rows
+        before, long_before = self._counted[-2], self._counted[0]
+        for number, name in enumerate(now.active_since(long_before)):
+            if number % AT_ONCE == 0:
+                await sleep(0)
+            rows[name] = now.row(name, before, long_before)
+        return rows
 
     def _read_records(self) -> dict[str, list[Any]]:
         rings = [part.ring.read() for part in self._board.parts]
@@ -211,17 +223,19 @@ class Counted:
             whole = [a + b for a, b in zip(whole, counts, strict=True)]
         self._times[ALL] = whole
 
-    def since(self, before: "Counted", long_before: "Counted") -> dict[str, Row]:
-        """The rates since one moment and the quantiles since another; without backends at rest."""
+    def active_since(self, before: "Counted") -> list[str]:
+        """The backends that had a request since then, and `ALL`."""
+        counted = before._requests
+        return [
+            name for name, number in self._requests.items() if name == ALL or number != counted.get(name, 0.0)
+        ]
+
+    def row(self, name: str, before: "Counted", long_before: "Counted") -> Row:
+        """The rates since one moment and the quantiles since another."""
         elapsed = max(self._at - before._at, 0.001)
-        rows: dict[str, Row] = {}
-        for name, number in self._requests.items():
-            if number == long_before._requests.get(name, 0.0) and name != ALL:
-                continue
-            rate = (number - before._requests.get(name, 0.0)) / elapsed
-            failures = (self._failures[name] - before._failures.get(name, 0.0)) / elapsed
-            rows[name] = [round(rate, 2), round(failures, 2), *self._quantiles(name, long_before)]
-        return rows
+        rate = (self._requests[name] - before._requests.get(name, 0.0)) / elapsed
+        failures = (self._failures[name] - before._failures.get(name, 0.0)) / elapsed
+        return [round(rate, 2), round(failures, 2), *self._quantiles(name, long_before)]
 
     def _quantiles(self, name: str, before: "Counted") -> list[float | None]:
         counts = self._times.get(name)
