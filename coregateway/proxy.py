@@ -14,7 +14,7 @@ response or sees that it did not, and the exchange carries the outcome to its re
 from asyncio import Task, create_task
 from math import inf
 from time import monotonic
-from typing import cast
+from typing import NamedTuple, cast
 
 from coregateway import tunnel
 from coregateway.errors import GatewayError, MethodNotAllowed, UpstreamError, UpstreamProtocolError
@@ -30,6 +30,14 @@ from coregateway.server.stream import ClientStream
 from coregateway.tracing.timing import server_timing
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
+
+
+class Passage(NamedTuple):
+    """A request that was sent and waits for its answer, without a task that does so."""
+
+    forwarder: "Forwarder"
+    connection: UpstreamConnection
+    body: bytes
 
 
 class Forwarder:
@@ -65,18 +73,72 @@ class Forwarder:
         self._tunnel_idle = tunnel_idle
         self._tells_time = tells_time
 
+    def begin(self, stream: ClientStream) -> bool:
+        """Set the request whose head a stream has read on its way, if that needs no waiting; else False.
+
+        So it is with most: they have come whole, and a connection rests. `end` follows when the upstream has
+        answered; what has to wait after all goes on in `__call__`.
+        """
+        head = cast(RequestHead, stream.head)
+        if head.method not in self._allowed or not stream.is_whole or b"upgrade" in head.noted:
+            return False
+        connection = self.pool.take(inf if head.method in IDEMPOTENT else RESTED)
+        if connection is None:
+            return False
+        exchange = cast(Exchange, stream.exchange)
+        self._enter(stream, exchange)
+        exchange.attempts = 1
+        if exchange.trace is not None:
+            exchange.trace.begin_attempt(monotonic())
+        body = stream.take_body()
+        stream.passage = Passage(self, connection, body)
+        self._send(head, body, connection, stream, exchange)
+        connection.when_answered(stream.answered)
+        return True
+
+    def end(self, stream: ClientStream) -> bool:
+        """Answer a request that was begun, if the whole response is there; else False."""
+        passage = cast(Passage, stream.passage)
+        connection = passage.connection
+        response = connection.whole
+        if response is None:
+            return False
+        head = cast(RequestHead, stream.head)
+        exchange = cast(Exchange, stream.exchange)
+        exchange.responded = exchange.upstream_ended = monotonic()
+        exchange.upstream_status = response.status
+        whole = connection.take()
+        self.leave(stream)
+        stream.begin(
+            response.status, self._answer(whole, head, response, connection, stream, exchange), len(whole)
+        )
+        stream.end()
+        return True
+
+    def leave(self, stream: ClientStream) -> None:
+        """Let go of a request that was begun: it has its answer, or its client has left."""
+        passage = cast(Passage, stream.passage)
+        stream.passage = None
+        self.pool.give_back(passage.connection)
+        self.in_flight -= 1
+
+    def _enter(self, stream: ClientStream, exchange: Exchange) -> None:
+        exchange.backend = self.name
+        exchange.route = self._route
+        stream.protocol.patience = self._client_timeout
+        self.in_flight += 1
+
     async def __call__(self, stream: ClientStream) -> None:
         """Serve the request whose head a stream has read, to its end."""
         head = cast(RequestHead, stream.head)
         exchange = cast(Exchange, stream.exchange)
-        exchange.backend = self.name
-        exchange.route = self._route
-        self.in_flight += 1
-        stream.protocol.patience = self._client_timeout
+        passage, stream.passage = stream.passage, None
+        if passage is None:
+            self._enter(stream, exchange)
         try:
             if head.method not in self._allowed:
                 raise MethodNotAllowed(self._methods)
-            await self._forward(head, stream, exchange)
+            await self._forward(head, stream, exchange, passage)
         except GatewayError as error:
             if exchange.status is None:
                 await stream.send_problem(error)
@@ -90,16 +152,21 @@ class Forwarder:
         finally:
             self.in_flight -= 1
 
-    async def _forward(self, head: RequestHead, stream: ClientStream, exchange: Exchange) -> None:
-        begun = [stream.take_body()]
+    async def _forward(
+        self, head: RequestHead, stream: ClientStream, exchange: Exchange, passage: "Passage | None"
+    ) -> None:
+        connection = None if passage is None else passage.connection
+        begun = [stream.take_body() if passage is None else passage.body]
         rested = inf if head.method in IDEMPOTENT else RESTED
         while True:
-            exchange.attempts += 1
-            if exchange.trace is not None:
-                exchange.trace.begin_attempt(monotonic())
+            if connection is None:
+                exchange.attempts += 1
+                if exchange.trace is not None:
+                    exchange.trace.begin_attempt(monotonic())
             replayable = stream.request_body is None and len(begun[0]) <= REPLAYABLE
+            sent, connection = connection, None
             try:
-                await self._attempt(head, begun, stream, exchange, rested)
+                await self._attempt(head, begun, stream, exchange, rested, sent)
             except UpstreamError as error:
                 exchange.upstream = error.upstream or exchange.upstream
                 if exchange.trace is not None:
@@ -121,38 +188,26 @@ class Forwarder:
                 return
 
     async def _attempt(
-        self, head: RequestHead, begun: list[bytes], stream: ClientStream, exchange: Exchange, rested: float
+        self,
+        head: RequestHead,
+        begun: list[bytes],
+        stream: ClientStream,
+        exchange: Exchange,
+        rested: float,
+        sent: UpstreamConnection | None,
     ) -> None:
         """Send the request once and relay what comes back.
 
         `begun`: what has come of its body so far, emptied when more is streamed behind it. `rested`: for how
-        long its connection may have been idle.
+        long its connection may have been idle. `sent`: the connection that carries the request already.
         """
-        websocket = asks_for_websocket(head)
         complete = stream.request_body is None
         whole: bytes | None = None
         pump: Task[None] | None = None
-        connection = await self.pool.acquire(rested=rested)
+        connection = sent or await self.pool.acquire(rested=rested)
         try:
-            upstream = connection.upstream
-            exchange.upstream = upstream.name
-            exchange.waited += connection.waited
-            exchange.upstream_started = monotonic()
-            data = self._outbound.render(
-                head,
-                upstream.authority,
-                peer=stream.protocol.peer.encode(),
-                trusted=stream.protocol.trusted,
-                request_id=exchange.request_id.encode(),
-                websocket=websocket,
-                trace=b"" if exchange.trace is None else exchange.trace.fields,
-            )
-            connection.begin(
-                data + _framed(begun[0], head, complete=complete),
-                complete=complete,
-                bodiless=head.method == "HEAD",
-                upgrade=websocket,
-            )
+            if sent is None:
+                self._send(head, begun[0], connection, stream, exchange)
             if not complete:
                 connection.source = stream.protocol
                 stream.protocol.meter()
@@ -174,12 +229,56 @@ class Forwarder:
             self.pool.give_back(connection)
         if whole is not None:
             # The connection serves others already while this client takes its time.
-            rendered = self._render(head, response, connection, stream, exchange)
-            content = chunks(whole, last=True) if _to_chunk(head, response) else whole
-            sending = stream.begin(response.status, rendered + content, len(whole))
-            del whole, content  # a slow client's response waits once, in its transport
-            await sending
+            stream.begin(
+                response.status, self._answer(whole, head, response, connection, stream, exchange), len(whole)
+            )
+            del whole  # a slow client's response waits once, in its transport
+            await stream.protocol.drained()
             stream.end()
+
+    def _send(
+        self,
+        head: RequestHead,
+        body: bytes,
+        connection: UpstreamConnection,
+        stream: ClientStream,
+        exchange: Exchange,
+    ) -> None:
+        """Write the request, as much of it as has come, to its upstream."""
+        upstream = connection.upstream
+        exchange.upstream = upstream.name
+        exchange.waited += connection.waited
+        exchange.upstream_started = monotonic()
+        websocket = asks_for_websocket(head)
+        complete = stream.request_body is None
+        data = self._outbound.render(
+            head,
+            upstream.authority,
+            peer=stream.protocol.peer_bytes,
+            trusted=stream.protocol.trusted,
+            request_id=exchange.request_id.encode(),
+            websocket=websocket,
+            trace=b"" if exchange.trace is None else exchange.trace.fields,
+        )
+        connection.begin(
+            data + _framed(body, head, complete=complete),
+            complete=complete,
+            bodiless=head.method == "HEAD",
+            upgrade=websocket,
+        )
+
+    def _answer(
+        self,
+        whole: bytes,
+        head: RequestHead,
+        response: ResponseHead,
+        connection: UpstreamConnection,
+        stream: ClientStream,
+        exchange: Exchange,
+    ) -> bytes:
+        """A response whose body is there in full, as the client gets it."""
+        rendered = self._render(head, response, connection, stream, exchange)
+        return rendered + (chunks(whole, last=True) if _to_chunk(head, response) else whole)
 
     async def _relay(
         self,
@@ -195,15 +294,16 @@ class Forwarder:
         stream.protocol.source = connection
         body = connection.take()
         content = chunks(body, last=False) if chunked else body
-        sending = stream.begin(response.status, rendered + content, len(body))
+        stream.begin(response.status, rendered + content, len(body))
         del body, content  # what waits for a slow client waits once, in its transport
-        await sending
+        await stream.protocol.drained()
         while body := await connection.read():
-            sending = stream.relay(chunk(body) if chunked else body, len(body))
+            stream.relay(chunk(body) if chunked else body, len(body))
             del body
-            await sending
+            await stream.protocol.drained()
         if chunked:
-            await stream.relay(LAST_CHUNK, 0)
+            stream.relay(LAST_CHUNK, 0)
+            await stream.protocol.drained()
         stream.end()
 
     def _render(
@@ -253,7 +353,8 @@ class Forwarder:
         if members(response.noted.get(b"upgrade", b"")) != [b"websocket"]:
             raise UpstreamProtocolError(sent=True)
         stream.keep_alive = False
-        await stream.begin(101, self._render(head, response, connection, stream, exchange), 0)
+        stream.begin(101, self._render(head, response, connection, stream, exchange), 0)
+        await stream.protocol.drained()
         stream.announce(TUNNEL_OPENED)
         self.tunnels += 1
         try:

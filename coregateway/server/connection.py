@@ -63,11 +63,13 @@ class ClientConnection(HttpProtocol):
     __slots__ = (
         "_ahead",
         "_drained",
+        "_handed",
         "_intake",
         "_late",
         "_linger_left",
         "_paused",
         "_received",
+        "_resting",
         "_taken",
         "_timeouts",
         "_tunnel",
@@ -78,6 +80,7 @@ class ClientConnection(HttpProtocol):
         "buffer",
         "patience",
         "peer",
+        "peer_bytes",
         "received_at",
         "served",
         "source",
@@ -116,6 +119,7 @@ class ClientConnection(HttpProtocol):
         self.served = 0
         self.patience = self.app.ctx.settings.timeouts.client
         self.peer = _peer(self.conn_info)
+        self.peer_bytes = self.peer.encode()
         self.trusted = self.app.ctx.trusts(self.peer)
         self._timeouts = self.app.ctx.settings.timeouts
         self._late = Deadline(self.loop, self._read_late)
@@ -125,6 +129,8 @@ class ClientConnection(HttpProtocol):
         self._tunnel: Peer | None = None
         self._watch: TimerHandle | None = None
         self._paused = self._ahead = False
+        self._resting = False
+        self._handed = False
         self._intake: Intake | None = Intake(self, sparing=True)
         self.transport.set_protocol(self._intake)
         self._write_paused = False
@@ -144,6 +150,8 @@ class ClientConnection(HttpProtocol):
 
     async def read_head(self, max_head: int) -> bytes | None:
         """The next request head without its last empty line, or None when the client sends none.
+
+        None, too, when the stream has taken a request at once and hands it over now.
 
         Raises:
             URITooLong, HeadTooLarge: more than `max_head` bytes without an end.
@@ -175,10 +183,32 @@ class ClientConnection(HttpProtocol):
             elif not self._late.pending:
                 raise ClientTimeout  # it passed in the same turn of the loop in which bytes came
             searched = len(buffer)
-            if not await self._more():
+            self._resting = not buffer
+            try:
+                more = await self._more()
+            finally:
+                self._resting = False
+            if self._handed:
+                self._handed = False
+                return None
+            if not more:
                 if self.buffer:
                     raise ClientTimeout
                 return None
+
+    def rest(self) -> None:
+        """A request that was taken at once is over: wait for the next one."""
+        if self.served == 1:
+            self._settle()
+        if self.buffer:
+            _wake(self._received)
+        else:
+            self._late.within(self._timeouts.idle)
+
+    def hand_over(self) -> None:
+        """Let the task that waits for a head go on with what the stream has begun."""
+        self._handed = True
+        _wake(self._received)
 
     def _settle(self) -> None:
         """Read plainly from now on, if the first request brought little."""
@@ -251,6 +281,11 @@ class ClientConnection(HttpProtocol):
         if self._write_paused:
             await self.drained()
 
+    @property
+    def is_write_paused(self) -> bool:
+        """Whether the client owes it to take what was written."""
+        return self._write_paused
+
     async def drained(self) -> None:
         """Wait until the client has room for more."""
         while self._write_paused:
@@ -294,12 +329,16 @@ class ClientConnection(HttpProtocol):
         else:
             self.received_at = monotonic()
             self.buffer = data
+            if self._resting and not self._write_paused and cast(ClientStream, self._http).take(data):
+                self._late.clear()
+                return
         if len(self.buffer) >= LEAST and len(self.buffer) >= min(READ_AHEAD, allowance.size):
             if not self._ahead:
                 self._ahead = True
                 allowance.stall()
             self.hold()
-        _wake(self._received)
+        if not self._resting or cast(ClientStream, self._http).exchange is None:
+            _wake(self._received)
 
     def _look(self) -> None:
         """See whether the client has left while its bytes are not read."""

@@ -152,6 +152,14 @@ class Gateway(Sanic[Config, Context]):
             event("admin.unavailable", level="WARNING", reason=str(error))
             return None
 
+    def begin(self, stream: ClientStream) -> bool:
+        """Set the request whose head was just read on its way to its backend, if that needs no waiting."""
+        head = cast(RequestHead, stream.head)
+        backend = self.ctx.routes.match(head.path)
+        if backend is None or head.method == "OPTIONS" or self.ctx.observed:
+            return False
+        return backend.forward.begin(stream)
+
     async def handle(self, stream: ClientStream) -> None:
         """Serve the request whose head was just read: a preflight, a forwarded one, or one of the own routes.
 

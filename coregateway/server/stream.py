@@ -5,7 +5,6 @@ gateway's handler runs, and whatever came of it the exchange is closed and annou
 """
 
 from asyncio import CancelledError
-from collections.abc import Awaitable
 from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
@@ -34,6 +33,7 @@ from coregateway.target import is_confined
 from coregateway.tracing.timing import server_timing
 
 if TYPE_CHECKING:
+    from coregateway.proxy import Passage
     from coregateway.server.connection import ClientConnection
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -54,7 +54,7 @@ RELAYED = Relayed()
 class ClientStream(Http):
     """Sanic's `Http` with its parsing, its loop and its body reader replaced."""
 
-    __slots__ = ("_app", "_decoder", "_left", "exchange", "head")
+    __slots__ = ("_app", "_decoder", "_left", "_max_head", "_wrong", "exchange", "head", "passage")
 
     protocol: "ClientConnection"  # pyright: ignore[reportIncompatibleVariableOverride] -- always ours
     request: GatewayRequest | None  # pyright: ignore[reportIncompatibleVariableOverride] -- always ours
@@ -69,50 +69,48 @@ class ClientStream(Http):
         self.dispatch = protocol.app.dispatch  # pyright: ignore[reportUnknownMemberType] -- Sanic's own overloads
         self.keep_alive = True
         self.stage = Stage.IDLE
+        self._max_head = protocol.app.ctx.settings.limits.request.max_head
+        self._wrong: Exception | None = None
         self.exchange: Exchange | None = None
         self.head: RequestHead | None = None
+        self.passage: Passage | None = None
+        """Where a request is that was set on its way at once."""
 
     # The loop
 
     async def http1(self) -> None:
         """Serve the connection until it cannot or need not be kept."""
-        max_head = self._app.ctx.settings.limits.request.max_head
         while self.keep_alive:
-            self.init_for_request()
-            self.stage = Stage.IDLE
-            self.exchange = self.head = None
+            self._reset()
             try:
-                raw = await self.protocol.read_head(max_head)
+                raw = await self.protocol.read_head(self._max_head)
             except GatewayError as error:
                 raw = error
             except CancelledError:
-                if self.protocol.buffer:
+                if self.exchange is not None:
+                    self._abandon()
+                elif self.protocol.buffer:
                     self._record_unread()
                 raise
-            if raw is None:
-                return
-            await self._serve(raw)
+            if self.exchange is None:
+                if raw is None:
+                    break
+                self._start(raw)
+            await self._serve()
+        if not self.keep_alive:
+            await self.protocol.linger()
 
-    async def _serve(self, raw: bytes | GatewayError) -> None:
-        """One request: its head, or why there is none."""
-        connection = self.protocol
-        connection.served += 1
-        connection.patience = self._app.ctx.settings.timeouts.client
-        self.exchange = exchange = Exchange(connection.received_at, connection.peer)
-        if connection.buffer:
-            connection.received_at = monotonic()  # of the next request, which is here already
-        self.stage = Stage.HANDLER
-        self.response_func = self.http1_response_header
+    async def _serve(self) -> None:
+        """Carry the request that was started to its end."""
+        exchange = cast(Exchange, self.exchange)
         try:
-            try:
-                self._open(raw)
-            except GatewayError as error:
-                self.keep_alive = False
-                begun = raw if isinstance(raw, bytes) else connection.buffer
-                self.head_only = begun.startswith(b"HEAD ")  # whatever is wrong with the rest of it
-                await self.send_problem(error)
+            if isinstance(self._wrong, GatewayError):
+                await self.send_problem(self._wrong)
+            elif self._wrong is not None:
+                await self._app.handle_exception(self.as_request(), self._wrong)
+            elif self.stage is Stage.IDLE:
+                await self.protocol.drained()  # it has its answer
             else:
-                self._app.signal_router.announce(STARTED, exchange=exchange)
                 await self._app.handle(self)
                 await self._end_own_answer()
             if self.request_body:
@@ -126,8 +124,84 @@ class ClientStream(Http):
             raise
         finally:
             self._finish()
-        if not self.keep_alive:
-            await connection.linger()
+
+    # A request that needs no waiting is served by whoever brings its bytes; the loop's task sleeps on.
+
+    def take(self, data: bytes) -> bool:
+        """Serve the request that these bytes are, or begin with; False: they are for the loop's task.
+
+        What turns out to need waiting is handed over to the task.
+        """
+        end = data.find(b"\r\n\r\n")
+        if self.exchange is not None or not 0 < end <= self._max_head - 4 or data.startswith(b"\r\n"):
+            return False
+        self.protocol.buffer = data[end + 4 :]
+        self._start(data[:end])
+        try:
+            if self._wrong is None and self._app.begin(self):
+                return True
+        except Exception as error:
+            self._wrong = error
+        self.protocol.hand_over()
+        return True
+
+    def answered(self) -> None:
+        """The upstream has answered a request that was begun at once, or failed to."""
+        connection = self.protocol
+        if connection.transport.is_closing():
+            return  # the client has left, and the task is about to see it
+        try:
+            ended = cast("Passage", self.passage).forwarder.end(self)
+        except Exception as error:
+            self._wrong = error
+            ended = False
+        if ended and self.keep_alive and not connection.is_write_paused:
+            self._finish()
+            self._reset()
+            connection.rest()
+        else:
+            connection.hand_over()
+
+    def _abandon(self) -> None:
+        """The client has left a request that was begun at once."""
+        exchange = cast(Exchange, self.exchange)
+        self.keep_alive = False
+        if self.passage is not None:
+            exchange.upstream_ended = monotonic()
+            self.passage.forwarder.leave(self)
+        if exchange.error is None:
+            exchange.error = ClientClosed.cause
+            exchange.status = ClientClosed.status
+        self._finish()
+
+    # The steps of both
+
+    def _reset(self) -> None:
+        """Be ready for the next request."""
+        self.stage = Stage.IDLE
+        self.exchange = self.head = self.passage = self._wrong = None
+        self.request = self.response = None  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
+        self.request_body = None
+        self.head_only = self.expecting_continue = self.upgrade_websocket = False
+
+    def _start(self, raw: bytes | GatewayError) -> None:
+        """Open the exchange of a request: its head, or why there is none."""
+        connection = self.protocol
+        connection.served += 1
+        connection.patience = self._app.ctx.settings.timeouts.client
+        self.exchange = exchange = Exchange(connection.received_at, connection.peer)
+        if connection.buffer:
+            connection.received_at = monotonic()  # of the next request, which is here already
+        self.stage = Stage.HANDLER
+        try:
+            self._open(raw)
+        except GatewayError as error:
+            self._wrong = error
+            self.keep_alive = False
+            begun = raw if isinstance(raw, bytes) else connection.buffer
+            self.head_only = begun.startswith(b"HEAD ")  # whatever is wrong with the rest of it
+        else:
+            self._app.signal_router.announce(STARTED, exchange=exchange)
 
     async def _end_own_answer(self) -> None:
         """A handler that streams with Sanic's means may leave the end to its server."""
@@ -168,13 +242,14 @@ class ClientStream(Http):
             raise BadRequest
         self.keep_alive = _persists(head)
         self.head_only = head.method == "HEAD"
-        self.request_body = None
         if head.length:
             self._open_body(head, limits.max_body)
 
     def as_request(self) -> GatewayRequest:
         """The request as Sanic's handlers know it; only they need it."""
         if self.request is None:
+            self.exception = None
+            self.response_func = self.http1_response_header
             self.request = GatewayRequest(self)  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
         return self.request
 
@@ -197,6 +272,13 @@ class ClientStream(Http):
             self.request.stream = None
 
     # The request's body
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the request has come in full."""
+        if not self.request_body:
+            return True
+        return self._decoder is None and len(self.protocol.buffer) >= self._left
 
     async def read(self) -> bytes | None:
         """The next piece of the body, or None at its end.
@@ -271,19 +353,22 @@ class ClientStream(Http):
             self.keep_alive = False
         return self.keep_alive
 
-    def begin(self, status: int, data: bytes, body: int) -> Awaitable[None]:
-        """Send the first bytes of a response: its head and as much of its body, of which `body` bytes."""
+    def begin(self, status: int, data: bytes, body: int) -> None:
+        """Write the first bytes of a response: its head and as much of its body, of which `body` bytes.
+
+        A client that is slow to take them is waited for by `protocol.drained()`.
+        """
         exchange = cast(Exchange, self.exchange)
         exchange.status = status
         exchange.bytes_out += body
         self.stage = Stage.RESPONSE
         self.response = RELAYED  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
-        return self.protocol.send(data)
+        self.protocol.transport.write(data)
 
-    def relay(self, data: bytes, body: int) -> Awaitable[None]:
-        """Send the next bytes of a response, of which `body` are content; the rest is chunk framing."""
+    def relay(self, data: bytes, body: int) -> None:
+        """Write the next bytes of a response, of which `body` are content; the rest is chunk framing."""
         cast(Exchange, self.exchange).bytes_out += body
-        return self.protocol.send(data)
+        self.protocol.transport.write(data)
 
     def end(self) -> None:
         """The response is complete."""
@@ -317,7 +402,8 @@ class ClientStream(Http):
             keep_alive=self.settle(),
             bodiless=bool(self.head_only),
         )
-        await self.begin(error.status, data, 0)
+        self.begin(error.status, data, 0)
+        await self.protocol.drained()
         self.end()
 
     async def send_empty(self, status: int, extra: bytes) -> None:
@@ -333,7 +419,8 @@ class ClientStream(Http):
             __version__.encode(),
             exchange.request_id.encode(),
         )
-        await self.begin(status, data, 0)
+        self.begin(status, data, 0)
+        await self.protocol.drained()
         self.end()
 
     def _timing(self) -> bytes:

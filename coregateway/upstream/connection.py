@@ -11,6 +11,7 @@ and raw pieces of its body. What a connection promises:
 import os
 import select
 from asyncio import AbstractEventLoop, Future, Protocol, Transport
+from collections.abc import Callable
 from contextlib import suppress
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
@@ -65,6 +66,7 @@ class UpstreamConnection(Protocol):
     """See the module. One instance per TCP connection; `upstream` is the address that it leads to."""
 
     __slots__ = (
+        "_call",
         "_deadline",
         "_defaults",
         "_drained",
@@ -98,6 +100,7 @@ class UpstreamConnection(Protocol):
         self._timeouts = timeouts
         self._deadline = Deadline(loop, self._expired)
         self._received: Future[None] | None = None
+        self._call: Callable[[], None] | None = None
         self._drained: Future[None] | None = None
         self._peer: Peer | None = None
         self._paused = False
@@ -192,12 +195,19 @@ class UpstreamConnection(Protocol):
         if not self._write_paused and not self.complete:
             self._deadline.within(self._timeouts.read)
 
+    def when_answered(self, call: Callable[[], None]) -> None:
+        """Call once, when `head` has not to wait any more: for a response, or an error in its place."""
+        self._call = call
+        if self._error is not None:
+            self._tell()
+
     async def head(self) -> ResponseHead:
         """The head of the final response.
 
         Raises:
             UpstreamError: there is none; `sent` and `reused` tell what a retry needs to know.
         """
+        self._call = None
         response = self._response
         while response.head is None:
             self.check()
@@ -250,6 +260,12 @@ class UpstreamConnection(Protocol):
         return self._error
 
     @property
+    def whole(self) -> ResponseHead | None:
+        """The head of a response that has come in full, and that no error spoilt."""
+        response = self._response
+        return response.head if response.complete and self._error is None else None
+
+    @property
     def reusable(self) -> bool:
         """Whether another exchange may follow on this connection."""
         response = self._response
@@ -272,6 +288,7 @@ class UpstreamConnection(Protocol):
     def rest(self) -> None:
         """The exchange is over; the connection is idle."""
         self.busy = False
+        self._call = None
         self._deadline.clear()
         if self.served == 1 and self._metered and self._response.received <= MUCH and not self.closed:
             self._metered = False
@@ -342,7 +359,7 @@ class UpstreamConnection(Protocol):
             self.hold()
         self._touch()
         if response.head is not None:
-            self._wake(self._received)
+            self._tell()
 
     def eof_received(self) -> bool:
         if self._peer is not None:
@@ -381,7 +398,7 @@ class UpstreamConnection(Protocol):
             self._peer.lost()
         elif self._awaited and (exc is not None or not self._response.close()):
             self._error = UpstreamClosed(sent=True, reused=self._unanswered)
-        self._wake(self._received)
+        self._tell()
         self._wake(self._drained)
         self._owner.lost(self)
 
@@ -432,7 +449,7 @@ class UpstreamConnection(Protocol):
 
     def _fail(self, error: GatewayError) -> None:
         self._error = error
-        self._wake(self._received)
+        self._tell()
         self._wake(self._drained)
         self.abort()
 
@@ -442,6 +459,15 @@ class UpstreamConnection(Protocol):
             await waiter
         finally:
             self._received = None
+
+    def _tell(self) -> None:
+        """Let whoever waits for the response go on."""
+        call = self._call
+        if call is not None:
+            self._call = None
+            call()
+        else:
+            self._wake(self._received)
 
     @staticmethod
     def _wake(waiter: Future[None] | None) -> None:

@@ -112,6 +112,16 @@ class Pool:
             return len(self._busy)
         return sum(connection.upstream is upstream for connection in self._busy)
 
+    def take(self, rested: float = inf) -> UpstreamConnection | None:
+        """A connection as `acquire` gives it, if one rests; only then the turn of its upstream is over."""
+        turn = self._turn
+        connection = self._take(self._next_upstream(), rested)
+        if connection is None:
+            self._turn = turn
+        else:
+            connection.waited = 0.0
+        return connection
+
     async def acquire(self, *, rested: float = inf, timeouts: Timeouts | None = None) -> UpstreamConnection:
         """A connection that is ready to carry one exchange; it must come back through `give_back`.
 
