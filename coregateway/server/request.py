@@ -54,7 +54,7 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
         self._ctx = None
         self._match_info = {}
         self._name = None
-        self._protocol = None
+        self._protocol = stream.protocol
         self._stream_id = 0
         self._request_middleware_started = False
         self._response_middleware_started = False
