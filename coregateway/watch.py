@@ -83,5 +83,6 @@ def attach(app: Gateway, settings: Settings) -> None:
 
     if notable is not None:
         app.add_signal(notable.observe, FINISHED)
-    app.register_listener(start, "before_server_start")
+    # Only now: what a worker does before it serves may take long, and holds nobody up.
+    app.register_listener(start, "after_server_start")
     app.register_listener(stop, "after_server_stop")

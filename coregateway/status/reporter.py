@@ -49,6 +49,7 @@ class Reporter:
     def start(self, loop: AbstractEventLoop) -> None:
         """Begin; call it once."""
         self._loop = loop
+        self.report()  # over what a predecessor has left
         self._due = monotonic() + TICK
         self._timer = loop.call_later(TICK, self._tick)
 
