@@ -13,8 +13,8 @@ from coregateway.server import stream
 
 __all__ = ["app"]
 
-_request_fates = request._fates  # pyright: ignore[reportPrivateUsage] -- a table, not a rule of the grammar
-_response_fates = response._fates  # pyright: ignore[reportPrivateUsage] -- likewise
+_request_fates = request._lines.fates  # pyright: ignore[reportPrivateUsage] -- a table, not a rule of the grammar
+_response_fates = response._lines.fates  # pyright: ignore[reportPrivateUsage] -- likewise
 
 
 class LenientRequestHead(RequestHead):

@@ -14,7 +14,7 @@ response or sees that it did not, and the exchange carries the outcome to its re
 from asyncio import Task, create_task
 from math import inf
 from time import monotonic
-from typing import NamedTuple, cast
+from typing import cast
 
 from coregateway import tunnel
 from coregateway.errors import GatewayError, MethodNotAllowed, UpstreamError, UpstreamProtocolError
@@ -32,12 +32,24 @@ from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
 
 
-class Passage(NamedTuple):
+class Passage:
     """A request that was sent and waits for its answer, without a task that does so."""
 
-    forwarder: "Forwarder"
-    connection: UpstreamConnection
-    body: bytes
+    __slots__ = ("body", "connection", "exchange", "forwarder", "head")
+
+    def __init__(
+        self,
+        forwarder: "Forwarder",
+        connection: UpstreamConnection,
+        head: RequestHead,
+        body: bytes,
+        exchange: Exchange,
+    ) -> None:
+        self.forwarder = forwarder
+        self.connection = connection
+        self.head = head
+        self.body = body
+        self.exchange = exchange
 
 
 class Forwarder:
@@ -73,51 +85,47 @@ class Forwarder:
         self._tunnel_idle = tunnel_idle
         self._tells_time = tells_time
 
-    def begin(self, stream: ClientStream) -> bool:
+    def begin(self, stream: ClientStream, head: RequestHead, exchange: Exchange) -> bool:
         """Set the request whose head a stream has read on its way, if that needs no waiting; else False.
 
         So it is with most: they have come whole, and a connection rests. `end` follows when the upstream has
         answered; what has to wait after all goes on in `__call__`.
         """
-        head = cast(RequestHead, stream.head)
         if head.method not in self._allowed or not stream.is_whole or b"upgrade" in head.noted:
             return False
         connection = self.pool.take(inf if head.method in IDEMPOTENT else RESTED)
         if connection is None:
             return False
-        exchange = cast(Exchange, stream.exchange)
         self._enter(stream, exchange)
         exchange.attempts = 1
         if exchange.trace is not None:
             exchange.trace.begin_attempt(monotonic())
         body = stream.take_body()
-        stream.passage = Passage(self, connection, body)
+        stream.passage = Passage(self, connection, head, body, exchange)
         self._send(head, body, connection, stream, exchange)
         connection.when_answered(stream.answered)
         return True
 
-    def end(self, stream: ClientStream) -> bool:
+    def end(self, stream: ClientStream, passage: Passage) -> bool:
         """Answer a request that was begun, if the whole response is there; else False."""
-        passage = cast(Passage, stream.passage)
         connection = passage.connection
         response = connection.whole
         if response is None:
             return False
-        head = cast(RequestHead, stream.head)
-        exchange = cast(Exchange, stream.exchange)
+        head = passage.head
+        exchange = passage.exchange
         exchange.responded = exchange.upstream_ended = monotonic()
         exchange.upstream_status = response.status
         whole = connection.take()
-        self.leave(stream)
+        self.leave(stream, passage)
         stream.begin(
             response.status, self._answer(whole, head, response, connection, stream, exchange), len(whole)
         )
         stream.end()
         return True
 
-    def leave(self, stream: ClientStream) -> None:
+    def leave(self, stream: ClientStream, passage: Passage) -> None:
         """Let go of a request that was begun: it has its answer, or its client has left."""
-        passage = cast(Passage, stream.passage)
         stream.passage = None
         self.pool.give_back(passage.connection)
         self.in_flight -= 1
@@ -332,10 +340,13 @@ class Forwarder:
                 framing += b"Connection: keep-alive\r\n"
         if self._tells_time:
             framing += server_timing(exchange, monotonic())
-        upstream = connection.upstream
+        addressed_as: tuple[bytes, ...] = ()
+        if b"location" in response.noted or b"content-location" in response.noted:
+            upstream = connection.upstream
+            addressed_as = (self._outbound.host(head, upstream.authority).lower(), upstream.origin)
         return self._inbound.render(
             response,
-            addressed_as=(self._outbound.host(head, upstream.authority).lower(), upstream.origin),
+            addressed_as=addressed_as,
             origin=head.noted.get(b"origin"),
             framing=framing,
             request_id=exchange.request_id.encode(),

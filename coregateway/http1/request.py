@@ -4,12 +4,10 @@ import re
 from functools import lru_cache
 from ipaddress import IPv6Address
 
-from coregateway.http1 import CHUNKED, FIELD_LINE, MAX_FIELDS, TOKEN, MalformedHTTP, without
-from coregateway.http1.fields import LONGEST, Fate, Fates
+from coregateway.http1 import CHUNKED, MAX_FIELDS, TOKEN, MalformedHTTP, without
+from coregateway.http1.fields import LONGEST, Fate, Lines
 
-_is_head = re.compile(
-    rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])((?:\r\n" + FIELD_LINE + rb")*+)"
-).fullmatch
+_is_request_line = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])").fullmatch
 _is_host = re.compile(rb"(?:[0-9A-Za-z._~\-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{0,5})?").fullmatch
 _is_length = re.compile(rb"[0-9]{1,18}").fullmatch
 is_traceparent = re.compile(
@@ -77,7 +75,7 @@ def _judge(name: bytes) -> Fate | None:
     return None
 
 
-_fates = Fates(_judge)
+_lines = Lines(_judge)
 
 
 class RequestHead:
@@ -117,10 +115,13 @@ class RequestHead:
             MalformedHTTP: it is not strict HTTP/1.1, or it could be read in two ways.
             TooManyFields: it has more than `MAX_FIELDS` header fields.
         """
-        match = _is_head(raw)
+        parts = raw.split(b"\r\n")
+        match = _is_request_line(parts[0])
         if match is None:
-            raise MalformedHTTP("malformed request head")
-        method, target, minor, fields = match.groups()
+            raise MalformedHTTP("malformed request line")
+        if len(parts) > MAX_FIELDS + 1:
+            raise TooManyFields
+        method, target, minor = match.groups()
         self.raw = raw
         self.method = method.decode()
         self.minor = 1 if minor == b"1" else 0
@@ -129,18 +130,15 @@ class RequestHead:
         self.lines = lines
         self.noted = noted
         self.forwarding = []
-        parts = fields.split(b"\r\n")
-        if len(parts) > MAX_FIELDS + 1:
-            raise TooManyFields
-        for line in parts[1:]:
-            written, _, value = line.partition(b":")
-            fate = _fates[written]
-            if fate is None:
+        del parts[0]
+        for line in parts:
+            found = _lines[line]
+            if found is None:
                 lines.append(line)
                 continue
+            fate, value = found
             name = fate.name
             if fate.noted:
-                value = value.strip(b" \t")
                 if name in noted:
                     if fate.single:
                         raise MalformedHTTP(f"more than one {name.decode().title()}")
@@ -149,7 +147,7 @@ class RequestHead:
                 if fate.passes:
                     lines.append(line)
             elif fate.aside:
-                self.forwarding.append((name, value.strip(b" \t")))
+                self.forwarding.append((name, value))
         self._read_host()
         self._read_target(target)
         self._read_length()

@@ -1,13 +1,12 @@
 """Response heads (RFC 9112 §4 to §6)."""
 
 import re
+from functools import lru_cache
 
-from coregateway.http1 import CHUNKED, FIELD_LINE, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP, without
-from coregateway.http1.fields import Fate, Fates, connection_options
+from coregateway.http1 import CHUNKED, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP, without
+from coregateway.http1.fields import LONGEST, Fate, Lines, connection_options
 
-_is_head = re.compile(
-    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?((?:\r\n" + FIELD_LINE + rb")*+)"
-).fullmatch
+_is_status_line = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?").fullmatch
 
 NOTED = frozenset(
     (
@@ -50,7 +49,7 @@ def _judge(name: bytes) -> Fate | None:
     return None
 
 
-_fates = Fates(_judge)
+_lines = Lines(_judge)
 
 
 class ResponseHead:
@@ -79,30 +78,27 @@ class ResponseHead:
         Raises:
             MalformedHTTP: it is not strict HTTP/1.1, or its body could be delimited in two ways.
         """
-        match = _is_head(raw)
-        if match is None:
-            raise MalformedHTTP("malformed response head")
-        minor, status, reason, fields = match.groups(b"")
+        parts = raw.split(b"\r\n")
+        first = parts[0]
+        self.minor, self.status, self.reason = (
+            _remembered_status(first) if len(first) <= LONGEST else _status(first)
+        )
+        if len(parts) > MAX_FIELDS + 1:
+            raise MalformedHTTP("too many header fields")
         self.raw = raw
-        self.minor = 1 if minor == b"1" else 0
-        self.status = int(status)
-        self.reason = reason
         lines: list[bytes] = []
         noted: dict[bytes, bytes] = {}
         self.lines = lines
         self.noted = noted
-        parts = fields.split(b"\r\n")
-        if len(parts) > MAX_FIELDS + 1:
-            raise MalformedHTTP("too many header fields")
-        for line in parts[1:]:
-            written, _, value = line.partition(b":")
-            fate = _fates[written]
-            if fate is None:
+        del parts[0]
+        for line in parts:
+            found = _lines[line]
+            if found is None:
                 lines.append(line)
                 continue
+            fate, value = found
             name = fate.name
             if fate.noted:
-                value = value.strip(b" \t")
                 if name in noted:
                     if fate.single:
                         raise MalformedHTTP("more than one framing field")
@@ -138,3 +134,15 @@ class ResponseHead:
             self.length = UNTIL_CLOSE
         if bodiless or self.status in (204, 304) or self.status < 200:
             self.length = 0
+
+
+def _status(line: bytes) -> tuple[int, int, bytes]:
+    """Minor version, status code and reason of a status line."""
+    match = _is_status_line(line)
+    if match is None:
+        raise MalformedHTTP("malformed status line")
+    minor, status, reason = match.groups(b"")
+    return int(minor), int(status), reason
+
+
+_remembered_status = lru_cache(maxsize=256)(_status)  # backends use few

@@ -17,6 +17,7 @@ from coregateway import __version__, problem
 from coregateway.backends import Backend, Routes
 from coregateway.cors import Cors
 from coregateway.errors import BadRequest, GatewayError, MethodNotAllowed, NoRoute
+from coregateway.exchange import Exchange
 from coregateway.forwarded import TrustedProxies
 from coregateway.health import Probes
 from coregateway.http1.request import RequestHead
@@ -152,13 +153,12 @@ class Gateway(Sanic[Config, Context]):
             event("admin.unavailable", level="WARNING", reason=str(error))
             return None
 
-    def begin(self, stream: ClientStream) -> bool:
+    def begin(self, stream: ClientStream, head: RequestHead, exchange: Exchange) -> bool:
         """Set the request whose head was just read on its way to its backend, if that needs no waiting."""
-        head = cast(RequestHead, stream.head)
         backend = self.ctx.routes.match(head.path)
         if backend is None or head.method == "OPTIONS" or self.ctx.observed:
             return False
-        return backend.forward.begin(stream)
+        return backend.forward.begin(stream, head, exchange)
 
     async def handle(self, stream: ClientStream) -> None:
         """Serve the request whose head was just read: a preflight, a forwarded one, or one of the own routes.

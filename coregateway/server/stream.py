@@ -136,9 +136,10 @@ class ClientStream(Http):
         if self.exchange is not None or not 0 < end <= self._max_head - 4 or data.startswith(b"\r\n"):
             return False
         self.protocol.buffer = data[end + 4 :]
-        self._start(data[:end])
+        exchange = self._start(data[:end])
+        head = self.head
         try:
-            if self._wrong is None and self._app.begin(self):
+            if head is not None and self._wrong is None and self._app.begin(self, head, exchange):
                 return True
         except Exception as error:
             self._wrong = error
@@ -148,10 +149,11 @@ class ClientStream(Http):
     def answered(self) -> None:
         """The upstream has answered a request that was begun at once, or failed to."""
         connection = self.protocol
-        if connection.transport.is_closing():
-            return  # the client has left, and the task is about to see it
+        passage = self.passage
+        if passage is None or connection.transport.is_closing():
+            return  # the client has left, and the task has seen it or is about to
         try:
-            ended = cast("Passage", self.passage).forwarder.end(self)
+            ended = passage.forwarder.end(self, passage)
         except Exception as error:
             self._wrong = error
             ended = False
@@ -168,7 +170,7 @@ class ClientStream(Http):
         self.keep_alive = False
         if self.passage is not None:
             exchange.upstream_ended = monotonic()
-            self.passage.forwarder.leave(self)
+            self.passage.forwarder.leave(self, self.passage)
         if exchange.error is None:
             exchange.error = ClientClosed.cause
             exchange.status = ClientClosed.status
@@ -184,7 +186,7 @@ class ClientStream(Http):
         self.request_body = None
         self.head_only = self.expecting_continue = self.upgrade_websocket = False
 
-    def _start(self, raw: bytes | GatewayError) -> None:
+    def _start(self, raw: bytes | GatewayError) -> Exchange:
         """Open the exchange of a request: its head, or why there is none."""
         connection = self.protocol
         connection.served += 1
@@ -194,7 +196,7 @@ class ClientStream(Http):
             connection.received_at = monotonic()  # of the next request, which is here already
         self.stage = Stage.HANDLER
         try:
-            self._open(raw)
+            self._open(raw, exchange)
         except GatewayError as error:
             self._wrong = error
             self.keep_alive = False
@@ -202,6 +204,7 @@ class ClientStream(Http):
             self.head_only = begun.startswith(b"HEAD ")  # whatever is wrong with the rest of it
         else:
             self._app.signal_router.announce(STARTED, exchange=exchange)
+        return exchange
 
     async def _end_own_answer(self) -> None:
         """A handler that streams with Sanic's means may leave the end to its server."""
@@ -218,11 +221,10 @@ class ClientStream(Http):
         exchange.status = cause.status
         self._finish()
 
-    def _open(self, raw: bytes | GatewayError) -> None:
+    def _open(self, raw: bytes | GatewayError, exchange: Exchange) -> None:
         """Check a head by all rules that do not depend on the route."""
         if isinstance(raw, GatewayError):
             raise raw
-        exchange = cast(Exchange, self.exchange)
         limits = self._app.ctx.settings.limits.request
         try:
             head = RequestHead(raw)
