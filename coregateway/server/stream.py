@@ -142,7 +142,7 @@ class ClientStream(Http):
             if head is not None and self._wrong is None and self._app.begin(self, head, exchange):
                 return True
         except Exception as error:
-            self._wrong = error
+            self._fail(error)
         self.protocol.hand_over()
         return True
 
@@ -155,7 +155,7 @@ class ClientStream(Http):
         try:
             ended = passage.forwarder.end(self, passage)
         except Exception as error:
-            self._wrong = error
+            self._fail(error)
             ended = False
         if ended and self.keep_alive and not connection.is_write_paused:
             self._finish()
@@ -163,6 +163,12 @@ class ClientStream(Http):
             connection.rest()
         else:
             connection.hand_over()
+
+    def _fail(self, error: Exception) -> None:
+        """A defect of ours stopped a request that was begun at once."""
+        self._wrong = error
+        if self.passage is not None:
+            self.passage.forwarder.leave(self, self.passage)
 
     def _abandon(self) -> None:
         """The client has left a request that was begun at once."""
