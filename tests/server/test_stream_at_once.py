@@ -34,8 +34,8 @@ class Stage:
         self._fails = fails
         self.handed_over = 0
         settings = Settings()
-        ctx = SimpleNamespace(settings=settings, tracer=None, client_of=lambda *_: "127.0.0.1")
-        router = SimpleNamespace(announce=lambda *_, **__: None)
+        ctx = SimpleNamespace(settings=settings, tracer=None, client_of=self.client_of)
+        router = SimpleNamespace(announce=self.announce)
         app = SimpleNamespace(ctx=ctx, signal_router=router, begin=self.begin, dispatch=None)
         protocol = SimpleNamespace(
             app=app,
@@ -55,6 +55,12 @@ class Stage:
         if self._fails:
             raise ZeroDivisionError
         return True
+
+    def client_of(self, *_: object) -> str:
+        return "127.0.0.1"
+
+    def announce(self, _: str, **__: object) -> None:
+        """Nobody subscribes."""
 
     def hand_over(self) -> None:
         self.handed_over += 1
