@@ -51,10 +51,13 @@ class Load:
         return self.requests / self.seconds
 
 
-def saturating(url: str, connections: int, seconds: float, *, post: bool = False) -> Load:
-    """A closed loop: each connection asks again as soon as it is answered (wrk, whole seconds)."""
+def saturating(url: str, connections: int, seconds: float, *, post: bool = False, lua: str = "") -> Load:
+    """A closed loop: each connection asks again as soon as it is answered (wrk, whole seconds).
+
+    `lua`: further lines for wrk's script, for requests of another kind.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(_WRK_SCRIPT)
+        script.write(_WRK_SCRIPT + lua)
         script.flush()
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "8s"]
         body = {"BODY": str(BODY)} if post else {}

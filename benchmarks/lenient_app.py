@@ -1,4 +1,4 @@
-"""The gateway with a lenient grammar, for `strictness.py` alone: `sanic lenient_app:app`.
+"""The gateway with a lenient grammar, for `costs.py` alone: `sanic lenient_app:app`.
 
 What is left of its parsing is the least that can forward a sound message: lines are split, names are looked
 up for what becomes of them, and nothing is checked. It must never serve anybody.

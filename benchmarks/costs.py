@@ -1,0 +1,139 @@
+"""What a part of the gateway costs: the gateway against itself without it, in the same run.
+
+python benchmarks/costs.py [--only strictness,observability,tracing] [--rounds 9] [--seconds 2]
+
+Both run side by side on one core; the load (wrk) and the upstream (nginx) share another, and meet the two in
+turn, in pairs whose order changes. What is compared is the CPU time per request, and the 99th percentile of
+the time to an answer when each of 16 clients asks again at once. The exit status is 1 above a limit.
+"""
+
+import sys
+from argparse import ArgumentParser
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import generators
+from figures import ratio
+from peers import BENCHMARKS, Peer, Site, gateway
+from processes import Server, free_ports, prepare, running
+from rounds import upstream
+from scenarios import Figures, Setup
+
+CONNECTIONS = 16
+
+BROWSER = {
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Accept-Language": "en-GB,en;q=0.7,de;q=0.3",
+    "Cache-Control": "max-age=0",
+    "Cookie": "session=0123456789abcdef0123456789abcdef; theme=dark; consent=1",
+    "DNT": "1",
+    "Referer": "http://gateway.example/docs",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Site": "same-origin",
+    "Upgrade-Insecure-Requests": "1",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+}
+CHUNKED = r"""
+local piece = "100\r\n" .. string.rep("x", 256) .. "\r\n"
+function init()
+  local head = "POST " .. wrk.path .. " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+  chunked = head .. string.rep(piece, 4) .. "0\r\n\r\n"
+end
+function request() return chunked end
+"""
+LOADS = {
+    "small GET": "",
+    "browser's GET": "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in BROWSER.items()),
+    "1 KiB chunked POST": CHUNKED,
+}
+"""Requests, as lines of wrk's script."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A part of the gateway: the settings with and without it, and how much it may cost."""
+
+    on: dict[str, str]
+    off: dict[str, str]
+    may: float
+    """The ratio of CPU time."""
+    loads: tuple[str, ...] = ("small GET",)
+    application: str = ""
+    """What is served without the part, in the place of the gateway."""
+
+
+COSTS = {
+    "strictness": Cost({}, {}, 1.05, tuple(LOADS), "lenient_app:app"),
+    "observability": Cost(
+        {"DASHBOARD__ENABLED": "true"},
+        {"METRICS__ENABLED": "false", "DASHBOARD__ENABLED": "false", "ACCESS_LOG__SAMPLE": "0"},
+        1.1,
+    ),
+    "tracing": Cost({"TRACING__ENABLED": "true", "TRACING__SAMPLE": "0.1"}, {}, 1.05),
+}
+
+
+def main() -> int:
+    parser = ArgumentParser(description="What parts of the gateway cost, as a ratio of CPU time.")
+    parser.add_argument("--only", default=",".join(COSTS), help="names, comma-separated")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=int, default=2)
+    options = parser.parse_args()
+    names = options.only.split(",")
+    if unknown := set(names) - set(COSTS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    prepare()
+    kept = [measure(name, COSTS[name], options.rounds, options.seconds) for name in names]
+    return 0 if all(kept) else 1
+
+
+def measure(name: str, cost: Cost, rounds: int, seconds: float) -> bool:
+    """Print what one part costs; whether that is within its limit."""
+    kept = True
+    with (
+        upstream(Setup()) as (port, folder),
+        serving("on", port, folder, cost.on) as on,
+        serving("off", port, folder, cost.off, cost.application) as off,
+    ):
+        for load in cost.loads:
+            pairs: list[dict[str, Figures]] = []
+            for number in range(-1, rounds):
+                order = (on, off) if number % 2 else (off, on)
+                pair = {server.name: figures(server, load, seconds) for server in order}
+                if number >= 0:  # the first one warms up
+                    pairs.append(pair)
+            cpu, p99 = (ratio(pairs, "on", "off", key) for key in ("CPU µs", "p99 ms"))
+            print(
+                f"{name}, {load}: CPU time x {cpu.text('{:.3f}'.format)}, at most {cost.may}; "
+                f"p99 x {p99.text('{:.2f}'.format)}",
+                flush=True,
+            )
+            kept = kept and cpu.middle <= cost.may
+    return kept
+
+
+def serving(name: str, behind: int, folder: Path, settings: dict[str, str], application: str = ""):
+    """The gateway with these settings, running."""
+    port, admin = free_ports(2)
+    peer = gateway(Site(port, behind, admin, folder))
+    settings = {"TRACING__ENDPOINT": f"http://127.0.0.1:{behind}", **settings}
+    environment = {f"COREGATEWAY_{key}": value for key, value in settings.items()}
+    peer = replace(peer, environment=peer.environment | environment)
+    if application:
+        command = [sys.executable, "-m", "sanic", application, "--host", "127.0.0.1", "--port", str(port)]
+        peer = Peer(command, peer.environment | {"PYTHONPATH": f"{BENCHMARKS}:{BENCHMARKS.parent}"})
+    return running(name, port, peer, folder)
+
+
+def figures(server: Server, load: str, seconds: float) -> Figures:
+    before = server.cpu()
+    found = generators.saturating(server.url("/small"), CONNECTIONS, seconds, lua=LOADS[load])
+    if found.errors:
+        raise SystemExit(f"{server.name} has met with {found.errors} errors")
+    return {"CPU µs": (server.cpu() - before) / found.requests * 1e6, "p99 ms": found.p99}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
