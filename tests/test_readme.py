@@ -21,6 +21,8 @@ from typing import Any
 import httpx
 import pytest
 
+from coregateway.console import console
+from coregateway.diagnosis.rules import connections_refused
 from coregateway.errors import CONTRACT
 from coregateway.settings import Settings
 from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS
@@ -41,6 +43,15 @@ STARTS = [
     ".venv/bin/python coregateway/app.py --port 8001 --coredinator-port 7000 --coretelemetry-port 7001",
 ]
 START_WITH_FILE = ".venv/bin/python -m coregateway run --config coregateway.toml"
+SEEING = [
+    ".venv/bin/coregateway status",
+    ".venv/bin/coregateway export grafana",
+    ".venv/bin/coregateway export alerts",
+]
+LONG_TESTS = [
+    ".venv/bin/python -m tests.endurance --aborts 10000 --slow-heads 2000 --slow-readers 500",
+    ".venv/bin/python -m tests.metrics.counting --requests 1000000 --kills 2",
+]
 MEASURING = [command for command in commands(BENCHMARKS) if "python benchmarks/" in command]
 LOCUST = ".venv/bin/locust -f benchmarks/locustfile.py --host http://127.0.0.1:8001"
 LOOKED_THROUGH = ["make test", "make lint", *(c for c in commands(BENCHMARKS) if c.startswith("make "))]
@@ -69,8 +80,9 @@ needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl
 
 
 def test_every_command_is_run_here() -> None:
-    run_here = [*SESSION, *STARTS, START_WITH_FILE, *LOOKED_THROUGH, *MEASURING, LOCUST, *OTHERS]
-    assert sorted([*commands(README), *commands(BENCHMARKS)]) == sorted(run_here)
+    run_here = {*SESSION, *STARTS, START_WITH_FILE, *SEEING, *LOOKED_THROUGH}
+    run_here |= {*LONG_TESTS, *MEASURING, LOCUST, *OTHERS}
+    assert {*commands(README), *commands(BENCHMARKS)} == run_here
 
 
 def run(command: str, **env: str) -> "subprocess.CompletedProcess[str]":
@@ -200,10 +212,54 @@ def without_id(lines: list[str]) -> list[str]:
 @pytest.mark.xdist_group("readme-session")
 def test_every_path_of_the_table_answers(demo: tuple[RunningCommand, httpx.Client], admin: int) -> None:
     paths = [path for row in table(README, "path") for path in code(row[0]) if "<" not in path]
-    assert len(paths) == 6
+    assert len(paths) == 8
     for path in paths:
         url = path.replace("127.0.0.1:9001", f"http://127.0.0.1:{admin}")
         assert demo[1].get(url).status_code == 200
+
+
+@pytest.mark.xdist_group("readme-session")
+def test_the_live_page_is_where_the_demo_is_said_to_have_it(
+    demo: tuple[RunningCommand, httpx.Client],
+) -> None:
+    links = re.findall(r"<http://localhost:8001(/\w+)>", README)
+    assert {*links} == {"/docs", "/dashboard"}
+    for path in links:
+        assert demo[1].get(path).headers["content-type"].startswith("text/html")
+
+
+# See everything.
+
+
+@pytest.mark.usefixtures("demo")
+@pytest.mark.xdist_group("readme-session")
+def test_the_state_is_told(admin: int) -> None:
+    printed = run(SEEING[0], COREGATEWAY_ADMIN__ADDRESS=f"127.0.0.1:{admin}").stdout
+    assert ": ready, " in printed
+    assert {"coredinator", "coretelemetry"} <= {*printed.split()}
+
+
+def test_a_dashboard_and_alert_rules_are_printed() -> None:
+    dashboard, rules = (run(command).stdout for command in SEEING[1:])
+    assert json.loads(dashboard)["title"] == "CoreGateway"
+    assert "alert: " in rules
+
+
+def test_a_line_for_people_tells_the_request_that_is_shown() -> None:
+    [shown] = [block.text for block in blocks(README) if block.language == "text"]
+    [line] = [json.loads(block.text) for block in blocks(README) if '"event":"request"' in block.text]
+    assert console(colours=False)(line).decode() == shown
+
+
+def test_a_finding_reads_as_it_is_shown() -> None:
+    [shown] = [json.loads(block.text) for block in blocks(README) if '"event":"diagnosis.' in block.text]
+    finding = connections_refused(
+        shown["backend"], shown["upstream"], tried=shown["tried"], refused=shown["refused"], window=5.0
+    )
+    assert finding is not None
+    told = {"event": f"diagnosis.{finding.kind}", "level": finding.level, "message": finding.message}
+    told |= finding.fields
+    assert told == {name: shown[name] for name in shown.keys() - {"time", "worker"}}
 
 
 # The forms of start.
@@ -304,7 +360,9 @@ def test_the_peers_that_are_named_are_known() -> None:
 @pytest.mark.parametrize("command", MEASURING)
 def test_what_measures_knows_its_flags(command: str) -> None:
     """Measuring takes minutes."""
-    assert run(f"{command} --help").stdout.startswith(f"usage: {Path(shlex.split(command)[1]).name}")
+    printed = run(f"{command} --help").stdout
+    assert printed.startswith(f"usage: {Path(shlex.split(command)[1]).name}")
+    assert flags(command) <= flags(printed)
 
 
 @pytest.mark.skipif(not (ROOT / ".venv/bin/locust").exists(), reason="needs the dependency group bench")
@@ -338,10 +396,28 @@ def test_the_table_of_figures_to_reach_has_every_target() -> None:
     assert [f"{row[0]}|{row[1]}" for row in table(BENCHMARKS, "measure")] == real
 
 
+def test_the_table_of_parts_has_every_one_with_its_limit() -> None:
+    printing = "import costs; print(*(f'{name}|{cost.may}' for name, cost in costs.COSTS.items()), sep='\\n')"
+    real = run(f'.venv/bin/python -c "{printing}"', PYTHONPATH="benchmarks").stdout.splitlines()
+    assert [f"{row[0].strip('`')}|{row[-1]}" for row in table(BENCHMARKS, "part")] == real
+
+
 def test_the_benchmark_knows_its_flags() -> None:
     assert run(".venv/bin/python benchmarks/compare.py --seconds 3 --help").stdout.startswith(
         "usage: compare.py"
     )
+
+
+@pytest.mark.parametrize("command", LONG_TESTS)
+def test_what_tests_at_length_knows_its_flags(command: str) -> None:
+    """A little of each is in this suite already."""
+    printed = run(f"{command} --help").stdout
+    assert printed.startswith(f"usage: {command.partition(' --')[0].removeprefix('.venv/bin/')}")
+    assert flags(command) <= flags(printed)
+
+
+def flags(text: str) -> set[str]:
+    return {*re.findall(r"--[a-z][\w-]*", text)}
 
 
 def test_the_fuzzing_runs() -> None:
@@ -386,6 +462,12 @@ def test_the_table_of_settings_has_every_key_of_a_backend() -> None:
     assert shown == real
 
 
+def test_the_table_of_modules_has_every_package() -> None:
+    shown = {name for row in table(README, "module") for name in code(row[0])}
+    real = {f"{package.parent.name}/" for package in (ROOT / "coregateway").glob("*/__init__.py")}
+    assert real <= shown
+
+
 def test_the_table_of_errors_is_the_contract() -> None:
     shown: set[tuple[int, str]] = set()
     for statuses, _, causes in table(README, "status"):
@@ -395,9 +477,9 @@ def test_the_table_of_errors_is_the_contract() -> None:
 
 
 def test_every_file_that_is_named_is_there() -> None:
-    named = {name for name in code(prose(README)) if re.fullmatch(r"[\w/]+\.py", name)}
+    named = {name for name in code(prose(README)) if re.fullmatch(r"[\w/]+(?:\.py|/)", name)}
     assert len(named) > 8
     for name in named:
-        assert (ROOT / name).is_file() or (ROOT / "coregateway" / name).is_file(), name
+        assert (ROOT / name).exists() or (ROOT / "coregateway" / name).exists(), name
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", README + BENCHMARKS):
         assert (ROOT / link).exists(), link
