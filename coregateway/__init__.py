@@ -1,3 +1,28 @@
-"""CoreGateway: an HTTP API gateway in Python."""
+"""CoreGateway: an HTTP API gateway in Python.
+
+The life of a request, from the bytes of a client to a line in the log:
+
+    server.connection   collects bytes until a head is complete, within limits of time and size
+    server.stream       opens an `Exchange`, which takes ids, times, bytes and the outcome
+    http1.request       parses the head strictly; what two parsers could read differently is refused
+    target              refuses a path that could leave its prefix
+    server.gateway      finds the backend by prefix; own paths go to Sanic's router
+    proxy               takes a connection, sends the request, relays the answer
+    upstream.pool       gives a connection at rest, or a new one, or a place in the queue
+    headers             renders the heads of both directions, each once
+    http1.reader        parses the response as strictly
+    retry               says whether a failed attempt may be made again
+    errors, problem     tell the client what went wrong, in one form
+    tunnel              carries bytes both ways once a backend has agreed to speak WebSocket
+    server.signals      announces the end of the exchange, exactly once
+    access_log          writes its line; metrics count it, tracing sends its spans
+
+There are two ways through it, by the same steps. A request that has come whole and finds a connection at rest
+is served where its bytes arrive, without a task (`ClientStream.take`, `Forwarder.begin` and `end`). Whatever
+has to wait goes through the task of its connection (`ClientStream.http1`, `Forwarder.__call__`).
+
+What belongs to the node rather than to a worker lies in memory that all its processes share (`shared`).
+`app` puts everything together; `__main__` is the command line.
+"""
 
 __version__ = "0.1.0"
