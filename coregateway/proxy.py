@@ -118,10 +118,9 @@ class Forwarder:
         exchange.upstream_status = response.status
         whole = connection.take()
         self.leave(stream, passage)
-        stream.begin(
+        stream.answer(
             response.status, self._answer(whole, head, response, connection, stream, exchange), len(whole)
         )
-        stream.end()
         return True
 
     def leave(self, stream: ClientStream, passage: Passage) -> None:

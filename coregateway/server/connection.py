@@ -24,6 +24,7 @@ from coregateway.deadline import Deadline
 from coregateway.errors import BadRequest, ClientTimeout, Draining, HeadTooLarge, URITooLong
 from coregateway.http1 import has_broken_line
 from coregateway.intake import LEAST, MUCH, Intake, Source, allowance
+from coregateway.outbox import outbox
 from coregateway.server.stream import ClientStream
 from coregateway.upstream.connection import Peer
 
@@ -427,6 +428,7 @@ class ClientConnection(HttpProtocol):
     def close(self, timeout: float | None = None) -> None:
         """Close after what was written is sent, at the latest after the client's time."""
         if not self.transport.is_closing():
+            outbox.flush()
             self.transport.close()
             if self.transport.get_write_buffer_size():
                 self.pause_writing()

@@ -26,6 +26,7 @@ from coregateway.http1 import CHUNKED, MalformedHTTP
 from coregateway.http1.chunked import ChunkedDecoder
 from coregateway.http1.fields import connection_options
 from coregateway.http1.request import RequestHead, TooManyFields
+from coregateway.outbox import outbox
 from coregateway.problem import render
 from coregateway.server.request import GatewayRequest
 from coregateway.server.signals import FINISHED, RESPONSE, STARTED
@@ -360,6 +361,14 @@ class ClientStream(Http):
         if self.request_body or self._app.ctx.draining:
             self.keep_alive = False
         return self.keep_alive
+
+    def answer(self, status: int, data: bytes, body: int) -> None:
+        """As `begin`, for a whole response that nobody waits for."""
+        exchange = cast(Exchange, self.exchange)
+        exchange.status = status
+        exchange.bytes_out += body
+        outbox.write(self.protocol.transport, data)
+        self.stage = Stage.IDLE
 
     def begin(self, status: int, data: bytes, body: int) -> None:
         """Write the first bytes of a response: its head and as much of its body, of which `body` bytes.

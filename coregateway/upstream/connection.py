@@ -24,6 +24,7 @@ from coregateway.http1 import MalformedHTTP
 from coregateway.http1.reader import ResponseReader
 from coregateway.http1.response import ResponseHead
 from coregateway.intake import LEAST, MUCH, Intake, Source, allowance
+from coregateway.outbox import outbox
 from coregateway.upstream.address import Upstream
 
 FRESH = 0.005
@@ -166,7 +167,10 @@ class UpstreamConnection(Protocol):
         if self.closed:
             self._error = UpstreamClosed(reused=self._unanswered)
             return
-        self._transport.write(data)
+        if complete:
+            outbox.write(self._transport, data)
+        else:
+            self._transport.write(data)
         if complete and not self._write_paused:
             self._deadline.within(self._timeouts.read)
 
