@@ -5,6 +5,6 @@ recorder    each finished exchange into its worker's part: counters and histogra
 sampler     ten times a second the rest: what is under way, and how late the loop is
 reading     `Reader`: sums over all parts, at a moment
 exposition  what was read, as text for Prometheus
-routes      `/metrics`
+worker      what of it runs in a worker, and `/metrics`
 export      the Grafana dashboard and the alert rules that know these names
 """
