@@ -4,7 +4,7 @@ What a line shows, which requests get one and how it is written is decided once,
 the subscriber together from no more steps than the settings ask for.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import time
 from zlib import crc32
 
@@ -14,6 +14,9 @@ from coregateway.settings.model import AccessLogSettings
 
 type Describe = Callable[[Exchange, float, str], dict[str, object]]
 """The fields of a line: of an exchange, at seconds since the epoch, in a worker."""
+
+type Extra = Callable[[Exchange, dict[str, object]], None]
+"""Adds to the fields of a finished exchange's line."""
 
 MAX_PATH = 1024
 """Characters of a path that a line shows. With every character of it escaped, and all else that a client
@@ -63,13 +66,13 @@ def recorder(
     settings: AccessLogSettings,
     *,
     encode: Encode = encode,
-    extra: Mapping[str, Callable[[Exchange], object]] | None = None,
+    extra: Extra | None = None,
 ) -> Callable[..., None]:
     """The subscriber that writes the line of each finished exchange.
 
-    `extra`: further fields of every line by name, and what gives each.
+    `extra` adds further fields to those of every line.
     """
-    describe = _describer(settings.fields, extra or {})
+    describe = _describer(settings.fields, extra)
 
     def record(exchange: Exchange) -> None:
         write(encode(describe(exchange, time(), worker)))
@@ -102,19 +105,18 @@ def is_sampled(request_id: str, share: float) -> bool:
     return crc32(request_id.encode()) < share * 0x1_0000_0000
 
 
-def _describer(chosen: tuple[str, ...], extra: Mapping[str, Callable[[Exchange], object]]) -> Describe:
-    describe = _with(request_fields, extra) if extra else request_fields
+def _describer(chosen: tuple[str, ...], extra: Extra | None) -> Describe:
+    describe = request_fields if extra is None else _with(request_fields, extra)
     if not chosen:
         return describe
-    there = (*request_fields(Exchange(0.0, ""), 0.0, ""), *extra)
+    there = describe(Exchange(0.0, ""), 0.0, "")
     return _only(describe, tuple(name for name in there if name in CORE or name in chosen))
 
 
-def _with(describe: Describe, extra: Mapping[str, Callable[[Exchange], object]]) -> Describe:
+def _with(describe: Describe, extra: Extra) -> Describe:
     def described(exchange: Exchange, now: float, worker: str) -> dict[str, object]:
         fields = describe(exchange, now, worker)
-        for name, get in extra.items():
-            fields[name] = get(exchange)
+        extra(exchange, fields)
         return fields
 
     return described

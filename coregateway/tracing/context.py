@@ -67,8 +67,8 @@ class Trace:
 
     def begin_attempt(self, now: float) -> None:
         """Another try begins. `now`: seconds of the monotonic clock."""
-        self._attempt_id = span_id = _new_span_id()
-        if self.sampled:
+        if self.sampled:  # otherwise nobody will look for it, and the exchange's id serves as well
+            self._attempt_id = span_id = _new_span_id()
             self.attempts.append(Attempt(span_id, now))
 
     def fail_attempt(self, upstream: str | None, status: int | None, error: str, now: float) -> None:

@@ -1,7 +1,7 @@
 """Tracing in one worker: what a gateway does besides passing contexts on."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from sanic import Sanic
@@ -14,17 +14,15 @@ from coregateway.settings import TracingSettings
 type App = Sanic[Any, Any]
 
 
-def line_fields(settings: TracingSettings) -> Mapping[str, Callable[[Exchange], object]]:
-    """The fields that tracing adds to request lines, by name, and what gives each."""
-    return {"trace_id": _trace_id, "span_id": _span_id} if settings.enabled else {}
+def line_fields(settings: TracingSettings) -> Callable[[Exchange, dict[str, object]], None] | None:
+    """What adds the fields of tracing to those of a request line, if it is enabled."""
+    return _add_ids if settings.enabled else None
 
 
-def _trace_id(exchange: Exchange) -> str | None:
-    return exchange.trace and exchange.trace.trace_id
-
-
-def _span_id(exchange: Exchange) -> str | None:
-    return exchange.trace and exchange.trace.span_id
+def _add_ids(exchange: Exchange, fields: dict[str, object]) -> None:
+    trace = exchange.trace
+    fields["trace_id"] = trace and trace.trace_id
+    fields["span_id"] = trace and trace.span_id
 
 
 def attach(app: App, settings: TracingSettings) -> None:

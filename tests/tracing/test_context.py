@@ -5,7 +5,7 @@ import re
 import pytest
 from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 
-from coregateway.tracing.context import MAX_STATE, Tracer, bounded_state
+from coregateway.tracing.context import MAX_STATE, Trace, Tracer, bounded_state
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
@@ -38,7 +38,8 @@ def test_a_trace_that_comes_is_continued_and_sampled_as_its_caller_says(
     trace.begin_attempt(1.0)
     trace_id, span_id, told_flags = told(trace.fields)
     assert trace_id == TRACE_ID
-    assert len({span_id, trace.span_id, PARENT_ID}) == 3
+    assert PARENT_ID not in (span_id, trace.span_id)
+    assert (span_id != trace.span_id) == sampled
     assert told_flags == ("01" if sampled else "00")
 
 
@@ -91,15 +92,25 @@ def test_the_share_is_chosen_as_opentelemetry_chooses_it(sample: float) -> None:
     assert share == pytest.approx(sample, abs=0.04)  # five standard deviations
 
 
-@pytest.mark.parametrize("sampled", [False, True])
-def test_each_attempt_tells_a_span_id_of_its_own(sampled: bool) -> None:
-    trace = Tracer(float(sampled)).begin({})
+def told_by_attempts(trace: Trace) -> list[str]:
     seen: list[str] = []
     for now in (1.0, 2.0, 3.0):
         trace.begin_attempt(now)
         seen.append(told(trace.fields)[1])
+    return seen
+
+
+def test_each_attempt_of_a_sampled_exchange_tells_a_span_id_of_its_own() -> None:
+    trace = Tracer(1.0).begin({})
+    seen = told_by_attempts(trace)
     assert len({trace.span_id, *seen}) == 4
-    assert [attempt.span_id for attempt in trace.attempts] == (seen if sampled else [])
+    assert [attempt.span_id for attempt in trace.attempts] == seen
+
+
+def test_attempts_that_nobody_records_tell_the_span_id_of_their_exchange() -> None:
+    trace = Tracer(0.0).begin({})
+    assert told_by_attempts(trace) == [trace.span_id] * 3
+    assert trace.attempts == []
 
 
 def member(number: int, length: int) -> bytes:
