@@ -1,8 +1,10 @@
 """Where settings come from, and which source wins."""
 
+import re
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -10,6 +12,7 @@ from coregateway.settings import Flag, Loaded, SettingsError, load
 from coregateway.settings.keys import NODE_KEYS, from_text, key_of_variable, variable_of
 from coregateway.settings.model import KeyPath
 from coregateway.settings.report import effective
+from coregateway.settings.sources import File
 
 
 def write(directory: Path, text: str, name: str = "coregateway.toml") -> Path:
@@ -210,6 +213,43 @@ def test_a_key_is_found_on_the_line_where_its_statement_begins(tmp_path: Path):
         "backends.b.urls": "13",
         "backends.b.prefix": "14",
     }
+
+
+@pytest.mark.parametrize(
+    ("toml", "lines"),
+    [
+        ('backends."b".urls = [ "a" ]\nbackends.b.prefix = "/b"', (1, 2)),
+        ('[backends]\nb.urls = [\n"a]", # ]\n"b"]\nb.prefix = "/b"', (2, 5)),
+        ("[ backends . b ] # [x]\n\nurls = [\n'''a]\n''',\n'[]']\nprefix = \"/b\"", (3, 7)),
+        ('[backends]\nb = { urls = [\n"a"\n], prefix = "/b" }', (2, 2)),
+        ('# \x85\u2028\n[backends.b]\nurls = ["a"]\n[backends.b.health]\n[admin]\n', (3, None)),
+        ("[[backends.b]]\nurls = 1\n[port]", (2, None)),
+    ],
+)
+def test_a_line_is_told_however_the_file_writes_its_keys(toml: str, lines: tuple[int | None, ...]):
+    file = File("coregateway.toml", toml)
+    assert (file.line_of(("backends", "b", "urls")), file.line_of(("backends", "b", "prefix"))) == lines
+
+
+def rows_of_backends(keys: str) -> str:
+    return "".join(f"[backends.b{number}]\n{keys.format(number)}\n" for number in range(1000))
+
+
+def test_a_thousand_backends_are_read_and_told_in_little_time(tmp_path: Path):
+    write(tmp_path, rows_of_backends('urls = ["http://b{0}"]\nprefix = "/b{0}"'))
+    begin = process_time()
+    shown = effective(load((), {}, tmp_path))
+    assert process_time() - begin < 3
+    assert re.search(r"^backends.b999.prefix += .* coregateway.toml:3000$", shown, re.MULTILINE)
+
+
+def test_a_mistake_in_each_of_a_thousand_backends_is_told_in_little_time(tmp_path: Path):
+    write(tmp_path, rows_of_backends('urls = ["http://b{0}"]'))
+    begin = process_time()
+    mistakes = report(tmp_path)
+    assert process_time() - begin < 3
+    assert len(mistakes) == 1000
+    assert mistakes[-1].startswith("coregateway.toml:1999: backends.b999.prefix: expected ")
 
 
 def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_not_settings(tmp_path: Path):

@@ -130,8 +130,8 @@ def key_meant_by(key: KeyPath) -> str | None:
     return dotted(elsewhere[0]) if elsewhere else None
 
 
-def backend_meant_by(name: str, backends: Iterable[str]) -> str | None:
-    return _closest(name, [known for known in backends if known != name])
+def backend_meant_by(name: str, others: list[str]) -> str | None:
+    return _closest(name, others)
 
 
 def _closest(word: str, candidates: list[str]) -> str | None:

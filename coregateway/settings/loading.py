@@ -114,11 +114,17 @@ def _found(given: Given, error: ValidationError) -> str:
 def _missing(
     named: Mapping[str, Source], effective: Mapping[KeyPath, Given], doubtful: set[KeyPath]
 ) -> Iterator[Mistake]:
+    names = dict.fromkeys([*DEFAULT_BACKENDS, *named])
+    # One that lacks the same is no better name; and to compare a thousand rows with each other takes seconds.
+    better = {
+        required: [name for name in names if ("backends", name, *required) in effective]
+        for required in REQUIRED_BACKEND_KEYS
+    }
     for name, source in named.items():
         for required in REQUIRED_BACKEND_KEYS:
             key = ("backends", name, *required)
             if key not in effective and key not in doubtful:
-                meant = backend_meant_by(name, [*DEFAULT_BACKENDS, *named])
+                meant = backend_meant_by(name, better[required])
                 yield Mistake(
                     f"{source}: {'.'.join(key)}",
                     expectation(key),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -45,6 +46,8 @@ _SERVICE_LINK = re.compile(
 )
 _SERVICE_LINK_URL = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
 _POSITION = re.compile(r"(?P<fault>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)")
+# a value of several rows is an array or a text in three quotes
+_LAST_ROW = re.compile(r"]|\"{3}|'{3}")
 
 
 class Flag(NamedTuple):
@@ -67,15 +70,21 @@ class File:
 
     @cached_property
     def _lines(self) -> dict[KeyPath, int]:
-        # tomllib tells no positions. A key's statement ends with the first head of the file that parses and
-        # has the key, and begins after the head before it that parses. Quadratic, and for people's eyes only.
+        # tomllib tells no positions. A statement ends with the first row with which it parses by itself.
         lines: dict[KeyPath, int] = {}
-        rows = self.text.splitlines(keepends=True)
+        rows = list(StringIO(self.text))
+        table: KeyPath = ()
         begin = 0
-        for end in range(1, len(rows) + 1):
+        for end, row in enumerate(rows, 1):
+            if end > begin + 1 and not _LAST_ROW.search(row):
+                continue
             with suppress(tomllib.TOMLDecodeError):
-                for key in _all_keys(tomllib.loads("".join(rows[:end]))):
+                statement = tomllib.loads("".join(rows[begin:end]))
+                opens = rows[begin].lstrip().startswith("[")
+                keys = list(_all_keys(statement, () if opens else table))
+                for key in keys:
                     lines.setdefault(key, begin + 1)
+                table = keys[-1] if opens else table
                 begin = end
         return lines
 
