@@ -7,13 +7,16 @@ RUN := .venv/bin
 # Every worker imports the same modules when it starts: they are compiled once, whatever this variable says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test lint format bench load
+.PHONY: help setup compile run test lint format bench load
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: .venv/.installed ## Install what is missing, into .venv
+setup: compile ## Install what is missing, into .venv, and compile what requests run through, if it can be
+
+compile: .venv/.installed
+	@$(RUN)/python .ci/compile.py
 
 run: setup ## Run the gateway with two demo backends; Ctrl-C ends all of it
 	@exec $(RUN)/coregateway demo $(ARGS)

@@ -25,4 +25,9 @@ What belongs to the node rather than to a worker lies in memory that all its pro
 `app` puts everything together; `__main__` is the command line.
 """
 
+from coregateway import compiled
+
 __version__ = "0.1.0"
+
+COMPILED = compiled.install()
+"""Whether the modules that a request runs through are machine code in this process."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Any, cast
 
-from coregateway import __version__
+from coregateway import COMPILED, __version__
 from coregateway.settings import Flag, load_or_exit
 from coregateway.settings.model import DEFAULT_BACKENDS
 from coregateway.settings.process import hand_down
@@ -79,7 +79,7 @@ def _parser() -> ArgumentParser:
         demo.add_argument(f"--{name}-port", metavar="N", type=int, help=f"port of the demo {name}")
     export = command("export", "Print a Grafana dashboard or Prometheus alert rules for the metrics.")
     export.add_argument("what", choices=("grafana", "alerts"))
-    command("version", "Print the version.")
+    command("version", "Print the version, and whether it runs compiled.")
     return parser
 
 
@@ -151,7 +151,7 @@ def _export(options: Namespace) -> int:
 
 
 def _version(_: Namespace) -> int:
-    sys.stdout.write(f"{__version__}\n")
+    sys.stdout.write(f"{__version__} ({'compiled' if COMPILED else 'interpreted'})\n")
     return 0
 
 

@@ -239,7 +239,7 @@ class Forwarder:
             stream.begin(
                 response.status, self._answer(whole, head, response, connection, stream, exchange), len(whole)
             )
-            del whole  # a slow client's response waits once, in its transport
+            whole = None  # a slow client's response waits once, in its transport
             await stream.protocol.drained()
             stream.end()
 
@@ -302,11 +302,11 @@ class Forwarder:
         body = connection.take()
         content = chunks(body, last=False) if chunked else body
         stream.begin(response.status, rendered + content, len(body))
-        del body, content  # what waits for a slow client waits once, in its transport
+        body = content = b""  # what waits for a slow client waits once, in its transport
         await stream.protocol.drained()
         while body := await connection.read():
             stream.relay(chunk(body) if chunked else body, len(body))
-            del body
+            body = b""
             await stream.protocol.drained()
         if chunked:
             stream.relay(LAST_CHUNK, 0)
@@ -396,7 +396,7 @@ async def _pump(
     try:
         while (data := await stream.read()) is not None:
             writing = connection.write(chunk(data) if chunked else data)
-            del data  # as in `_relay`
+            data = b""  # as in `_relay`
             await writing
         if chunked:
             await connection.write(LAST_CHUNK)

@@ -141,9 +141,9 @@ def test_every_command_has_its_help(command: str, capsys: pytest.CaptureFixture[
     assert all(flag in printed for flag in ("--host", "--port", "--workers", "--coredinator-port"))
 
 
-def test_version_prints_the_version(capsys: pytest.CaptureFixture[str]):
+def test_version_prints_the_version_and_how_it_runs(capsys: pytest.CaptureFixture[str]):
     assert main(["version"]) == 0
-    assert capsys.readouterr().out == f"{__version__}\n"
+    assert capsys.readouterr().out == f"{__version__} (interpreted)\n"  # as all that tests import
 
 
 def test_commands_that_serve_nothing_do_not_load_a_server(tmp_path: Path):

@@ -31,6 +31,13 @@ class MalformedHTTP(ValueError):
     """Bytes that are not strictly HTTP/1.1. The words are safe to show to whoever sent them."""
 
 
+class TooManyFields(MalformedHTTP):
+    """More header fields than `MAX_FIELDS`."""
+
+    def __init__(self) -> None:
+        super().__init__("too many header fields")
+
+
 def members(value: bytes) -> list[bytes]:
     """The members of a comma-separated list (RFC 9110 §5.6.1), in lower case, empty ones left out."""
     return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]

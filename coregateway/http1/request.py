@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from ipaddress import IPv6Address
 
-from coregateway.http1 import CHUNKED, MAX_FIELDS, TOKEN, MalformedHTTP, without
+from coregateway.http1 import CHUNKED, MAX_FIELDS, TOKEN, MalformedHTTP, TooManyFields, without
 from coregateway.http1.fields import LONGEST, Fate, Lines
 
 _is_request_line = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])").fullmatch
@@ -215,10 +215,3 @@ def _names_a_host(host: bytes) -> bool:
 
 
 _remembered_host = lru_cache(maxsize=256)(_names_a_host)  # a gateway is known by few names
-
-
-class TooManyFields(MalformedHTTP):
-    """More header fields than `MAX_FIELDS`."""
-
-    def __init__(self) -> None:
-        super().__init__("too many header fields")

@@ -4,6 +4,7 @@ import sys
 from socket import socket
 from time import monotonic
 from typing import Any, cast
+from warnings import filterwarnings
 
 from sanic import Sanic
 from sanic.config import Config
@@ -13,7 +14,7 @@ from sanic.handlers import ErrorHandler
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from coregateway import __version__, problem
+from coregateway import COMPILED, __version__, problem
 from coregateway.backends import Backend, Routes
 from coregateway.cors import Cors
 from coregateway.errors import BadRequest, GatewayError, MethodNotAllowed, NoRoute
@@ -104,6 +105,9 @@ class Gateway(Sanic[Config, Context]):
             signal_router=GatewaySignals(),
             log_config=SANIC_LOG_CONFIG,
         )
+        if COMPILED:
+            # Compiled coroutines pass a cancellation on like this, and Sanic has deprecations told.
+            filterwarnings("ignore", r"the \(type, exc, tb\) signature of throw\(\)", DeprecationWarning)
         self.config.update(ACCESS_LOG=False, AUTO_EXTEND=False, MOTD=False)
         self.add_signal(complete_own_answer, RESPONSE)
 
@@ -131,6 +135,7 @@ class Gateway(Sanic[Config, Context]):
             event(
                 "gateway.starting",
                 version=__version__,
+                compiled=COMPILED,
                 host=host,
                 port=sock.getsockname()[1],
                 admin=":".join(map(str, sock.admin.getsockname()[:2])) if sock.admin else None,

@@ -22,10 +22,10 @@ from coregateway.errors import (
     HeadTooLarge,
 )
 from coregateway.exchange import Exchange, request_id
-from coregateway.http1 import CHUNKED, MalformedHTTP
+from coregateway.http1 import CHUNKED, MalformedHTTP, TooManyFields
 from coregateway.http1.chunked import ChunkedDecoder
 from coregateway.http1.fields import connection_options
-from coregateway.http1.request import RequestHead, TooManyFields
+from coregateway.http1.request import RequestHead
 from coregateway.outbox import outbox
 from coregateway.problem import render
 from coregateway.server.request import GatewayRequest

@@ -7,6 +7,7 @@ of them by their keys.
 
 from collections.abc import Iterator
 from math import inf
+from typing import cast
 
 from coregateway.shared.memory import SharedMemory
 
@@ -71,7 +72,7 @@ class Series:
 
     def read(self, at: int, count: int = WIDTH) -> list[float]:
         """The first numbers of a slot."""
-        return self.numbers[at : at + count].tolist()  # pyright: ignore[reportReturnType] -- typeshed says int
+        return cast(list[float], self.numbers[at : at + count].tolist())  # typeshed says int
 
     def _add(self, key: str) -> int | None:
         encoded = key.encode()

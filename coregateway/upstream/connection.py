@@ -10,7 +10,7 @@ and raw pieces of its body. What a connection promises:
 
 import os
 import select
-from asyncio import AbstractEventLoop, Future, Protocol, Transport
+from asyncio import AbstractEventLoop, BaseProtocol, Future, Transport
 from collections.abc import Callable
 from contextlib import suppress
 from socket import SO_LINGER, SOL_SOCKET
@@ -63,8 +63,11 @@ class Owner(Interface):
     def lost(self, connection: "UpstreamConnection") -> None: ...
 
 
-class UpstreamConnection(Protocol):
-    """See the module. One instance per TCP connection; `upstream` is the address that it leads to."""
+class UpstreamConnection:
+    """See the module. One instance per TCP connection; `upstream` is the address that it leads to.
+
+    A protocol of asyncio by its methods: what is compiled cannot derive from `asyncio.Protocol`.
+    """
 
     __slots__ = (
         "_call",
@@ -184,7 +187,7 @@ class UpstreamConnection(Protocol):
         if self.closed:  # after a complete response
             raise UpstreamClosed(sent=True)
         self._transport.write(data)
-        del data  # what of it was sent need not wait here for the rest
+        data = b""  # what of it was sent need not wait here for the rest
         if self._write_paused:
             waiter = self._drained = self._loop.create_future()
             try:
@@ -296,7 +299,7 @@ class UpstreamConnection(Protocol):
         self._deadline.clear()
         if self.served == 1 and self._metered and self._response.received <= MUCH and not self.closed:
             self._metered = False
-            self._transport.set_protocol(self)
+            self._transport.set_protocol(cast(BaseProtocol, self))
         self.idle_since = self._loop.time()
 
     def cancel(self, error: GatewayError) -> None:

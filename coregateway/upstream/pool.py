@@ -7,12 +7,21 @@ connection comes back through `give_back`, whatever happened on it, and that is 
 counted free: so a cancelled or broken exchange cannot leak one.
 """
 
-from asyncio import AbstractEventLoop, CancelledError, Future, TimerHandle, get_running_loop, timeout
+from asyncio import (
+    AbstractEventLoop,
+    BaseProtocol,
+    CancelledError,
+    Future,
+    TimerHandle,
+    get_running_loop,
+    timeout,
+)
 from collections import deque
 from collections.abc import Sequence
 from math import inf
 from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Protocol as Interface
+from typing import cast
 
 from coregateway.deadline import RESOLUTION, Deadline
 from coregateway.errors import (
@@ -315,8 +324,10 @@ class Pool:
         record.connects += 1
         try:
             async with timeout(timeouts.connect):
-                transport, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self._loop, self, upstream, self._timeouts),
+                transport, protocol = await self._loop.create_connection(
+                    lambda: cast(
+                        BaseProtocol, UpstreamConnection(self._loop, self, upstream, self._timeouts)
+                    ),
                     upstream.host,
                     upstream.port,
                 )
@@ -328,6 +339,7 @@ class Pool:
             record.refusals += 1
             record.fail(ConnectFailed.cause, self._loop.time())
             raise ConnectFailed(upstream=upstream.name) from error
+        connection = cast(UpstreamConnection, protocol)
         if self._closing:
             connection.abort()
             raise Draining
