@@ -5,6 +5,8 @@ All workers accept on its one socket, and whichever answers speaks for the node.
 
 from asyncio import sleep
 from collections.abc import Awaitable
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
 
 import orjson
@@ -12,11 +14,13 @@ from sanic import Blueprint
 from sanic.response import HTTPResponse
 from sanic.server import AsyncioServer
 
+from coregateway.errors import Misdirected
 from coregateway.metrics.families import REQUESTS
 from coregateway.metrics.reading import Reader, Snapshot
 from coregateway.server.connection import ClientConnection
 from coregateway.server.request import GatewayRequest
-from coregateway.settings import Settings
+from coregateway.settings import AdminSettings, Settings
+from coregateway.settings.values import split_authority
 from coregateway.shared import Board
 from coregateway.status.overview import Counted, overview
 
@@ -42,6 +46,34 @@ def blueprint(settings: Settings) -> Blueprint:
         return HTTPResponse(body, headers={"Cache-Control": "no-store"}, content_type="application/json")
 
     return routes
+
+
+def answers_for(host: str, settings: AdminSettings) -> bool:
+    """Whether a `Host` leads to the admin address: an IP address, "localhost", or the configured host.
+
+    Any other name may be a stranger's, made to lead here so that the browser of an operator shows the node
+    to the stranger's page (DNS rebinding).
+    """
+    found = split_authority(host)
+    if found is None:
+        return False
+    name = found[0].lower()
+    own = settings.endpoint
+    with suppress(ValueError):
+        ip_address(name)
+        return True
+    return name == "localhost" or (own is not None and name == own[0].lower())
+
+
+def refuse_strangers(operators: "Gateway", settings: AdminSettings) -> None:
+    """Have the application of the admin address answer 421 to a `Host` that does not lead there."""
+
+    async def check(request: GatewayRequest) -> None:
+        host = request.parsed.noted.get(b"host")  # absent from HTTP/1.0 only, which no browser speaks
+        if host is not None and not answers_for(host.decode("latin-1"), settings):
+            raise Misdirected
+
+    operators.register_middleware(check, "request")  # pyright: ignore[reportUnknownMemberType] -- its types are
 
 
 async def count(reader: Reader, snapshot: Snapshot) -> Counted:

@@ -51,6 +51,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
 
     # No web page may read what operators see: no CORS there, whatever the settings are.
     operators = Gateway(f"{name}-admin", settings.model_copy(update={"cors": CorsSettings(origins=())}))
+    admin.refuse_strangers(operators, settings.admin)
     operators.blueprint(admin.blueprint(settings))
     admin_server: list[AsyncioServer] = []
     ending: list[Task[None]] = []

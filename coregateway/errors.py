@@ -8,6 +8,7 @@
     │   ├── ClientTimeout               408 client_timeout
     │   ├── BodyTooLarge                413 body_too_large
     │   ├── URITooLong                  414 uri_too_long
+    │   ├── Misdirected                 421 misdirected         (on the admin address only)
     │   ├── HeadTooLarge                431 head_too_large
     │   └── ClientClosed                499 client_closed       (never sent, in the log only)
     ├── UpstreamError                   the backend is at fault
@@ -106,6 +107,15 @@ class URITooLong(ClientError):
     title = "URI Too Long"
     detail = "URI too long: the request line exceeds the limit of this gateway"
     closes = True
+
+
+class Misdirected(ClientError):
+    """The request names a host that does not lead here (RFC 9110 §15.5.20)."""
+
+    status = 421
+    cause = "misdirected"
+    title = "Misdirected Request"
+    detail = "Misdirected request: this address does not answer for the host that the request names"
 
 
 class HeadTooLarge(ClientError):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from coregateway.admin import answers_for
+from coregateway.settings import AdminSettings
 from coregateway.testing import GatewayProcess, RawClient, free_port
 
 ROOT = Path(__file__).parents[1]
@@ -17,9 +19,11 @@ BIN = Path(sys.executable).parent
 DEFAULT_ADMIN = ("127.0.0.1", 9001)
 
 
-async def ask_admin(port: int, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
+async def ask_admin(
+    port: int, path: str, host: str = "Host: localhost\r\n", minor: int = 1
+) -> tuple[int, dict[bytes, bytes], bytes]:
     async with RawClient(("127.0.0.1", port)) as client:
-        await client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        await client.send(f"GET {path} HTTP/1.{minor}\r\n{host}\r\n".encode())
         response = await client.read_response()
     return response.status, {name.lower(): value for name, value in response.headers}, response.body
 
@@ -101,3 +105,44 @@ async def test_whichever_worker_answers_the_admin_address_speaks_for_the_node() 
         assert (await ask_admin(port, "/api/v1/coredinator/x"))[0] == 404
         assert not gateway.log_lines(event="request", path="/status")
         assert await gateway.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "answered"),
+    [
+        ("127.0.0.1:9001", True),
+        ("10.1.2.3", True),
+        ("[::1]:9001", True),
+        ("[2001:db8::1]", True),
+        ("localhost:9001", True),
+        ("LocalHost", True),
+        ("gateway.internal:9001", True),
+        ("Gateway.Internal", True),
+        ("", False),
+        ("evil.example:9001", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("gateway.internal.evil.example", False),
+        ("::1", False),
+        ("0x7f.1", False),
+    ],
+)
+def test_the_admin_address_answers_for_its_own_names_and_for_addresses(host: str, answered: bool) -> None:
+    assert answers_for(host, AdminSettings(address="Gateway.internal:9001")) is answered
+    assert answers_for(host, AdminSettings()) is (answered and "internal" not in host.lower())
+
+
+async def test_whom_a_strangers_name_leads_to_the_admin_address_is_shown_nothing() -> None:
+    port = free_port()
+    toml = f'[admin]\naddress = "127.0.0.1:{port}"'
+    async with GatewayProcess(toml=toml) as gateway:
+        for path in ("/status", "/metrics", "/dashboard", "/dashboard/events", "/nowhere"):
+            code, headers, body = await ask_admin(port, path, f"Host: evil.example:{port}\r\n")
+            assert (code, headers[b"x-coregateway-error"]) == (421, b"misdirected"), path
+            assert headers[b"content-type"] == b"application/problem+json"
+            assert json.loads(body)["title"] == "Misdirected Request"
+        assert (await ask_admin(port, "/status", f"Host: 127.0.0.1:{port}\r\n"))[0] == 200
+        assert (await ask_admin(port, "/status", "", minor=0))[0] == 200
+        # Clients know the gateway itself by names of which it knows nothing.
+        assert (await ask_admin(gateway.address[1], "/livez", "Host: api.example\r\n"))[0] == 200
+        assert gateway.stderr == ""

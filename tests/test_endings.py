@@ -204,7 +204,7 @@ async def ask_on_and_on(gateway: GatewayProcess, name: str, answered: list[str])
 
 async def worker_pids(admin: tuple[str, int]) -> list[int]:
     async with RawClient(admin) as client:
-        await client.send(whole("/status"))
+        await client.send(b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer = await client.read_response()
     return [worker["pid"] for worker in json.loads(answer.body)["workers"]]
 

@@ -13,7 +13,7 @@ import pytest
 from coregateway.testing import GatewayProcess, RawClient, ScriptedBackend, free_port
 from tests.conftest import StartGateway
 
-GET = "GET {} HTTP/1.1\r\nHost: a\r\nOrigin: http://elsewhere.example\r\n\r\n"
+GET = "GET {} HTTP/1.1\r\nHost: localhost\r\nOrigin: http://elsewhere.example\r\n\r\n"
 FILES = Path(__file__).parents[2] / "coregateway" / "dashboard"
 
 

@@ -62,7 +62,7 @@ pytestmark = [
 async def ask(gateway: GatewayProcess, path: str, times: int = 1) -> None:
     async with RawClient(gateway.address, within=30.0) as client:
         for _ in range(times):
-            await client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            await client.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             await client.read_response()
 
 
@@ -137,7 +137,7 @@ async def fixture_running() -> AsyncIterator[GatewayProcess]:
 
 async def workers(admin: int) -> list[int]:
     async with RawClient(("127.0.0.1", admin)) as client:
-        await client.send(b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n")
+        await client.send(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
         status = json.loads((await client.read_response()).body)
     return [worker["pid"] for worker in status["workers"]]
 

@@ -42,7 +42,7 @@ class Scrape:
 
 async def get(port: int, path: str = "/metrics", *fields: str) -> Response:
     """An answer on a connection of its own."""
-    head = "\r\n".join([f"GET {path} HTTP/1.1", "Host: gw", "Connection: close", *fields, "", ""])
+    head = "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", "Connection: close", *fields, "", ""])
     async with RawClient(("127.0.0.1", port)) as client:
         await client.send(head.encode())
         return await client.read_response()
