@@ -73,6 +73,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
             admin_server.append(await admin.serve(operators, sock.admin))
 
     async def limit_grace(app: Gateway) -> None:
+        app.ctx.acceptor = None  # whom it would bring in from here on, the end of the loop might cut off
         # Exchanges that outlive it end here, where a client that waits still gets an answer.
         app.config.GRACEFUL_SHUTDOWN_TIMEOUT = settings.shutdown.grace + LAST_WORDS
         loop = get_running_loop()

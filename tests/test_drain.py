@@ -78,3 +78,22 @@ async def test_readiness_fails_before_the_port_closes(backend: ScriptedBackend) 
             await client.send(GET % b"/still-served")
             assert (await client.read_response()).status == 200
         assert await gateway.wait() == 0
+
+
+async def test_whoever_has_just_come_when_the_port_closes_is_served(backend: ScriptedBackend) -> None:
+    times = {"COREGATEWAY_SHUTDOWN__DELAY": "0"}
+    async with (
+        GatewayProcess(backends={"coredinator": backend.url}, env=times) as gateway,
+        RawClient(gateway.address) as newcomer,
+        RawClient(gateway.address) as silent,
+    ):
+        gateway.signal(signal.SIGTERM)
+        await gateway.wait_for_line(event="worker.draining")
+        await asyncio.sleep(0.2)  # connections that are idle are closed by now
+        await newcomer.send(GET % b"/first")
+        response = await newcomer.read_response()
+        assert response.status == 200
+        assert (b"connection", b"close") in [(n.lower(), v.lower()) for n, v in response.headers]
+        await newcomer.expect_closed()
+        await silent.expect_closed()
+        assert await gateway.wait() == 0

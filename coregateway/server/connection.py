@@ -37,6 +37,10 @@ READ_AHEAD = 65_536
 WATCH = 0.25
 """Seconds between two looks at a client whose bytes rest unread: reading would show that it has left."""
 
+NEWCOMER = 1.0
+"""Seconds from its beginning in which the drain leaves a connection that has brought no request yet: the
+first may be on its way."""
+
 LINGER = 2.0
 """Seconds, and `LINGER_BYTES`, that a client may still send after its connection was closed for it: closing
 with unread bytes would make the kernel reset the connection and destroy the answer on its way."""
@@ -421,6 +425,10 @@ class ClientConnection(HttpProtocol):
     def close_if_idle(self) -> bool:
         """For the drain: end the connection, unless a request is under way or has begun to arrive."""
         if self.buffer:
+            return False
+        left = 0.0 if self.served else self.received_at + NEWCOMER - monotonic()
+        if left > 0:
+            self.loop.call_later(left, self.close_if_idle)
             return False
         return super().close_if_idle()
 

@@ -7,12 +7,34 @@ from typing import Any
 
 from sanic import Request, Sanic
 from sanic.response import HTTPResponse, json, text
+from sanic.server.protocols.http_protocol import HttpProtocol
 
 from coregateway import logs
 from coregateway.server import workers
+from coregateway.server.connection import NEWCOMER
 from coregateway.server.listeners import BACKLOG, CannotListen, listen
 from coregateway.settings.model import ShutdownSettings
 from coregateway.shared import Board
+
+
+class Patient(HttpProtocol):
+    """As the gateway's own protocol, it leaves those who have just come their time at the end of a worker."""
+
+    __slots__ = ("_come_at",)
+
+    loop: asyncio.AbstractEventLoop
+    _come_at: float
+
+    def connection_made(self, transport: Any) -> None:
+        self._come_at = time.monotonic()
+        super().connection_made(transport)  # pyright: ignore[reportUnknownMemberType] -- Sanic's is untyped
+
+    def close_if_idle(self) -> bool:
+        left = self._come_at + NEWCOMER - time.monotonic()
+        if left > 0:
+            self.loop.call_later(left, self.close_if_idle)
+            return False
+        return super().close_if_idle()
 
 
 class NodeApp(Sanic[Any, Any]):
@@ -26,7 +48,7 @@ class NodeApp(Sanic[Any, Any]):
         if not options.get("single_process"):
             workers.found(self, Board(count))
         logs.event("test.listening", port=sock.getsockname()[1])
-        options |= {"sock": sock, "backlog": BACKLOG, "motd": False}
+        options |= {"sock": sock, "backlog": BACKLOG, "motd": False, "protocol": Patient}
         super().prepare(**options)  # pyright: ignore[reportUnknownMemberType] -- Sanic leaves its options open
 
 

@@ -157,9 +157,11 @@ def test_grace_is_all_that_an_endless_exchange_gets() -> None:
 
 @pytest.mark.parametrize("how", ["", "?gently"])
 def test_a_reload_refuses_and_cuts_off_nobody(how: str) -> None:
-    with RunningNode("--workers", "2") as node, ThreadPoolExecutor(1) as pool:
+    # In this order: when an assertion fails, nobody waits for answers of a node that may give none.
+    with ThreadPoolExecutor(1) as pool, RunningNode("--workers", "2") as node, ExitStack() as asked:
         before = node.ready().pids()
         done = Event()
+        asked.callback(done.set)
 
         def ask() -> list[int]:
             statuses: list[int] = []
