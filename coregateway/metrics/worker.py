@@ -42,7 +42,7 @@ def attach(app: "Gateway", operators: "Gateway", settings: Settings) -> None:
     samplers: list[Sampler] = []
 
     async def begin(app: "Gateway") -> None:
-        scraper.open(app.ctx.board)
+        await scraper.open(app.ctx.board)
         if app.ctx.part is not None:
             recorder.open(app.ctx.part.series)
             sampler = Sampler(app.ctx, app.ctx.part.series, get_running_loop())
@@ -66,8 +66,11 @@ class Scraper:
         self._openmetrics = exposition.openmetrics()
         self._turn = Lock()  # a second scrape at once would only make both late
 
-    def open(self, board: Board) -> None:
+    async def open(self, board: Board) -> None:
+        """Learn the names of all that a node has counted so far, before anybody waits for it."""
         self._reader = Reader(board)
+        for accept in ("text/plain", "application/openmetrics-text"):
+            await self.scrape(accept)
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
         """The metrics of the node, and the media type in which they are, by an `Accept` header."""
