@@ -33,23 +33,37 @@ from coregateway.upstream.pool import Pool
 
 
 class Passage:
-    """A request that was sent and waits for its answer, without a task that does so."""
+    """A request that waits for its answer, or in line for a connection (a `Waiter`), without a task."""
 
-    __slots__ = ("body", "connection", "exchange", "forwarder", "head")
+    __slots__ = ("body", "connection", "exchange", "forwarder", "head", "joined", "may_open", "stream")
 
     def __init__(
         self,
         forwarder: "Forwarder",
-        connection: UpstreamConnection,
+        stream: ClientStream,
         head: RequestHead,
         body: bytes,
         exchange: Exchange,
     ) -> None:
         self.forwarder = forwarder
-        self.connection = connection
+        self.stream = stream
         self.head = head
         self.body = body
         self.exchange = exchange
+        self.connection: UpstreamConnection | None = None
+        self.joined = 0.0
+        """Since when it waits in line; 0.0: it does not."""
+        self.may_open = False
+        """Whether it has waited for the right to open a connection, and opens it next."""
+
+    def done(self) -> bool:
+        return not self.joined
+
+    def set_result(self, result: UpstreamConnection | None, /) -> None:
+        self.forwarder.go_on(self, result)
+
+    def set_exception(self, exception: GatewayError, /) -> None:
+        self.forwarder.refuse(self, exception)
 
 
 class Forwarder:
@@ -94,23 +108,53 @@ class Forwarder:
         if head.method not in self._allowed or not stream.is_whole or b"upgrade" in head.noted:
             return False
         connection = self.pool.take(inf if head.method in IDEMPOTENT else RESTED)
-        if connection is None:
+        if connection is None and not self.pool.has_line:
             return False
         self._enter(stream, exchange)
         exchange.attempts = 1
         if exchange.trace is not None:
             exchange.trace.begin_attempt(monotonic())
-        body = stream.take_body()
-        stream.passage = Passage(self, connection, head, body, exchange)
-        self._send(head, body, connection, stream, exchange)
-        connection.when_answered(stream.answered)
+        passage = stream.passage = Passage(self, stream, head, stream.take_body(), exchange)
+        if connection is None:
+            passage.joined = monotonic()
+            self.pool.join(passage)
+        else:
+            self._set_out(passage, connection)
         return True
+
+    def go_on(self, passage: Passage, connection: UpstreamConnection | None) -> None:
+        """It is a request's turn, which has waited in line."""
+        self.pool.leave_line()
+        waited = monotonic() - passage.joined
+        passage.joined = 0.0
+        stream = passage.stream
+        if connection is None:
+            passage.may_open = True
+            passage.exchange.waited += waited
+            stream.protocol.hand_over()
+            return
+        connection.waited = waited
+        try:
+            self._set_out(passage, connection)
+        except Exception as error:
+            stream.fail(error)
+
+    def refuse(self, passage: Passage, error: GatewayError) -> None:
+        """A request has waited in line in vain."""
+        passage.exchange.waited += monotonic() - passage.joined
+        passage.stream.fail(error)
+
+    def _set_out(self, passage: Passage, connection: UpstreamConnection) -> None:
+        passage.connection = connection
+        stream = passage.stream
+        self._send(passage.head, passage.body, connection, stream, passage.exchange)
+        connection.when_answered(stream.answered)
 
     def end(self, stream: ClientStream, passage: Passage) -> bool:
         """Answer a request that was begun, if the whole response is there; else False."""
         connection = passage.connection
-        response = connection.whole
-        if response is None:
+        response = None if connection is None else connection.whole
+        if connection is None or response is None:
             return False
         head = passage.head
         exchange = passage.exchange
@@ -124,10 +168,16 @@ class Forwarder:
         return True
 
     def leave(self, stream: ClientStream, passage: Passage) -> None:
-        """Let go of a request that was begun: it has its answer, or its client has left."""
+        """Let go of a request that was begun: it has its answer, or will have none."""
         stream.passage = None
-        self.pool.give_back(passage.connection)
         self.in_flight -= 1
+        if passage.joined:
+            passage.joined = 0.0
+            self.pool.leave_line()
+        elif passage.connection is not None:
+            self.pool.give_back(passage.connection)
+        elif passage.may_open:
+            self.pool.free_slot()
 
     def _enter(self, stream: ClientStream, exchange: Exchange) -> None:
         exchange.backend = self.name
@@ -162,18 +212,18 @@ class Forwarder:
     async def _forward(
         self, head: RequestHead, stream: ClientStream, exchange: Exchange, passage: "Passage | None"
     ) -> None:
-        connection = None if passage is None else passage.connection
         begun = [stream.take_body() if passage is None else passage.body]
         rested = inf if head.method in IDEMPOTENT else RESTED
         while True:
-            if connection is None:
+            if passage is None:
                 exchange.attempts += 1
                 if exchange.trace is not None:
                     exchange.trace.begin_attempt(monotonic())
             replayable = stream.request_body is None and len(begun[0]) <= REPLAYABLE
-            sent, connection = connection, None
+            sent, may_open = (None, False) if passage is None else (passage.connection, passage.may_open)
+            passage = None
             try:
-                await self._attempt(head, begun, stream, exchange, rested, sent)
+                await self._attempt(head, begun, stream, exchange, rested, sent, may_open=may_open)
             except UpstreamError as error:
                 exchange.upstream = error.upstream or exchange.upstream
                 if exchange.trace is not None:
@@ -202,16 +252,19 @@ class Forwarder:
         exchange: Exchange,
         rested: float,
         sent: UpstreamConnection | None,
+        *,
+        may_open: bool,
     ) -> None:
         """Send the request once and relay what comes back.
 
         `begun`: what has come of its body so far, emptied when more is streamed behind it. `rested`: for how
         long its connection may have been idle. `sent`: the connection that carries the request already.
+        `may_open`: it has waited in line for the right to open one.
         """
         complete = stream.request_body is None
         whole: bytes | None = None
         pump: Task[None] | None = None
-        connection = sent or await self.pool.acquire(rested=rested)
+        connection = sent or await self.pool.acquire(rested=rested, may_open=may_open)
         try:
             if sent is None:
                 self._send(head, begun[0], connection, stream, exchange)

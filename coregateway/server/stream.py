@@ -143,7 +143,8 @@ class ClientStream(Http):
             if head is not None and self._wrong is None and self._app.begin(self, head, exchange):
                 return True
         except Exception as error:
-            self._fail(error)
+            self.fail(error)
+            return True
         self.protocol.hand_over()
         return True
 
@@ -156,8 +157,8 @@ class ClientStream(Http):
         try:
             ended = passage.forwarder.end(self, passage)
         except Exception as error:
-            self._fail(error)
-            ended = False
+            self.fail(error)
+            return
         if ended and self.keep_alive and not connection.is_write_paused:
             self._finish()
             self._reset()
@@ -165,11 +166,12 @@ class ClientStream(Http):
         else:
             connection.hand_over()
 
-    def _fail(self, error: Exception) -> None:
-        """A defect of ours stopped a request that was begun at once."""
+    def fail(self, error: Exception) -> None:
+        """A request that was begun at once has waited in vain, or a defect of ours has stopped it."""
         self._wrong = error
         if self.passage is not None:
             self.passage.forwarder.leave(self, self.passage)
+        self.protocol.hand_over()
 
     def _abandon(self) -> None:
         """The client has left a request that was begun at once."""

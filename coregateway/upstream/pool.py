@@ -28,6 +28,7 @@ from coregateway.errors import (
     ConnectFailed,
     ConnectTimeout,
     Draining,
+    GatewayError,
     Overloaded,
     PoolTimeout,
     UpstreamError,
@@ -61,6 +62,22 @@ class Limits(Interface):
     def max_queued(self) -> int: ...
 
 
+class Waiter(Interface):
+    """Who waits in line: the future of a task, or a request that no task waits for."""
+
+    def done(self) -> bool:
+        """Whether it waits no more."""
+        ...
+
+    def set_result(self, result: UpstreamConnection | None, /) -> None:
+        """It is its turn: a connection, or the right to open one (None)."""
+        ...
+
+    def set_exception(self, exception: GatewayError, /) -> None:
+        """It waits in vain."""
+        ...
+
+
 class Pool:
     """See the module. `limits` and `timeouts` hold for this worker and this backend."""
 
@@ -73,7 +90,7 @@ class Pool:
         self._busy: set[UpstreamConnection] = set()
         self._open = 0
         self._queued = 0
-        self._waiters: deque[tuple[Future[UpstreamConnection | None], float]] = deque()
+        self._waiters: deque[tuple[Waiter, float]] = deque()
         self._patience = Deadline(self._loop, self._refuse_late)
         self._patience_ends = inf
         self._sweeper: TimerHandle | None = None
@@ -131,11 +148,38 @@ class Pool:
             connection.waited = 0.0
         return connection
 
-    async def acquire(self, *, rested: float = inf, timeouts: Timeouts | None = None) -> UpstreamConnection:
+    @property
+    def has_line(self) -> bool:
+        """Whether who comes now has to wait in line, and there is room in it."""
+        return (
+            self._open >= self._limits.max_connections
+            and not any(upstream.idle for upstream in self.upstreams)
+            and self._queued < self._limits.max_queued
+            and not self._closing
+        )
+
+    def join(self, waiter: Waiter, patience: float | None = None) -> None:
+        """Wait in line, `timeouts.pool` seconds unless said otherwise; `leave_line` must follow."""
+        patience = self._timeouts.pool if patience is None else patience
+        when = self._loop.time() + patience
+        if when < self._patience_ends:
+            self._patience_ends = when
+            self._patience.within(patience)
+        self._waiters.append((waiter, when))
+        self._queued += 1
+
+    def leave_line(self) -> None:
+        """A waiter waits no more, whatever came of it."""
+        self._queued -= 1
+
+    async def acquire(
+        self, *, rested: float = inf, timeouts: Timeouts | None = None, may_open: bool = False
+    ) -> UpstreamConnection:
         """A connection that is ready to carry one exchange; it must come back through `give_back`.
 
         Upstreams take turns. `rested`: seconds; a connection that has been idle for longer is not wanted,
         because its backend may be closing it at this moment. `timeouts`: other limits than the pool's.
+        `may_open`: the caller has waited in line for the right to open one.
 
         Raises:
             PoolTimeout: no connection became free in `timeouts.pool` seconds.
@@ -145,13 +189,15 @@ class Pool:
         """
         timeouts = timeouts or self._timeouts
         upstream = self._next_upstream()
-        if (connection := self._take(upstream, rested)) is not None:
+        waited = 0.0
+        if may_open:
+            pass
+        elif (connection := self._take(upstream, rested)) is not None:
             connection.waited = 0.0
             return connection
-        if self._closing:
+        elif self._closing:
             raise Draining
-        waited = 0.0
-        if self._open < self._limits.max_connections:
+        elif self._open < self._limits.max_connections:
             self._open += 1
         elif (surplus := self._longest_idle()) is not None:
             surplus.abort()
@@ -162,11 +208,11 @@ class Pool:
             if connection is not None:
                 connection.waited = waited
                 return connection
-        # One slot is ours now, whichever of the three ways it came.
+        # One slot is ours now, whichever way it came.
         try:
             connection = await self._connect(upstream, timeouts)
         except BaseException:
-            self._free_slot()
+            self.free_slot()
             raise
         connection.waited = waited
         self._busy.add(connection)
@@ -190,7 +236,7 @@ class Pool:
         if connection in idle:
             idle.remove(connection)
             self._note_age(connection)
-            self._free_slot()
+            self.free_slot()
 
     async def close(self) -> None:
         """End every connection; exchanges under way fail."""
@@ -261,12 +307,7 @@ class Pool:
         if self._queued >= self._limits.max_queued:
             raise Overloaded
         waiter: Future[UpstreamConnection | None] = self._loop.create_future()
-        when = self._loop.time() + patience
-        if when < self._patience_ends:
-            self._patience_ends = when
-            self._patience.within(patience)
-        self._waiters.append((waiter, when))
-        self._queued += 1
+        self.join(waiter, patience)
         try:
             return await waiter
         except CancelledError:
@@ -274,13 +315,13 @@ class Pool:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 connection = waiter.result()
                 if connection is None:
-                    self._free_slot()
+                    self.free_slot()
                 else:
                     self._busy.remove(connection)
                     self._offer(connection)
             raise
         finally:
-            self._queued -= 1
+            self.leave_line()
 
     def _offer(self, connection: UpstreamConnection) -> None:
         """Give a connection to the first in line, or let it rest."""
@@ -297,7 +338,7 @@ class Pool:
                 waiter.set_result(connection)
                 return
         if connection.closed:
-            self._free_slot()
+            self.free_slot()
             return
         connection.upstream.idle.append(connection)
         if self._sweeper is None:
@@ -306,7 +347,7 @@ class Pool:
     def _refuse_late(self) -> None:
         """Refuse whose patience has ended; it need not be the first in line, for patience may differ."""
         now = self._loop.time()
-        waiting: deque[tuple[Future[UpstreamConnection | None], float]] = deque()
+        waiting: deque[tuple[Waiter, float]] = deque()
         for waiter, when in self._waiters:
             if waiter.done():
                 continue
@@ -348,10 +389,10 @@ class Pool:
 
     def _discard(self, connection: UpstreamConnection) -> None:
         connection.abort()
-        self._free_slot()
+        self.free_slot()
 
-    def _free_slot(self) -> None:
-        """A connection is gone: the first in line may open another in its place."""
+    def free_slot(self) -> None:
+        """A connection is gone, or was not opened: the first in line may open another in its place."""
         while self._waiters:
             waiter, _ = self._waiters.popleft()
             if not waiter.done():
