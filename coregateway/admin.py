@@ -48,17 +48,23 @@ def blueprint(settings: Settings) -> Blueprint:
     return routes
 
 
+EVERYWHERE = ("0.0.0.0", "::")
+
+
 def answers_for(host: str, settings: AdminSettings) -> bool:
     """Whether a `Host` leads to the admin address: an IP address, "localhost", or the configured host.
 
     Any other name may be a stranger's, made to lead here so that the browser of an operator shows the node
-    to the stranger's page (DNS rebinding).
+    to the stranger's page (DNS rebinding). An admin address on every interface is reached by names of which
+    the gateway knows nothing, and answers for all of them.
     """
     found = split_authority(host)
     if found is None:
         return False
     name = found[0].lower()
     own = settings.endpoint
+    if own is not None and own[0] in EVERYWHERE:
+        return True
     with suppress(ValueError):
         ip_address(name)
         return True

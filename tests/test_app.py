@@ -132,6 +132,12 @@ def test_the_admin_address_answers_for_its_own_names_and_for_addresses(host: str
     assert answers_for(host, AdminSettings()) is (answered and "internal" not in host.lower())
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0:9001", "[::]:9001"])
+def test_an_admin_address_on_every_interface_answers_for_every_name(address: str) -> None:
+    assert answers_for("gateway.monitoring:9001", AdminSettings(address=address))
+    assert not answers_for("no name", AdminSettings(address=address))
+
+
 async def test_whom_a_strangers_name_leads_to_the_admin_address_is_shown_nothing() -> None:
     port = free_port()
     toml = f'[admin]\naddress = "127.0.0.1:{port}"'
