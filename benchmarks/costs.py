@@ -9,6 +9,7 @@ the time to an answer when each of 16 clients asks again at once. The exit statu
 
 import sys
 from argparse import ArgumentParser
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from peers import BENCHMARKS, Peer, Site, gateway
 from processes import Server, free_ports, prepare, running
 from rounds import upstream
 from scenarios import Figures, Setup
+
+from coregateway.compiled import INTERPRETED
 
 CONNECTIONS = 16
 
@@ -61,7 +64,8 @@ class Cost:
     """The ratio of CPU time."""
     loads: tuple[str, ...] = ("small GET",)
     application: str = ""
-    """What is served without the part, in the place of the gateway."""
+    """What is served without the part, in the place of the gateway. It replaces what could be compiled, so
+    both run interpreted then."""
 
 
 COSTS = {
@@ -94,8 +98,8 @@ def measure(name: str, cost: Cost, rounds: int, seconds: float) -> bool:
     kept = True
     with (
         upstream(Setup()) as (port, folder),
-        serving("on", port, folder, cost.on) as on,
-        serving("off", port, folder, cost.off, cost.application) as off,
+        serving("on", port, folder, cost.on, interpreted=bool(cost.application)) as on,
+        serving("off", port, folder, cost.off, cost.application, interpreted=bool(cost.application)) as off,
     ):
         for load in cost.loads:
             pairs: list[dict[str, Figures]] = []
@@ -114,12 +118,22 @@ def measure(name: str, cost: Cost, rounds: int, seconds: float) -> bool:
     return kept
 
 
-def serving(name: str, behind: int, folder: Path, settings: dict[str, str], application: str = ""):
+def serving(
+    name: str,
+    behind: int,
+    folder: Path,
+    settings: dict[str, str],
+    application: str = "",
+    *,
+    interpreted: bool,
+) -> AbstractContextManager[Server]:
     """The gateway with these settings, running."""
     port, admin = free_ports(2)
     peer = gateway(Site(port, behind, admin, folder))
     settings = {"TRACING__ENDPOINT": f"http://127.0.0.1:{behind}", **settings}
     environment = {f"COREGATEWAY_{key}": value for key, value in settings.items()}
+    if interpreted:
+        environment[INTERPRETED] = "1"
     peer = replace(peer, environment=peer.environment | environment)
     if application:
         command = [sys.executable, "-m", "sanic", application, "--host", "127.0.0.1", "--port", str(port)]
