@@ -12,14 +12,17 @@ from peers import Peer
 SMALL = json.dumps({"status": "running", "agent": "agent-01", "values": list(range(10)), "note": "x" * 128})
 SIZES = {"/64k": 64 * 1024, "/1m": 1024 * 1024, "/1g": 1024**3}
 """Paths that nginx answers with as many bytes; any other path with the small JSON, whatever the method."""
+PIECE = 1024 * 1024
 
 
 def files(port: int, folder: Path) -> Peer:
     pages = folder / "www"
     pages.mkdir(exist_ok=True)
     for path, size in SIZES.items():
-        with (pages / path[1:]).open("wb") as page:
+        with (pages / path[1:]).open("w+b") as page:
             page.truncate(size)  # a hole: read as zeros, from memory
+            while page.read(PIECE):  # which the kernel gives at the first reading, at its cost
+                pass
     locations = " ".join(f"location = {path} {{ root {pages}; }}" for path in SIZES)
     configuration = folder / "upstream.conf"
     configuration.write_text(f"""
