@@ -22,11 +22,12 @@ AHEAD = 65_536
 LEAST = 8192
 """Bytes that a read may bring however many peers are stalled."""
 
-SHARES = ((8, 192_000), (24, 64_000), (48, 32_768))
+SHARES = ((8, 126_000), (24, 64_000), (48, 32_768))
 """While fewer peers than the first number are stalled, a read may bring the second; else `LEAST`.
 
 Per worker; in bytes. 500 stalled peers hold 7 MiB so. An exchange may hold 256 KiB, hence not more than
-192,000; and no multiple of 64 KiB, which the loopback device would send with a tiny segment behind it.
+192,000; 126,000 passes a large body on faster than that, and than 96,000. No multiple of 64 KiB, which the
+loopback device would send with a tiny segment behind it.
 """
 
 TURN = 4 << 20

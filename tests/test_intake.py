@@ -9,7 +9,7 @@ from coregateway.intake import AHEAD, LEAST, SHARES, Allowance, Intake
 
 @pytest.mark.parametrize(
     ("stalled", "size"),
-    [(0, 192_000), (7, 192_000), (8, 64_000), (23, 64_000), (24, 32_768), (48, LEAST), (10_000, LEAST)],
+    [(0, 126_000), (7, 126_000), (8, 64_000), (23, 64_000), (24, 32_768), (48, LEAST), (10_000, LEAST)],
 )
 def test_the_more_peers_are_stalled_the_less_a_read_may_bring(stalled: int, size: int) -> None:
     allowance = Allowance()
