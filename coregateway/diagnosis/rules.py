@@ -79,6 +79,8 @@ def idle_connections(backend: str, ages: Iterable[Ages], expiry: float) -> Findi
     shortest, longest = min(each.shortest for each in known), max(each.longest for each in known)
     if longest - shortest > max(SPREAD, SPREAD_SHARE * longest) or longest >= expiry - SPREAD:
         return None
+    if shortest < SPREAD:
+        return None  # it ends them with their answers, and no setting would help
     # The gateway sees the end a little late, never early.
     message = (
         f"backend {backend} closes idle connections after {_seconds(shortest)} while limits.keepalive_expiry "

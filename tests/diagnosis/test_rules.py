@@ -19,6 +19,7 @@ NONE = Ages(0, 0.0, 0.0)
         ([], None),
         ([Ages(2, 5.0, 5.0)], None),  # too few
         ([Ages(4, 1.0, 5.0)], None),  # no rule in that
+        ([Ages(9, 0.0, 0.02)], None),  # it keeps none
         ([Ages(3, 29.8, 30.0)], None),  # it is the gateway's own limit
     ],
 )
