@@ -1,5 +1,8 @@
 """One request from the client's head to the recorded outcome.
 
+Most come whole and are answered whole. They need no task: `begin` sends them, or lets them wait in line until
+`go_on`, and `end` answers. Whatever has to wait for anything else takes these steps, from wherever it is:
+
     refuse     a path or method that this backend does not serve            `Forwarder.__call__`
     attempt    take a connection, send the head and what there is of a body  `_attempt`
     retry      only what was provably not processed                          `retry.may_retry`

@@ -926,6 +926,28 @@ async def test_when_the_client_leaves_while_it_is_connected_for_the_attempt_ends
     assert line["duration_ms"] < 350
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["it gets the connection", "it opens one"])
+@pytest.mark.parametrize("body", [b"", b"x" * 10, b"x" * 200_000])
+async def test_who_waits_in_line_is_served_when_its_turn_comes(
+    narrow: Stage, body: bytes, *, kept: bool
+) -> None:
+    path, queued = narrow.path(), narrow.path()
+    gate = asyncio.Event()
+    narrow.backend.on(path, wait(gate), respond(200, b"first", [] if kept else [("Connection", "close")]))
+    narrow.backend.on(queued, respond(200, b"second"))
+    first = asyncio.create_task(narrow.ask(path))
+    before = await narrow.wait_seen(path)
+    second = asyncio.create_task(narrow.ask(queued, method="POST", body=body))
+    await asyncio.sleep(0.1)
+    assert narrow.seen(queued) == []
+    gate.set()
+    assert ((await first).body, (await second).body) == (b"first", b"second")
+    (after,) = narrow.seen(queued)
+    assert (after.body, after.connection == before.connection) == (body, kept)
+    line = await narrow.line(queued)
+    assert (line["status"], line["attempts"], line["error"]) == (200, 1, None)
+
+
 @pytest.mark.parametrize("body", [0, 10, 200_000])
 async def test_when_the_client_leaves_the_queue_its_request_is_never_sent(narrow: Stage, body: int) -> None:
     path, queued = narrow.path(), narrow.path()
