@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event
 
@@ -90,20 +89,22 @@ def to_main_and_group(pid: int) -> None:
     ],
 )
 def test_a_stop_signal_drains(mode: str, stop: Callable[[int], None]) -> None:
-    with RunningNode(mode) as node, ThreadPoolExecutor(1) as pool:
+    with RunningNode(mode) as node:
         node.ready()
-        with closing(HTTPConnection("127.0.0.1", node.port, timeout=WAIT)) as idle:
+        with closing(node.connect()) as idle, closing(node.connect()) as slow:
             idle.request("GET", "/")
             idle.getresponse().read()
-            slow = pool.submit(node.get, "/slow")
+            slow.putrequest("GET", "/")
+            slow.putheader("Content-Length", "1")
+            slow.endheaders()
             time.sleep(0.1)  # lets it arrive
             stop(node.process.pid)
             node.event("worker.draining")
             idle.request("GET", "/readyz")
             assert idle.getresponse().status == 503
             until(node.refuses, "refused")
-            assert not slow.done()
-            assert slow.result(WAIT) == (200, "complete")
+            slow.send(b"!")
+            assert slow.getresponse().status == 200
             assert idle.sock.recv(1) == b""
         assert node.status() == 0
         assert node.stderr == ""
