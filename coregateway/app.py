@@ -16,7 +16,7 @@ from coregateway.metrics import worker as metrics
 from coregateway.server import workers
 from coregateway.server.acceptor import Acceptor
 from coregateway.server.gateway import Gateway
-from coregateway.server.signals import FINISHED
+from coregateway.server.signals import TURN_ENDED
 from coregateway.settings import CorsSettings, Settings, load_or_exit
 from coregateway.tracing import worker as tracing
 
@@ -41,13 +41,13 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     app.blueprint(health.blueprint())
     encode = logs.encoder(settings.log_format)
     record = access_log.recorder(
-        logs.sink().write,
+        logs.sink().write_all,
         logs.WORKER,
         settings.access_log,
         encode=encode,
         extra=tracing.line_fields(settings.tracing),
     )
-    app.add_signal(record, FINISHED)
+    app.add_signal(record, TURN_ENDED)
 
     # No web page may read what operators see: no CORS there, whatever the settings are.
     operators = Gateway(f"{name}-admin", settings.model_copy(update={"cors": CorsSettings(origins=())}))
@@ -86,6 +86,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     async def close_backends(app: Gateway) -> None:
         await sleep(0)  # what the end of the grace cut off comes to its end, and to its line
         await app.ctx.close()
+        app.signal_router.end_turn()
 
     async def close_logs(_: Gateway) -> None:
         logs.detach()

@@ -34,6 +34,7 @@ SOURCES = (
     "log_line.py",
     "metrics/families.py",
     "metrics/recorder.py",
+    "notable.py",
     "proxy.py",
     "retry.py",
     "shared/memory.py",

@@ -67,8 +67,12 @@ class Notable:
         """From now on `add` takes each record."""
         self._add = add
 
-    def observe(self, exchange: Exchange) -> None:
+    def observe(self, exchanges: list[Exchange]) -> None:
         """The subscriber of finished exchanges."""
+        for exchange in exchanges:
+            self._judge(exchange)
+
+    def _judge(self, exchange: Exchange) -> None:
         status = exchange.status
         if exchange.backend is None:
             # That a readiness probe says no is an answer, and that a reader of the live page leaves is none.

@@ -3,9 +3,13 @@
 To write to a peer that sleeps wakes it, which costs the writer some microseconds; a peer that was woken by
 the write before is still awake at the next. Requests and responses that are served at once therefore wait
 until all else that had come is read: 11 to 20 % less CPU time per small request at 50 connections.
+
+Whoever has to have done something before they leave, and would rather do it once for all of them, asks for
+that, too: `first`.
 """
 
 from asyncio import Transport, get_running_loop
+from collections.abc import Callable
 
 MOST = 32
 """Writes that wait for each other, so that the first of them never waits for long."""
@@ -14,9 +18,10 @@ MOST = 32
 class Outbox:
     """Of one worker. What was given to it leaves before anything that the loop is asked for afterwards."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_first", "_waiting")
 
     def __init__(self) -> None:
+        self._first: list[Callable[[], None]] = []
         self._waiting: list[tuple[Transport, bytes]] = []
 
     def write(self, transport: Transport, data: bytes) -> None:
@@ -24,12 +29,23 @@ class Outbox:
         waiting = self._waiting
         waiting.append((transport, data))
         if len(waiting) == 1:
-            get_running_loop().call_soon(self.flush)
+            if not self._first:
+                get_running_loop().call_soon(self.flush)
         elif len(waiting) >= MOST:
             self.flush()
 
+    def first(self, call: Callable[[], None]) -> None:
+        """Have this called once, at the end of this turn, before anything leaves that waits then."""
+        if not (self._first or self._waiting):
+            get_running_loop().call_soon(self.flush)
+        self._first.append(call)
+
     def flush(self) -> None:
         """Let everything leave now."""
+        if self._first:
+            calls, self._first = self._first, []
+            for call in calls:
+                call()
         waiting, self._waiting = self._waiting, []
         for transport, data in waiting:
             if not transport.is_closing():

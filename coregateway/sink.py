@@ -47,8 +47,8 @@ class LineSink:
     def __init__(self, destination: Destination, dropped_line: Callable[[int], bytes]) -> None:
         self._destination = destination
         self._dropped_line = dropped_line
-        self._lines: deque[bytes] = deque()
-        self._size = 0  # of the lines; may drift by a line in a race, and is right again when they run out
+        self._lines: deque[bytes] = deque()  # in each one line, or some
+        self._size = 0  # of all; may drift by a line in a race, and is right again when they run out
         self._data: bytes = b""  # lines on their way out
         self._start = 0  # of what remains of them
         self._due = 0  # the size that calls for a flush
@@ -74,13 +74,18 @@ class LineSink:
         Raises ValueError for a line of more than 4,096 bytes: cutting it here would leave invalid JSON, so
         fitting it is the encoder's duty.
         """
-        length = len(line)
-        if length > MAX_LINE:
-            raise ValueError(f"a log line of {length} bytes, more than {MAX_LINE}")
-        self._lines.append(line)
+        self.write_all([line])
+
+    def write_all(self, lines: list[bytes]) -> None:
+        """As `write`, for some: they wait together, and those that must be dropped are all of them."""
+        longest = max(map(len, lines))
+        if longest > MAX_LINE:
+            raise ValueError(f"a log line of {longest} bytes, more than {MAX_LINE}")
+        data = lines[0] if len(lines) == 1 else b"".join(lines)
+        self._lines.append(data)
         if self._pending is not None:
-            self._pending.add(line)
-        self._size = size = self._size + length
+            self._pending.add(data)
+        self._size = size = self._size + len(data)
         if size >= self._due:
             self._make_room()
         elif not self._armed:
@@ -104,8 +109,8 @@ class LineSink:
         self.flush()
         if self._kept:
             pending.add(self._data[self._start :])
-        for line in list(self._lines):
-            pending.add(line)
+        for lines in list(self._lines):
+            pending.add(lines)
         self._pending = pending
 
     def detach(self) -> None:
@@ -151,11 +156,11 @@ class LineSink:
             self.flush()
         if self._size + self._remaining() > MAX_PENDING:
             with suppress(IndexError):
-                line = self._lines.pop()
-                self._size -= len(line)
-                self.dropped_total += 1
+                lines = self._lines.pop()
+                self._size -= len(lines)
+                self.dropped_total += lines.count(b"\n")
                 if self._pending is not None:
-                    self._pending.dropped(line)
+                    self._pending.dropped(lines)
 
     def _arm(self) -> None:
         loop = self._loop
@@ -223,7 +228,7 @@ class LineSink:
                 self.dropped_total += self._data.count(b"\n", self._start)
             torn = self._start > 0 and not self._data.endswith(b"\n", 0, self._start)
             self._data = b"\n" if torn else b""
-        self.dropped_total += len(self._lines)
+        self.dropped_total += sum(lines.count(b"\n") for lines in self._lines)
         self._lines.clear()
         self._size = 0
         self._start = 0

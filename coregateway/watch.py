@@ -12,7 +12,7 @@ from coregateway.diagnosis.observer import LOOK, Observer
 from coregateway.notable import Notable
 from coregateway.server.gateway import Gateway
 from coregateway.server.listeners import worker_number
-from coregateway.server.signals import FINISHED
+from coregateway.server.signals import TURN_ENDED
 from coregateway.settings import Settings
 from coregateway.shared import Part
 from coregateway.status.reporter import Reporter
@@ -82,7 +82,7 @@ def attach(app: Gateway, settings: Settings) -> None:
             watch.stop()
 
     if notable is not None:
-        app.add_signal(notable.observe, FINISHED)
+        app.add_signal(notable.observe, TURN_ENDED)
     # Only now: what a worker does before it serves may take long, and holds nobody up.
     app.register_listener(start, "after_server_start")
     app.register_listener(stop, "after_server_stop")

@@ -180,15 +180,15 @@ def test_the_overhead_is_what_the_upstream_did_not_take() -> None:
 
 def test_a_recorder_writes_one_line_for_each_exchange() -> None:
     lines: list[bytes] = []
-    record = recorder(lines.append, "Sanic-Server-0-0", AccessLogSettings())
+    record = recorder(lines.extend, "Sanic-Server-0-0", AccessLogSettings())
     before = time()
-    record(exchange=exchange(request_id="first"))
-    record(exchange=exchange(request_id="second"))
+    record(exchanges=[exchange(request_id="first", error="read_timeout"), exchange(request_id="second")])
     told = [json.loads(line) for line in lines]
     assert [(line["request_id"], line["worker"]) for line in told] == [
         ("first", "Sanic-Server-0-0"),
         ("second", "Sanic-Server-0-0"),
     ]
+    assert [line["error"] for line in told] == ["read_timeout", None]
     assert all(timestamp(before) <= line["time"] <= timestamp(time()) for line in told)
 
 
@@ -199,9 +199,8 @@ def test_every_field_can_be_chosen_but_those_that_every_line_has() -> None:
 def written(settings: AccessLogSettings, *finished: Exchange, **options: Any) -> list[dict[str, Any]]:
     """The lines that these exchanges get."""
     lines: list[bytes] = []
-    record = recorder(lines.append, "w", settings, **options)
-    for each in finished:
-        record(exchange=each)
+    record = recorder(lines.extend, "w", settings, **options)
+    record(exchanges=list(finished))
     return [json.loads(line) for line in lines]
 
 

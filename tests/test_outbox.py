@@ -57,6 +57,25 @@ async def test_many_writes_do_not_wait_for_the_end_of_the_turn() -> None:
     assert written == [b"%d" % number for number in range(MOST + 1)]
 
 
+async def test_what_has_to_be_done_first_is_done_before_anything_leaves() -> None:
+    outbox = Outbox()
+    written, (one,) = transports(1)
+    done: list[list[bytes]] = []
+    outbox.first(lambda: done.append(written[:]))
+    await asyncio.sleep(0)
+    assert done == [[]]
+    outbox.write(one, b"a")
+    outbox.first(lambda: done.append(written[:]))
+    outbox.write(one, b"b")
+    assert done == [[]]
+    await asyncio.sleep(0)
+    assert written == [b"a", b"b"]
+    outbox.first(lambda: done.append(written[:]))
+    for _ in range(MOST):
+        outbox.write(one, b"c")
+    assert done == [[], [], [b"a", b"b"]]
+
+
 async def test_nothing_is_written_to_a_transport_that_closes_meanwhile() -> None:
     outbox = Outbox()
     written, (one, other) = transports(2)

@@ -1,10 +1,14 @@
-"""Each finished exchange, written to the numbers of this worker: a subscriber of the gateway's signals.
+"""Finished exchanges, written to the numbers of this worker: a subscriber of the gateway's signals.
+
+Those of one turn of the loop come together. Most are alike, so what they have in common is added up first and
+written once: a number in shared memory takes many times as long to change as one that is at hand.
 
 A client must not be able to make the table grow: methods that no backend is known to take count as "other",
 routes are templates, and what finds no room in a full table counts in one series named `OVERFLOW`.
 """
 
 from bisect import bisect_left
+from math import inf
 
 from coregateway.errors import ClientClosed, GatewayError, NoRoute, PoolTimeout
 from coregateway.exchange import Exchange
@@ -16,21 +20,8 @@ from coregateway.settings.values import METHODS
 from coregateway.shared.memory import SharedMemory
 from coregateway.shared.series import Series, size_of
 
-type Places = tuple[int, ...]
-"""Eight, where an exchange is counted: its request, duration, upstream duration, overhead, pool wait,
-attempts, bytes in and bytes out."""
-
 type Kind = tuple[str | None, str | None, str | None, int | None]
 """Backend, route, method and status of an exchange."""
-
-_DURATION = families.DURATION.buckets
-_DURATION_SUM = len(_DURATION) + 1
-_UPSTREAM = families.UPSTREAM_DURATION.buckets
-_UPSTREAM_SUM = len(_UPSTREAM) + 1
-_OVERHEAD = families.OVERHEAD.buckets
-_OVERHEAD_SUM = len(_OVERHEAD) + 1
-_WAIT = families.POOL_WAIT.buckets
-_WAIT_SUM = len(_WAIT) + 1
 
 _OVERFLOWING = ("route", "reason", "cause")
 
@@ -39,6 +30,91 @@ _OWN = (families.DURATION, families.REQUEST_BYTES, families.RESPONSE_BYTES)
 
 _RELAYED = (families.UPSTREAM_DURATION, families.OVERHEAD, families.POOL_WAIT, families.ATTEMPTS)
 """And of those of a backend besides."""
+
+
+class Places:
+    """Where the exchanges of one kind are counted."""
+
+    __slots__ = ("attempts", "duration", "given", "overhead", "requests", "taken", "upstream", "wait")
+
+    def __init__(
+        self,
+        requests: int,
+        duration: int,
+        upstream: int,
+        overhead: int,
+        wait: int,
+        attempts: int,
+        taken: int,
+        given: int,
+    ) -> None:
+        self.requests = requests
+        self.duration = duration
+        self.upstream = upstream
+        self.overhead = overhead
+        self.wait = wait
+        self.attempts = attempts
+        self.taken = taken
+        self.given = given
+
+
+class Sum:
+    """What is to be added to one number. Adding to another one writes it first."""
+
+    __slots__ = ("_amount", "_at", "_numbers")
+
+    def __init__(self, numbers: "memoryview[float]") -> None:
+        self._numbers = numbers
+        self._at = -1
+        self._amount = 0.0
+
+    def add(self, at: int, amount: float) -> None:
+        if at != self._at:
+            self.write()
+            self._at = at
+        self._amount += amount
+
+    def write(self) -> None:
+        if self._amount:
+            self._numbers[self._at] += self._amount
+            self._amount = 0.0
+
+
+class Histogram:
+    """What is to be added to one bucket of a histogram and to its sum. Another bucket writes it first."""
+
+    __slots__ = ("_above", "_at", "_bounds", "_bucket", "_count", "_numbers", "_sum", "_upto", "_width")
+
+    def __init__(self, numbers: "memoryview[float]", family: Family) -> None:
+        self._numbers = numbers
+        self._bounds = family.buckets
+        self._width = len(family.buckets)
+        self._at = -1
+        self._bucket = 0
+        self._above = inf
+        self._upto = -inf
+        self._count = 0.0
+        self._sum = 0.0
+
+    def add(self, at: int, value: float) -> None:
+        if at != self._at or not self._above < value <= self._upto:
+            self.write()
+            self._turn_to(at, value)
+        self._count += 1.0
+        self._sum += value
+
+    def write(self) -> None:
+        if self._count:
+            self._numbers[self._at + self._bucket] += self._count
+            if self._sum:
+                self._numbers[self._at + self._width + 1] += self._sum
+            self._count = self._sum = 0.0
+
+    def _turn_to(self, at: int, value: float) -> None:
+        self._at = at
+        self._bucket = bucket = bisect_left(self._bounds, value)
+        self._above = self._bounds[bucket - 1] if bucket else -inf
+        self._upto = self._bounds[bucket] if bucket < self._width else inf
 
 
 class Recorder:
@@ -61,7 +137,13 @@ class Recorder:
         if spill is None:
             raise RuntimeError("a table of numbers without room for one")
         self._series = series
-        self._numbers = series.numbers
+        self._numbers = numbers = series.numbers
+        self._requests, self._attempts = Sum(numbers), Sum(numbers)
+        self._taken, self._given = Sum(numbers), Sum(numbers)
+        self._duration = Histogram(numbers, families.DURATION)
+        self._upstream = Histogram(numbers, families.UPSTREAM_DURATION)
+        self._overhead = Histogram(numbers, families.OVERHEAD)
+        self._wait = Histogram(numbers, families.POOL_WAIT)
         self._spill = spill
         self._overflow: dict[str, int] = {}
         self._known: dict[Kind, Places] = {}
@@ -73,39 +155,41 @@ class Recorder:
         }
         self._of_backend = {name: self._places_of(name) for name in self._backends}
 
-    def record(self, exchange: Exchange) -> None:
-        """Count one that has ended. Takes about 2 µs, so it is written out at length."""
+    def record(self, exchanges: list[Exchange]) -> None:
+        """Count those that have ended."""
+        for exchange in exchanges:
+            self._add(exchange)
+        self._requests.write()
+        self._attempts.write()
+        self._taken.write()
+        self._given.write()
+        self._duration.write()
+        self._upstream.write()
+        self._overhead.write()
+        self._wait.write()
+
+    def _add(self, exchange: Exchange) -> None:
         kind = exchange.backend, exchange.route, exchange.method, exchange.status
         places = self._known.get(kind)
         if places is None:
             places = self._find(kind)
-        requests, duration, upstream, overhead, wait, attempts, taken, given = places
-        numbers = self._numbers
-        numbers[requests] += 1.0
+        self._requests.add(places.requests, 1.0)
         took = exchange.ended - exchange.started
-        numbers[duration + bisect_left(_DURATION, took)] += 1.0
-        numbers[duration + _DURATION_SUM] += took
+        self._duration.add(places.duration, took)
         if exchange.attempts:
-            numbers[attempts] += exchange.attempts
+            self._attempts.add(places.attempts, float(exchange.attempts))
             waited = exchange.waited
-            if waited or exchange.error == PoolTimeout.cause:
-                waited = waited or took
-                numbers[wait + bisect_left(_WAIT, waited)] += 1.0
-                numbers[wait + _WAIT_SUM] += waited
-            else:
-                numbers[wait] += 1.0
+            if not waited and exchange.error == PoolTimeout.cause:
+                waited = took
+            self._wait.add(places.wait, waited)
             if exchange.responded:
                 began = exchange.upstream_started
-                answered = exchange.responded - began
-                numbers[upstream + bisect_left(_UPSTREAM, answered)] += 1.0
-                numbers[upstream + _UPSTREAM_SUM] += answered
-                took -= exchange.upstream_ended - began
-                numbers[overhead + bisect_left(_OVERHEAD, took)] += 1.0
-                numbers[overhead + _OVERHEAD_SUM] += took
+                self._upstream.add(places.upstream, exchange.responded - began)
+                self._overhead.add(places.overhead, took - (exchange.upstream_ended - began))
         if exchange.bytes_in:
-            numbers[taken] += exchange.bytes_in
+            self._taken.add(places.taken, float(exchange.bytes_in))
         if exchange.bytes_out:
-            numbers[given] += exchange.bytes_out
+            self._given.add(places.given, float(exchange.bytes_out))
         if exchange.error is not None:
             self._count_error(exchange.backend or "", exchange.error)
 
@@ -131,21 +215,23 @@ class Recorder:
             route = NoRoute.cause if status == NoRoute.status else ""
         labels = backend or "", route, (method or "") if known else "other", code
         counted = self._place(families.REQUESTS, *labels)
-        duration, upstream, overhead, *others = self._of_backend[backend or ""]
+        of = self._of_backend[backend or ""]
+        duration, overhead = of.duration, of.overhead
         if status == 101:  # how long a WebSocket was open is not what anybody waited for
             duration = overhead = self._spill
-        places = counted, duration, upstream, overhead, *others
+        places = Places(counted, duration, of.upstream, overhead, of.wait, of.attempts, of.taken, of.given)
         if known and counted != self._overflow[families.REQUESTS.name]:
             self._known[kind] = places
         return places
 
     def _places_of(self, backend: str) -> Places:
         """Where all requests of a backend are measured, made before the first comes."""
-        places = {family.name: self._place(family, backend) for family in _OWN}
-        for family in (*_RELAYED, families.DISCONNECTS, families.TUNNELS_OPENED):
-            places[family.name] = self._place(family, backend) if backend else self._spill
-        order = (families.DURATION, *_RELAYED, families.REQUEST_BYTES, families.RESPONSE_BYTES)
-        return tuple(places[family.name] for family in order)
+        own = [self._place(family, backend) for family in _OWN]
+        relayed = (*_RELAYED, families.DISCONNECTS, families.TUNNELS_OPENED)
+        upstream, overhead, wait, attempts, *_ = (
+            self._place(family, backend) if backend else self._spill for family in relayed
+        )
+        return Places(self._spill, own[0], upstream, overhead, wait, attempts, own[1], own[2])
 
     def _place(self, family: Family, *values: str) -> int:
         place = self._series.slot(key(family, *values))

@@ -13,7 +13,7 @@ from coregateway.metrics.reading import Reader, Snapshot
 from coregateway.metrics.recorder import Recorder
 from coregateway.metrics.sampler import Sampler
 from coregateway.server.request import GatewayRequest
-from coregateway.server.signals import ATTEMPT_FAILED, FINISHED, TUNNEL_OPENED
+from coregateway.server.signals import ATTEMPT_FAILED, TUNNEL_OPENED, TURN_ENDED
 from coregateway.settings import Settings
 from coregateway.shared import Board
 
@@ -32,7 +32,7 @@ def attach(app: "Gateway", operators: "Gateway", settings: Settings) -> None:
     if not settings.metrics.enabled:
         return
     recorder = Recorder(settings)
-    app.add_signal(recorder.record, FINISHED)
+    app.add_signal(recorder.record, TURN_ENDED)
     app.add_signal(recorder.count_retry, ATTEMPT_FAILED)
     app.add_signal(recorder.count_tunnel, TUNNEL_OPENED)
     scraper = Scraper()

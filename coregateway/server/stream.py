@@ -29,7 +29,7 @@ from coregateway.http1.request import RequestHead
 from coregateway.outbox import outbox
 from coregateway.problem import render
 from coregateway.server.request import GatewayRequest
-from coregateway.server.signals import FINISHED, RESPONSE, STARTED
+from coregateway.server.signals import RESPONSE, STARTED
 from coregateway.target import is_confined
 from coregateway.tracing.timing import server_timing
 
@@ -125,6 +125,7 @@ class ClientStream(Http):
             raise
         finally:
             self._finish()
+            self._app.signal_router.end_turn()  # the client has its response, so it should be on record
 
     # A request that needs no waiting is served by whoever brings its bytes; the loop's task sleeps on.
 
@@ -278,7 +279,7 @@ class ClientStream(Http):
     def _finish(self) -> None:
         exchange = cast(Exchange, self.exchange)
         exchange.ended = monotonic()
-        self._app.signal_router.announce(FINISHED, exchange=exchange)
+        self._app.signal_router.finish(exchange)
         if self.request is not None:
             self.request.stream = None
 

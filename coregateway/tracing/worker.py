@@ -8,7 +8,7 @@ from sanic import Sanic
 
 from coregateway import logs
 from coregateway.exchange import Exchange
-from coregateway.server.signals import FINISHED
+from coregateway.server.signals import TURN_ENDED
 from coregateway.settings import TracingSettings
 
 type App = Sanic[Any, Any]
@@ -38,12 +38,17 @@ def attach(app: App, settings: TracingSettings) -> None:
 
     exporter = Exporter(settings.endpoint, logs.WORKER)
 
+    def record(exchanges: list[Exchange]) -> None:
+        for exchange in exchanges:
+            if exchange.trace is not None and exchange.trace.sampled:
+                exporter.record(exchange)
+
     async def start(_: App) -> None:
         exporter.start()
 
     async def close(_: App) -> None:
         await asyncio.to_thread(exporter.close)
 
-    app.add_signal(exporter.record, FINISHED)
+    app.add_signal(record, TURN_ENDED)
     app.register_listener(start, "before_server_start")
     app.register_listener(close, "after_server_stop")

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from coregateway import logs
 from coregateway.errors import ConnectFailed, UpstreamClosed
@@ -40,7 +42,7 @@ def test_every_request_counts_once_under_its_labels(known: dict[str, Any], label
     board = Board(1, 2)
     recorder = counting(board)
     for _ in range(3):
-        recorder.record(exchange(**known))
+        recorder.record([exchange(**known)])
     counted = {each: number for each, number in read(board).values(families.REQUESTS).items() if number}
     assert counted == {labels: 3.0}
 
@@ -49,7 +51,7 @@ def test_a_method_that_a_backend_takes_has_its_own_name() -> None:
     row = {"prefix": "/x", "urls": ("http://a",), "methods": ("PURGE",)}
     board = Board(1, 1)
     recorder = counting(board, Settings.model_validate({"backends": {"x": row}}))
-    recorder.record(exchange(backend="x", route="/x", method="PURGE"))
+    recorder.record([exchange(backend="x", route="/x", method="PURGE")])
     assert read(board).value(families.REQUESTS, "x", "/x", "PURGE", "200") == 1
 
 
@@ -103,14 +105,44 @@ UNREACHED: dict[str, Any] = {"upstream_started": 0.0, "responded": 0.0, "upstrea
 )
 def test_times_fall_into_their_buckets(known: dict[str, Any], measured: dict[Family, list[float]]) -> None:
     board = Board(1, 2)
-    counting(board).record(exchange(**known))
+    counting(board).record([exchange(**known)])
     found = read(board)
     assert {family: found.histogram(family, "coredinator") for family in RELAYED} == measured
 
 
+SECONDS = st.integers(0, 12 * 64).map(lambda number: number / 64)  # sums of these are exact in any order
+SOME = st.fixed_dictionaries(
+    {
+        "ended": SECONDS.map(lambda took: 112.0 + took),
+        "responded": SECONDS.map(lambda took: 100.125 + took),
+        "waited": SECONDS,
+        "status": st.sampled_from((200, 404, 101, 503)),
+        "error": st.sampled_from((None, "pool_timeout", "client_closed")),
+        "attempts": st.integers(0, 2),
+        "bytes_out": st.integers(0, 5),
+        "bytes_in": st.integers(0, 5),
+        "backend": st.sampled_from(("coredinator", "coretelemetry")),
+    }
+)
+
+
+@given(several=st.lists(SOME, max_size=12))
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_those_of_one_turn_count_as_one_by_one(several: list[dict[str, Any]]) -> None:
+    together, apart = Board(1, 2), Board(1, 2)
+    counting(together).record([exchange(**known) for known in several])
+    recorder = counting(apart)
+    for known in several:
+        recorder.record([exchange(**known)])
+    found, expected = read(together), read(apart)
+    for family in families.FAMILIES:
+        assert found.values(family) == expected.values(family)
+        assert found.histograms(family) == expected.histograms(family)
+
+
 def test_own_answers_have_a_duration_and_nothing_of_a_backend() -> None:
     board = Board(1, 2)
-    counting(board).record(exchange(**OWN, bytes_out=7))
+    counting(board).record([exchange(**OWN, bytes_out=7)])
     found = read(board)
     assert found.histogram(families.DURATION, "") == in_bucket(families.DURATION, 2.25)
     assert found.value(families.RESPONSE_BYTES, "") == 7
@@ -121,8 +153,8 @@ def test_own_answers_have_a_duration_and_nothing_of_a_backend() -> None:
 def test_bytes_and_attempts_are_summed() -> None:
     board = Board(1, 2)
     recorder = counting(board)
-    recorder.record(exchange(bytes_in=3, bytes_out=1000, attempts=2))
-    recorder.record(exchange(bytes_in=4, status=404))
+    recorder.record([exchange(bytes_in=3, bytes_out=1000, attempts=2)])
+    recorder.record([exchange(bytes_in=4, status=404)])
     found = read(board)
     families_of = (families.REQUEST_BYTES, families.RESPONSE_BYTES, families.ATTEMPTS)
     assert [found.value(family, "coredinator") for family in families_of] == [7, 1000, 3]
@@ -131,9 +163,9 @@ def test_bytes_and_attempts_are_summed() -> None:
 def test_errors_count_by_cause_and_clients_that_left_besides() -> None:
     board = Board(1, 2)
     recorder = counting(board)
-    recorder.record(exchange(status=499, error="client_closed"))
-    recorder.record(exchange(status=504, error="read_timeout"))
-    recorder.record(exchange(**OWN, error="client_closed"))
+    recorder.record([exchange(status=499, error="client_closed")])
+    recorder.record([exchange(status=504, error="read_timeout")])
+    recorder.record([exchange(**OWN, error="client_closed")])
     found = read(board)
     assert {key: n for key, n in found.values(families.ERRORS).items() if n} == {
         ("coredinator", "client_closed"): 1,
@@ -162,10 +194,10 @@ def test_an_opened_websocket_counts_before_it_ends() -> None:
 def test_no_client_makes_the_table_grow() -> None:
     board = Board(1, 2)
     recorder = counting(board)
-    recorder.record(exchange(method="ODD", status=405))
+    recorder.record([exchange(method="ODD", status=405)])
     before = len(list(board.parts[0].series))
     for number in range(5000):
-        recorder.record(exchange(method=f"M{number}", path=f"/{number}", status=405))
+        recorder.record([exchange(method=f"M{number}", path=f"/{number}", status=405)])
     assert len(list(board.parts[0].series)) == before
     assert read(board).value(families.REQUESTS, "coredinator", ROUTE, "other", "405") == 5001
 
@@ -178,8 +210,8 @@ def test_what_finds_no_room_counts_in_one_series_and_is_told_once(monkeypatch: p
     recorder = counting(board)
     for method in ("GET", "POST", "PUT"):
         for code in range(100, 1000):
-            recorder.record(exchange(method=method, status=code))
-            recorder.record(exchange(method=method, status=code))
+            recorder.record([exchange(method=method, status=code)])
+            recorder.record([exchange(method=method, status=code)])
     found = read(board)
     assert found.total(families.REQUESTS) == 5400
     assert found.value(families.REQUESTS, "", OVERFLOW, "", "") > 2000
@@ -195,5 +227,5 @@ def test_who_takes_over_a_part_goes_on_counting() -> None:
     for _ in range(2):
         recorder = Recorder(Settings())
         recorder.open(part.series)
-        recorder.record(exchange())
+        recorder.record([exchange()])
     assert read(board).value(families.REQUESTS, "coredinator", ROUTE, "GET", "200") == 2
