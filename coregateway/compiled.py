@@ -44,6 +44,8 @@ SOURCES = (
     "target.py",
     "upstream/address.py",
     "upstream/connection.py",
+    "upstream/idle.py",
+    "upstream/line.py",
     "upstream/pool.py",
 )
 """The modules that are compiled, all or none of them: each calls the others past the interpreter.

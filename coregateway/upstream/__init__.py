@@ -1,5 +1,10 @@
 """The upstream client: an HTTP/1.1 client made for forwarding, and its httpx face.
 
-`pool` bounds and reuses connections, `connection` carries one exchange at a time over one of them,
-`transport` shows both to everyone else as an `httpx.AsyncBaseTransport`.
+pool        bounds the connections of one backend and gives them out
+idle        those of them that rest: which is used next, which is closed
+line        those who wait for one
+connection  carries one exchange at a time
+address     one address of a backend
+record      what was met there: when it answered last, how it failed since
+transport   shows pool and connection to everyone else as an `httpx.AsyncBaseTransport`
 """

@@ -2,10 +2,8 @@
 
 import asyncio
 import random
-import socket
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 
 import httpx
 import pytest
@@ -15,11 +13,8 @@ from coregateway.errors import (
     ConnectTimeout,
     Draining,
     GatewayError,
-    Overloaded,
-    PoolTimeout,
     UpstreamClosed,
 )
-from coregateway.settings.model import TimeoutSettings
 from coregateway.testing import (
     Exchange,
     Filler,
@@ -32,9 +27,8 @@ from coregateway.testing import (
     reset,
     respond,
     send,
-    wait,
 )
-from coregateway.upstream.connection import FRESH, UpstreamConnection
+from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
 from coregateway.upstream.transport import PoolTransport
 from tests.upstream.pools import (
@@ -178,95 +172,6 @@ async def test_never_more_connections_than_the_limit(backend: ScriptedBackend) -
         assert len(backend.connections) == 3
 
 
-async def test_waiters_are_served_in_the_order_in_which_they_came(backend: ScriptedBackend) -> None:
-    order: list[int] = []
-
-    async def ask(number: int, pool: Pool) -> None:
-        await fetch(pool, f"/{number}")
-        order.append(number)
-
-    async with pool_to(backend.url, limits={"max_connections": 1}) as pool:
-        await asyncio.gather(*(ask(number, pool) for number in range(20)))
-    assert order == list(range(20))
-    assert [request.path for request in backend.requests] == [b"/%d" % number for number in range(20)]
-
-
-async def test_a_newcomer_does_not_overtake_those_who_wait(backend: ScriptedBackend) -> None:
-    async with pool_to(backend.url, limits={"max_connections": 1}) as pool:
-        held = await pool.acquire()
-        waiting = asyncio.create_task(fetch(pool, "/first"))
-        await eventually(lambda: state(pool).queued == 1)
-        pool.give_back(held)
-        await fetch(pool, "/second")
-        await waiting
-    assert [request.path for request in backend.requests] == [b"/first", b"/second"]
-
-
-async def test_a_full_queue_refuses_at_once(backend: ScriptedBackend) -> None:
-    async with pool_to(backend.url, limits={"max_connections": 1, "max_queued": 2}) as pool:
-        held = await pool.acquire()
-        waiting = [asyncio.create_task(fetch(pool)) for _ in range(2)]
-        await eventually(lambda: state(pool).queued == 2)
-        started = time.monotonic()
-        with pytest.raises(Overloaded):
-            await pool.acquire()
-        assert time.monotonic() - started < 0.1
-        pool.give_back(held)
-        assert await asyncio.gather(*waiting) == [(200, b"ok")] * 2
-
-
-async def test_without_a_queue_the_limit_refuses_at_once(backend: ScriptedBackend) -> None:
-    async with pool_to(backend.url, limits={"max_connections": 1, "max_queued": 0}) as pool:
-        held = await pool.acquire()
-        with pytest.raises(Overloaded):
-            await pool.acquire()
-        pool.give_back(held)
-        assert await fetch(pool) == (200, b"ok")
-
-
-async def test_waiting_for_a_connection_ends_in_time(backend: ScriptedBackend) -> None:
-    async with pool_to(backend.url, limits={"max_connections": 1}, timeouts={"pool": 0.2}) as pool:
-        held = await pool.acquire()
-        started = time.monotonic()
-        with pytest.raises(PoolTimeout) as raised:
-            await pool.acquire()
-        assert 0.19 <= time.monotonic() - started < 0.4
-        assert not raised.value.sent
-        assert state(pool) == (1, 0, 1, 0, 0, 1)
-        pool.give_back(held)
-        assert await fetch(pool) == (200, b"ok")
-
-
-async def test_the_patience_of_one_waiter_does_not_stretch_that_of_the_next(backend: ScriptedBackend) -> None:
-    async with pool_to(backend.url, limits={"max_connections": 1}, timeouts={"pool": 0.2}) as pool:
-        held = await pool.acquire()
-        patient = asyncio.create_task(pool.acquire(timeouts=TimeoutSettings(pool=3600.0)))
-        await eventually(lambda: state(pool).queued == 1)
-        started = time.monotonic()
-        with pytest.raises(PoolTimeout):
-            await asyncio.wait_for(pool.acquire(), 2)
-        assert time.monotonic() - started < 0.5
-        pool.give_back(held)
-        pool.give_back(await patient)
-
-
-async def test_each_of_many_waiters_is_refused_at_its_own_time(backend: ScriptedBackend) -> None:
-    async with pool_to(backend.url, limits={"max_connections": 1}) as pool:
-        held = await pool.acquire()
-
-        async def refused_after(patience: float) -> float:
-            started = time.monotonic()
-            with pytest.raises(PoolTimeout):
-                await pool.acquire(timeouts=TimeoutSettings(pool=patience))
-            return time.monotonic() - started
-
-        patiences = [0.3, 0.1, 0.2, 0.1, 0.4]
-        waited = await asyncio.gather(*map(refused_after, patiences))
-        for patience, seconds in zip(patiences, waited, strict=True):
-            assert patience - 0.01 <= seconds < patience + 0.15
-        pool.give_back(held)
-
-
 # ------------------------------------------------------------------ opening connections
 
 
@@ -319,28 +224,7 @@ async def test_an_upstream_is_found_by_its_name() -> None:
         assert await fetch(pool) == (200, b"ok")
 
 
-# ------------------------------------------------------------------ reuse
-
-
-async def test_a_connection_is_reused_after_a_complete_exchange(backend: ScriptedBackend) -> None:
-    async with pool_to(backend.url) as pool:
-        for _ in range(5):
-            assert await fetch(pool) == (200, b"ok")
-        assert len(backend.connections) == 1
-        assert state(pool).idle == 1
-
-
-async def test_the_connection_that_was_used_last_is_used_next(backend: ScriptedBackend) -> None:
-    async with pool_to(backend.url) as pool:
-        gate = asyncio.Event()
-        backend.on("/held", wait(gate), respond(200))
-        held = asyncio.create_task(fetch(pool, "/held"))
-        await backend.wait_for_request()
-        await fetch(pool)
-        gate.set()
-        await held  # so the first connection is the last one used
-        await fetch(pool, "/which")
-        assert (await backend.wait_for_request(3)).connection == 1
+# ------------------------------------------------------------------ several upstreams
 
 
 async def test_upstreams_take_turns() -> None:
@@ -374,118 +258,7 @@ async def test_an_upstream_that_is_down_takes_no_slot_from_the_other() -> None:
         assert state(pool).at_rest
 
 
-async def test_who_wants_a_rested_connection_gets_a_new_one_when_the_idle_one_is_too_old(
-    backend: ScriptedBackend,
-) -> None:
-    async with pool_to(backend.url, limits={"max_connections": 2}) as pool:
-        await fetch(pool)
-        await asyncio.sleep(0.1)
-        connection = await pool.acquire(rested=0.05)
-        assert connection.served == 0
-        pool.give_back(connection)
-        connection = await pool.acquire(rested=10.0)
-        assert connection.served == 1
-        pool.give_back(connection)
-
-
-async def test_a_connection_that_is_too_old_for_its_user_makes_room_at_the_limit(
-    backend: ScriptedBackend,
-) -> None:
-    async with pool_to(backend.url, limits={"max_connections": 1}) as pool:
-        await fetch(pool)
-        await asyncio.sleep(0.1)
-        connection = await asyncio.wait_for(pool.acquire(rested=0.05), 1)
-        assert connection.served == 0
-        pool.give_back(connection)
-        assert state(pool).at_rest
-
-
-async def test_an_idle_connection_is_not_used_after_its_expiry(backend: ScriptedBackend) -> None:
-    async with pool_to(backend.url, limits={"keepalive_expiry": 0.1}) as pool:
-        await fetch(pool)
-        await asyncio.sleep(0.15)
-        await fetch(pool)
-        assert len(backend.connections) == 2
-
-
-async def test_idle_connections_are_closed_after_their_expiry(backend: ScriptedBackend) -> None:
-    backend.default(delay(0.02), respond(200))
-    async with pool_to(backend.url, limits={"keepalive_expiry": 0.1}) as pool:
-        await asyncio.gather(*(fetch(pool) for _ in range(3)))
-        assert state(pool).idle == 3
-        for connection in backend.connections:
-            await connection.closed_by_peer.wait(2)
-        assert state(pool) == (0, 0, 0, 0, 0, 50)
-
-
-async def test_no_more_idle_connections_than_wanted_are_kept(backend: ScriptedBackend) -> None:
-    backend.default(delay(0.02), respond(200))
-    async with pool_to(backend.url, limits={"max_keepalive_connections": 2}) as pool:
-        await asyncio.gather(*(fetch(pool) for _ in range(6)))
-        await eventually(lambda: state(pool).idle == 2)
-        await asyncio.sleep(0.05)
-        assert state(pool) == (0, 0, 0, 2, 0, 50)
-        assert await fetch(pool) == (200, b"")
-
-
 # ------------------------------------------------------------------ connections that end by themselves
-
-
-@pytest.mark.parametrize("by_reset", [False, True])
-async def test_an_idle_connection_that_the_backend_closed_is_not_used(
-    backend: ScriptedBackend, by_reset: bool
-) -> None:
-    async with pool_to(backend.url) as pool:
-        await fetch(pool)
-        assert await backend.close_idle(reset=by_reset) == 1
-        assert await fetch(pool) == (200, b"ok")
-        assert len(backend.connections) == 2
-        assert state(pool) == (0, 0, 0, 1, 0, 50)
-
-
-async def test_the_end_of_an_idle_connection_is_seen_before_the_loop_has_seen_it() -> None:
-    listener = await asyncio.get_running_loop().run_in_executor(None, _blocking_listener)
-    with listener, suppress(GatewayError):
-        async with pool_to(f"http://127.0.0.1:{listener.getsockname()[1]}") as pool:
-            connection = await pool.acquire()
-            accepted, _ = listener.accept()
-            connection.begin(request(), complete=True)
-            await asyncio.sleep(0)
-            await asyncio.sleep(0.01)
-            accepted.recv(1000)
-            accepted.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            await connection.head()
-            pool.give_back(connection)
-            assert state(pool).idle == 1
-            await asyncio.sleep(2 * FRESH)
-            accepted.close()
-            # No step of the loop between the two: only asking the kernel tells.
-            assert connection.is_stale(asyncio.get_running_loop().time())
-            acquiring = pool.acquire()
-            listener.settimeout(2)
-            fresh = await acquiring
-            assert fresh is not connection
-            pool.give_back(fresh)
-
-
-def _blocking_listener() -> "socket.socket":
-    return socket.create_server(("127.0.0.1", 0))
-
-
-async def test_bytes_on_an_idle_connection_end_it() -> None:
-    gate = asyncio.Event()
-    unasked = send(b"HTTP/1.1 200 OK\r\n\r\n")
-    async with (
-        ScriptedBackend(respond(200, b"ok"), wait(gate), unasked) as backend,
-        pool_to(backend.url) as pool,
-    ):
-        await fetch(pool)
-        assert state(pool).idle == 1
-        gate.set()
-        await eventually(lambda: state(pool).idle == 0)
-        backend.default(respond(200, b"mine"))
-        assert await fetch(pool) == (200, b"mine")
-        assert state(pool) == (0, 0, 0, 1, 0, 50)
 
 
 async def test_a_connection_that_ends_between_hand_over_and_use_has_sent_nothing(
@@ -503,19 +276,6 @@ async def test_a_connection_that_ends_between_hand_over_and_use_has_sent_nothing
         pool.give_back(connection)
         assert state(pool) == (0, 0, 0, 0, 0, 50)
         assert await fetch(pool) == (200, b"ok")
-
-
-async def test_a_waiter_is_not_handed_a_connection_that_has_ended(backend: ScriptedBackend) -> None:
-    async with pool_to(backend.url, limits={"max_connections": 1}) as pool:
-        await fetch(pool)
-        held = await pool.acquire()
-        waiting = asyncio.create_task(fetch(pool))
-        await eventually(lambda: state(pool).queued == 1)
-        await backend.close_idle()
-        await eventually(lambda: held.closed)
-        pool.give_back(held)
-        assert await asyncio.wait_for(waiting, 2) == (200, b"ok")
-        assert state(pool) == (0, 0, 0, 1, 0, 1)
 
 
 # ------------------------------------------------------------------ the end

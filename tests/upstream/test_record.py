@@ -8,7 +8,7 @@ from coregateway.errors import GatewayError
 from coregateway.testing import ScriptedBackend, close, free_port, hang, reset, respond, send
 from coregateway.upstream.pool import Pool
 from coregateway.upstream.record import Record
-from tests.upstream.pools import eventually, fetch, pool_to
+from tests.upstream.pools import fetch, pool_to
 
 
 async def failed(pool: Pool) -> None:
@@ -82,20 +82,3 @@ async def test_a_kept_connection_that_was_closed_meanwhile_says_nothing_of_its_u
         backend.default(reset())
         await failed(pool)
         assert record_of(pool).failures == 0
-
-
-async def test_connections_that_end_together_tell_one_age(backend: ScriptedBackend) -> None:
-    async with pool_to(backend.url) as pool:
-        await asyncio.gather(*(fetch(pool) for _ in range(3)))
-        await asyncio.sleep(0.1)
-        assert await backend.close_idle() == 3
-        await eventually(lambda: pool.is_empty)
-        (age,) = pool.ended_ages
-        assert 0.08 < age < 2.0
-
-
-async def test_connections_that_the_pool_ends_tell_none(backend: ScriptedBackend) -> None:
-    async with pool_to(backend.url, limits={"keepalive_expiry": 0.01}) as pool:
-        await fetch(pool)
-        await eventually(lambda: pool.is_empty)
-        assert not pool.ended_ages
