@@ -1,8 +1,9 @@
 """The gateway with a route that counts what a worker holds: `sanic tests.endurance.counted_app:app`.
 
 `GET /counts` tells the numbers of tasks, client connections and, summed over the pools, of requests and slots
-(see `counting.Counts`); the request that asks is not among them. `GET /busy?seconds=0.5` keeps
-the worker's loop from turning for so long.
+(see `counting.Counts`); the request that asks is not among them. `GET /counts?collect` collects garbage
+before, for longer than others may be disturbed. `GET /busy?seconds=0.5` keeps the worker's loop from turning
+for so long.
 """
 
 import gc
@@ -25,7 +26,8 @@ _counted = re.compile(r"(\d+) (active|queued|idle|opening)").findall
 
 @app.get("/counts")
 async def counts(request: Request) -> HTTPResponse:
-    gc.collect()
+    if "collect" in request.query_string:
+        gc.collect()
     held: Counter[str] = Counter()
     for backend in request.app.ctx.backends.values():
         # Of a pool: requests that are active, and queued; connections that are active, idle, and opening.

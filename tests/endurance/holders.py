@@ -2,29 +2,29 @@
 
 import asyncio
 import sys
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Literal
 
 import orjson
 
 from coregateway.testing import ScriptedBackend
+from tests.endurance import large
 from tests.endurance.counting import CountedGateway, Counts
 from tests.endurance.holding import RAMP, Held
 from tests.endurance.load import Load, steady
 
 type Kind = Literal["heads", "readers"]
 
+EARLY = 0.25
+"""Seconds by which a client may think that it held its connection for less: it begins to count when it sees
+that the gateway does."""
+
 LATE = 1.0
 """Seconds that a client may hold its connection beyond the limit: on a busy machine all are late."""
 
 PERIODS = {"heads": 1, "readers": 2}
 """How often the limit may pass: it begins anew once for a reader for whom the kernel took bytes meanwhile."""
-
-READERS_BODY = 16 << 20
-"""Bytes that each slow reader asks for: more than the kernel's buffers on the way may hold."""
-
-_BLOCK = b"x" * 65_536
 
 
 @dataclass
@@ -58,8 +58,7 @@ async def run(kind: Kind, number: int, *, limit: float, calm: float, disturbance
     toml = f"[timeouts]\nclient = {limit}\n[limits]\nmax_connections = {number + 10}\n"
     async with AsyncExitStack() as running:
         good = await running.enter_async_context(ScriptedBackend())
-        large = await running.enter_async_context(await asyncio.start_server(_answer_large, "127.0.0.1", 0))
-        large_url = f"http://127.0.0.1:{large.sockets[0].getsockname()[1]}"
+        large_url = f"http://127.0.0.1:{await running.enter_async_context(large.serving())}"
         gateway = await running.enter_async_context(
             CountedGateway({"good": good.url, "large": large_url}, toml)
         )
@@ -72,23 +71,12 @@ async def run(kind: Kind, number: int, *, limit: float, calm: float, disturbance
             holding = asyncio.create_task(_hold(kind, gateway, number, 2 * limit + 5 * LATE))
             while not holding.done():
                 await asyncio.wait([holding], timeout=0.5)
-                counts = await gateway.counts()
+                counts = await gateway.counts(collect=False)
                 most = Counts(*map(max, most, counts))
         run = Holders(kind, number, limit, await holding, before, during, at_rest, most)
         run.broken += _broken(run, disturbance)
         run.broken += [f"on stderr: {gateway.stderr}"] if gateway.stderr else []
         return run
-
-
-async def _answer_large(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A backend without the care of a scripted one, whose hashing would disturb the load that is watched."""
-    with suppress(ConnectionError, asyncio.IncompleteReadError):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % READERS_BODY)
-        for _ in range(READERS_BODY // len(_BLOCK)):
-            writer.write(_BLOCK)
-            await writer.drain()
-    writer.close()
 
 
 async def _hold(kind: Kind, gateway: CountedGateway, number: int, seconds: float) -> Held:
@@ -110,7 +98,7 @@ def _broken(run: Holders, disturbance: float) -> list[str]:
     broken: list[str] = []
     if run.held.kept or len(run.held.seconds) < run.number:
         broken.append(f"{run.held.kept} of {run.number} were let hold on beyond their limit")
-    if early := [seconds for seconds in run.held.seconds if seconds < run.limit - 0.05]:
+    if early := [seconds for seconds in run.held.seconds if seconds < run.limit - EARLY]:
         broken.append(f"{len(early)} were ended before their limit, after {min(early):.2f} s")
     if late := [seconds for seconds in run.held.seconds if seconds > PERIODS[run.kind] * run.limit + LATE]:
         broken.append(f"{len(late)} were ended late, after up to {max(late):.2f} s")

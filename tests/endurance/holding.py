@@ -6,6 +6,7 @@ ended, or so many seconds, one line of JSON tells for how long each was held (se
 """
 
 import asyncio
+import os
 import select
 import socket
 import sys
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 import orjson
 
 from coregateway.testing import RawClient, ResponseCut
+from tests.endurance.large import NICENESS
 
 EVERY = 0.5
 """Seconds between two bytes of a slow head."""
@@ -105,6 +107,7 @@ async def slow_reader(address: tuple[str, int]) -> tuple[float, str]:
 
 
 if __name__ == "__main__":
+    os.nice(NICENESS)
     host, _, port = sys.argv[2].partition(":")
     found = asyncio.run(hold(sys.argv[1], (host, int(port)), int(sys.argv[3]), float(sys.argv[4])))
     sys.stdout.buffer.write(orjson.dumps(asdict(found)) + b"\n")
