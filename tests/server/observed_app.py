@@ -6,6 +6,7 @@ requests by Sanic's own means.
 
 import asyncio
 import os
+import time
 from typing import Any
 
 from sanic.response import BaseHTTPResponse, HTTPResponse
@@ -14,7 +15,7 @@ from coregateway import logs
 from coregateway.app import app
 from coregateway.exchange import Exchange
 from coregateway.server.request import GatewayRequest
-from coregateway.server.signals import FINISHED, RESPONSE, STARTED
+from coregateway.server.signals import FINISHED, RESPONSE, STARTED, TURN_ENDED
 
 __all__ = ["app"]
 
@@ -40,11 +41,19 @@ def failing(exchange: Exchange) -> None:
         raise ValueError("a subscriber's own fault")
 
 
+def turn_ended(exchanges: list[Exchange]) -> None:
+    for exchange in exchanges:
+        if exchange.request_id.startswith("takes-"):
+            time.sleep(float(exchange.request_id[6:]))
+        logs.event("test.told", signal="turn ended", id=exchange.request_id, outcome=exchange.status)
+
+
 def sign(request: GatewayRequest, response: HTTPResponse) -> None:
     response.headers["X-Signed"] = request.exchange.request_id
 
 
 app.add_signal(started, STARTED)
+app.add_signal(turn_ended, TURN_ENDED)
 app.add_signal(sign, RESPONSE)
 for subscriber in (finished, finished_slowly, failing):
     app.add_signal(subscriber, FINISHED)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -87,8 +88,20 @@ async def test_start_and_end_of_an_exchange_are_told_once(
     (started,) = await gateway.told(own, "started")
     (finished,) = await gateway.told(own, "finished")
     assert started["outcome"] is None
+    (ended,) = await gateway.told(own, "turn ended")
     assert (finished["outcome"], finished["error"]) == (status, error)
+    assert ended["outcome"] == status
     assert len(gateway.log_lines(event="request", request_id=own)) == 1
+
+
+async def test_an_exchange_is_recorded_before_its_response_leaves(gateway: ObservedGateway) -> None:
+    async with RawClient(gateway.address) as client:
+        await client.send(request(PREFIX + "/a", "X-Request-ID: any"))
+        await client.read_response()  # now a connection to the backend rests
+        sent = time.monotonic()
+        await client.send(request(PREFIX + "/a", "X-Request-ID: takes-0.3"))
+        await client.read_response()
+        assert time.monotonic() - sent >= 0.3
 
 
 async def test_the_end_of_an_exchange_whose_client_left_is_told_once(
@@ -99,6 +112,7 @@ async def test_the_end_of_an_exchange_whose_client_left_is_told_once(
         await client.send(request(PREFIX + "/hang", "X-Request-ID: left-1"))
         await backend.wait_for_request(before + 1)
     (finished,) = await gateway.told("left-1", "finished")
+    assert len(await gateway.told("left-1", "turn ended")) == 1
     assert (finished["outcome"], finished["error"]) == (499, "client_closed")
 
 
