@@ -21,6 +21,7 @@ DIRECTORY = PACKAGE / "__compiled__"
 
 SOURCES = (
     "access_log.py",
+    "backlog.py",
     "cors.py",
     "deadline.py",
     "errors.py",

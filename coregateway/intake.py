@@ -7,11 +7,13 @@ less a read may bring. Who stops taking also stops the reading of the other side
 all that waits.
 
 A read through a shared buffer costs about a microsecond more. A new connection is therefore metered like this
-until its first exchange has shown that it brings little, and any connection again as soon as it brings much.
+until its first exchange has shown that it brings little, and any connection again as soon as it brings much:
+its `Meter` is switched on and off.
 """
 
-from asyncio import BufferedProtocol, get_running_loop
+from asyncio import BaseProtocol, BufferedProtocol, Transport, get_running_loop
 from typing import Protocol as Interface
+from typing import cast
 
 MUCH = 16_384
 """Bytes; a connection that brings more in one read is metered from then on."""
@@ -132,3 +134,43 @@ class Intake(BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection.connection_lost(exc)
+
+
+class Meter:
+    """How one connection is read: through an `Intake`, as at first, or plainly.
+
+    `sparing`: it begins so, see `Intake`, until it is switched.
+    """
+
+    __slots__ = ("_connection", "_intake", "_transport")
+
+    def __init__(self, transport: Transport, connection: Metered, *, sparing: bool = False) -> None:
+        self._transport = transport
+        self._connection = connection
+        self._intake: Intake | None = None
+        self._read_through(Intake(connection, sparing=sparing))
+
+    @property
+    def is_sparing(self) -> bool:
+        """Whether it began so and was not switched since."""
+        return self._intake is not None and self._intake.sparing
+
+    def count(self, size: int) -> None:
+        """A read has brought so many bytes, and they are `MUCH`."""
+        allowance.spend(size)
+        self.switch_on()
+
+    def switch_on(self) -> None:
+        """Read in pieces of the allowed size from now on."""
+        if self._intake is None or self._intake.sparing:
+            self._read_through(Intake(self._connection))
+
+    def switch_off(self) -> None:
+        """Read plainly from now on: it brings little."""
+        if self._intake is not None:
+            self._read_through(None)
+
+    def _read_through(self, intake: Intake | None) -> None:
+        if not self._transport.is_closing():
+            self._intake = intake
+            self._transport.set_protocol(intake or cast(BaseProtocol, self._connection))

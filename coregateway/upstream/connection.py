@@ -10,7 +10,7 @@ and raw pieces of its body. What a connection promises:
 
 import os
 import select
-from asyncio import AbstractEventLoop, BaseProtocol, Future, Transport
+from asyncio import AbstractEventLoop, Future, Transport
 from collections.abc import Callable
 from contextlib import suppress
 from socket import SO_LINGER, SOL_SOCKET
@@ -18,12 +18,13 @@ from struct import pack
 from typing import Protocol as Interface
 from typing import cast
 
+from coregateway.backlog import Backlog
 from coregateway.deadline import Deadline
 from coregateway.errors import GatewayError, ReadTimeout, UpstreamClosed, UpstreamProtocolError, WriteTimeout
 from coregateway.http1 import MalformedHTTP
 from coregateway.http1.reader import ResponseReader
 from coregateway.http1.response import ResponseHead
-from coregateway.intake import LEAST, MUCH, Intake, Source, allowance
+from coregateway.intake import LEAST, MUCH, Meter, Source, allowance
 from coregateway.outbox import outbox
 from coregateway.upstream.address import Upstream
 
@@ -70,13 +71,13 @@ class UpstreamConnection:
     """
 
     __slots__ = (
+        "_backlog",
         "_call",
         "_deadline",
         "_defaults",
-        "_drained",
         "_error",
         "_loop",
-        "_metered",
+        "_meter",
         "_owner",
         "_paused",
         "_peer",
@@ -86,8 +87,6 @@ class UpstreamConnection:
         "_response",
         "_timeouts",
         "_transport",
-        "_unsent",
-        "_write_paused",
         "busy",
         "closed",
         "idle_since",
@@ -105,12 +104,8 @@ class UpstreamConnection:
         self._deadline = Deadline(loop, self._expired)
         self._received: Future[None] | None = None
         self._call: Callable[[], None] | None = None
-        self._drained: Future[None] | None = None
         self._peer: Peer | None = None
         self._paused = False
-        self._metered = False
-        self._write_paused = False
-        self._unsent = 0
         self.upstream = upstream
         self.busy = False
         self.closed = False
@@ -127,12 +122,6 @@ class UpstreamConnection:
     def __repr__(self) -> str:
         state = "closed" if self.closed else "busy" if self.busy else "idle"
         return f"<UpstreamConnection {state}, {self.served} served>"
-
-    def meter(self) -> None:
-        """Read in pieces of the allowed size from now on."""
-        if not self._metered:
-            self._metered = True
-            self._transport.set_protocol(Intake(self))
 
     # The exchange, in order
 
@@ -174,7 +163,7 @@ class UpstreamConnection:
             outbox.write(self._transport, data)
         else:
             self._transport.write(data)
-        if complete and not self._write_paused:
+        if complete and not self._backlog.blocks:
             self._deadline.within(self._timeouts.read)
 
     async def write(self, data: bytes) -> None:
@@ -188,18 +177,14 @@ class UpstreamConnection:
             raise UpstreamClosed(sent=True)
         self._transport.write(data)
         data = b""  # what of it was sent need not wait here for the rest
-        if self._write_paused:
-            waiter = self._drained = self._loop.create_future()
-            try:
-                await waiter
-            finally:
-                self._drained = None
+        if self._backlog.blocks:
+            await self._backlog.wait()
             self.check()
 
     def end_request(self) -> None:
         """The request's body is complete; from now on the upstream owes an answer."""
         self._request_sent = True
-        if not self._write_paused and not self.complete:
+        if not self._backlog.blocks and not self.complete:
             self._deadline.within(self._timeouts.read)
 
     def when_answered(self, call: Callable[[], None]) -> None:
@@ -284,7 +269,7 @@ class UpstreamConnection:
             and not response.waiting
             and response.head is not None
             and response.head.reusable
-            and not self._write_paused
+            and not self._backlog.blocks
         )
 
     @property
@@ -297,9 +282,8 @@ class UpstreamConnection:
         self.busy = False
         self._call = None
         self._deadline.clear()
-        if self.served == 1 and self._metered and self._response.received <= MUCH and not self.closed:
-            self._metered = False
-            self._transport.set_protocol(cast(BaseProtocol, self))
+        if self.served == 1 and self._response.received <= MUCH:
+            self._meter.switch_off()
         self.idle_since = self._loop.time()
 
     def cancel(self, error: GatewayError) -> None:
@@ -341,14 +325,14 @@ class UpstreamConnection:
     def connection_made(self, transport: object) -> None:
         self._transport = cast(Transport, transport)
         self._transport.set_write_buffer_limits(high=0)
-        self.meter()
+        self._meter = Meter(self._transport, self)
+        self._backlog = Backlog(self._loop, self._transport)
         self._poll = select.poll()
         self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if len(data) > MUCH:
-            allowance.spend(len(data))
-            self.meter()
+            self._meter.count(len(data))
         if self._peer is not None:
             self._peer.receive(data)
             return
@@ -375,30 +359,26 @@ class UpstreamConnection:
         return False
 
     def pause_writing(self) -> None:
-        self._write_paused = True
-        allowance.stall()
+        self._backlog.begin()
         if self._peer is not None:
             self._peer.pause()
             return
         if self.source is not None:
             self.source.hold()
-        self._unsent = self._transport.get_write_buffer_size()
         self._deadline.within(self._timeouts.write)
 
     def resume_writing(self) -> None:
-        self._write_paused = False
-        allowance.relieve()
+        self._backlog.end()
         if self._peer is not None:
             self._peer.resume()
             return
         self._touch()
-        self._wake(self._drained)
+        self._backlog.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._deadline.close()
-        if self._write_paused:
-            allowance.relieve()
+        self._backlog.drop()
         if exc is not None:
             self._read_rest()
         if self._peer is not None:
@@ -406,7 +386,7 @@ class UpstreamConnection:
         elif self._awaited and (exc is not None or not self._response.close()):
             self._error = UpstreamClosed(sent=True, reused=self._unanswered)
         self._tell()
-        self._wake(self._drained)
+        self._backlog.wake()
         self._owner.lost(self)
 
     # The parts of it
@@ -436,7 +416,7 @@ class UpstreamConnection:
 
     def _touch(self) -> None:
         """Set the limit that holds now: a blocked write's, silence's, or none while the client owes bytes."""
-        if self._write_paused:
+        if self._backlog.blocks:
             return
         if self._request_sent and self.busy and not self._response.complete and not self._paused:
             self._deadline.within(self._timeouts.read)
@@ -444,12 +424,9 @@ class UpstreamConnection:
             self._deadline.clear()
 
     def _expired(self) -> None:
-        if not self._write_paused:
+        if not self._backlog.blocks:
             self._fail(ReadTimeout(sent=True, reused=self._unanswered))
-            return
-        unsent = self._transport.get_write_buffer_size()
-        if unsent < self._unsent:
-            self._unsent = unsent
+        elif self._backlog.shrinks():
             self._deadline.within(self._timeouts.write)
         else:
             self._fail(WriteTimeout(sent=True, reused=self._unanswered))
@@ -457,7 +434,7 @@ class UpstreamConnection:
     def _fail(self, error: GatewayError) -> None:
         self._error = error
         self._tell()
-        self._wake(self._drained)
+        self._backlog.wake()
         self.abort()
 
     async def _wait(self) -> None:
@@ -473,10 +450,5 @@ class UpstreamConnection:
         if call is not None:
             self._call = None
             call()
-        else:
-            self._wake(self._received)
-
-    @staticmethod
-    def _wake(waiter: Future[None] | None) -> None:
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        elif self._received is not None and not self._received.done():
+            self._received.set_result(None)

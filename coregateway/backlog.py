@@ -1,0 +1,65 @@
+"""What was written to a peer and is not taken yet.
+
+Whoever writes waits until all of it is taken; meanwhile the peer counts as stalled (`intake.allowance`). A
+limit of time for that is kept by the connection, which asks here whether the peer has taken anything at all:
+one that is slow is in time.
+"""
+
+from asyncio import AbstractEventLoop, Future, Transport
+
+from coregateway.intake import allowance
+
+
+class Backlog:
+    """Of one connection, whose `pause_writing` and `resume_writing` lead here.
+
+    The transport must say so from the first byte on that is not taken: `set_write_buffer_limits(high=0)`.
+    """
+
+    __slots__ = ("_loop", "_transport", "_unsent", "_waiter", "blocks")
+
+    def __init__(self, loop: AbstractEventLoop, transport: Transport) -> None:
+        self._loop = loop
+        self._transport = transport
+        self._unsent = 0
+        self._waiter: Future[None] | None = None
+        self.blocks = False
+        """Whether there is one, so that nothing else should be written."""
+
+    def begin(self) -> None:
+        """The peer does not take all that was written."""
+        if not self.blocks:
+            self.blocks = True
+            allowance.stall()
+        self._unsent = self._transport.get_write_buffer_size()
+
+    def end(self) -> None:
+        """The peer has taken everything."""
+        self.blocks = False
+        allowance.relieve()
+
+    def shrinks(self) -> bool:
+        """Whether the peer has taken anything since it began, or since this was asked last."""
+        unsent = self._transport.get_write_buffer_size()
+        if unsent >= self._unsent:
+            return False
+        self._unsent = unsent
+        return True
+
+    async def wait(self) -> None:
+        """Wait for `wake`; one may wait at a time."""
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    def wake(self) -> None:
+        """Let whoever waits look again: everything is taken, or the connection has failed."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def drop(self) -> None:
+        """The connection is gone, and what was not taken with it."""
+        if self.blocks:
+            allowance.relieve()
