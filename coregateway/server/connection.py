@@ -1,8 +1,9 @@
-"""One client connection: bytes in and out, flow control, and the time that a client may take.
+"""One client connection: bytes in and out, and the time that a client may take.
 
-Reading goes through `buffer`: whoever wants bytes takes them from there and waits for more. Writing goes
-through `send`, which returns when the client has room again. Sanic's own timers never run; these limits hold
-instead, all of them from the settings:
+Reading goes through `buffer`: whoever wants bytes takes them from there and waits for more; while nobody
+does, a `Hold` keeps more from coming. Writing goes through `send`, which returns when the client has taken
+all, so that there is no `Backlog`. What the gateway ends, ends by a `Linger`. Sanic's own timers never run;
+these limits hold instead, all of them from the settings:
 
 - a request head must be complete `timeouts.client` seconds after its first byte (so trickling does not help);
 - a body may be silent, and a client may leave written bytes untaken, for `patience` seconds, which are
@@ -10,8 +11,7 @@ instead, all of them from the settings:
 - between two requests a connection may be idle for `timeouts.idle` seconds.
 """
 
-import select
-from asyncio import AbstractEventLoop, Future, Task, TimerHandle, Transport
+from asyncio import AbstractEventLoop, Future, Task, Transport
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 from time import monotonic
@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING, Any, cast, override
 from sanic.models.server_types import ConnInfo, Signal
 from sanic.server.protocols.http_protocol import HttpProtocol
 
+from coregateway.backlog import Backlog
 from coregateway.deadline import Deadline
-from coregateway.errors import BadRequest, ClientTimeout, Draining, HeadTooLarge, URITooLong
-from coregateway.http1 import has_broken_line
-from coregateway.intake import LEAST, MUCH, Intake, Source, allowance
+from coregateway.errors import ClientTimeout, Draining
+from coregateway.intake import LEAST, MUCH, Meter, Source, allowance
 from coregateway.outbox import outbox
+from coregateway.server.head_search import END, HeadSearch
+from coregateway.server.hold import Hold
+from coregateway.server.linger import Linger
 from coregateway.server.stream import ClientStream
 from coregateway.upstream.connection import Peer
 
@@ -34,18 +37,9 @@ if TYPE_CHECKING:
 READ_AHEAD = 65_536
 """Bytes that wait to be read before reading pauses, at most; one read may add as many. See `allowance`."""
 
-WATCH = 0.25
-"""Seconds between two looks at a client whose bytes rest unread: reading would show that it has left."""
-
 NEWCOMER = 1.0
 """Seconds from its beginning in which the drain leaves a connection that has brought no request yet: the
 first may be on its way."""
-
-LINGER = 2.0
-"""Seconds, and `LINGER_BYTES`, that a client may still send after its connection was closed for it: closing
-with unread bytes would make the kernel reset the connection and destroy the answer on its way."""
-
-LINGER_BYTES = 1_048_576
 
 
 class ClientConnection(HttpProtocol):
@@ -66,21 +60,16 @@ class ClientConnection(HttpProtocol):
     _unix: str | None
 
     __slots__ = (
-        "_ahead",
-        "_drained",
+        "_backlog",
         "_handed",
-        "_intake",
+        "_hold",
         "_late",
-        "_linger_left",
-        "_paused",
+        "_meter",
         "_received",
         "_resting",
         "_taken",
         "_timeouts",
         "_tunnel",
-        "_unsent",
-        "_watch",
-        "_write_paused",
         "brought",
         "buffer",
         "patience",
@@ -130,28 +119,21 @@ class ClientConnection(HttpProtocol):
         self._late = Deadline(self.loop, self._read_late)
         self._taken: Deadline | None = None
         self._received: Future[None] | None = None
-        self._drained: Future[None] | None = None
         self._tunnel: Peer | None = None
-        self._watch: TimerHandle | None = None
-        self._paused = self._ahead = False
         self._resting = False
         self._handed = False
-        self._intake: Intake | None = Intake(self, sparing=True)
-        self.transport.set_protocol(self._intake)
-        self._write_paused = False
+        self._meter = Meter(self.transport, self, sparing=True)
+        self._hold = Hold(self.loop, self.transport)
+        self._backlog = Backlog(self.loop, self.transport)
         self.source: Source | None = None
         """Where a response's body comes from, while it is being relayed."""
-        self._unsent = 0
-        self._linger_left = -1
         self._task = self.loop.create_task(self.connection_task())
 
     # Reading
 
     def meter(self) -> None:
         """Read in pieces of the allowed size from now on."""
-        if (self._intake is None or self._intake.sparing) and not self.transport.is_closing():
-            self._intake = Intake(self)
-            self.transport.set_protocol(self._intake)
+        self._meter.switch_on()
 
     async def read_head(self, max_head: int) -> bytes | None:
         """The next request head without its last empty line, or None when the client sends none.
@@ -159,35 +141,25 @@ class ClientConnection(HttpProtocol):
         None, too, when the stream has taken a request at once and hands it over now.
 
         Raises:
-            URITooLong, HeadTooLarge: more than `max_head` bytes without an end.
             ClientTimeout: begun, but not complete in time.
-            BadRequest: something that no request head begins with.
+            URITooLong, HeadTooLarge, BadRequest: as `HeadSearch.find`.
         """
         if self.served == 1:
             self._settle()
-        searched = 0
-        blank_lines = 1  # RFC 9112 §2.2: some clients end a body with a line end that is not part of it
+        search = HeadSearch(max_head)
         while True:
-            buffer = self.buffer
-            if blank_lines and searched < 2 and buffer.startswith(b"\r\n"):
-                blank_lines = searched = 0
-                self.buffer = buffer = buffer[2:]
-            end = buffer.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)
-            if 0 <= end <= max_head - 4:
-                self.buffer = buffer[end + 4 :]
+            self.buffer = buffer = search.trim(self.buffer)
+            begun = search.searched
+            if (end := search.find(buffer)) >= 0:
+                self.buffer = buffer[end + len(END) :]
                 self._late.clear()
                 return buffer[:end]
-            if len(buffer) > max_head:
-                raise URITooLong if buffer.find(b"\r\n", 0, max_head) < 0 else HeadTooLarge
-            if buffer and has_broken_line(buffer, searched - 1 if searched else 0):
-                raise BadRequest
             if not buffer:
                 self._late.within(self._timeouts.idle if self.served else self._timeouts.client)
-            elif not searched:
+            elif not begun:
                 self._late.within(self._timeouts.client)
             elif not self._late.pending:
                 raise ClientTimeout  # it passed in the same turn of the loop in which bytes came
-            searched = len(buffer)
             self._resting = not buffer
             try:
                 more = await self._more()
@@ -216,10 +188,9 @@ class ClientConnection(HttpProtocol):
         _wake(self._received)
 
     def _settle(self) -> None:
-        """Read plainly from now on, if the first request brought little."""
-        if self._intake is not None and self._intake.sparing and not self.transport.is_closing():
-            self._intake = None
-            self.transport.set_protocol(self)
+        """The first request is over: read plainly from now on, if it brought little."""
+        if self._meter.is_sparing:
+            self._meter.switch_off()
 
     async def read_body(self) -> bytes:
         """What has come of a body; waits when that is nothing.
@@ -237,34 +208,19 @@ class ClientConnection(HttpProtocol):
     def take(self) -> bytes:
         """All bytes that have come, without waiting; what is not used goes back to `buffer`."""
         data, self.buffer = self.buffer, b""
-        if self._paused:
-            self._resume_reading()
+        if self._hold.lasts:
+            self._hold.end()
         return data
 
     def hold(self) -> None:
         """Read no more until somebody asks for it."""
-        if not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
-            if self._watch is None:
-                self._watch = self.loop.call_later(WATCH, self._look)
-
-    def _resume_reading(self) -> None:
-        self._paused = False
-        if self._ahead:
-            self._ahead = False
-            allowance.relieve()
-        self.transport.resume_reading()
+        self._hold.begin()
 
     async def _more(self) -> bool:
         """Wait for bytes; False when the time limit came first."""
-        if self._paused:
-            self._resume_reading()
+        if self._hold.lasts:
+            self._hold.end()
         before = self.buffer
-        await self._wait()
-        return self.buffer is not before
-
-    async def _wait(self) -> None:
         waiter = self._received = self.loop.create_future()
         try:
             await waiter
@@ -272,6 +228,7 @@ class ClientConnection(HttpProtocol):
             # Whoever streamed a body may be cancelled when another waits already.
             if self._received is waiter:
                 self._received = None
+        return self.buffer is not before
 
     def _read_late(self) -> None:
         _wake(self._received)
@@ -283,31 +240,24 @@ class ClientConnection(HttpProtocol):
         """Write; returns when the client has room for more."""
         self.transport.write(data)
         del data  # what of it was sent need not wait here for the rest
-        if self._write_paused:
+        if self._backlog.blocks:
             await self.drained()
 
     @property
     def is_write_paused(self) -> bool:
         """Whether the client owes it to take what was written."""
-        return self._write_paused
+        return self._backlog.blocks
 
     async def drained(self) -> None:
         """Wait until the client has room for more."""
-        while self._write_paused:
-            waiter = self._drained = self.loop.create_future()
-            try:
-                await waiter
-            finally:
-                self._drained = None
+        while self._backlog.blocks:
+            await self._backlog.wait()
 
     async def linger(self) -> None:
         """Close for writing, and read on for a while so that what was written arrives."""
-        if self.transport.is_closing():
-            return
-        self._linger_left = LINGER_BYTES - len(self.take())
-        self.transport.write_eof()
-        self._late.within(LINGER)
-        await self._wait()
+        if not self.transport.is_closing():
+            self.take()
+            await Linger(self.loop, self.transport, self).run()
 
     def switch(self, tunnel: Peer) -> bytes:
         """Hand every further byte to a tunnel; returns those that came already."""
@@ -319,43 +269,22 @@ class ClientConnection(HttpProtocol):
     @override
     def data_received(self, data: bytes) -> None:
         if len(data) > MUCH:
-            allowance.spend(len(data))
-            self.meter()
+            self._meter.count(len(data))
         if self._tunnel is not None:
             self._tunnel.receive(data)
-            return
-        if self._linger_left >= 0:
-            self._linger_left -= len(data)
-            if self._linger_left < 0:
-                _wake(self._received)
             return
         if self.buffer:
             self.buffer += data
         else:
             self.received_at = monotonic()
             self.buffer = data
-            if self._resting and not self._write_paused and cast(ClientStream, self._http).take(data):
+            if self._resting and not self._backlog.blocks and cast(ClientStream, self._http).take(data):
                 self._late.clear()
                 return
         if len(self.buffer) >= LEAST and len(self.buffer) >= min(READ_AHEAD, allowance.size):
-            if not self._ahead:
-                self._ahead = True
-                allowance.stall()
-            self.hold()
+            self._hold.begin_ahead()
         if not self._resting or cast(ClientStream, self._http).exchange is None:
             _wake(self._received)
-
-    def _look(self) -> None:
-        """See whether the client has left while its bytes are not read."""
-        self._watch = None
-        if not self._paused or self.transport.is_closing():
-            return
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
-        if poll.poll(0):
-            self.transport.abort()
-        else:
-            self._watch = self.loop.call_later(WATCH, self._look)
 
     @override
     def eof_received(self) -> bool:
@@ -366,32 +295,26 @@ class ClientConnection(HttpProtocol):
 
     @override
     def pause_writing(self) -> None:
-        if not self._write_paused:
-            self._write_paused = True
-            allowance.stall()
+        self._backlog.begin()
         if self._tunnel is not None:
             self._tunnel.pause()
         elif self.source is not None:
             self.source.hold()
         if self._taken is None:
             self._taken = Deadline(self.loop, self._write_late)
-        self._unsent = self.transport.get_write_buffer_size()
         self._taken.within(self.patience)
 
     @override
     def resume_writing(self) -> None:
-        self._write_paused = False
-        allowance.relieve()
+        self._backlog.end()
         if self._taken is not None:
             self._taken.clear()
         if self._tunnel is not None:
             self._tunnel.resume()
-        _wake(self._drained)
+        self._backlog.wake()
 
     def _write_late(self) -> None:
-        unsent = self.transport.get_write_buffer_size()
-        if unsent < self._unsent and self._taken is not None:
-            self._unsent = unsent
+        if self._taken is not None and self._backlog.shrinks():
             self._taken.within(self.patience)
         else:
             self.reset()  # the kernel would keep what it could not deliver, and the client its connection
@@ -402,19 +325,13 @@ class ClientConnection(HttpProtocol):
         self.app.ctx.clients -= 1
         self.conn_info.lost = True
         self._late.close()
-        if self._write_paused:
-            allowance.relieve()
-        if self._ahead:
-            allowance.relieve()
-        if self._watch is not None:
-            self._watch.cancel()
+        self._backlog.drop()
+        self._hold.close()
         if self._taken is not None:
             self._taken.close()
         if self._tunnel is not None:
             self._tunnel.lost()
-        if self._linger_left >= 0:
-            _wake(self._received)
-        elif self._task is not None:
+        if self._task is not None:
             self._task.cancel()
 
     @override
