@@ -43,6 +43,8 @@ SOURCES = (
     "shared/series.py",
     "sink.py",
     "target.py",
+    "tracing/context.py",
+    "tracing/line.py",
     "upstream/address.py",
     "upstream/connection.py",
     "upstream/idle.py",

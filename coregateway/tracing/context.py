@@ -6,8 +6,8 @@ span id of its own, which is the parent that its upstream sees.
 """
 
 import re
-from collections.abc import Mapping
-from random import getrandbits
+from os import urandom
+from typing import Final
 
 from coregateway.http1.request import is_traceparent
 
@@ -20,6 +20,9 @@ MAX_STATE = 512
 MAX_MEMBERS = 32
 LONG_MEMBER = 128
 """Characters of a member above which it is left out before others are, when not all can stay (§3.3.1.5)."""
+
+DRAWN = 1536
+"""Random bytes that are drawn at once: ids of 64 exchanges."""
 
 _KEY = rb"(?:[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}|[a-z0-9][a-z0-9_\-*/]{0,255})"
 _VALUE = rb"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
@@ -61,15 +64,15 @@ class Trace:
         """The value of `tracestate`; empty: none."""
         self.host = host
         """What the client said in `Host`."""
-        self.attempts: list[Attempt] = []
+        self.attempts: tuple[Attempt, ...] = ()
         """Of an exchange that is sampled."""
         self._attempt_id = span_id
 
     def begin_attempt(self, now: float) -> None:
         """Another try begins. `now`: seconds of the monotonic clock."""
         if self.sampled:  # otherwise nobody will look for it, and the exchange's id serves as well
-            self._attempt_id = span_id = _new_span_id()
-            self.attempts.append(Attempt(span_id, now))
+            self._attempt_id = span_id = _ids.take(16)
+            self.attempts = (*self.attempts, Attempt(span_id, now))
 
     def fail_attempt(self, upstream: str | None, status: int | None, error: str, now: float) -> None:
         """The try has failed. `upstream`: its name; `status`: of its response, if one had begun."""
@@ -84,8 +87,33 @@ class Trace:
     def fields(self) -> bytes:
         """The field lines, each with its line end, that tell an upstream of this attempt."""
         flags = "01" if self.sampled else "00"
-        line = f"traceparent: 00-{self.trace_id}-{self._attempt_id}-{flags}\r\n".encode()
+        line = f"traceparent: 00-{self.trace_id}-{self._attempt_id}-{flags}\r\n".encode("ascii")
         return line + b"tracestate: " + self.state + b"\r\n" if self.state else line
+
+
+class Ids:
+    """Random ids, drawn many at once: that takes a fifth of the time that each by itself would.
+
+    None is drawn before one is asked for, so that processes that fork before they serve share none.
+    """
+
+    __slots__ = ("_at", "_digits")
+
+    def __init__(self) -> None:
+        self._digits = ""
+        self._at = 0
+
+    def take(self, count: int) -> str:
+        """So many lower-case hexadecimal digits that nobody else gets."""
+        at = self._at
+        if at + count > len(self._digits):
+            self._digits = urandom(DRAWN).hex()
+            at = 0
+        self._at = at + count
+        return self._digits[at : at + count]
+
+
+_ids: Final = Ids()
 
 
 class Tracer:
@@ -95,31 +123,30 @@ class Tracer:
     OpenTelemetry's `TraceIdRatioBased` has it: gateways with the same share choose the same traces.
     """
 
-    def __init__(self, sample: float) -> None:
-        self._bound = round(sample * (1 << 64))
+    __slots__ = ("_bound",)
 
-    def begin(self, noted: Mapping[bytes, bytes]) -> Trace:
+    def __init__(self, sample: float) -> None:
+        bound = round(sample * (1 << 64))
+        self._bound = f"{bound:016x}" if bound < 1 << 64 else "g"
+        """Digits that stand, in their order, behind those of an id that is sampled."""
+
+    def begin(self, noted: dict[bytes, bytes]) -> Trace:
         """The trace of a request. `noted`: the values of its fields by lower-case name."""
         given = noted.get(b"traceparent")
-        host = noted.get(b"host", b"")
         if given is not None and (match := is_traceparent(given)):
             trace_id, parent_id, flags = match.groups()
             return Trace(
                 trace_id.decode(),
-                _new_span_id(),
+                _ids.take(16),
                 parent_id.decode(),
                 int(flags, 16) & 1 == 1,
                 bounded_state(noted.get(b"tracestate", b"")),
-                host,
+                noted.get(b"host", b""),
             )
         # An id of zeros is none; one comes up once in centuries of 10⁹ requests/s.
-        bits = getrandbits(192)
-        ids = bits.to_bytes(24).hex()
-        return Trace(ids[16:], ids[:16], "", bits & 0xFFFF_FFFF_FFFF_FFFF < self._bound, b"", host)
-
-
-def _new_span_id() -> str:
-    return getrandbits(64).to_bytes(8).hex()
+        ids = _ids.take(48)
+        sampled = ids[16:32] < self._bound
+        return Trace(ids[:32], ids[32:], "", sampled, b"", noted.get(b"host", b"") if sampled else b"")
 
 
 def bounded_state(value: bytes) -> bytes:

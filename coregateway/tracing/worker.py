@@ -10,19 +10,14 @@ from coregateway import logs
 from coregateway.exchange import Exchange
 from coregateway.server.signals import TURN_ENDED
 from coregateway.settings import TracingSettings
+from coregateway.tracing.line import add_ids
 
 type App = Sanic[Any, Any]
 
 
 def line_fields(settings: TracingSettings) -> Callable[[Exchange, dict[str, object]], None] | None:
     """What adds the fields of tracing to those of a request line, if it is enabled."""
-    return _add_ids if settings.enabled else None
-
-
-def _add_ids(exchange: Exchange, fields: dict[str, object]) -> None:
-    trace = exchange.trace
-    fields["trace_id"] = trace and trace.trace_id
-    fields["span_id"] = trace and trace.span_id
+    return add_ids if settings.enabled else None
 
 
 def attach(app: App, settings: TracingSettings) -> None:

@@ -110,7 +110,7 @@ def test_each_attempt_of_a_sampled_exchange_tells_a_span_id_of_its_own() -> None
 def test_attempts_that_nobody_records_tell_the_span_id_of_their_exchange() -> None:
     trace = Tracer(0.0).begin({})
     assert told_by_attempts(trace) == [trace.span_id] * 3
-    assert trace.attempts == []
+    assert trace.attempts == ()
 
 
 def member(number: int, length: int) -> bytes:
