@@ -45,6 +45,8 @@ SOURCES = (
     "target.py",
     "tracing/context.py",
     "tracing/line.py",
+    "tracing/spans.py",
+    "tracing/wire.py",
     "upstream/address.py",
     "upstream/connection.py",
     "upstream/idle.py",

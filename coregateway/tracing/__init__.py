@@ -1,12 +1,14 @@
 """Distributed tracing: W3C Trace Context from hop to hop, and spans for an OpenTelemetry collector.
 
 context     whose trace an exchange belongs to, and what its upstreams are told of it
+line        what a request line tells of it
 spans       what one exchange looks like to OpenTelemetry
+wire        how that is written in protobuf
 export      the way of finished spans to a collector, in the background
 timing      `Server-Timing`: what a client is told of the time that its request took
 worker      what a worker does for tracing besides
 
-Only `spans` and `export` need the extra `otel`; nothing imports them before tracing is enabled.
+Only `export` needs the extra `otel`; nothing imports it, `spans` and `wire` before tracing is enabled.
 """
 
 from importlib.util import find_spec

@@ -7,8 +7,7 @@ later (https://opentelemetry.io/docs/specs/otlp/#otlphttp-request). What went wr
 
 import socket
 from collections import deque
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from threading import Event, Thread
 from time import monotonic, monotonic_ns, time_ns
@@ -16,7 +15,6 @@ from urllib.parse import urlsplit
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
@@ -27,12 +25,16 @@ from coregateway import __version__
 from coregateway.exchange import Exchange
 from coregateway.logs import event
 from coregateway.tracing.spans import spans_of
+from coregateway.tracing.wire import varint
 
 MAX_WAITING = 8192
 """Spans that wait to be sent, per worker: about 4 MiB."""
 
-BATCH = 512
-"""Spans in one message. As soon as so many wait, they are sent."""
+BATCH = 2048
+"""Spans in one message, at most: about 700 KiB."""
+
+ENOUGH = 1024
+"""Spans that wait for no others. A message costs as much as dozens of spans, whatever it holds."""
 
 INTERVAL = 1.0
 """Seconds that a span waits for others."""
@@ -72,11 +74,13 @@ class Exporter:
     def __init__(self, endpoint: str, worker: str) -> None:
         """`endpoint`: the collector's URL without `/v1/traces`. `worker`: the name of this one."""
         self._endpoint = endpoint
+        self._collector = _Collector(endpoint)
         self._resource = ResourceSpans(resource=_resource(worker)).SerializeToString()
         self._epoch = time_ns() - monotonic_ns()
         self._waiting: deque[bytes] = deque()
         self._unsent: list[bytes] = []
         self._wake = Event()
+        self._called = False
         self._closing = False
         self._thread = Thread(target=self._run, name="span-exporter", daemon=True)
         self._dropped = 0
@@ -96,7 +100,8 @@ class Exporter:
             self._dropped += 1 + len(trace.attempts)
             return
         waiting.extend(spans_of(exchange, trace, self._epoch))
-        if len(waiting) >= BATCH and not self._failure:
+        if len(waiting) >= ENOUGH and not self._called and not self._failure:
+            self._called = True
             self._wake.set()
 
     def close(self) -> None:
@@ -114,14 +119,19 @@ class Exporter:
             self._epoch = time_ns() - monotonic_ns()  # clocks are set
             if self._closing or not self._failure or monotonic() >= self._failed_at + RETRY:
                 self._send_all()
+            self._called = False
             if self._closing:
                 self._dropped += len(self._waiting) + len(self._unsent)
             self._report(monotonic())
+        self._collector.close()
 
     def _send_all(self) -> None:
-        while self._unsent or self._waiting:
+        """Send what waits. What comes meanwhile waits for others."""
+        left = len(self._waiting)
+        while self._unsent or left:
             if not self._unsent:
-                count = min(BATCH, len(self._waiting))
+                count = min(BATCH, left)
+                left -= count
                 self._unsent = [self._waiting.popleft() for _ in range(count)]
             try:
                 self._send(self._unsent)
@@ -138,7 +148,7 @@ class Exporter:
     def _send(self, spans: list[bytes]) -> None:
         """Raises `_NotTaken`."""
         try:
-            status, body = _post(self._endpoint, encoded(self._resource, spans))
+            status, body = self._collector.post(encoded(self._resource, spans))
         except (OSError, HTTPException, UnicodeError) as error:  # the last: of a host that is no name
             raise _NotTaken(f"{type(error).__name__}: {error}") from None
         if not 200 <= status < 300:
@@ -165,22 +175,15 @@ class Exporter:
             )
 
 
-def encoded(resource: bytes, spans: Iterable[bytes]) -> bytes:
-    """An `ExportTraceServiceRequest` of encoded spans. `resource`: a `ResourceSpans` without any."""
-    scope = _SCOPE + b"".join(_part(ScopeSpans.SPANS_FIELD_NUMBER, span) for span in spans)
-    of_resource = resource + _part(ResourceSpans.SCOPE_SPANS_FIELD_NUMBER, scope)
-    return _part(ExportTraceServiceRequest.RESOURCE_SPANS_FIELD_NUMBER, of_resource)
+def encoded(resource: bytes, spans: Sequence[bytes]) -> bytes:
+    """An `ExportTraceServiceRequest` of spans as `spans_of` has them.
 
-
-def _part(number: int, message: bytes) -> bytes:
-    """An encoded message as field `number`, below 16, of another: tag, length as a varint, bytes."""
-    length = len(message)
-    head = bytearray((number << 3 | 2,))
-    while length > 0x7F:
-        head.append(length & 0x7F | 0x80)
-        length >>= 7
-    head.append(length)
-    return bytes(head) + message
+    `resource`: an encoded `ResourceSpans` without any.
+    """
+    size = len(_SCOPE) + sum(map(len, spans))
+    scope = b"\x12" + varint(size)  # field 2 of `ResourceSpans`
+    size += len(resource) + len(scope)
+    return b"".join((b"\x0a", varint(size), resource, scope, _SCOPE, *spans))  # field 1 of the request
 
 
 def _resource(worker: str) -> Resource:
@@ -195,12 +198,39 @@ def _resource(worker: str) -> Resource:
     )
 
 
-def _post(endpoint: str, data: bytes) -> tuple[int, bytes]:
-    """Send a message; returns the status and the beginning of the body. Raises `OSError`, `HTTPException`."""
-    parts = urlsplit(endpoint)
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    with closing(kind(parts.hostname or "", parts.port, timeout=TIMEOUT)) as connection:
-        fields = {"Content-Type": "application/x-protobuf", "User-Agent": f"coregateway/{__version__}"}
-        connection.request("POST", f"{parts.path}/v1/traces", data, fields)
-        response = connection.getresponse()
-        return response.status, response.read(MAX_ANSWER)
+class _Collector:
+    """Where messages go to, over a connection that is kept."""
+
+    def __init__(self, endpoint: str) -> None:
+        parts = urlsplit(endpoint)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
+        self._path = f"{parts.path}/v1/traces"
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def post(self, data: bytes) -> tuple[int, bytes]:
+        """Send a message; returns the status and the beginning of the body. Raises OSError, HTTPException."""
+        if self._connection.sock is not None:
+            try:
+                return self._post(data)
+            except TimeoutError:
+                raise
+            except OSError:  # servers close what rests
+                pass
+        return self._post(data)
+
+    def _post(self, data: bytes) -> tuple[int, bytes]:
+        connection = self._connection
+        whole = False
+        try:
+            fields = {"Content-Type": "application/x-protobuf", "User-Agent": f"coregateway/{__version__}"}
+            connection.request("POST", self._path, data, fields)
+            response = connection.getresponse()
+            body = response.read(MAX_ANSWER)
+            whole = response.isclosed()
+            return response.status, body
+        finally:
+            if not whole:
+                connection.close()

@@ -3,7 +3,9 @@
 from asyncio import sleep
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import SHUT_RDWR, socket
 from threading import Thread
 from time import monotonic
 from typing import Self, cast, override
@@ -33,6 +35,8 @@ class Collector:
         """Of every request: the path and the fields, by lower-case name."""
         self.answers: deque[tuple[int, bytes]] = deque()
         """Of the next requests; those that come after them are taken."""
+        self.connections: list[socket] = []
+        """All that were made."""
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.collector = self
 
@@ -42,7 +46,14 @@ class Collector:
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
+        self.close_connections()
         self._server.server_close()
+
+    def close_connections(self) -> None:
+        """As servers do with those that rest."""
+        for connection in self.connections:
+            with suppress(OSError):  # it is closed
+                connection.shutdown(SHUT_RDWR)
 
     @property
     def url(self) -> str:
@@ -85,6 +96,13 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    @override
+    def setup(self) -> None:
+        super().setup()
+        cast(_Server, self.server).collector.connections.append(self.connection)
+
     def do_POST(self) -> None:
         collector = cast(_Server, self.server).collector
         data = self.rfile.read(int(self.headers["Content-Length"]))

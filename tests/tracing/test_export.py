@@ -103,11 +103,52 @@ async def test_what_is_not_sampled_is_not_sent(collector: Collector, exporter: E
 async def test_many_spans_come_in_messages_of_bounded_size(
     collector: Collector, exporter: Exporter, events: Events
 ) -> None:
-    record(exporter, 700)
-    await until(lambda: len(collector.spans) == 1400)
-    assert len({span.span_id for span in collector.spans}) == 1400
+    record(exporter, 3000)
+    await until(lambda: len(collector.spans) == 6000)
+    assert len({span.span_id for span in collector.spans}) == 6000
     sizes = [len(message.resource_spans[0].scope_spans[0].spans) for message in collector.messages]
     assert max(sizes) <= export.BATCH
+    assert events == []
+
+
+async def test_enough_of_them_wait_for_no_others(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "INTERVAL", 60.0)
+    exporter = Exporter(collector.url, "worker")
+    exporter.start()
+    for rounds in range(1, 4):
+        record(exporter, export.ENOUGH // 2)
+        await until(lambda: len(collector.spans) == rounds * export.ENOUGH)  # noqa: B023 -- called at once
+    exporter.close()
+
+
+async def test_messages_share_a_connection(collector: Collector, exporter: Exporter) -> None:
+    for count in (2, 4, 6):
+        record(exporter)
+        await until(lambda: len(collector.spans) == count)  # noqa: B023 -- called at once
+    assert (len(collector.heads), len(collector.connections)) == (3, 1)
+
+
+async def test_a_connection_that_was_closed_at_rest_is_made_anew(
+    collector: Collector, exporter: Exporter, events: Events
+) -> None:
+    for count in (2, 4):
+        record(exporter)
+        await until(lambda: len(collector.spans) == count)  # noqa: B023 -- called at once
+        collector.close_connections()
+    assert len(collector.connections) == 2
+    assert events == []
+
+
+async def test_an_answer_too_long_to_be_read_costs_the_connection_alone(
+    collector: Collector, exporter: Exporter, events: Events
+) -> None:
+    collector.answers.append((200, b"\0" * (2 * export.MAX_ANSWER)))
+    for count in (2, 4):
+        record(exporter)
+        await until(lambda: len(collector.spans) == count)  # noqa: B023 -- called at once
+    assert len(collector.connections) == 2
     assert events == []
 
 

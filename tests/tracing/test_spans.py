@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -22,9 +24,11 @@ from opentelemetry.trace.status import Status as SDKStatus
 from opentelemetry.trace.status import StatusCode
 
 from coregateway.exchange import Exchange
+from coregateway.tracing import spans as module
 from coregateway.tracing.context import Trace, Tracer
 from coregateway.tracing.spans import spans_of
 from tests.tracing.collector import attributes
+from tests.tracing.described import described
 
 EPOCH = 1_790_000_000_000_000_000
 TRACEPARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -62,7 +66,7 @@ def exchange_of(noted: dict[bytes, bytes] | None = None, **known: Any) -> tuple[
 
 
 def spans(exchange: Exchange, trace: Trace) -> list[Span]:
-    return [Span.FromString(span) for span in spans_of(exchange, trace, EPOCH)]
+    return list(ScopeSpans.FromString(b"".join(spans_of(exchange, trace, EPOCH))).spans)
 
 
 def span(noted: dict[bytes, bytes] | None = None, **known: Any) -> Span:
@@ -225,7 +229,7 @@ def test_what_became_of_an_attempt_that_was_answered(status: int, kind: str | No
 
 def test_an_own_answer_is_one_span() -> None:
     exchange, trace = exchange_of(route="/health", upstream=None, upstream_started=0.0, upstream_ended=0.0)
-    trace.attempts.clear()
+    trace.attempts = ()
     (server,) = spans(exchange, trace)
     assert server.name == "GET /health"
 
@@ -289,3 +293,98 @@ def test_a_response_that_broke_off_fails_both_spans() -> None:
 def test_a_client_that_leaves_during_the_response_is_no_fault_of_the_upstream() -> None:
     _, client = spans(*exchange_of(status=499, error="client_closed"))
     assert "error.type" not in attributes(client.attributes)
+
+
+# ------------------------------------------------------------------ held against protobuf's own objects
+
+times = st.floats(0, 1e9)
+later = st.floats(1, 1e9)
+texts = st.one_of(
+    st.text("abcé☃/.-", max_size=40),
+    st.sampled_from([100, 126, 127, 128, 129, 1000, 1023, 1024, 1025, 20_000]).map(
+        lambda size: "/" + "p" * size
+    ),
+)
+statuses = st.none() | st.integers(100, 999)
+errors = st.sampled_from([None, "upstream_closed", "client_closed", "pool_timeout", "no_route"])
+methods = st.none() | st.sampled_from(["GET", "POST", "PURGE", "get", "", "M" * 2000])
+routes = st.sampled_from([None, "", "/", "/api/v1/coredinator", "/" + "r" * 200])
+upstreams = st.sampled_from([None, "localhost:7000", "[::1]:7000", "a" * 130 + ":1", "b"])
+hosts = st.sampled_from(
+    [b"", b"gw", b"gw:", b"gw:8001", b"[::1]", b"[::1]:65535", b":80", b"h" * 300 + b":1"]
+)
+states = st.sampled_from([None, b"a=1", b"k=" + b"v" * 200])
+
+
+@st.composite
+def exchanges(draw: st.DrawFn) -> tuple[Exchange, Trace]:
+    """Sampled ones, with all that an exchange can hold, and more."""
+    noted = {b"host": draw(hosts)}
+    if draw(st.booleans()):
+        noted[b"traceparent"] = TRACEPARENT
+        if state := draw(states):
+            noted[b"tracestate"] = state
+    exchange = Exchange(draw(times), draw(texts))
+    exchange.trace = trace = Tracer(1.0).begin(noted)
+    for last in draw(st.sampled_from([(), (False,), (True,), (True, False), (True, True, True)])):
+        trace.begin_attempt(draw(times))
+        if last:
+            trace.fail_attempt(draw(upstreams), draw(statuses), draw(errors) or "x", draw(later))
+    exchange.ended = draw(times)
+    exchange.method = draw(methods)
+    exchange.route = draw(routes)
+    exchange.path = draw(st.none() | texts.map(lambda text: (exchange.route or "") + text))
+    exchange.protocol = draw(st.sampled_from([None, "HTTP/1.0", "HTTP/1.1"]))
+    exchange.upstream = draw(upstreams)
+    exchange.status = draw(statuses)
+    exchange.upstream_status = draw(statuses)
+    exchange.upstream_started = draw(times)
+    exchange.upstream_ended = draw(st.just(0.0) | times)
+    exchange.error = draw(errors)
+    return exchange, trace
+
+
+def in_order(span: Span) -> Span:
+    """With the attributes by their keys: none comes twice."""
+    attributes(span.attributes)
+    span.attributes.sort(key=lambda each: each.key)
+    return span
+
+
+@given(exchanges())
+@settings(max_examples=300, deadline=None)
+def test_whatever_an_exchange_holds_its_spans_are_those_that_protobuf_would_make(
+    made: tuple[Exchange, Trace],
+) -> None:
+    expected = [in_order(each) for each in described(*made, EPOCH)]
+    assert [in_order(each) for each in spans(*made)] == expected
+    assert [in_order(each) for each in spans(*made)] == expected  # of what is kept now
+
+
+# ------------------------------------------------------------------ what is kept
+
+KEPT = (module._of_exchanges, module._of_attempts, module._of_hosts)  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.fixture
+def _forgetful() -> None:  # pyright: ignore[reportUnusedFunction] -- by pytest
+    for kept in KEPT:
+        kept.clear()
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_what_exchanges_have_in_common_is_kept_and_bounded() -> None:
+    for number in range(3 * module.REMEMBERED):
+        spans(*exchange_of(path=f"/{number}", client=f"10.0.0.{number}"))
+    assert [len(kept) for kept in KEPT] == [1, 1, 1]
+    for number in range(3 * module.REMEMBERED):
+        status = 100 + number
+        spans(*exchange_of({b"host": b"%d" % number}, status=status, upstream_status=status))
+        assert max(map(len, KEPT)) <= module.REMEMBERED
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_what_a_client_makes_up_at_length_is_not_kept() -> None:
+    for size in range(1, 50):
+        spans(*exchange_of({b"host": b"h" * (128 + size)}, method="M" * size))
+    assert [len(kept) for kept in KEPT] == [0, 0, 0]
