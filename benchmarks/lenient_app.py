@@ -9,7 +9,7 @@ from coregateway.http1 import CHUNKED, UNTIL_CLOSE, reader, request, response, w
 from coregateway.http1.fields import connection_options
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
-from coregateway.server import stream
+from coregateway.server import body, stream
 
 __all__ = ["app"]
 
@@ -140,7 +140,7 @@ def _confined(_: bytes) -> bool:
 
 
 stream.RequestHead = LenientRequestHead
-stream.ChunkedDecoder = LenientDecoder
+body.ChunkedDecoder = LenientDecoder
 stream.is_confined = _confined
 reader.ResponseHead = LenientResponseHead
 reader.ChunkedDecoder = LenientDecoder

@@ -28,6 +28,7 @@ from coregateway.http1.chunked import LAST_CHUNK, chunk, chunks
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 from coregateway.retry import IDEMPOTENT, NEW, REPLAYABLE, RESTED, may_retry
+from coregateway.server.answers import send_problem
 from coregateway.server.signals import ATTEMPT_FAILED, TUNNEL_OPENED
 from coregateway.server.stream import ClientStream
 from coregateway.tracing.timing import server_timing
@@ -201,7 +202,7 @@ class Forwarder:
             await self._forward(head, stream, exchange, passage)
         except GatewayError as error:
             if exchange.status is None:
-                await stream.send_problem(error)
+                await send_problem(stream, error)
             else:
                 exchange.error = error.cause
                 stream.abort()

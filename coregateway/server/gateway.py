@@ -24,6 +24,7 @@ from coregateway.health import Probes
 from coregateway.http1.request import RequestHead
 from coregateway.logs import SANIC_LOG_CONFIG, event
 from coregateway.server.acceptor import Acceptor
+from coregateway.server.answers import send_empty
 from coregateway.server.connection import ClientConnection
 from coregateway.server.listeners import BACKLOG, CannotListen, listen, listen_for_admin
 from coregateway.server.node import Node
@@ -201,7 +202,7 @@ class Gateway(Sanic[Config, Context]):
             extra += self.ctx.cors.lines_of_own_answer(head.noted.get(b"origin"))
         else:
             return False
-        await stream.send_empty(204, extra)
+        await send_empty(stream, 204, extra)
         return True
 
 

@@ -11,7 +11,7 @@ from coregateway.exchange import Exchange
 from coregateway.http1.request import RequestHead
 
 if TYPE_CHECKING:
-    from coregateway.server.stream import ClientStream
+    from coregateway.server.message import ClientMessage
 
 
 class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- Sanic's own defaults
@@ -23,7 +23,7 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
 
     __slots__ = ("_headers", "_url", "exchange", "parsed")
 
-    def __init__(self, stream: "ClientStream") -> None:
+    def __init__(self, stream: "ClientMessage") -> None:
         # Sanic's own constructor parses head and URL again, leniently; this one sets the same attributes.
         self.parsed = parsed = cast(RequestHead, stream.head)
         self.exchange = exchange = cast(Exchange, stream.exchange)
