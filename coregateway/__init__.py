@@ -7,19 +7,21 @@ The life of a request, from the bytes of a client to a line in the log:
     http1.request       parses the head strictly; what two parsers could read differently is refused
     target              refuses a path that could leave its prefix
     server.gateway      finds the backend by prefix; own paths go to Sanic's router
-    proxy               takes a connection, sends the request, relays the answer
+    proxy               takes a connection, sends the request, answers what comes back
     upstream.pool       gives a connection at rest, or a new one, or a place in the queue
     headers             renders the heads of both directions, each once
+    http1.framing       delimits the bodies of both directions anew
     http1.reader        parses the response as strictly
     retry               says whether a failed attempt may be made again
+    relay               streams what is too long to come at once, one way or both
     errors, problem     tell the client what went wrong, in one form
     tunnel              carries bytes both ways once a backend has agreed to speak WebSocket
     server.signals      announces the end of the exchange, exactly once
     access_log          writes its line; metrics count it, tracing sends its spans
 
 There are two ways through it, by the same steps. A request that has come whole and finds a connection at rest
-is served where its bytes arrive, without a task (`ClientStream.take`, `Forwarder.begin` and `end`). Whatever
-has to wait goes through the task of its connection (`ClientStream.http1`, `Forwarder.__call__`).
+is served where its bytes arrive, without a task (`ClientStream.take`, `proxy.begin`, `Passage.end`). Whatever
+has to wait goes through the task of its connection (`ClientStream.http1`, `proxy.serve`).
 
 What belongs to the node rather than to a worker lies in memory that all its processes share (`shared`).
 `app` puts everything together; `__main__` is the command line.

@@ -10,9 +10,10 @@ from sanic.constants import HTTP_METHODS
 from coregateway import __version__
 from coregateway.cors import Cors
 from coregateway.headers import Inbound, Outbound
-from coregateway.proxy import Forwarder
+from coregateway.proxy import serve
 from coregateway.server.request import GatewayRequest
 from coregateway.server.stream import ClientStream
+from coregateway.service import Service
 from coregateway.settings import BackendSettings, Settings
 from coregateway.upstream.pool import Pool
 from coregateway.upstream.transport import PoolTransport
@@ -30,7 +31,7 @@ class Backend:
         self.methods = row.methods
         self.health_path = row.health.path
         self.pool = Pool(name, row.urls, settings.limits, row.timeouts)
-        self.forward = Forwarder(
+        self.service = Service(
             name,
             row.prefix,
             row.methods,
@@ -87,7 +88,7 @@ def blueprint(name: str, row: BackendSettings) -> Blueprint:
     routes = Blueprint(name, url_prefix=row.prefix)
 
     async def forward(request: GatewayRequest, path: str = "") -> None:  # noqa: ARG001 -- the raw target counts
-        await request.app.ctx.backends[name].forward(cast(ClientStream, request.stream))
+        await serve(request.app.ctx.backends[name].service, cast(ClientStream, request.stream))
 
     methods: Any = [method for method in row.methods if method in HTTP_METHODS]
     routes.add_route(forward, "/", methods=methods, name="root", stream=True)

@@ -74,16 +74,16 @@ class Sampler:
         under_way = 0
         for row in self._rows:
             backend = row.backend
-            forward, pool = backend.forward, backend.pool
-            under_way += forward.in_flight
-            if pool.is_empty and not forward.in_flight:
+            service, pool = backend.service, backend.pool
+            under_way += service.in_flight
+            if pool.is_empty and not service.in_flight:
                 if self._timer is not None and backend.name not in self._busy:
                     continue
                 self._busy.discard(backend.name)
             else:
                 self._busy.add(backend.name)
-            numbers[row.in_flight] = forward.in_flight
-            numbers[row.tunnels] = forward.tunnels
+            numbers[row.in_flight] = service.in_flight
+            numbers[row.tunnels] = service.tunnels
             numbers[row.queued] = pool.queued
             numbers[row.active] = pool.active
             numbers[row.idle] = pool.idle

@@ -23,6 +23,7 @@ from coregateway.forwarded import TrustedProxies
 from coregateway.health import Probes
 from coregateway.http1.request import RequestHead
 from coregateway.logs import SANIC_LOG_CONFIG, event
+from coregateway.proxy import begin, serve
 from coregateway.server.acceptor import Acceptor
 from coregateway.server.answers import send_empty
 from coregateway.server.connection import ClientConnection
@@ -164,7 +165,7 @@ class Gateway(Sanic[Config, Context]):
         backend = self.ctx.routes.match(head.path)
         if backend is None or head.method == "OPTIONS" or self.ctx.observed:
             return False
-        return backend.forward.begin(stream, head, exchange)
+        return begin(backend.service, stream, head, exchange)
 
     async def handle(self, stream: ClientStream) -> None:
         """Serve the request whose head was just read: a preflight, a forwarded one, or one of the own routes.
@@ -180,7 +181,7 @@ class Gateway(Sanic[Config, Context]):
             await self.handle_request(stream.as_request())
             return
         try:
-            await backend.forward(stream)
+            await serve(backend.service, stream)
         except Exception as error:
             await self.handle_exception(stream.as_request(), error)
 

@@ -124,7 +124,7 @@ class ClientStream(ClientMessage):
         if passage is None or connection.transport.is_closing():
             return  # the client has left, and the task has seen it or is about to
         try:
-            ended = passage.forwarder.end(self, passage)
+            ended = passage.end()
         except Exception as error:
             self.fail(error)
             return
@@ -139,7 +139,7 @@ class ClientStream(ClientMessage):
         """A request that was begun at once has waited in vain, or a defect of ours has stopped it."""
         self._wrong = error
         if self.passage is not None:
-            self.passage.forwarder.leave(self, self.passage)
+            self.passage.leave()
         self.protocol.hand_over()
 
     def _abandon(self) -> None:
@@ -148,7 +148,7 @@ class ClientStream(ClientMessage):
         self.keep_alive = False
         if self.passage is not None:
             exchange.upstream_ended = monotonic()
-            self.passage.forwarder.leave(self, self.passage)
+            self.passage.leave()
         if exchange.error is None:
             exchange.error = ClientClosed.cause
             exchange.status = ClientClosed.status

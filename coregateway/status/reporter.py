@@ -92,7 +92,7 @@ class _Pool:
     """One backend's pool, and where its numbers go."""
 
     def __init__(self, backend: Backend, series: Series) -> None:
-        self._forward = backend.forward
+        self._service = backend.service
         self._pool = backend.pool
         self._at = series.slot(places.pool(backend.name))
         self._busy = self._queued = 0.0
@@ -109,7 +109,7 @@ class _Pool:
 
     @property
     def in_flight(self) -> int:
-        return self._forward.in_flight
+        return self._service.in_flight
 
     def sum_up(self, elapsed: float) -> None:
         """Add the seconds since the last call."""
@@ -121,7 +121,7 @@ class _Pool:
 
     def report(self, numbers: "memoryview[float]", epoch: float) -> None:
         pool = self._pool
-        quiet = pool.is_empty and not self._forward.in_flight
+        quiet = pool.is_empty and not self._service.in_flight
         if quiet and self._quiet:  # nothing but failures to connect may be new
             for upstream in self._upstreams:
                 upstream.report(numbers, epoch, 0)
@@ -133,7 +133,7 @@ class _Pool:
             numbers[at + places.IDLE] = pool.idle
             numbers[at + places.OPENING] = pool.opening
             numbers[at + places.QUEUED] = pool.queued
-            numbers[at + places.IN_FLIGHT] = self._forward.in_flight
+            numbers[at + places.IN_FLIGHT] = self._service.in_flight
             numbers[at + places.BUSY_TIME] = self._busy
             numbers[at + places.QUEUED_TIME] = self._queued
             ages = tuple(pool.ended_ages)

@@ -12,17 +12,17 @@ REQUEST = b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Passage:
-    """Stands for a request on its way; `end` and `leave` are its forwarder's."""
+    """Stands for a request on its way."""
 
-    def __init__(self) -> None:
-        self.forwarder = self
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
         self.left = 0
 
-    def end(self, *_: object) -> bool:
+    def end(self) -> bool:
         raise ZeroDivisionError
 
-    def leave(self, stream: Any, _: object) -> None:
-        stream.passage = None
+    def leave(self) -> None:
+        self._stream.passage = None
         self.left += 1
 
 
@@ -30,7 +30,6 @@ class Stage:
     """A stream without its sockets. `begin` is the application's."""
 
     def __init__(self, *, fails: bool) -> None:
-        self.passage = Passage()
         self._fails = fails
         self.handed_over = 0
         settings = Settings()
@@ -49,6 +48,7 @@ class Stage:
             transport=SimpleNamespace(is_closing=lambda: False),
         )
         self.stream = ClientStream(cast(Any, protocol))
+        self.passage = Passage(self.stream)
 
     def begin(self, stream: Any, *_: object) -> bool:
         stream.passage = self.passage

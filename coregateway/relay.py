@@ -1,0 +1,54 @@
+"""Bodies in pieces, on as they come: a request's to its upstream, a response's to its client.
+
+No piece is held here once it is written: what a slow client or upstream has not taken yet waits once, in the
+transport to it.
+"""
+
+from coregateway.errors import GatewayError, UpstreamError
+from coregateway.http1.chunked import LAST_CHUNK, chunk, chunks
+from coregateway.server.message import ClientMessage
+from coregateway.upstream.connection import UpstreamConnection
+
+
+async def upwards(stream: ClientMessage, connection: UpstreamConnection, *, chunked: bool) -> None:
+    """Stream the rest of a request's body to its upstream.
+
+    A client that is at fault ends the attempt with its own error. An upstream that takes no more is not an
+    error here: its answer may be on the way, and whoever waits for that learns how the connection ended.
+    """
+    try:
+        while (data := await stream.read()) is not None:
+            writing = connection.write(chunk(data) if chunked else data)
+            data = b""
+            await writing
+        if chunked:
+            await connection.write(LAST_CHUNK)
+        connection.end_request()
+    except UpstreamError:
+        pass
+    except GatewayError as error:
+        connection.cancel(error)
+
+
+async def downwards(
+    stream: ClientMessage, connection: UpstreamConnection, status: int, head: bytes, *, chunked: bool
+) -> None:
+    """Stream a response to its client, behind its rendered head.
+
+    Raises:
+        UpstreamError: the body is broken; what came before it was written.
+    """
+    stream.protocol.source = connection
+    body = connection.take()
+    content = chunks(body, last=False) if chunked else body
+    stream.begin(status, head + content, len(body))
+    body = content = b""
+    await stream.protocol.drained()
+    while body := await connection.read():
+        stream.relay(chunk(body) if chunked else body, len(body))
+        body = b""
+        await stream.protocol.drained()
+    if chunked:
+        stream.relay(LAST_CHUNK, 0)
+        await stream.protocol.drained()
+    stream.end()
