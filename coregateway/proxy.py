@@ -300,7 +300,7 @@ class Passage:
         """Another attempt begins."""
         exchange = self.exchange
         exchange.attempts += 1
-        if exchange.trace is not None:
+        if exchange.trace is not None and exchange.trace.sampled:
             exchange.trace.begin_attempt(monotonic())
 
     def _send(self, connection: UpstreamConnection) -> None:

@@ -21,8 +21,9 @@ MAX_MEMBERS = 32
 LONG_MEMBER = 128
 """Characters of a member above which it is left out before others are, when not all can stay (§3.3.1.5)."""
 
-DRAWN = 1536
-"""Random bytes that are drawn at once: ids of 64 exchanges."""
+AHEAD: Final = 64
+"""Traces that are made at once, before they are needed: one after the other they take half the time that each
+would by itself, between other work."""
 
 _KEY = rb"(?:[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}|[a-z0-9][a-z0-9_\-*/]{0,255})"
 _VALUE = rb"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
@@ -49,7 +50,7 @@ class Attempt:
 class Trace:
     """The trace that an exchange is part of. Ids are lower-case hexadecimal, 32 and 16 digits."""
 
-    __slots__ = ("_attempt_id", "attempts", "host", "parent_id", "sampled", "span_id", "state", "trace_id")
+    __slots__ = ("attempts", "fields", "host", "parent_id", "sampled", "span_id", "state", "trace_id")
 
     def __init__(
         self, trace_id: str, span_id: str, parent_id: str, sampled: bool, state: bytes, host: bytes
@@ -63,16 +64,23 @@ class Trace:
         self.state = state
         """The value of `tracestate`; empty: none."""
         self.host = host
-        """What the client said in `Host`."""
+        """What the client said in `Host`, if it is sampled."""
         self.attempts: tuple[Attempt, ...] = ()
         """Of an exchange that is sampled."""
-        self._attempt_id = span_id
+        self.fields = self._fields(span_id)
+        """The field lines, each with its line end, that tell an upstream of this attempt."""
+
+    def _fields(self, span_id: str) -> bytes:
+        flags = "01" if self.sampled else "00"
+        line = f"traceparent: 00-{self.trace_id}-{span_id}-{flags}\r\n".encode("ascii")
+        return line + b"tracestate: " + self.state + b"\r\n" if self.state else line
 
     def begin_attempt(self, now: float) -> None:
         """Another try begins. `now`: seconds of the monotonic clock."""
         if self.sampled:  # otherwise nobody will look for it, and the exchange's id serves as well
-            self._attempt_id = span_id = _ids.take(16)
+            span_id = _new_span_id()
             self.attempts = (*self.attempts, Attempt(span_id, now))
+            self.fields = self._fields(span_id)
 
     def fail_attempt(self, upstream: str | None, status: int | None, error: str, now: float) -> None:
         """The try has failed. `upstream`: its name; `status`: of its response, if one had begun."""
@@ -83,52 +91,23 @@ class Trace:
             attempt.error = error
             attempt.ended = now
 
-    @property
-    def fields(self) -> bytes:
-        """The field lines, each with its line end, that tell an upstream of this attempt."""
-        flags = "01" if self.sampled else "00"
-        line = f"traceparent: 00-{self.trace_id}-{self._attempt_id}-{flags}\r\n".encode("ascii")
-        return line + b"tracestate: " + self.state + b"\r\n" if self.state else line
-
-
-class Ids:
-    """Random ids, drawn many at once: that takes a fifth of the time that each by itself would.
-
-    None is drawn before one is asked for, so that processes that fork before they serve share none.
-    """
-
-    __slots__ = ("_at", "_digits")
-
-    def __init__(self) -> None:
-        self._digits = ""
-        self._at = 0
-
-    def take(self, count: int) -> str:
-        """So many lower-case hexadecimal digits that nobody else gets."""
-        at = self._at
-        if at + count > len(self._digits):
-            self._digits = urandom(DRAWN).hex()
-            at = 0
-        self._at = at + count
-        return self._digits[at : at + count]
-
-
-_ids: Final = Ids()
-
 
 class Tracer:
     """Finds the trace of each exchange. `sample`: the share of the traces begun here that is sampled.
 
     What comes is sampled where its caller says so. Of the others the trace id decides, in its lower half, as
     OpenTelemetry's `TraceIdRatioBased` has it: gateways with the same share choose the same traces.
+
+    None is made before one is asked for, so that processes that fork before they serve share none.
     """
 
-    __slots__ = ("_bound",)
+    __slots__ = ("_bound", "_ready")
 
     def __init__(self, sample: float) -> None:
         bound = round(sample * (1 << 64))
         self._bound = f"{bound:016x}" if bound < 1 << 64 else "g"
         """Digits that stand, in their order, behind those of an id that is sampled."""
+        self._ready: list[Trace] = []
 
     def begin(self, noted: dict[bytes, bytes]) -> Trace:
         """The trace of a request. `noted`: the values of its fields by lower-case name."""
@@ -137,16 +116,37 @@ class Tracer:
             trace_id, parent_id, flags = match.groups()
             return Trace(
                 trace_id.decode(),
-                _ids.take(16),
+                _new_span_id(),
                 parent_id.decode(),
                 int(flags, 16) & 1 == 1,
                 bounded_state(noted.get(b"tracestate", b"")),
                 noted.get(b"host", b""),
             )
+        if not self._ready:
+            self._make_ready()
+        trace = self._ready.pop()
+        if trace.sampled:
+            trace.host = noted.get(b"host", b"")
+        return trace
+
+    def _make_ready(self) -> None:
         # An id of zeros is none; one comes up once in centuries of 10⁹ requests/s.
-        ids = _ids.take(48)
-        sampled = ids[16:32] < self._bound
-        return Trace(ids[:32], ids[32:], "", sampled, b"", noted.get(b"host", b"") if sampled else b"")
+        digits = urandom(24 * AHEAD).hex()
+        for at in range(0, len(digits), 48):
+            sampled = digits[at + 16 : at + 32] < self._bound
+            trace = Trace(digits[at : at + 32], digits[at + 32 : at + 48], "", sampled, b"", b"")
+            self._ready.append(trace)
+
+
+_span_ids: Final[list[str]] = []
+
+
+def _new_span_id() -> str:
+    if not _span_ids:
+        digits = urandom(8 * AHEAD).hex()
+        for at in range(0, len(digits), 16):
+            _span_ids.append(digits[at : at + 16])
+    return _span_ids.pop()
 
 
 def bounded_state(value: bytes) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from threading import Event, Thread
 from time import monotonic, monotonic_ns, time_ns
+from typing import cast
 from urllib.parse import urlsplit
 
 from google.protobuf.message import DecodeError
@@ -24,6 +25,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 from coregateway import __version__
 from coregateway.exchange import Exchange
 from coregateway.logs import event
+from coregateway.tracing.context import Trace
 from coregateway.tracing.spans import spans_of
 from coregateway.tracing.wire import varint
 
@@ -35,6 +37,10 @@ BATCH = 2048
 
 ENOUGH = 1024
 """Spans that wait for no others. A message costs as much as dozens of spans, whatever it holds."""
+
+TOGETHER = 32
+"""Exchanges whose spans are written at once: it takes half the time that each would by itself, between other
+work."""
 
 INTERVAL = 1.0
 """Seconds that a span waits for others."""
@@ -77,6 +83,7 @@ class Exporter:
         self._collector = _Collector(endpoint)
         self._resource = ResourceSpans(resource=_resource(worker)).SerializeToString()
         self._epoch = time_ns() - monotonic_ns()
+        self._finished: deque[Exchange] = deque()
         self._waiting: deque[bytes] = deque()
         self._unsent: list[bytes] = []
         self._wake = Event()
@@ -95,14 +102,26 @@ class Exporter:
         trace = exchange.trace
         if trace is None or not trace.sampled:
             return
+        self._finished.append(exchange)
+        if len(self._finished) >= TOGETHER:
+            self._write()
+            if len(self._waiting) >= ENOUGH and not self._called and not self._failure:
+                self._called = True
+                self._wake.set()
+
+    def _write(self) -> None:
+        """Write the spans of those that have finished. The worker and the thread may be at it both."""
         waiting = self._waiting
-        if len(waiting) >= MAX_WAITING:
-            self._dropped += 1 + len(trace.attempts)
-            return
-        waiting.extend(spans_of(exchange, trace, self._epoch))
-        if len(waiting) >= ENOUGH and not self._called and not self._failure:
-            self._called = True
-            self._wake.set()
+        while True:
+            try:
+                exchange = self._finished.popleft()
+            except IndexError:
+                return
+            trace = cast(Trace, exchange.trace)
+            if len(waiting) >= MAX_WAITING:
+                self._dropped += 1 + len(trace.attempts)
+            else:
+                waiting.extend(spans_of(exchange, trace, self._epoch))
 
     def close(self) -> None:
         """Send what waits, in `LAST_WORDS` seconds. Blocks."""
@@ -117,6 +136,7 @@ class Exporter:
             self._wake.wait(INTERVAL)
             self._wake.clear()
             self._epoch = time_ns() - monotonic_ns()  # clocks are set
+            self._write()
             if self._closing or not self._failure or monotonic() >= self._failed_at + RETRY:
                 self._send_all()
             self._called = False

@@ -94,6 +94,10 @@ class _Server(ThreadingHTTPServer):
     collector: Collector
     daemon_threads = True
 
+    @override
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a client that has gone."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
