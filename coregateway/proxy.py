@@ -50,7 +50,11 @@ def begin(service: Service, stream: ClientStream, head: RequestHead, exchange: E
     So it is with most: they have come whole, and a connection rests. `Passage.end` follows when the upstream
     has answered; what has to wait after all goes on by `serve`.
     """
-    if head.method not in service.allowed or not stream.is_whole or b"upgrade" in head.noted:
+    if (
+        head.method not in service.allowed
+        or b"upgrade" in head.noted
+        or (head.length and not stream.is_whole)
+    ):
         return False
     pool = service.pool
     connection = pool.take(inf if head.method in IDEMPOTENT else RESTED)
@@ -58,7 +62,8 @@ def begin(service: Service, stream: ClientStream, head: RequestHead, exchange: E
         return False
     passage = Passage(service, stream, head, exchange)
     passage.count_attempt()
-    passage.body = stream.take_body()
+    if head.length:
+        passage.body = stream.take_body()
     stream.passage = passage
     if connection is None:
         passage.joined = monotonic()
