@@ -41,6 +41,8 @@ SOURCES = (
     "relay.py",
     "retry.py",
     "server/body.py",
+    "server/head_search.py",
+    "server/hold.py",
     "service.py",
     "shared/memory.py",
     "shared/pending.py",

@@ -147,8 +147,8 @@ class Meter:
     def __init__(self, transport: Transport, connection: Metered, *, sparing: bool = False) -> None:
         self._transport = transport
         self._connection = connection
-        self._intake: Intake | None = None
-        self._read_through(Intake(connection, sparing=sparing))
+        self._intake: Intake | None = Intake(connection, sparing=sparing)
+        transport.set_protocol(self._intake)
 
     @property
     def is_sparing(self) -> bool:

@@ -257,6 +257,7 @@ class ClientConnection(HttpProtocol):
         """Close for writing, and read on for a while so that what was written arrives."""
         if not self.transport.is_closing():
             self.take()
+            self._task = None  # it ends by itself when the client has left, and is not cancelled for that
             await Linger(self.loop, self.transport, self).run()
 
     def switch(self, tunnel: Peer) -> bytes:

@@ -5,8 +5,7 @@ that is still on its way. So what the client sends after its answer is read and 
 and size (RFC 9112 §9.6).
 """
 
-from asyncio import AbstractEventLoop, BufferedProtocol, Future, Transport, timeout
-from contextlib import suppress
+from asyncio import AbstractEventLoop, BufferedProtocol, Future, Transport
 
 from coregateway.intake import Metered, allowance
 
@@ -19,11 +18,12 @@ LINGER_BYTES = 1_048_576
 class Linger(BufferedProtocol):
     """Reads in the place of a connection, which hears of everything else as before."""
 
-    __slots__ = ("_connection", "_ended", "_left", "_transport")
+    __slots__ = ("_connection", "_ended", "_left", "_loop", "_transport")
 
     def __init__(self, loop: AbstractEventLoop, transport: Transport, connection: Metered) -> None:
-        self._connection = connection
+        self._loop = loop
         self._transport = transport
+        self._connection = connection
         self._left = LINGER_BYTES
         self._ended: Future[None] = loop.create_future()
 
@@ -31,9 +31,11 @@ class Linger(BufferedProtocol):
         """Return when the client has left, or has had its time; closing remains to be done."""
         self._transport.set_protocol(self)
         self._transport.write_eof()
-        with suppress(TimeoutError):
-            async with timeout(LINGER):
-                await self._ended
+        timer = self._loop.call_later(LINGER, self._end)
+        try:
+            await self._ended
+        finally:
+            timer.cancel()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 -- the interface of asyncio
         return allowance.view  # which everybody reads into: nobody looks at what comes here
