@@ -43,6 +43,7 @@ SOURCES = (
     "server/body.py",
     "server/head_search.py",
     "server/hold.py",
+    "server/linger.py",
     "service.py",
     "shared/memory.py",
     "shared/pending.py",

@@ -1,6 +1,6 @@
 """What every test may ask for: a scripted backend, and gateways in processes of their own."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from os import environ
 from typing import Protocol
@@ -11,7 +11,7 @@ import pytest
 # The gateways that they start run as anybody's do: compiled, where `make setup` has done it.
 environ["_COREGATEWAY_INTERPRETED"] = "1"
 
-from coregateway.testing import GatewayProcess, ScriptedBackend
+from coregateway.testing import GatewayProcess, ScriptedBackend, refusing
 
 del environ["_COREGATEWAY_INTERPRETED"]
 
@@ -34,6 +34,13 @@ async def backend() -> AsyncIterator[ScriptedBackend]:
     """A backend that answers 200 "ok" until it is told otherwise."""
     async with ScriptedBackend() as backend:
         yield backend
+
+
+@pytest.fixture(scope="session")
+def down() -> Iterator[str]:
+    """The URL of a backend that refuses connections."""
+    with refusing() as url:
+        yield url
 
 
 @pytest.fixture

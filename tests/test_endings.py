@@ -33,7 +33,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIMITS = """
 backends.down.prefix = "/down"
-backends.down.urls = ["http://127.0.0.1:{port}"]
+backends.down.urls = ["{down}"]
 timeouts.client = 0.3
 timeouts.idle = 0.3
 timeouts.read = 0.3
@@ -46,8 +46,8 @@ HALF = send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage() -> AsyncIterator[Stage]:
-    async with Stage(toml=LIMITS.format(port=free_port())) as stage:
+async def stage(down: str) -> AsyncIterator[Stage]:
+    async with Stage(toml=LIMITS.format(down=down)) as stage:
         stage.backend.on("/hang", hang())
         stage.backend.on("/early", hang(), early=True)
         stage.backend.on("/upload", read_body(), respond(200), early=True)

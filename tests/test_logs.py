@@ -25,6 +25,7 @@ from sanic.log import access_logger
 
 from coregateway import logs
 from coregateway.sink import LineSink
+from coregateway.testing import free_port
 
 SANIC_LOGGERS = ["sanic.root", "sanic.error", "sanic.server"]
 
@@ -443,12 +444,6 @@ async def boom(request):
     asyncio.get_running_loop().call_soon(lambda: {}["k"])
     raise ValueError("boom")
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])

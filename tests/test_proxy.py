@@ -56,9 +56,7 @@ async def other() -> AsyncIterator[ScriptedBackend]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage(other: ScriptedBackend) -> AsyncIterator[Stage]:
-    async with ScriptedBackend() as down:
-        closed = down.url
+async def stage(other: ScriptedBackend, down: str) -> AsyncIterator[Stage]:
     async with ScriptedBackend(accepting=False) as deaf, ScriptedBackend(receive_buffer=4096) as small:
         toml = f"""
             [timeouts]
@@ -75,7 +73,7 @@ async def stage(other: ScriptedBackend) -> AsyncIterator[Stage]:
             methods = ["GET", "POST"]
             [backends.down]
             prefix = "/down"
-            urls = ["{closed}"]
+            urls = ["{down}"]
             [backends.deaf]
             prefix = "/deaf"
             urls = ["{deaf.url}"]

@@ -311,11 +311,11 @@ async def test_the_backend_that_is_shown_works_in_every_respect(
     assert b"/healthz" in {request.target for request in backend.requests}
 
 
-def test_a_subscriber_of_the_signal_counts_every_exchange(tmp_path: Path) -> None:
+def test_a_subscriber_of_the_signal_counts_every_exchange(tmp_path: Path, down: str) -> None:
     [example] = [block.text for block in blocks(README) if block.language == "python"]
     (tmp_path / "counting.py").write_text(example + TELLING)
     env = {
-        "COREGATEWAY_BACKENDS__COREDINATOR__URLS": f"http://127.0.0.1:{free_port()}",
+        "COREGATEWAY_BACKENDS__COREDINATOR__URLS": down,
         "PYTHONPATH": f"{ROOT}:{tmp_path}",
     }
     with started(f"{ROOT}/.venv/bin/sanic counting:app --port 0", env, tmp_path) as (_, client):

@@ -64,6 +64,7 @@ class ClientConnection(HttpProtocol):
         "_handed",
         "_hold",
         "_late",
+        "_linger",
         "_meter",
         "_received",
         "_resting",
@@ -120,6 +121,7 @@ class ClientConnection(HttpProtocol):
         self._taken: Deadline | None = None
         self._received: Future[None] | None = None
         self._tunnel: Peer | None = None
+        self._linger: Linger | None = None
         self._resting = False
         self._handed = False
         self._meter = Meter(self.transport, self, sparing=True)
@@ -255,10 +257,12 @@ class ClientConnection(HttpProtocol):
 
     async def linger(self) -> None:
         """Close for writing, and read on for a while so that what was written arrives."""
-        if not self.transport.is_closing():
-            self.take()
-            self._task = None  # it ends by itself when the client has left, and is not cancelled for that
-            await Linger(self.loop, self.transport, self).run()
+        if self.transport.is_closing():
+            return
+        self._linger = Linger(self.loop)
+        self._linger.drop(len(self.take()))
+        self.transport.write_eof()
+        await self._linger.wait()
 
     def switch(self, tunnel: Peer) -> bytes:
         """Hand every further byte to a tunnel; returns those that came already."""
@@ -273,6 +277,9 @@ class ClientConnection(HttpProtocol):
             self._meter.count(len(data))
         if self._tunnel is not None:
             self._tunnel.receive(data)
+            return
+        if self._linger is not None:
+            self._linger.drop(len(data))
             return
         if self.buffer:
             self.buffer += data
@@ -332,7 +339,9 @@ class ClientConnection(HttpProtocol):
             self._taken.close()
         if self._tunnel is not None:
             self._tunnel.lost()
-        if self._task is not None:
+        if self._linger is not None:
+            self._linger.end()
+        elif self._task is not None:
             self._task.cancel()
 
     @override

@@ -20,8 +20,9 @@ Everything waits with a deadline, and nothing is left running after a context ha
 from coregateway.testing.backend import ScriptedBackend
 from coregateway.testing.client import Arrival, RawClient, Response, ResponseCut
 from coregateway.testing.exchange import Connection, Exchange, Step
-from coregateway.testing.gateway import GatewayFailed, GatewayProcess, free_port
+from coregateway.testing.gateway import GatewayFailed, GatewayProcess
 from coregateway.testing.messages import LAST_CHUNK, Filler, WireError, chunk, render_head, response
+from coregateway.testing.ports import free_port, refusing
 from coregateway.testing.recording import Moment, RecordedRequest, Write
 from coregateway.testing.steps import (
     close,
@@ -65,6 +66,7 @@ __all__ = [
     "hang",
     "interim",
     "read_body",
+    "refusing",
     "render_head",
     "reset",
     "respond",

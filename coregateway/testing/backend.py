@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from coregateway.testing.exchange import Connection, Exchange, Step
+from coregateway.testing.ports import bind_free
 from coregateway.testing.recording import RecordedRequest
 from coregateway.testing.steps import respond
 
@@ -120,8 +121,10 @@ class ScriptedBackend:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if self._receive_buffer is not None:  # before listening, for it bounds the window that is offered
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
-            listener.bind(self.address)
-            self.port = listener.getsockname()[1]
+            if self.port:
+                listener.bind(self.address)
+            else:
+                self.port = bind_free(listener)
             if self._accepting:
                 listener.listen(1024)
                 accepting = asyncio.create_task(self._accept(listener))

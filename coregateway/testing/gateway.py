@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from coregateway.testing.client import RawClient, ResponseCut
+from coregateway.testing.ports import free_port
 
 type LogLine = dict[str, Any]
 """A JSON object of the gateway's log."""
@@ -208,21 +207,6 @@ class GatewayProcess:
     def _end(self) -> None:
         self.kill_group()
         self._directory.cleanup()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that is free now.
-
-    Not one that the kernel picks: those are also what it gives to outgoing connections, so that under load
-    one may be taken again before the gateway listens.
-    """
-    while True:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", random.randrange(20000, 32000)))
-            except OSError:
-                continue
-            return probe.getsockname()[1]
 
 
 def _group(leader: int) -> list[int]:

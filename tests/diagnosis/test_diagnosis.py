@@ -35,7 +35,7 @@ prefix = "/narrow"
 urls = ["{narrow}"]
 [backends.gone]
 prefix = "/gone"
-urls = ["http://127.0.0.1:{gone}"]
+urls = ["{gone}"]
 [backends.silent]
 prefix = "/silent"
 urls = ["{silent}"]
@@ -116,13 +116,13 @@ async def fill_files(gateway: GatewayProcess, worker: int) -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="running")
-async def fixture_running() -> AsyncIterator[GatewayProcess]:
+async def fixture_running(down: str) -> AsyncIterator[GatewayProcess]:
     admin = free_port()
     async with AsyncExitStack() as stack:
         idle = await stack.enter_async_context(ScriptedBackend())
         narrow = await stack.enter_async_context(ScriptedBackend(delay(0.05), respond(200, b"late")))
         silent = await stack.enter_async_context(ScriptedBackend(hang()))
-        toml = TOML.format(admin=admin, idle=idle.url, narrow=narrow.url, silent=silent.url, gone=free_port())
+        toml = TOML.format(admin=admin, idle=idle.url, narrow=narrow.url, silent=silent.url, gone=down)
         gateway = await stack.enter_async_context(GatewayProcess(toml=toml))
         (worker,) = await workers(admin)
         await asyncio.gather(

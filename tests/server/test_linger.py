@@ -1,7 +1,7 @@
-"""A connection that is about to be closed reads on and drops, until its peer has left or had its time."""
+"""A connection that is about to be closed lasts until its peer has left, had its time, or sent too much."""
 
 import asyncio
-import socket
+import time
 
 import pytest
 
@@ -9,62 +9,35 @@ from coregateway.server import linger as module
 from coregateway.server.linger import LINGER_BYTES, Linger
 
 
-class Connection(asyncio.Protocol):
-    """Hears of its end, and of nothing that is read."""
-
-    def __init__(self) -> None:
-        self.lost = 0
-        self.received = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.received += data
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- the interface of asyncio
-        self.lost += 1
-
-
-async def lingering() -> tuple["asyncio.Task[None]", Connection, socket.socket]:
-    """A connection that lingers, and its peer."""
-    loop = asyncio.get_running_loop()
-    near, far = socket.socketpair()
-    far.setblocking(False)
-    transport, connection = await loop.create_connection(Connection, sock=near)
-    task = loop.create_task(Linger(loop, transport, connection).run())
-    assert await loop.sock_recv(far, 1) == b""  # closed for writing
-    return task, connection, far
+async def lingering() -> tuple[Linger, "asyncio.Task[None]"]:
+    """A linger, and who waits for its end."""
+    linger = Linger(asyncio.get_running_loop())
+    waiting = asyncio.create_task(linger.wait())
+    await asyncio.sleep(0)
+    return linger, waiting
 
 
 async def test_it_ends_when_the_peer_has_left() -> None:
-    task, connection, far = await lingering()
-    with far:
-        await asyncio.get_running_loop().sock_sendall(far, b"dropped")
-    await task
-    await asyncio.sleep(0)
-    assert (connection.lost, connection.received) == (1, b"")
+    linger, waiting = await lingering()
+    linger.drop(1000)
+    linger.end()
+    await asyncio.wait_for(waiting, 1)
 
 
 async def test_it_ends_when_the_peer_has_had_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LINGER", 0.05)
-    task, connection, far = await lingering()
-    with far:
-        await task
-        assert connection.lost == 0
-        connection.transport.close()
+    started = time.monotonic()
+    _, waiting = await lingering()
+    await asyncio.wait_for(waiting, 1)
+    assert time.monotonic() - started > 0.04
 
 
-async def test_it_ends_when_the_peer_sends_too_much() -> None:
-    task, connection, far = await lingering()
-    with far:
-        await asyncio.get_running_loop().sock_sendall(far, bytes(LINGER_BYTES))
-        await asyncio.sleep(0.05)
-        assert not task.done()
-        await asyncio.get_running_loop().sock_sendall(far, b"x")
-        await asyncio.wait_for(task, 1)
-        assert (connection.lost, connection.received) == (0, b"")
-        connection.transport.close()
+async def test_it_ends_when_the_peer_has_sent_too_much() -> None:
+    linger, waiting = await lingering()
+    for _ in range(4):
+        linger.drop(LINGER_BYTES // 4)
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    linger.drop(1)
+    linger.drop(1)
+    await asyncio.wait_for(waiting, 1)

@@ -12,7 +12,6 @@ from coregateway.testing import (
     Exchange,
     Filler,
     RawClient,
-    ScriptedBackend,
     chunk,
     hang,
     read_body,
@@ -27,9 +26,7 @@ MAX_HEAD = 4096
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage() -> AsyncIterator[Stage]:
-    async with ScriptedBackend() as down:
-        closed = down.url
+async def stage(down: str) -> AsyncIterator[Stage]:
     toml = f"""
         [timeouts]
         client = 1.0
@@ -42,7 +39,7 @@ async def stage() -> AsyncIterator[Stage]:
         credentials = true
         [backends.down]
         prefix = "/down"
-        urls = ["{closed}"]
+        urls = ["{down}"]
     """
     async with Stage(toml=toml) as stage:
         yield stage

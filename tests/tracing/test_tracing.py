@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from coregateway.testing import ScriptedBackend, close, delay, hang, render_head, respond, send
+from coregateway.testing import close, delay, hang, render_head, respond, send
 from tests.stage import PREFIX, Stage, request
 from tests.tracing.collector import Collector, attributes, until
 
@@ -32,17 +32,15 @@ class TracedStage(Stage):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage() -> AsyncIterator[TracedStage]:
+async def stage(down: str) -> AsyncIterator[TracedStage]:
     """All traces that begin here are sampled."""
-    async with ScriptedBackend() as down:
-        closed = down.url
     settings = f"""
         sample = 1.0
         [timeouts]
         read = 0.3
         [backends.down]
         prefix = "/down"
-        urls = ["{closed}"]
+        urls = ["{down}"]
     """
     with Collector() as collector:
         async with TracedStage(collector, settings) as stage:

@@ -248,10 +248,8 @@ async def test_an_idle_connection_makes_room_for_another_upstream() -> None:
         assert len(one.connections) + len(other.connections) == 4
 
 
-async def test_an_upstream_that_is_down_takes_no_slot_from_the_other() -> None:
-    async with ScriptedBackend() as down:
-        url = down.url
-    async with ScriptedBackend() as up, pool_to(url, up.url, limits={"max_connections": 2}) as pool:
+async def test_an_upstream_that_is_down_takes_no_slot_from_the_other(down: str) -> None:
+    async with ScriptedBackend() as up, pool_to(down, up.url, limits={"max_connections": 2}) as pool:
         outcomes = await asyncio.gather(*(fetch(pool) for _ in range(20)), return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} <= {tuple, ConnectFailed}
         assert outcomes.count((200, b"ok")) >= 5

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from coregateway.errors import GatewayError
-from coregateway.testing import ScriptedBackend, close, free_port, hang, reset, respond, send
+from coregateway.testing import ScriptedBackend, close, hang, reset, respond, send
 from coregateway.upstream.pool import Pool
 from coregateway.upstream.record import Record
 from tests.upstream.pools import fetch, pool_to
@@ -47,8 +47,8 @@ async def test_an_answer_is_noted(backend: ScriptedBackend) -> None:
         assert record_of(pool).failures == 0
 
 
-async def test_a_refused_connection_is_noted() -> None:
-    async with pool_to(f"http://127.0.0.1:{free_port()}") as pool:
+async def test_a_refused_connection_is_noted(down: str) -> None:
+    async with pool_to(down) as pool:
         for _ in range(2):
             await failed(pool)
         record = record_of(pool)
