@@ -59,6 +59,7 @@ SOURCES = (
     "upstream/idle.py",
     "upstream/line.py",
     "upstream/pool.py",
+    "upstream/roles.py",
 )
 """The modules that are compiled, all or none of them: each calls the others past the interpreter.
 

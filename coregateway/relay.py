@@ -4,9 +4,14 @@ No piece is held here once it is written: what a slow client or upstream has not
 transport to it.
 """
 
-from coregateway.errors import GatewayError, UpstreamError
+from asyncio import get_running_loop
+from typing import cast
+
+from coregateway.errors import GatewayError, ReadTimeout, UpstreamClosed, UpstreamError
+from coregateway.exchange import Exchange
 from coregateway.http1.chunked import LAST_CHUNK, chunk, chunks
 from coregateway.server.message import ClientMessage
+from coregateway.splice import WORTH, End, prepare
 from coregateway.upstream.connection import UpstreamConnection
 
 
@@ -44,6 +49,8 @@ async def downwards(
     stream.begin(status, head + content, len(body))
     body = content = b""
     await stream.protocol.drained()
+    if connection.unread >= WORTH and connection.error is None:
+        await _by_kernel(stream, connection)
     while body := await connection.read():
         stream.relay(chunk(body) if chunked else body, len(body))
         body = b""
@@ -52,3 +59,36 @@ async def downwards(
         stream.relay(LAST_CHUNK, 0)
         await stream.protocol.drained()
     stream.end()
+
+
+async def _by_kernel(stream: ClientMessage, connection: UpstreamConnection) -> None:
+    """Let the kernel pass on the rest of a response, if it can; what it has not is still to be relayed.
+
+    Raises:
+        UpstreamError: the body is broken; what came before it was passed on.
+    """
+    protocol = stream.protocol
+    splice = prepare(get_running_loop(), connection.transport, protocol.transport)
+    if splice is None:
+        return
+    try:
+        body = connection.lend(splice.interrupt)
+        stream.relay(body, len(body))
+        body = b""
+        await protocol.drained()
+        end = await splice.run(
+            connection.unread, silence=connection.timeouts.read, patience=protocol.patience
+        )
+    finally:
+        splice.close()
+        connection.passed(splice.passed)
+        cast(Exchange, stream.exchange).bytes_out += splice.passed
+    connection.check()
+    if end is End.SOURCE_ENDED:
+        raise UpstreamClosed(sent=True)
+    if end is End.SOURCE_LATE:
+        raise ReadTimeout(sent=True)
+    if end is End.SINK_LATE:
+        protocol.reset()
+    elif end is End.SINK_ENDED:
+        protocol.transport.abort()  # whose loss ends all that follows

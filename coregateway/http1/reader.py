@@ -22,11 +22,11 @@ class ResponseReader:
         "_buffer",
         "_decoder",
         "_interim",
-        "_left",
         "_pieces",
         "_upgrade",
         "complete",
         "head",
+        "left",
         "received",
         "surplus",
         "waiting",
@@ -38,7 +38,6 @@ class ResponseReader:
         self._buffer: bytes = b""
         self._decoder: ChunkedDecoder | None = None
         self._interim = 0
-        self._left = 0
         self._pieces: list[bytes] = []
         self.head: ResponseHead | None = None
         """The head of the final response, once it has come."""
@@ -46,6 +45,8 @@ class ResponseReader:
         """Whether the whole response has come."""
         self.surplus = False
         """Whether bytes came that do not belong to it."""
+        self.left = 0
+        """Bytes of content that are still to come; less than 0: nobody knows."""
         self.received = 0
         """Bytes that came, in all."""
         self.waiting = 0
@@ -82,6 +83,12 @@ class ResponseReader:
         self.waiting = 0
         return data
 
+    def skip(self, count: int) -> None:
+        """So many bytes of a body whose length is known went another way."""
+        self.received += count
+        self.left -= count
+        self.complete = self.left == 0
+
     def take_switched(self) -> bytes:
         """The bytes that came behind a 101; they are of another protocol."""
         data, self._buffer = self._buffer, b""
@@ -95,7 +102,7 @@ class ResponseReader:
             data = data[end + 4 :]
             if head.status >= 200:
                 self.head = head
-                self._left = head.length
+                self.left = head.length
                 if head.length == CHUNKED:
                     self._decoder = ChunkedDecoder()
                 if data or head.length == 0:
@@ -123,12 +130,12 @@ class ResponseReader:
             if self._decoder.done:
                 self.complete = True
                 self.surplus = bool(self._decoder.surplus)
-        elif self._left >= 0:
-            if len(data) > self._left:
+        elif self.left >= 0:
+            if len(data) > self.left:
                 self.surplus = True
-                data = data[: self._left]
-            self._left -= len(data)
-            self.complete = self._left == 0
+                data = data[: self.left]
+            self.left -= len(data)
+            self.complete = self.left == 0
         if data:
             self._pieces.append(data)
             self.waiting += len(data)

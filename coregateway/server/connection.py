@@ -12,8 +12,6 @@ these limits hold instead, all of them from the settings:
 """
 
 from asyncio import AbstractEventLoop, Future, Task, Transport
-from socket import SO_LINGER, SOL_SOCKET
-from struct import pack
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast, override
 
@@ -25,11 +23,12 @@ from coregateway.deadline import Deadline
 from coregateway.errors import ClientTimeout, Draining
 from coregateway.intake import LEAST, MUCH, Meter, Source, allowance
 from coregateway.outbox import outbox
+from coregateway.reset import reset
 from coregateway.server.head_search import END, HeadSearch
 from coregateway.server.hold import Hold
 from coregateway.server.linger import Linger
 from coregateway.server.stream import ClientStream
-from coregateway.upstream.connection import Peer
+from coregateway.upstream.roles import Peer
 
 if TYPE_CHECKING:
     from coregateway.server.gateway import Gateway
@@ -382,9 +381,7 @@ class ClientConnection(HttpProtocol):
 
     def reset(self) -> None:
         """As `abort`, by a reset: the client cannot take it for the end of a body."""
-        if not self.transport.is_closing():
-            self.transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
-        self.transport.abort()
+        reset(self.transport)
 
 
 def _peer(info: ConnInfo) -> str:

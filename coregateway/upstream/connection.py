@@ -13,9 +13,6 @@ import select
 from asyncio import AbstractEventLoop, Future, Transport
 from collections.abc import Callable
 from contextlib import suppress
-from socket import SO_LINGER, SOL_SOCKET
-from struct import pack
-from typing import Protocol as Interface
 from typing import cast
 
 from coregateway.backlog import Backlog
@@ -26,42 +23,15 @@ from coregateway.http1.reader import ResponseReader
 from coregateway.http1.response import ResponseHead
 from coregateway.intake import LEAST, MUCH, Meter, Source, allowance
 from coregateway.outbox import outbox
+from coregateway.reset import reset
 from coregateway.upstream.address import Upstream
+from coregateway.upstream.roles import Owner, Peer, Timeouts
 
 FRESH = 0.005
 """Seconds of rest after which the kernel is asked whether a connection is still fit for use."""
 
 HIGH_WATER = 65_536
 """Bytes of a body that wait to be relayed before reading pauses; less when `allowance` says so."""
-
-
-class Timeouts(Interface):
-    """Seconds; the settings of a backend have this shape."""
-
-    @property
-    def connect(self) -> float: ...
-    @property
-    def read(self) -> float: ...
-    @property
-    def write(self) -> float: ...
-    @property
-    def pool(self) -> float: ...
-
-
-class Peer(Interface):
-    """The other end of a tunnel, after the protocol of a connection was switched."""
-
-    def receive(self, data: bytes) -> None: ...
-    def receive_eof(self) -> None: ...
-    def lost(self) -> None: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-
-
-class Owner(Interface):
-    """Who must know when a connection ends."""
-
-    def lost(self, connection: "UpstreamConnection") -> None: ...
 
 
 class UpstreamConnection:
@@ -85,13 +55,13 @@ class UpstreamConnection:
         "_received",
         "_request_sent",
         "_response",
-        "_timeouts",
         "_transport",
         "busy",
         "closed",
         "idle_since",
         "served",
         "source",
+        "timeouts",
         "upstream",
         "waited",
     )
@@ -100,7 +70,7 @@ class UpstreamConnection:
         self._loop = loop
         self._owner = owner
         self._defaults = timeouts
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._deadline = Deadline(loop, self._expired)
         self._received: Future[None] | None = None
         self._call: Callable[[], None] | None = None
@@ -152,7 +122,7 @@ class UpstreamConnection:
         """
         self._response = ResponseReader(bodiless=bodiless, upgrade=upgrade)
         self._error = None
-        self._timeouts = timeouts or self._defaults
+        self.timeouts = timeouts or self._defaults
         self.busy = True
         self.served += 1
         self._request_sent = complete
@@ -164,7 +134,7 @@ class UpstreamConnection:
         else:
             self._transport.write(data)
         if complete and not self._backlog.blocks:
-            self._deadline.within(self._timeouts.read)
+            self._deadline.within(self.timeouts.read)
 
     async def write(self, data: bytes) -> None:
         """Send a piece of the request's body; returns when the upstream has room for more.
@@ -185,7 +155,7 @@ class UpstreamConnection:
         """The request's body is complete; from now on the upstream owes an answer."""
         self._request_sent = True
         if not self._backlog.blocks and not self.complete:
-            self._deadline.within(self._timeouts.read)
+            self._deadline.within(self.timeouts.read)
 
     def when_answered(self, call: Callable[[], None]) -> None:
         """Call once, when `head` has not to wait any more: for a response, or an error in its place."""
@@ -235,6 +205,30 @@ class UpstreamConnection:
             self._paused = True
             self._transport.pause_reading()
             self._touch()
+
+    @property
+    def unread(self) -> int:
+        """Bytes of the body that are still to come; less than 0: nobody knows."""
+        return self._response.left
+
+    def lend(self, call: Callable[[], None]) -> bytes:
+        """Let somebody else read the rest of the body; returns the pieces that have come.
+
+        `call` is called once if the connection ends meanwhile. `passed` must follow.
+        """
+        self.hold()
+        self._call = call
+        return self._response.take()
+
+    def passed(self, count: int) -> None:
+        """Somebody else has read so many bytes of the body."""
+        self._call = None
+        response = self._response
+        response.skip(count)
+        if response.complete:
+            # Who comes next must not meet with what is left over, and reading begins only in the next turn.
+            response.surplus = bool(self._poll.poll(0))
+            self._resume_reading()
 
     @property
     def complete(self) -> bool:
@@ -302,9 +296,10 @@ class UpstreamConnection:
         bytes that the upstream may never take.
         """
         if not self.closed:
-            if self.served and not self._request_sent and not self._transport.is_closing():
-                self._transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
-            self._transport.abort()
+            if self.served and not self._request_sent:
+                reset(self._transport)
+            else:
+                self._transport.abort()
 
     # The tunnel, after a 101
 
@@ -365,7 +360,7 @@ class UpstreamConnection:
             return
         if self.source is not None:
             self.source.hold()
-        self._deadline.within(self._timeouts.write)
+        self._deadline.within(self.timeouts.write)
 
     def resume_writing(self) -> None:
         self._backlog.end()
@@ -419,7 +414,7 @@ class UpstreamConnection:
         if self._backlog.blocks:
             return
         if self._request_sent and self.busy and not self._response.complete and not self._paused:
-            self._deadline.within(self._timeouts.read)
+            self._deadline.within(self.timeouts.read)
         else:
             self._deadline.clear()
 
@@ -427,7 +422,7 @@ class UpstreamConnection:
         if not self._backlog.blocks:
             self._fail(ReadTimeout(sent=True, reused=self._unanswered))
         elif self._backlog.shrinks():
-            self._deadline.within(self._timeouts.write)
+            self._deadline.within(self.timeouts.write)
         else:
             self._fail(WriteTimeout(sent=True, reused=self._unanswered))
 

@@ -29,9 +29,10 @@ from coregateway.errors import (
     UpstreamError,
 )
 from coregateway.upstream.address import Upstream
-from coregateway.upstream.connection import Timeouts, UpstreamConnection
+from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.idle import IdleConnections
 from coregateway.upstream.line import Line, Waiter
+from coregateway.upstream.roles import Timeouts
 
 
 class Limits(Interface):

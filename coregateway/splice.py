@@ -1,0 +1,230 @@
+"""The rest of a large body, from one connection to another inside the kernel: splice(2).
+
+A body of a known length need not be looked at, so it need not be copied into the process and out of it again:
+its pages pass from socket to socket through a pipe, for a third of the CPU time. What is on the way waits in
+the pipe; while the sink takes nothing, nothing is read from the source.
+
+Where the kernel cannot do that, or no pipe is free, bodies are copied as ever.
+"""
+
+import os
+from asyncio import AbstractEventLoop, Future, Transport
+from contextlib import suppress
+from enum import Enum, auto
+from errno import EINVAL
+from fcntl import F_GETPIPE_SZ, F_SETPIPE_SZ, fcntl
+
+from coregateway.deadline import Deadline
+
+WORTH = 256 * 1024
+"""Bytes that must be left of a body. Preparing for it takes as long as copying some ten thousand, but of what
+is small most has come already."""
+
+PIECE = 192 * 1024
+"""Bytes of one body that are in the pipe at most: an exchange may hold 256 KiB."""
+
+PIPES = 64
+"""Bodies that pass like this at once, per worker. Each takes four descriptors, and an account without
+privileges may have 64 MiB in pipes (pipe(7))."""
+
+_CAPACITY = 256 * 1024
+"""Bytes of a pipe. More than a piece: one that came in small segments takes more pages than it fills."""
+
+_FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+
+class End(Enum):
+    """How a splice has ended."""
+
+    COMPLETE = auto()
+    UNABLE = auto()
+    """The kernel does not splice these; nothing has passed."""
+    INTERRUPTED = auto()
+    SOURCE_ENDED = auto()
+    SOURCE_LATE = auto()
+    SINK_ENDED = auto()
+    SINK_LATE = auto()
+
+
+class Pipe:
+    """Raises OSError where no descriptor is free."""
+
+    __slots__ = ("into", "out_of", "piece")
+
+    def __init__(self) -> None:
+        self.out_of, self.into = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        with suppress(PermissionError):  # the account has had its share: it stays as small as it is
+            fcntl(self.into, F_SETPIPE_SZ, _CAPACITY)
+        self.piece = min(PIECE, fcntl(self.into, F_GETPIPE_SZ))
+        """Bytes that may be in it."""
+
+    def close(self) -> None:
+        os.close(self.into)
+        os.close(self.out_of)
+
+
+class Pipes:
+    """The pipes of one worker. One that is empty again is used again."""
+
+    def __init__(self) -> None:
+        self._spare: list[Pipe] = []
+        self._more = PIPES
+
+    def take(self) -> Pipe | None:
+        """An empty pipe; None where all are in use, or cannot be had."""
+        if self._spare:
+            return self._spare.pop()
+        if not self._more:
+            return None
+        try:
+            pipe = Pipe()
+        except OSError:
+            return None
+        self._more -= 1
+        return pipe
+
+    def give_back(self, pipe: Pipe, *, empty: bool) -> None:
+        if empty:
+            self._spare.append(pipe)
+        else:
+            pipe.close()
+            self._more += 1
+
+
+pipes = Pipes()
+"""This worker's."""
+
+
+class Splice:
+    """One body on its way between two TCP connections, whose own transports must rest meanwhile.
+
+    It watches descriptors of its own for them: the loop lets nobody else watch a transport's.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_ended",
+        "_held",
+        "_late",
+        "_left",
+        "_loop",
+        "_patience",
+        "_pipe",
+        "_silence",
+        "_sink",
+        "_source",
+        "passed",
+    )
+
+    def __init__(self, loop: AbstractEventLoop, source: Transport, sink: Transport, pipe: Pipe) -> None:
+        """`close` must follow. Raises OSError where no descriptor is free."""
+        self._loop = loop
+        self._pipe = pipe
+        self._source = os.dup(source.get_extra_info("socket").fileno())
+        try:
+            self._sink = os.dup(sink.get_extra_info("socket").fileno())
+        except OSError:
+            os.close(self._source)
+            raise
+        self._late = Deadline(loop, self._expired)
+        self._ended: Future[End] = loop.create_future()
+        self._blocked = False
+        self._left = self._held = 0
+        self._silence = self._patience = 0.0
+        self.passed = 0
+        """Bytes that the sink has taken."""
+
+    async def run(self, size: int, *, silence: float, patience: float) -> End:
+        """Pass on so many bytes.
+
+        `silence`: seconds that the source may bring nothing; `patience`: that the sink may take nothing.
+        """
+        self._left = size
+        self._silence = silence
+        self._patience = patience
+        if not self._ended.done():
+            self._late.within(silence)
+            self._loop.add_reader(self._source, self._fill)
+        return await self._ended
+
+    def interrupt(self) -> None:
+        """Let it end as it is."""
+        self._end(End.INTERRUPTED)
+
+    def close(self) -> None:
+        self._rest()
+        os.close(self._source)
+        os.close(self._sink)
+        pipes.give_back(self._pipe, empty=not self._held)
+
+    def _fill(self) -> None:
+        """The source has brought something. One piece of it: others want their turn."""
+        size = min(self._left, self._pipe.piece)
+        try:
+            self._held = os.splice(self._source, self._pipe.into, size, flags=_FLAGS)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(End.UNABLE if error.errno == EINVAL and not self.passed else End.SOURCE_ENDED)
+            return
+        if not self._held:
+            self._end(End.SOURCE_ENDED)
+            return
+        self._left -= self._held
+        self._drain()
+
+    def _drain(self) -> None:
+        """The sink takes something, or may."""
+        before = self._held
+        try:
+            while self._held:
+                moved = os.splice(self._pipe.out_of, self._sink, self._held, flags=_FLAGS)
+                self._held -= moved
+                self.passed += moved
+        except BlockingIOError:
+            if not self._blocked:
+                self._blocked = True
+                self._loop.remove_reader(self._source)
+                self._loop.add_writer(self._sink, self._drain)
+            elif self._held == before:
+                return
+            self._late.within(self._patience)
+            return
+        except OSError:
+            self._end(End.SINK_ENDED)
+            return
+        if not self._left:
+            self._end(End.COMPLETE)
+            return
+        if self._blocked:
+            self._blocked = False
+            self._loop.remove_writer(self._sink)
+            self._loop.add_reader(self._source, self._fill)
+        self._late.within(self._silence)
+
+    def _expired(self) -> None:
+        self._end(End.SINK_LATE if self._blocked else End.SOURCE_LATE)
+
+    def _end(self, end: End) -> None:
+        self._rest()
+        if not self._ended.done():
+            self._ended.set_result(end)
+
+    def _rest(self) -> None:
+        self._late.close()
+        self._loop.remove_reader(self._source)
+        self._loop.remove_writer(self._sink)
+
+
+def prepare(loop: AbstractEventLoop, source: Transport, sink: Transport) -> Splice | None:
+    """A splice between two connections, or None where that cannot be."""
+    if source.get_extra_info("ssl_object") or sink.get_extra_info("ssl_object"):
+        return None
+    pipe = pipes.take()
+    if pipe is None:
+        return None
+    try:
+        return Splice(loop, source, sink, pipe)
+    except OSError:
+        pipes.give_back(pipe, empty=True)
+        return None

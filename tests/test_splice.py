@@ -1,0 +1,234 @@
+import asyncio
+import hashlib
+import os
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from fcntl import ioctl
+from termios import FIONREAD
+
+import pytest
+
+from coregateway import splice
+from coregateway.splice import PIECE, PIPES, End, Pipe, Pipes, Splice, prepare
+from coregateway.testing import Filler
+
+SIOCOUTQ = 0x5411
+"""See tcp(7): what the peer has not confirmed."""
+
+SMALL = 4096
+"""Bytes of a socket's buffer, where little is to be taken."""
+
+
+class Way:
+    """What a splice passes from `writer`, a socket of its source's peer, to `reader`, one of its sink's."""
+
+    def __init__(
+        self, writer: socket.socket, reader: socket.socket, source: socket.socket, splice: Splice
+    ) -> None:
+        self.writer = writer
+        self.reader = reader
+        self.source = source
+        self.splice = splice
+
+    async def write(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.writer, data)
+
+    async def read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size and (more := await asyncio.get_running_loop().sock_recv(self.reader, 1 << 20)):
+            data += more
+        return data
+
+
+@asynccontextmanager
+async def way(*, buffers: int = 0) -> AsyncGenerator[Way]:
+    """`buffers`: bytes of those of the sockets at both ends, where not as large as usual."""
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        transports: list[asyncio.Transport] = []
+        peers: list[socket.socket] = []
+        for _ in range(2):
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            peer = stack.enter_context(socket.socket())
+            if buffers:
+                for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                    listener.setsockopt(socket.SOL_SOCKET, option, buffers)
+                    peer.setsockopt(socket.SOL_SOCKET, option, buffers)
+            peer.setblocking(False)
+            await loop.sock_connect(peer, listener.getsockname())
+            accepted, _ = listener.accept()
+            transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, accepted)
+            transport.pause_reading()
+            transports.append(transport)
+            peers.append(peer)
+            stack.callback(transport.abort)
+        splicing = prepare(loop, transports[0], transports[1])
+        assert splicing is not None
+        try:
+            yield Way(peers[0], peers[1], transports[0].get_extra_info("socket"), splicing)
+        finally:
+            splicing.close()
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("step", [1000, 65_536, 1 << 20])
+async def test_what_the_source_sends_arrives_whole_and_in_order_and_no_more_of_it(step: int) -> None:
+    content = b"".join(Filler(3_000_000))
+    async with way() as there:
+
+        async def send() -> None:
+            for at in range(0, len(content), step):
+                await there.write(content[at : at + step])
+            await there.write(b"the next message")
+
+        sending = asyncio.create_task(send())
+        running = asyncio.create_task(there.splice.run(len(content), silence=5, patience=5))
+        arrived = await there.read(len(content))
+        assert await running is End.COMPLETE
+        await sending
+        assert hashlib.sha256(arrived).digest() == hashlib.sha256(content).digest()
+        assert there.splice.passed == len(content)
+        with pytest.raises(BlockingIOError):
+            there.reader.recv(1)
+
+
+async def test_a_reader_that_takes_nothing_pauses_the_source_with_a_piece_on_the_way_at_most() -> None:
+    async with way(buffers=SMALL) as there:
+        running = asyncio.create_task(there.splice.run(1 << 30, silence=5, patience=5))
+        written = refused = 0
+        while refused < 40:
+            try:
+                written += there.writer.send(b"x" * 65_536)
+                refused = 0
+            except BlockingIOError:
+                refused += 1
+                await asyncio.sleep(0.005)
+        waiting = queued(there.writer, SIOCOUTQ) + queued(there.source, FIONREAD)
+        assert 0 < written - waiting - there.splice.passed <= PIECE
+        assert not running.done()
+        there.splice.interrupt()
+        assert await running is End.INTERRUPTED
+
+
+def queued(sock: socket.socket, which: int) -> int:
+    """Bytes in one of the kernel's queues of a socket."""
+    return int.from_bytes(ioctl(sock.fileno(), which, bytes(4)), sys.byteorder)
+
+
+async def test_a_source_that_ends_early_is_told_from_a_body_that_is_complete() -> None:
+    async with way() as there:
+        await there.write(b"half")
+        running = asyncio.create_task(there.splice.run(8, silence=5, patience=5))
+        assert await there.read(4) == b"half"
+        there.writer.close()
+        assert await running is End.SOURCE_ENDED
+        assert there.splice.passed == 4
+
+
+async def test_a_source_that_breaks_off_has_ended_too() -> None:
+    async with way() as there:
+        running = asyncio.create_task(there.splice.run(8, silence=5, patience=5))
+        there.writer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        there.writer.close()
+        assert await running is End.SOURCE_ENDED
+
+
+async def test_silence_of_the_source_ends_it_and_each_byte_begins_it_anew() -> None:
+    loop = asyncio.get_running_loop()
+    async with way() as there:
+        began = loop.time()
+        running = asyncio.create_task(there.splice.run(8, silence=0.2, patience=5))
+        for _ in range(3):
+            await asyncio.sleep(0.12)
+            await there.write(b"x")
+        assert await running is End.SOURCE_LATE
+        assert 0.54 < loop.time() - began < 0.8
+        assert there.splice.passed == 3
+
+
+async def test_a_sink_that_takes_nothing_ends_it_and_one_that_is_slow_does_not() -> None:
+    loop = asyncio.get_running_loop()
+    async with way(buffers=SMALL) as there:
+
+        async def send() -> None:
+            while True:
+                await there.write(b"x" * 65_536)
+
+        sending = asyncio.create_task(send())
+        running = asyncio.create_task(there.splice.run(1 << 30, silence=0.1, patience=0.4))
+        for _ in range(20):
+            await asyncio.sleep(0.05)
+            await there.read(32_768)
+        assert not running.done()
+        stopped = loop.time()
+        assert await running is End.SINK_LATE
+        assert 0.35 < loop.time() - stopped < 0.8
+        sending.cancel()
+
+
+async def test_a_sink_that_is_gone_ends_it() -> None:
+    async with way() as there:
+        there.reader.close()
+        running = asyncio.create_task(there.splice.run(1 << 30, silence=5, patience=5))
+        while not running.done():
+            await there.write(b"x" * 65_536)
+            await asyncio.sleep(0)
+        assert await running is End.SINK_ENDED
+
+
+async def test_what_is_interrupted_before_it_runs_does_not_run() -> None:
+    async with way() as there:
+        there.splice.interrupt()
+        assert await there.splice.run(8, silence=5, patience=5) is End.INTERRUPTED
+
+
+async def test_a_kernel_that_cannot_is_told_before_anything_has_passed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(22, "Invalid argument")
+
+    async with way() as there:
+        monkeypatch.setattr(splice.os, "splice", refuse)
+        await there.write(b"x")
+        assert await there.splice.run(8, silence=5, patience=5) is End.UNABLE
+
+
+async def test_an_empty_pipe_is_used_again_and_no_descriptor_is_lost() -> None:
+    before = descriptors()
+    used = Pipes()
+    pipe = used.take()
+    assert pipe is not None
+    used.give_back(pipe, empty=True)
+    assert used.take() is pipe
+    used.give_back(pipe, empty=False)
+    assert descriptors() == before
+
+
+async def test_no_more_pipes_are_in_use_than_a_worker_may_have() -> None:
+    used = Pipes()
+    taken = [used.take() for _ in range(PIPES + 1)]
+    assert taken.pop() is None
+    for pipe in taken:
+        assert pipe is not None
+        used.give_back(pipe, empty=False)
+    assert used.take() is not None
+
+
+async def test_without_a_descriptor_there_is_no_pipe_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> tuple[int, int]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(splice.os, "pipe2", refuse)
+    assert Pipes().take() is None
+
+
+def test_a_pipe_holds_a_piece() -> None:
+    pipe = Pipe()
+    assert 65_536 <= pipe.piece <= PIECE
+    pipe.close()
