@@ -1,40 +1,37 @@
 """One line for every request, however it ended: a subscriber of `coregateway.turn.ended`.
 
 What a line shows, which requests get one and how it is written is decided once, at start-up: `recorder` puts
-the subscriber together from no more steps than the settings ask for.
+the subscriber together from no more steps than the settings ask for. Where all fields are wanted, as JSON,
+most lines are those of `request_line`, which is quick.
 """
 
 from collections.abc import Callable
 from time import time
 from zlib import crc32
 
+from coregateway import log_line
 from coregateway.exchange import Exchange
 from coregateway.log_line import CORE, Encode, encode, timestamp
+from coregateway.request_line import MAX_METHOD, MAX_PATH, RequestLines
 from coregateway.settings.model import AccessLogSettings
 
-type Extra = Callable[[Exchange, dict[str, object]], None]
-"""Adds to the fields of a finished exchange's line."""
 
-MAX_PATH = 1024
-"""Characters of a path that a line shows. With every character of it escaped, and all else that a client
-chooses at its longest, a line stays below 4,096 bytes and need not be clipped."""
+def request_fields(exchange: Exchange, now: float, worker: str, *, traced: bool = False) -> dict[str, object]:
+    """All that a line tells of a finished exchange: no query, no header and no body.
 
-MAX_METHOD = 32
-
-
-def request_fields(exchange: Exchange, now: float, worker: str) -> dict[str, object]:
-    """All that a line tells of a finished exchange: no query, no header and no body."""
+    `traced`: also the ids of its trace and span, which are None where no head was read.
+    """
     fields: dict[str, object] = {
         "time": timestamp(now),
         "level": "INFO",
         "event": "request",
         "worker": worker,
     }
-    _describe(exchange, fields)
+    _describe(exchange, fields, traced=traced)
     return fields
 
 
-def _describe(exchange: Exchange, fields: dict[str, object]) -> None:
+def _describe(exchange: Exchange, fields: dict[str, object], *, traced: bool) -> None:
     """Set all fields of an exchange, in the place of those of the one before."""
     # Whole microseconds make the cheaper rounding, and parts that add up. `int` cuts, hence the half.
     upstream_started = exchange.upstream_started
@@ -61,39 +58,55 @@ def _describe(exchange: Exchange, fields: dict[str, object]) -> None:
     fields["bytes_in"] = exchange.bytes_in
     fields["bytes_out"] = exchange.bytes_out
     fields["error"] = exchange.error
+    if traced:
+        trace = exchange.trace
+        fields["trace_id"] = None if trace is None else trace.trace_id
+        fields["span_id"] = None if trace is None else trace.span_id
 
 
 def recorder(
-    write: Callable[[list[bytes]], None],
+    write: Callable[[bytes], None],
     worker: str,
     settings: AccessLogSettings,
     *,
     encode: Encode = encode,
-    extra: Extra | None = None,
+    traced: bool = False,
 ) -> Callable[..., None]:
-    """The subscriber that writes the lines of finished exchanges.
+    """The subscriber that writes the lines of finished exchanges, those of one turn together.
 
-    `extra` adds further fields to those of every line.
+    `traced`: they tell of traces.
     """
     # One for all lines: it costs a third of what it takes to make one for each.
-    fields = request_fields(Exchange(0.0, ""), 0.0, worker)
-    if extra is not None:
-        extra(Exchange(0.0, ""), fields)
+    fields = request_fields(Exchange(0.0, ""), 0.0, worker, traced=traced)
     chosen = settings.fields
     names = tuple(name for name in fields if name in CORE or name in chosen) if chosen else ()
 
+    def encoded(exchange: Exchange) -> bytes:
+        _describe(exchange, fields, traced=traced)
+        return encode({name: fields[name] for name in names} if names else fields)
+
     def record(exchanges: list[Exchange]) -> None:
         fields["time"] = timestamp(time())
-        lines: list[bytes] = []
-        for exchange in exchanges:
-            _describe(exchange, fields)
-            if extra is not None:
-                extra(exchange, fields)
-            lines.append(encode({name: fields[name] for name in names} if names else fields))
-        write(lines)
+        write(b"".join([encoded(exchange) for exchange in exchanges]))
+
+    if encode is log_line.encode and not names:
+        quick = RequestLines(worker, traced=traced)
+
+        def record_quickly(exchanges: list[Exchange]) -> None:
+            fields["time"] = shown = timestamp(time())
+            beginning = quick.beginning(shown)
+            lines: list[str] = []
+            for exchange in exchanges:
+                line = quick.line(exchange, beginning)
+                lines.append(encoded(exchange).decode() if line is None else line)
+            write("".join(lines).encode())
+
+        every = record_quickly
+    else:
+        every = record
 
     if settings.sample == 1.0:
-        return record
+        return every
 
     share, slow = settings.sample, settings.slow
 
@@ -104,7 +117,7 @@ def recorder(
             if is_notable(exchange, slow) or is_sampled(exchange.request_id, share)
         ]
         if wanted:
-            record(wanted)
+            every(wanted)
 
     return record_wanted
 

@@ -45,7 +45,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
         logs.WORKER,
         settings.access_log,
         encode=encode,
-        extra=tracing.line_fields(settings.tracing),
+        traced=settings.tracing.enabled,
     )
     app.add_signal(record, TURN_ENDED)
 

@@ -3,8 +3,8 @@
 Every line of the gateway's log, from whichever part of the process, goes through a `LineSink`. It keeps three
 promises that a plain `print` breaks:
 
-- Lines of several processes never mix. A write carries whole lines and at most 4,096 bytes (Linux' PIPE_BUF,
-  pipe(7)): a pipe takes such a write in one piece or not at all.
+- Lines of several processes never mix. A write carries whole lines, and no more than its destination takes in
+  one piece: 4,096 bytes where it is a pipe (Linux' PIPE_BUF, pipe(7)).
 - A reader that stops reading never stalls the process. Writes do not block; what does not fit waits in memory
   up to a bound, then lines are dropped and counted, and the count is logged when the reader is back.
 - A process that is killed loses no line: those that wait are kept where another process finds them (`keep`).
@@ -23,7 +23,7 @@ from coregateway.shared.pending import Pending
 from coregateway.stdout import Destination
 
 MAX_LINE = 4096
-"""Bytes of a line, its newline included, and of one write."""
+"""Bytes of a line, its newline included. No destination takes less in one piece."""
 
 MAX_PENDING = 1024 * 1024
 """Bytes that may wait for a reader that does not read, per process."""
@@ -74,14 +74,15 @@ class LineSink:
         Raises ValueError for a line of more than 4,096 bytes: cutting it here would leave invalid JSON, so
         fitting it is the encoder's duty.
         """
-        self.write_all([line])
+        if len(line) > MAX_LINE:
+            raise ValueError(f"a log line of {len(line)} bytes, more than {MAX_LINE}")
+        self.write_all(line)
 
-    def write_all(self, lines: list[bytes]) -> None:
-        """As `write`, for some: they wait together, and those that must be dropped are all of them."""
-        longest = max(map(len, lines))
-        if longest > MAX_LINE:
-            raise ValueError(f"a log line of {longest} bytes, more than {MAX_LINE}")
-        data = lines[0] if len(lines) == 1 else b"".join(lines)
+    def write_all(self, data: bytes) -> None:
+        """As `write`, for some lines, each of at most 4,096 bytes, which nobody checks any more.
+
+        They wait together, and those that must be dropped are all of them.
+        """
         self._lines.append(data)
         if self._pending is not None:
             self._pending.add(data)
@@ -184,7 +185,7 @@ class LineSink:
         send = self._destination.send
         try:
             while self._take():
-                end = self._start + MAX_LINE
+                end = self._start + self._destination.piece
                 if end < len(self._data):
                     end = self._data.rfind(b"\n", self._start, end) + 1
                 self._left(send(self._data[self._start : end]))

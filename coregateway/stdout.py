@@ -12,9 +12,21 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol
 
+AT_ONCE = 4096
+"""Bytes of a write that a pipe takes in one piece or not at all: PIPE_BUF (pipe(7))."""
+
+TO_A_FILE = 65_536
+"""Bytes of a write to a regular file, which no other write to it divides. Four kilobytes at a time cost it a
+third more, for each begins in the middle of a page."""
+
 
 class Destination(Protocol):
     """Where the lines go."""
+
+    @property
+    def piece(self) -> int:
+        """Bytes of one write, at most, for those of several processes not to mix."""
+        ...
 
     def send(self, data: bytes) -> int:
         """Take bytes without waiting; the count of those taken.
@@ -37,6 +49,7 @@ class Descriptor:
     def __init__(self, fd: int) -> None:
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND | os.O_NOCTTY
         self._fd = os.open(f"/proc/self/fd/{fd}", flags)
+        self.piece = TO_A_FILE if stat.S_ISREG(os.fstat(self._fd).st_mode) else AT_ONCE
 
     def send(self, data: bytes) -> int:
         return os.write(self._fd, data)
@@ -47,6 +60,8 @@ class Descriptor:
 
 class StreamSocket:
     """A socket, such as the one that systemd gives its services; it cannot be opened anew."""
+
+    piece = AT_ONCE
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=os.dup(fd))
@@ -69,6 +84,7 @@ class WriterThread:
     needs no O_APPEND: all processes write at the one common offset.
     """
 
+    piece = AT_ONCE
     _MAX_QUEUED = 16
 
     def __init__(self, fd: int) -> None:
@@ -105,6 +121,8 @@ class WriterThread:
 
 class Nowhere:
     """A standard output that was closed, or had lost its reader, when the process started."""
+
+    piece = TO_A_FILE
 
     def send(self, data: bytes) -> int:
         return len(data)

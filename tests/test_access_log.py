@@ -11,6 +11,7 @@ from coregateway.exchange import Exchange
 from coregateway.log_line import encode, timestamp
 from coregateway.settings import AccessLogSettings
 from coregateway.settings.values import LINE_FIELDS
+from coregateway.tracing.context import Tracer
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 
@@ -179,11 +180,12 @@ def test_the_overhead_is_what_the_upstream_did_not_take() -> None:
 
 
 def test_a_recorder_writes_one_line_for_each_exchange() -> None:
-    lines: list[bytes] = []
-    record = recorder(lines.extend, "Sanic-Server-0-0", AccessLogSettings())
+    written: list[bytes] = []
+    record = recorder(written.append, "Sanic-Server-0-0", AccessLogSettings())
     before = time()
     record(exchanges=[exchange(request_id="first", error="read_timeout"), exchange(request_id="second")])
-    told = [json.loads(line) for line in lines]
+    (data,) = written
+    told = [json.loads(line) for line in data.splitlines()]
     assert [(line["request_id"], line["worker"]) for line in told] == [
         ("first", "Sanic-Server-0-0"),
         ("second", "Sanic-Server-0-0"),
@@ -198,10 +200,10 @@ def test_every_field_can_be_chosen_but_those_that_every_line_has() -> None:
 
 def written(settings: AccessLogSettings, *finished: Exchange, **options: Any) -> list[dict[str, Any]]:
     """The lines that these exchanges get."""
-    lines: list[bytes] = []
-    record = recorder(lines.extend, "w", settings, **options)
+    data: list[bytes] = []
+    record = recorder(data.append, "w", settings, **options)
     record(exchanges=list(finished))
-    return [json.loads(line) for line in lines]
+    return [json.loads(line) for line in b"".join(data).splitlines()]
 
 
 def test_a_line_has_the_chosen_fields_in_their_usual_order() -> None:
@@ -213,19 +215,21 @@ def test_a_line_has_the_chosen_fields_in_their_usual_order() -> None:
 @pytest.mark.parametrize(
     ("chosen", "shown"),
     [
-        ((), [*FIELDS, "trace_id"]),
+        ((), [*FIELDS, "trace_id", "span_id"]),
         (("trace_id", "status"), [*FIELDS[:4], "status", "trace_id"]),
         (("status",), [*FIELDS[:4], "status"]),
     ],
 )
-def test_what_others_know_of_a_request_ends_its_line(chosen: tuple[str, ...], shown: list[str]) -> None:
-    def add_trace_id(finished: Exchange, fields: dict[str, object]) -> None:
-        fields["trace_id"] = f"trace of {finished.method}"
-
+def test_the_ids_of_a_trace_end_the_line_and_are_not_those_of_the_one_before(
+    chosen: tuple[str, ...], shown: list[str]
+) -> None:
     settings = AccessLogSettings(fields=chosen)
-    (line,) = written(settings, exchange(method="GET"), extra=add_trace_id)
-    assert list(line) == shown
-    assert line.get("trace_id", "trace of GET") == "trace of GET"
+    trace = Tracer(1.0).begin({})
+    with_trace, without = written(settings, exchange(trace=trace), exchange(), traced=True)
+    assert list(with_trace) == list(without) == shown
+    assert with_trace.get("trace_id", trace.trace_id) == trace.trace_id
+    assert with_trace.get("span_id", trace.span_id) == trace.span_id
+    assert (without.get("trace_id"), without.get("span_id")) == (None, None)
 
 
 def test_a_chosen_field_that_nobody_gives_is_left_out() -> None:

@@ -33,6 +33,8 @@ SANIC_LOGGERS = ["sanic.root", "sanic.error", "sanic.server"]
 class Recorder:
     """A destination that keeps what arrives."""
 
+    piece = 4096
+
     def __init__(self) -> None:
         self.data = b""
 

@@ -157,6 +157,8 @@ def test_a_line_beyond_the_limit_is_refused(pipe: tuple[int, int]) -> None:
 class Recorder:
     """A destination that notes each write."""
 
+    piece = 4096
+
     def __init__(self) -> None:
         self.writes: list[bytes] = []
 
@@ -356,6 +358,8 @@ def test_lines_lost_with_their_reader_are_not_kept(pipe: tuple[int, int], memory
 class FullDisk:
     """Takes `space` bytes, then none until it is set again."""
 
+    piece = 4096
+
     def __init__(self, space: int) -> None:
         self.space = space
         self.data = b""
@@ -370,6 +374,32 @@ class FullDisk:
 
     def settled(self) -> bool:
         return True
+
+
+def test_a_file_takes_more_in_one_piece_than_a_pipe(tmp_path: Path, pipe: tuple[int, int]) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        assert open_destination(file.fileno()).piece == 65_536
+    assert open_destination(pipe[1]).piece == 4096
+
+
+async def test_processes_that_write_much_at_once_to_a_file_do_not_mix_their_lines(tmp_path: Path) -> None:
+    writer = """if True:
+        import os, sys
+        from coregateway.stdout import open_destination
+        out = open_destination(1)
+        line = sys.argv[1].encode() * 100 + b"\\n"
+        for _ in range(300):
+            out.send(line * (out.piece // len(line)))
+    """
+    with (tmp_path / "log").open("wb") as file:
+        writers = [
+            await asyncio.create_subprocess_exec(sys.executable, "-c", writer, mark, stdout=file)
+            for mark in "abcd"
+        ]
+        assert [await each.wait() for each in writers] == [0] * 4
+    lines = (tmp_path / "log").read_bytes().splitlines()
+    assert set(lines) == {mark.encode() * 100 for mark in "abcd"}
+    assert len(lines) == 4 * 300 * (65_536 // 101)
 
 
 def test_a_line_cut_by_a_full_disk_does_not_spoil_the_next() -> None:

@@ -1,7 +1,6 @@
 """Distributed tracing: W3C Trace Context from hop to hop, and spans for an OpenTelemetry collector.
 
 context     whose trace an exchange belongs to, and what its upstreams are told of it
-line        what a request line tells of it
 spans       what one exchange looks like to OpenTelemetry
 wire        how that is written in protobuf
 export      the way of finished spans to a collector, in the background

@@ -1,7 +1,6 @@
 """Tracing in one worker: what a gateway does besides passing contexts on."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from sanic import Sanic
@@ -10,14 +9,8 @@ from coregateway import logs
 from coregateway.exchange import Exchange
 from coregateway.server.signals import TURN_ENDED
 from coregateway.settings import TracingSettings
-from coregateway.tracing.line import add_ids
 
 type App = Sanic[Any, Any]
-
-
-def line_fields(settings: TracingSettings) -> Callable[[Exchange, dict[str, object]], None] | None:
-    """What adds the fields of tracing to those of a request line, if it is enabled."""
-    return add_ids if settings.enabled else None
 
 
 def attach(app: App, settings: TracingSettings) -> None:

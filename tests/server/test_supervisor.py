@@ -30,6 +30,8 @@ def test_a_minute_of_life_makes_up_for_the_deaths_before(before: int, lived: flo
 class Recorder:
     """A destination that keeps what arrives."""
 
+    piece = 4096
+
     def __init__(self) -> None:
         self.data = b""
 
