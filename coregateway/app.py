@@ -10,7 +10,7 @@ import sys
 from asyncio import Task, get_running_loop, sleep
 from typing import TYPE_CHECKING
 
-from coregateway import access_log, admin, backends, docs, health, logs, watch
+from coregateway import access_log, admin, backends, docs, health, heap, logs, watch
 from coregateway.dashboard import routes as dashboard
 from coregateway.metrics import worker as metrics
 from coregateway.server import workers
@@ -66,6 +66,9 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
         if app.ctx.part is not None:
             logs.keep(app.ctx.part.pending)
 
+    async def settle_heap(_: Gateway) -> None:
+        heap.settle()
+
     async def open_admin(app: Gateway) -> None:
         sock = workers.listeners_of(app)
         if sock is not None and sock.admin is not None:
@@ -101,6 +104,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     dashboard.attach(app, operators, settings)
     app.register_listener(keep_lines, "before_server_start")
     app.register_listener(open_admin, "before_server_start")
+    app.register_listener(settle_heap, "before_server_start")
     app.register_listener(close_admin, "before_server_stop")
     app.register_listener(limit_grace, "before_server_stop")
     app.register_listener(close_backends, "after_server_stop")

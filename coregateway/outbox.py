@@ -11,6 +11,8 @@ that, too: `first`.
 from asyncio import Transport, get_running_loop
 from collections.abc import Callable
 
+from coregateway.http1.reader import Piece
+
 MOST = 32
 """Writes that wait for each other, so that the first of them never waits for long."""
 
@@ -22,10 +24,13 @@ class Outbox:
 
     def __init__(self) -> None:
         self._first: list[Callable[[], None]] = []
-        self._waiting: list[tuple[Transport, bytes]] = []
+        self._waiting: list[tuple[Transport, bytes | list[Piece]]] = []
 
-    def write(self, transport: Transport, data: bytes) -> None:
-        """Let these bytes leave soon; nothing else must be written to the transport before."""
+    def write(self, transport: Transport, data: bytes | list[Piece]) -> None:
+        """Let these bytes leave soon; nothing else must be written to the transport before.
+
+        Pieces leave in one system call, and nobody copies them together.
+        """
         waiting = self._waiting
         waiting.append((transport, data))
         if len(waiting) == 1:
@@ -48,7 +53,11 @@ class Outbox:
                 call()
         waiting, self._waiting = self._waiting, []
         for transport, data in waiting:
-            if not transport.is_closing():
+            if transport.is_closing():
+                continue
+            if isinstance(data, list):
+                transport.writelines(data)
+            else:
                 transport.write(data)
 
 

@@ -32,6 +32,7 @@ from coregateway.headers import WEBSOCKET, asks_for_websocket
 from coregateway.http1 import CHUNKED, members
 from coregateway.http1.chunked import chunks
 from coregateway.http1.framing import ends_with_connection, is_chunked, request_content, response_fields
+from coregateway.http1.reader import SPLIT
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 from coregateway.retry import IDEMPOTENT, NEW, REPLAYABLE, RESTED, may_retry
@@ -163,9 +164,15 @@ class Passage:
         exchange = self.exchange
         exchange.responded = exchange.upstream_ended = monotonic()
         exchange.upstream_status = response.status
-        whole = connection.take()
-        self.leave()
-        self.stream.answer(response.status, self._answer(response, whole), len(whole))
+        size = connection.waiting
+        if size > SPLIT and not is_chunked(self.head, response):
+            pieces = connection.take_pieces()
+            self.leave()
+            self.stream.answer(response.status, [self._render(response), *pieces], size)
+        else:
+            whole = connection.take()
+            self.leave()
+            self.stream.answer(response.status, self._answer(response, whole), size)
         return True
 
     def leave(self) -> None:

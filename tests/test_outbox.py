@@ -19,6 +19,9 @@ class Transport:
     def write(self, data: bytes) -> None:
         self._written.append(data)
 
+    def writelines(self, pieces: list[bytes | memoryview]) -> None:
+        self._written.append(b"".join(pieces))
+
 
 def transports(count: int) -> tuple[list[bytes], list[Any]]:
     written: list[bytes] = []
@@ -86,3 +89,12 @@ async def test_nothing_is_written_to_a_transport_that_closes_meanwhile() -> None
     assert written == [b"b"]
     await asyncio.sleep(0)
     assert written == [b"b"]
+
+
+async def test_pieces_leave_together_in_their_order() -> None:
+    outbox = Outbox()
+    written, (one, other) = transports(2)
+    outbox.write(one, [b"head", memoryview(b"body")])
+    outbox.write(other, b"whole")
+    await asyncio.sleep(0)
+    assert written == [b"headbody", b"whole"]

@@ -1,5 +1,7 @@
 """One response, from the bytes of a connection to its head and its content. Pure, no I/O."""
 
+from typing import Final, cast
+
 from coregateway.http1 import CHUNKED, UNTIL_CLOSE, MalformedHTTP, has_broken_line
 from coregateway.http1.chunked import ChunkedDecoder
 from coregateway.http1.response import ResponseHead
@@ -9,6 +11,12 @@ MAX_HEAD = 65_536
 
 MAX_INTERIM = 16
 """Interim (1xx) responses before a final one; more are refused."""
+
+
+SPLIT: Final = 8192
+"""Bytes behind a head that are worth leaving where they came, for it takes more to copy them."""
+
+type Piece = bytes | memoryview
 
 
 class ResponseReader:
@@ -38,7 +46,7 @@ class ResponseReader:
         self._buffer: bytes = b""
         self._decoder: ChunkedDecoder | None = None
         self._interim = 0
-        self._pieces: list[bytes] = []
+        self._pieces: list[Piece] = []
         self.head: ResponseHead | None = None
         """The head of the final response, once it has come."""
         self.complete = False
@@ -77,11 +85,16 @@ class ResponseReader:
 
     def take(self) -> bytes:
         """The content that has come since the last time."""
-        pieces = self._pieces
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._pieces = []
+        pieces = self.take_pieces()
+        if len(pieces) == 1 and isinstance(pieces[0], bytes):
+            return pieces[0]
+        return b"".join(pieces)
+
+    def take_pieces(self) -> list[Piece]:
+        """As `take`, in the pieces in which it came."""
+        pieces, self._pieces = self._pieces, []
         self.waiting = 0
-        return data
+        return pieces
 
     def skip(self, count: int) -> None:
         """So many bytes of a body whose length is known went another way."""
@@ -99,15 +112,18 @@ class ResponseReader:
         data = self._buffer + data if self._buffer else data
         while 0 <= (end := data.find(b"\r\n\r\n")) <= MAX_HEAD:
             head = ResponseHead(data[:end], bodiless=self._bodiless)
-            data = data[end + 4 :]
             if head.status >= 200:
                 self.head = head
                 self.left = head.length
                 if head.length == CHUNKED:
                     self._decoder = ChunkedDecoder()
-                if data or head.length == 0:
-                    self._feed_body(data)
+                    self._feed_body(data[end + 4 :])
+                elif len(data) - end > SPLIT:
+                    self._feed_body(memoryview(data)[end + 4 :])
+                elif len(data) > end + 4 or head.length == 0:
+                    self._feed_body(data[end + 4 :])
                 return
+            data = data[end + 4 :]
             if head.status == 101:
                 if not self._upgrade:
                     raise MalformedHTTP("101 without an upgrade")
@@ -124,9 +140,9 @@ class ResponseReader:
             raise MalformedHTTP("broken line in a response head")
         self._buffer = data
 
-    def _feed_body(self, data: bytes) -> None:
+    def _feed_body(self, data: Piece) -> None:
         if self._decoder is not None:
-            data = self._decoder.feed(data)
+            data = self._decoder.feed(cast(bytes, data))
             if self._decoder.done:
                 self.complete = True
                 self.surplus = bool(self._decoder.surplus)

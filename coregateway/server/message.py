@@ -11,6 +11,7 @@ from sanic.response import BaseHTTPResponse
 
 from coregateway.errors import BodyTooLarge, GatewayError
 from coregateway.exchange import Exchange
+from coregateway.http1.reader import Piece
 from coregateway.http1.request import RequestHead
 from coregateway.outbox import outbox
 from coregateway.server.body import RequestBody
@@ -124,8 +125,8 @@ class ClientMessage(Http):
             self.keep_alive = False
         return self.keep_alive
 
-    def answer(self, status: int, data: bytes, body: int) -> None:
-        """As `begin`, for a whole response that nobody waits for."""
+    def answer(self, status: int, data: bytes | list[Piece], body: int) -> None:
+        """As `begin`, for a whole response that nobody waits for; it may be in pieces."""
         exchange = cast(Exchange, self.exchange)
         exchange.status = status
         exchange.bytes_out += body

@@ -19,7 +19,7 @@ from coregateway.backlog import Backlog
 from coregateway.deadline import Deadline
 from coregateway.errors import GatewayError, ReadTimeout, UpstreamClosed, UpstreamProtocolError, WriteTimeout
 from coregateway.http1 import MalformedHTTP
-from coregateway.http1.reader import ResponseReader
+from coregateway.http1.reader import Piece, ResponseReader
 from coregateway.http1.response import ResponseHead
 from coregateway.intake import LEAST, MUCH, Meter, Source, allowance
 from coregateway.outbox import outbox
@@ -45,7 +45,6 @@ class UpstreamConnection:
         "_call",
         "_deadline",
         "_defaults",
-        "_error",
         "_loop",
         "_meter",
         "_owner",
@@ -55,13 +54,14 @@ class UpstreamConnection:
         "_received",
         "_request_sent",
         "_response",
-        "_transport",
         "busy",
         "closed",
+        "error",
         "idle_since",
         "served",
         "source",
         "timeouts",
+        "transport",
         "upstream",
         "waited",
     )
@@ -87,7 +87,8 @@ class UpstreamConnection:
         """Where a request's body comes from, while it is being written."""
         self._response = ResponseReader(bodiless=False, upgrade=False)
         self._request_sent = False
-        self._error: GatewayError | None = None
+        self.error: GatewayError | None = None
+        """What ended the exchange, if an error did."""
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "busy" if self.busy else "idle"
@@ -102,7 +103,7 @@ class UpstreamConnection:
         for its response. A connection that has rested for less than `FRESH` is not asked, which costs a
         system call: the loop has just read it, and no idle timeout of a backend is that short.
         """
-        if self.closed or self._transport.is_closing():
+        if self.closed or self.transport.is_closing():
             return True
         return now - self.idle_since > FRESH and bool(self._poll.poll(0))
 
@@ -121,18 +122,18 @@ class UpstreamConnection:
         `timeouts`: limits for this exchange in the place of the connection's own.
         """
         self._response = ResponseReader(bodiless=bodiless, upgrade=upgrade)
-        self._error = None
+        self.error = None
         self.timeouts = timeouts or self._defaults
         self.busy = True
         self.served += 1
         self._request_sent = complete
         if self.closed:
-            self._error = UpstreamClosed(reused=self._unanswered)
+            self.error = UpstreamClosed(reused=self._unanswered)
             return
         if complete:
-            outbox.write(self._transport, data)
+            outbox.write(self.transport, data)
         else:
-            self._transport.write(data)
+            self.transport.write(data)
         if complete and not self._backlog.blocks:
             self._deadline.within(self.timeouts.read)
 
@@ -145,7 +146,7 @@ class UpstreamConnection:
         self.check()
         if self.closed:  # after a complete response
             raise UpstreamClosed(sent=True)
-        self._transport.write(data)
+        self.transport.write(data)
         data = b""  # what of it was sent need not wait here for the rest
         if self._backlog.blocks:
             await self._backlog.wait()
@@ -160,7 +161,7 @@ class UpstreamConnection:
     def when_answered(self, call: Callable[[], None]) -> None:
         """Call once, when `head` has not to wait any more: for a response, or an error in its place."""
         self._call = call
-        if self._error is not None:
+        if self.error is not None:
             self._tell()
 
     async def head(self) -> ResponseHead:
@@ -199,12 +200,23 @@ class UpstreamConnection:
             self._resume_reading()
         return data
 
+    def take_pieces(self) -> list[Piece]:
+        """As `take`, in the pieces in which they came."""
+        if self._paused:
+            self._resume_reading()
+        return self._response.take_pieces()
+
     def hold(self) -> None:
         """Read no more until somebody asks for it."""
         if not self._paused and not self._response.complete:
             self._paused = True
-            self._transport.pause_reading()
+            self.transport.pause_reading()
             self._touch()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of the body that have come and wait to be taken."""
+        return self._response.waiting
 
     @property
     def unread(self) -> int:
@@ -212,9 +224,9 @@ class UpstreamConnection:
         return self._response.left
 
     def lend(self, call: Callable[[], None]) -> bytes:
-        """Let somebody else read the rest of the body; returns the pieces that have come.
+        """Let somebody else read the rest of the body, and tell `passed`; returns what has come, as `take`.
 
-        `call` is called once if the connection ends meanwhile. `passed` must follow.
+        `call` is called once if the connection ends meanwhile.
         """
         self.hold()
         self._call = call
@@ -223,11 +235,9 @@ class UpstreamConnection:
     def passed(self, count: int) -> None:
         """Somebody else has read so many bytes of the body."""
         self._call = None
-        response = self._response
-        response.skip(count)
-        if response.complete:
-            # Who comes next must not meet with what is left over, and reading begins only in the next turn.
-            response.surplus = bool(self._poll.poll(0))
+        self._response.skip(count)
+        if self.complete:  # whoever comes next must not meet with what was not read yet
+            self._response.surplus = bool(self._poll.poll(0))
             self._resume_reading()
 
     @property
@@ -241,15 +251,10 @@ class UpstreamConnection:
         return self._response.head is not None
 
     @property
-    def error(self) -> GatewayError | None:
-        """What ended the exchange, if an error did."""
-        return self._error
-
-    @property
     def whole(self) -> ResponseHead | None:
         """The head of a response that has come in full, and that no error spoilt."""
         response = self._response
-        return response.head if response.complete and self._error is None else None
+        return response.head if response.complete and self.error is None else None
 
     @property
     def reusable(self) -> bool:
@@ -286,8 +291,8 @@ class UpstreamConnection:
 
     def check(self) -> None:
         """Raise the error that ended the exchange, if one did."""
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
     def abort(self) -> None:
         """Close at once, with whatever is under way on it.
@@ -297,9 +302,9 @@ class UpstreamConnection:
         """
         if not self.closed:
             if self.served and not self._request_sent:
-                reset(self._transport)
+                reset(self.transport)
             else:
-                self._transport.abort()
+                self.transport.abort()
 
     # The tunnel, after a 101
 
@@ -311,19 +316,15 @@ class UpstreamConnection:
         self._deadline.clear()
         return self._response.take_switched()
 
-    @property
-    def transport(self) -> Transport:
-        return self._transport
-
     # What the loop calls
 
     def connection_made(self, transport: object) -> None:
-        self._transport = cast(Transport, transport)
-        self._transport.set_write_buffer_limits(high=0)
-        self._meter = Meter(self._transport, self)
-        self._backlog = Backlog(self._loop, self._transport)
+        self.transport = cast(Transport, transport)
+        self.transport.set_write_buffer_limits(high=0)
+        self._meter = Meter(self.transport, self)
+        self._backlog = Backlog(self._loop, self.transport)
         self._poll = select.poll()
-        self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if len(data) > MUCH:
@@ -379,7 +380,7 @@ class UpstreamConnection:
         if self._peer is not None:
             self._peer.lost()
         elif self._awaited and (exc is not None or not self._response.close()):
-            self._error = UpstreamClosed(sent=True, reused=self._unanswered)
+            self.error = UpstreamClosed(sent=True, reused=self._unanswered)
         self._tell()
         self._backlog.wake()
         self._owner.lost(self)
@@ -388,7 +389,7 @@ class UpstreamConnection:
 
     def _resume_reading(self) -> None:
         self._paused = False
-        self._transport.resume_reading()
+        self.transport.resume_reading()
         self._touch()
 
     def _read_rest(self) -> None:
@@ -397,7 +398,7 @@ class UpstreamConnection:
         An upstream that answers early and closes makes writing fail, often before its answer was read; the
         kernel has it still.
         """
-        descriptor = self._transport.get_extra_info("socket").fileno()
+        descriptor = self.transport.get_extra_info("socket").fileno()
         with suppress(OSError):
             while self._awaited and self._response.waiting < HIGH_WATER:
                 if not (data := os.read(descriptor, HIGH_WATER)):
@@ -407,7 +408,7 @@ class UpstreamConnection:
     @property
     def _awaited(self) -> bool:
         """Whether a response is still to come."""
-        return self._peer is None and self.busy and not self.complete and self._error is None
+        return self._peer is None and self.busy and not self.complete and self.error is None
 
     def _touch(self) -> None:
         """Set the limit that holds now: a blocked write's, silence's, or none while the client owes bytes."""
@@ -427,7 +428,7 @@ class UpstreamConnection:
             self._fail(WriteTimeout(sent=True, reused=self._unanswered))
 
     def _fail(self, error: GatewayError) -> None:
-        self._error = error
+        self.error = error
         self._tell()
         self._backlog.wake()
         self.abort()

@@ -3,7 +3,7 @@
 import pytest
 
 from coregateway.http1 import MalformedHTTP
-from coregateway.http1.reader import ResponseReader
+from coregateway.http1.reader import SPLIT, ResponseReader
 
 SOUND = b"HTTP/1.1 200 OK\r\nX-A: \t\xe9\r\nX-B:\r\nContent-Length: 2\r\n\r\n"
 
@@ -33,3 +33,41 @@ def test_a_sound_response_may_come_in_any_pieces(interim: bytes) -> None:
             for piece in pieces:
                 reader.feed(piece)
             assert (reader.complete, reader.surplus, reader.take()) == (True, False, b"ok")
+
+
+BODY = bytes(range(256)) * 100
+
+
+@pytest.mark.parametrize("size", [SPLIT - 1, SPLIT, SPLIT + 1, len(BODY)])
+@pytest.mark.parametrize("surplus", [b"", b"HTTP/1.1 200 OK\r\n"])
+def test_a_large_body_may_come_with_its_head_and_what_is_behind_it_is_no_part_of_it(
+    size: int, surplus: bytes
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    for cut in (0, 10, len(head), len(head) + 1, len(head) + size):
+        raw = head + BODY[:size] + surplus
+        reader = ResponseReader(bodiless=False, upgrade=False)
+        for piece in filter(None, (raw[:cut], raw[cut:])):
+            reader.feed(piece)
+        assert (reader.complete, reader.left, reader.waiting) == (True, 0, size)
+        assert reader.surplus == bool(surplus)
+        assert b"".join(reader.take_pieces()) == BODY[:size]
+        assert (reader.waiting, reader.take()) == (0, b"")
+
+
+def test_a_large_body_without_a_length_is_complete_with_its_connection() -> None:
+    reader = ResponseReader(bodiless=False, upgrade=False)
+    reader.feed(b"HTTP/1.1 200 OK\r\n\r\n" + BODY)
+    assert (reader.complete, reader.take()) == (False, BODY)
+    reader.feed(BODY)
+    assert reader.close()
+    assert reader.take() == BODY
+
+
+def test_what_went_another_way_counts_as_come() -> None:
+    reader = ResponseReader(bodiless=False, upgrade=False)
+    reader.feed(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY[:9000])
+    reader.skip(600)
+    assert (reader.complete, reader.left) == (False, len(BODY) - 9600)
+    reader.skip(len(BODY) - 9600)
+    assert (reader.complete, reader.left, reader.waiting) == (True, 0, 9000)

@@ -1,0 +1,29 @@
+"""What a worker does with its memory once all that it needs for good is there.
+
+Bodies come in pieces of some 64 KiB, and glibc gives the end of its heap back to the kernel as soon as twice
+that is free: with each large body pages would go and come again, cleared by the kernel each time. And the
+collector of Python would look again and again at objects that live as long as the worker.
+"""
+
+import ctypes
+import gc
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+"""See mallopt(3)."""
+
+KEPT = 2 << 20
+"""Bytes of free memory at the end of the heap that a worker keeps."""
+
+OWN_PAGES = 1 << 20
+"""Bytes of an allocation from which on it has pages of its own, which go when it does."""
+
+
+def settle() -> None:
+    """Keep freed memory for the next body, and collect only what is made from now on. For each worker."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # which other libraries than glibc lack
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, KEPT)
+        mallopt(_M_MMAP_THRESHOLD, OWN_PAGES)
+    gc.collect()
+    gc.freeze()
