@@ -4,10 +4,12 @@ context     whose trace an exchange belongs to, and what its upstreams are told 
 spans       what one exchange looks like to OpenTelemetry
 wire        how that is written in protobuf
 export      the way of finished spans to a collector, in the background
+collector   the connection to it
 timing      `Server-Timing`: what a client is told of the time that its request took
 worker      what a worker does for tracing besides
 
-Only `export` needs the extra `otel`; nothing imports it, `spans` and `wire` before tracing is enabled.
+Only `export` needs the extra `otel`; nothing imports it, nor what is only there for it, before tracing is
+enabled.
 """
 
 from importlib.util import find_spec

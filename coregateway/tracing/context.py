@@ -72,7 +72,7 @@ class Trace:
 
     def _fields(self, span_id: str) -> bytes:
         flags = "01" if self.sampled else "00"
-        line = f"traceparent: 00-{self.trace_id}-{span_id}-{flags}\r\n".encode("ascii")
+        line = f"traceparent: 00-{self.trace_id}-{span_id}-{flags}\r\n".encode()
         return line + b"tracestate: " + self.state + b"\r\n" if self.state else line
 
     def begin_attempt(self, now: float) -> None:

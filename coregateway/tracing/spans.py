@@ -53,6 +53,11 @@ _of_attempts: Final[dict[_OfAttempt, tuple[bytes, bytes]]] = {}
 _of_hosts: Final[dict[bytes, bytes]] = {}
 
 
+def sampled(exchanges: list[Exchange]) -> list[Exchange]:
+    """Those of finished exchanges that have spans."""
+    return [each for each in exchanges if each.trace is not None and each.trace.sampled]
+
+
 def spans_of(exchange: Exchange, trace: Trace, epoch: int) -> list[bytes]:
     """The spans of a finished exchange, its own first, each as an encoded field `spans` of `ScopeSpans`.
 

@@ -1,6 +1,5 @@
 """Tracing in one worker: what a gateway does besides passing contexts on."""
 
-import asyncio
 from typing import Any
 
 from sanic import Sanic
@@ -23,19 +22,19 @@ def attach(app: App, settings: TracingSettings) -> None:
         return
     # Only these need the extra "otel", and take memory for it.
     from coregateway.tracing.export import Exporter
+    from coregateway.tracing.spans import sampled
 
     exporter = Exporter(settings.endpoint, logs.WORKER)
 
     def record(exchanges: list[Exchange]) -> None:
-        for exchange in exchanges:
-            if exchange.trace is not None and exchange.trace.sampled:
-                exporter.record(exchange)
+        for exchange in sampled(exchanges):
+            exporter.record(exchange)
 
     async def start(_: App) -> None:
         exporter.start()
 
     async def close(_: App) -> None:
-        await asyncio.to_thread(exporter.close)
+        await exporter.close()
 
     app.add_signal(record, TURN_ENDED)
     app.register_listener(start, "before_server_start")
