@@ -37,6 +37,7 @@ SOURCES = (
     "metrics/families.py",
     "metrics/recorder.py",
     "notable.py",
+    "outbox.py",
     "proxy.py",
     "relay.py",
     "request_line.py",

@@ -4,6 +4,8 @@ import re
 from random import getrandbits
 from time import monotonic
 
+from mypy_extensions import mypyc_attr
+
 from coregateway.tracing.context import Trace
 
 _is_request_id = re.compile(rb"[A-Za-z0-9._~\-]{1,128}").fullmatch
@@ -16,6 +18,7 @@ def request_id(given: bytes | None) -> str:
     return getrandbits(128).to_bytes(16).hex()
 
 
+@mypyc_attr(acyclic=True)
 class Exchange:
     """One request and its response, from the first byte of its head to the recorded outcome.
 

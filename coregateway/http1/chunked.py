@@ -2,6 +2,8 @@
 
 import re
 
+from mypy_extensions import mypyc_attr
+
 from coregateway.http1 import MalformedHTTP, is_field_line
 
 _size_line = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]{0,240})?\r\n").match
@@ -26,6 +28,7 @@ def chunks(data: bytes, *, last: bool) -> bytes:
     return (chunk(data) if data else b"") + (LAST_CHUNK if last else b"")
 
 
+@mypyc_attr(acyclic=True)
 class ChunkedDecoder:
     """Takes a chunked body in pieces of any size and gives its content.
 

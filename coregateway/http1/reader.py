@@ -2,6 +2,8 @@
 
 from typing import Final, cast
 
+from mypy_extensions import mypyc_attr
+
 from coregateway.http1 import CHUNKED, UNTIL_CLOSE, MalformedHTTP, has_broken_line
 from coregateway.http1.chunked import ChunkedDecoder
 from coregateway.http1.response import ResponseHead
@@ -19,6 +21,7 @@ SPLIT: Final = 8192
 type Piece = bytes | memoryview
 
 
+@mypyc_attr(acyclic=True)
 class ResponseReader:
     """Takes one response in pieces of any size.
 

@@ -4,6 +4,8 @@ import re
 from functools import lru_cache
 from ipaddress import IPv6Address
 
+from mypy_extensions import mypyc_attr
+
 from coregateway.http1 import CHUNKED, MAX_FIELDS, TOKEN, MalformedHTTP, TooManyFields, without
 from coregateway.http1.fields import LONGEST, Fate, Lines
 
@@ -78,6 +80,7 @@ def _judge(name: bytes) -> Fate | None:
 _lines = Lines(_judge)
 
 
+@mypyc_attr(acyclic=True)
 class RequestHead:
     """What a request head says, and the lines of it that may pass on.
 

@@ -3,6 +3,8 @@
 import re
 from functools import lru_cache
 
+from mypy_extensions import mypyc_attr
+
 from coregateway.http1 import CHUNKED, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP, without
 from coregateway.http1.fields import LONGEST, Fate, Lines, connection_options
 
@@ -52,6 +54,7 @@ def _judge(name: bytes) -> Fate | None:
 _lines = Lines(_judge)
 
 
+@mypyc_attr(acyclic=True)
 class ResponseHead:
     """What a response head says, and the lines of it that may pass on.
 

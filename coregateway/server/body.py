@@ -1,10 +1,13 @@
 """A request's body, told from what comes behind it. Pure, no I/O."""
 
+from mypy_extensions import mypyc_attr
+
 from coregateway.errors import BadRequest
 from coregateway.http1 import CHUNKED, MalformedHTTP
 from coregateway.http1.chunked import ChunkedDecoder
 
 
+@mypyc_attr(acyclic=True)
 class RequestBody:
     """Takes what comes behind the head of a request, in pieces of any size, until it is `done`."""
 

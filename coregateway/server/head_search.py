@@ -4,12 +4,15 @@ What cannot become a head any more is refused at once, not when it is complete: 
 come to an end.
 """
 
+from mypy_extensions import mypyc_attr
+
 from coregateway.errors import BadRequest, HeadTooLarge, URITooLong
 from coregateway.http1 import has_broken_line
 
 END = b"\r\n\r\n"
 
 
+@mypyc_attr(acyclic=True)
 class HeadSearch:
     """For one head of at most `max_head` bytes; no byte is searched twice."""
 

@@ -9,6 +9,8 @@ import re
 from os import urandom
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from coregateway.http1.request import is_traceparent
 
 PROPAGATED = (b"traceparent", b"tracestate")
@@ -30,6 +32,7 @@ _VALUE = rb"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 _is_member = re.compile(_KEY + rb"=" + _VALUE).fullmatch
 
 
+@mypyc_attr(acyclic=True)
 class Attempt:
     """One try at an upstream, of an exchange that is sampled. Times are seconds of the monotonic clock.
 
@@ -47,6 +50,7 @@ class Attempt:
         self.error: str | None = None
 
 
+@mypyc_attr(acyclic=True)
 class Trace:
     """The trace that an exchange is part of. Ids are lower-case hexadecimal, 32 and 16 digits."""
 
