@@ -197,11 +197,18 @@ def report(groups: dict[str, list[Case]], results: dict[str, dict[str, Result]])
 
 
 def section(title: str, cases: Sequence[Case]) -> list[str]:
-    listed = [f"- `{case.id}`: {case.why}" for case in cases if case.group not in PLACES]
-    for place in PLACES:
-        found = [case.id.rpartition("-")[2] for case in cases if case.group == place]
-        if found:
-            listed.append(f"- {place}, {len(found)} bytes: {', '.join(ranges(found))}")
+    by_place: dict[str, list[str]] = {}
+    listed: list[str] = []
+    for case in cases:
+        place, _, byte = case.id.rpartition("-")
+        if (
+            place == case.group and place in PLACES
+        ):  # of a sweep; a case of the corpus may have such a group, too
+            by_place.setdefault(place, []).append(byte)
+        else:
+            listed.append(f"- `{case.id}`: {case.why}")
+    for place, found in by_place.items():
+        listed.append(f"- {place}, {len(found)} bytes: {', '.join(ranges(found))}")
     return ["", f"## {title} ({len(cases)})", "", *(listed or ["None."])]
 
 

@@ -1,13 +1,17 @@
 """What was written to a peer and is not taken yet.
 
 Whoever writes waits until all of it is taken; meanwhile the peer counts as stalled (`intake.allowance`). A
-limit of time for that is kept by the connection, which asks here whether the peer has taken anything at all:
-one that is slow is in time.
+limit of time for that is kept by the connection, which asks here when to look next: a peer that takes any
+bytes, however slowly, is in time.
 """
 
 from asyncio import AbstractEventLoop, Future, Transport
 
+from coregateway.deadline import RESOLUTION
 from coregateway.intake import allowance
+
+LOOKS = 4
+"""Looks at a peer within its limit: it has a quarter more than that at most, as nobody tells of each byte."""
 
 
 class Backlog:
@@ -16,12 +20,13 @@ class Backlog:
     The transport must say so from the first byte on that is not taken: `set_write_buffer_limits(high=0)`.
     """
 
-    __slots__ = ("_loop", "_transport", "_unsent", "_waiter", "blocks")
+    __slots__ = ("_loop", "_since", "_transport", "_unsent", "_waiter", "blocks")
 
     def __init__(self, loop: AbstractEventLoop, transport: Transport) -> None:
         self._loop = loop
         self._transport = transport
         self._unsent = 0
+        self._since = 0.0
         self._waiter: Future[None] | None = None
         self.blocks = False
         """Whether there is one, so that nothing else should be written."""
@@ -32,19 +37,22 @@ class Backlog:
             self.blocks = True
             allowance.stall()
         self._unsent = self._transport.get_write_buffer_size()
+        self._since = self._loop.time()
 
     def end(self) -> None:
         """The peer has taken everything."""
         self.blocks = False
         allowance.relieve()
 
-    def shrinks(self) -> bool:
-        """Whether the peer has taken anything since it began, or since this was asked last."""
+    def look(self, limit: float) -> float:
+        """Seconds until the next look, 0.0 when the peer has taken nothing for `limit` seconds."""
+        now = self._loop.time()
         unsent = self._transport.get_write_buffer_size()
-        if unsent >= self._unsent:
-            return False
-        self._unsent = unsent
-        return True
+        if unsent < self._unsent:
+            self._unsent = unsent
+            self._since = now
+        left = self._since + limit - now
+        return min(left, limit / LOOKS) if left > RESOLUTION else 0.0
 
     async def wait(self) -> None:
         """Wait for `wake`; one may wait at a time."""

@@ -59,16 +59,44 @@ async def test_a_connection_that_is_gone_is_no_stall(stalls: Stalls, blocks: boo
     assert stalls.count == 0
 
 
-async def test_it_shrinks_while_the_peer_takes_anything() -> None:
+class Clock:
+    """Stands for a loop."""
+
+    now = 100.0
+
+    def time(self) -> float:
+        return self.now
+
+
+async def test_a_peer_that_takes_anything_is_in_time_and_one_that_does_not_is_found_out_soon() -> None:
+    clock = Clock()
     transport = Transport()
-    one = backlog(transport)
+    one = Backlog(cast(Any, clock), cast(Any, transport))
     transport.unsent = 1000
     one.begin()
-    told: list[bool] = []
-    for transport.unsent in (1000, 999, 999, 1, 0, 0):
-        told.append(one.shrinks())
+    taken = {3: 999, 6: 500}  # at these looks there is less
+    ended = 0.0
+    for look in range(100):
+        transport.unsent = taken.get(look, transport.unsent)
+        if not (wait := one.look(1.0)):
+            ended = clock.now
+            break
+        assert wait <= 0.25
+        clock.now += wait
     one.end()
-    assert told == [False, True, False, True, True, False]
+    assert 102.5 <= ended <= 102.75  # the last bytes were seen to be gone at 101.5
+
+
+async def test_a_peer_that_never_takes_anything_has_exactly_its_limit() -> None:
+    clock = Clock()
+    transport = Transport()
+    one = Backlog(cast(Any, clock), cast(Any, transport))
+    transport.unsent = 1000
+    one.begin()
+    while wait := one.look(1.0):
+        clock.now += wait
+    one.end()
+    assert clock.now == pytest.approx(101.0, abs=0.002)
 
 
 async def test_who_waits_goes_on_when_it_is_woken_and_may_wait_again() -> None:

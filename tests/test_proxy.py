@@ -556,7 +556,9 @@ async def test_a_backend_that_takes_no_bytes_is_a_write_timeout(stage: Stage) ->
     async with stage.client() as client:
         await client.send(request(path, "Content-Length: 3999999", method="POST"))
         sending = asyncio.create_task(client.send(Filler(3_999_999)))
+        started = time.monotonic()
         assert_problem(await client.read_response(), 504, "write_timeout")
+        assert 0.29 < time.monotonic() - started < 0.55  # of 0.3, and a quarter of it at most
         sending.cancel()
         await asyncio.wait([sending])
         await client.expect_closed()

@@ -309,7 +309,7 @@ class ClientConnection(HttpProtocol):
             self.source.hold()
         if self._taken is None:
             self._taken = Deadline(self.loop, self._write_late)
-        self._taken.within(self.patience)
+        self._taken.within(self._backlog.look(self.patience))
 
     @override
     def resume_writing(self) -> None:
@@ -321,8 +321,9 @@ class ClientConnection(HttpProtocol):
         self._backlog.wake()
 
     def _write_late(self) -> None:
-        if self._taken is not None and self._backlog.shrinks():
-            self._taken.within(self.patience)
+        left = self._backlog.look(self.patience)
+        if self._taken is not None and left:
+            self._taken.within(left)
         else:
             self.reset()  # the kernel would keep what it could not deliver, and the client its connection
 

@@ -361,7 +361,7 @@ class UpstreamConnection:
             return
         if self.source is not None:
             self.source.hold()
-        self._deadline.within(self.timeouts.write)
+        self._deadline.within(self._backlog.look(self.timeouts.write))
 
     def resume_writing(self) -> None:
         self._backlog.end()
@@ -422,8 +422,8 @@ class UpstreamConnection:
     def _expired(self) -> None:
         if not self._backlog.blocks:
             self._fail(ReadTimeout(sent=True, reused=self._unanswered))
-        elif self._backlog.shrinks():
-            self._deadline.within(self.timeouts.write)
+        elif left := self._backlog.look(self.timeouts.write):
+            self._deadline.within(left)
         else:
             self._fail(WriteTimeout(sent=True, reused=self._unanswered))
 

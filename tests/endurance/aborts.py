@@ -22,7 +22,12 @@ SLOTS = 16
 """Connections of the worker to each backend."""
 
 AT_ONCE = 12
-"""Clients at each point at the same time; fewer than slots, so that only who is to queue does."""
+"""Clients at each point at the same time. Each point has a backend of its own with more slots, so that none queues
+but who is to."""
+
+UPLOAD = 60_000
+"""Bytes of a body of which half is sent. It finds room in the kernel even where it is not read: the end of a
+client comes behind what it has sent, and of more nobody could see it before a limit of time has passed."""
 
 LONGEST = 0.03
 """Seconds within which a client leaves."""
@@ -52,11 +57,11 @@ max_keepalive_connections = {SLOTS}
 POINTS: Mapping[str, tuple[str, int]] = {
     "queued": ("/full", 0),
     "connecting": ("/deaf", 0),
-    "waiting for the head": ("/good/hang", 0),
-    "within the body": ("/good/body", 0),
-    "in an idle stream": ("/good/stream", 0),
-    "within an upload that is read": ("/good/upload", 300_000),
-    "within an upload that is not": ("/small/hang", 300_000),
+    "waiting for the head": ("/silent/", 0),
+    "within the body": ("/half/", 0),
+    "in an idle stream": ("/stream/", 0),
+    "within an upload that is read": ("/eager/", UPLOAD),
+    "within an upload that is not": ("/small/hang", UPLOAD),
 }
 """Where clients leave: the path of each, and bytes of the body of which they send half."""
 
@@ -90,16 +95,20 @@ class Aborts:
 async def run(number: int) -> Aborts:
     """Let so many clients leave; others leave before, so that what is allocated once is there."""
     async with AsyncExitStack() as running:
-        good = await running.enter_async_context(ScriptedBackend())
-        full = await running.enter_async_context(ScriptedBackend(hang()))
-        small = await running.enter_async_context(ScriptedBackend(receive_buffer=4096))
-        deaf = await running.enter_async_context(ScriptedBackend(accepting=False))
-        good.on("/hang", hang())
-        good.on("/body", *_HALF, hang())
-        good.on("/stream", send(_EVENT), hang())
-        good.on("/upload", read_body(), hang(), early=True)
-        small.default(hang(), early=True)
-        rows = {"good": good.url, "full": full.url, "small": small.url, "deaf": deaf.url}
+        backends = {
+            "good": ScriptedBackend(),
+            "full": ScriptedBackend(hang()),
+            "deaf": ScriptedBackend(accepting=False),
+            "silent": ScriptedBackend(hang()),
+            "half": ScriptedBackend(*_HALF, hang()),
+            "stream": ScriptedBackend(send(_EVENT), hang()),
+            "eager": ScriptedBackend(read_body(), hang(), early=True),
+            "small": ScriptedBackend(hang(), early=True, receive_buffer=4096),
+        }
+        for backend in backends.values():
+            await running.enter_async_context(backend)
+        good = backends["good"]
+        rows = {name: backend.url for name, backend in backends.items()}
         gateway = await running.enter_async_context(CountedGateway(rows, TOML))
         async with RawClient(gateway.address) as client:
             assert await _succeeds(client)
