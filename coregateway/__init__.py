@@ -14,6 +14,7 @@ The life of a request, from the bytes of a client to a line in the log:
     http1.reader        parses the response as strictly
     retry               says whether a failed attempt may be made again
     relay               streams what is too long to come at once, one way or both
+    splice              passes on the rest of a large response inside the kernel
     errors, problem     tell the client what went wrong, in one form
     tunnel              carries bytes both ways once a backend has agreed to speak WebSocket
     server.signals      announces the end of the exchange, exactly once

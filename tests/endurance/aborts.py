@@ -22,8 +22,8 @@ SLOTS = 16
 """Connections of the worker to each backend."""
 
 AT_ONCE = 12
-"""Clients at each point at the same time. Each point has a backend of its own with more slots, so that none queues
-but who is to."""
+"""Clients at each point at the same time. Each point has a backend of its own with more slots than that, so
+that none queues but who is to."""
 
 UPLOAD = 60_000
 """Bytes of a body of which half is sent. It finds room in the kernel even where it is not read: the end of a
