@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 from typing import Self
 
 
@@ -36,6 +36,11 @@ def ratio(rounds: Sequence[Round], one: str, other: str, key: str) -> Spread:
     if not both:
         raise ValueError(f"no round has {one} and {other}")
     return Spread.of([each[one][key] / each[other][key] for each in both])
+
+
+def calm(rounds: Sequence[Round], server: str, key: str) -> float:
+    """The lower quartile: what else a machine does only ever adds to a figure of time."""
+    return quantiles([each[server][key] for each in rounds], n=4, method="inclusive")[0]
 
 
 def servers(rounds: Sequence[Round]) -> list[str]:

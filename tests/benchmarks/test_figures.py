@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.figures import Spread, drops, ratio, readable, servers, spread
+from benchmarks.figures import Spread, calm, drops, ratio, readable, servers, spread
 
 ROUNDS = [
     {"gateway": {"CPU": 30.0}, "other": {"CPU": 10.0}},
@@ -23,6 +23,10 @@ def test_a_ratio_is_taken_within_the_rounds_that_have_both() -> None:
 def test_there_is_no_ratio_to_a_server_that_was_never_measured() -> None:
     with pytest.raises(ValueError, match="no round has gateway and absent"):
         ratio(ROUNDS, "gateway", "absent", "CPU")
+
+
+def test_a_quarter_of_the_rounds_was_calmer() -> None:
+    assert calm(ROUNDS, "gateway", "CPU") == 27.5
 
 
 def test_the_servers_are_those_of_any_round() -> None:
