@@ -36,7 +36,7 @@ backends.down.prefix = "/down"
 backends.down.urls = ["{down}"]
 timeouts.client = 0.3
 timeouts.idle = 0.3
-timeouts.read = 0.3
+timeouts.read = 0.8
 limits.request.max_body = 1000
 """
 
