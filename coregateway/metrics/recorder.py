@@ -59,31 +59,48 @@ class Places:
 
 
 class Sum:
-    """What is to be added to one number. Adding to another one writes it first."""
+    """One number, as it will be when it is written. Adding to another one writes it first.
 
-    __slots__ = ("_amount", "_at", "_numbers")
+    Nobody else writes it, so it is read when it is turned to, and only written from then on.
+    """
+
+    __slots__ = ("_at", "_changed", "_numbers", "_total")
 
     def __init__(self, numbers: "memoryview[float]") -> None:
         self._numbers = numbers
         self._at = -1
-        self._amount = 0.0
+        self._total = 0.0
+        self._changed = False
 
     def add(self, at: int, amount: float) -> None:
         if at != self._at:
             self.write()
             self._at = at
-        self._amount += amount
+            self._total = self._numbers[at]
+        self._total += amount
+        self._changed = True
 
     def write(self) -> None:
-        if self._amount:
-            self._numbers[self._at] += self._amount
-            self._amount = 0.0
+        if self._changed:
+            self._numbers[self._at] = self._total
+            self._changed = False
 
 
 class Histogram:
-    """What is to be added to one bucket of a histogram and to its sum. Another bucket writes it first."""
+    """As `Sum`, for one bucket of a histogram and for its sum. Another bucket writes both first."""
 
-    __slots__ = ("_above", "_at", "_bounds", "_bucket", "_count", "_numbers", "_sum", "_upto", "_width")
+    __slots__ = (
+        "_above",
+        "_at",
+        "_bounds",
+        "_bucket",
+        "_changed",
+        "_count",
+        "_numbers",
+        "_sum",
+        "_upto",
+        "_width",
+    )
 
     def __init__(self, numbers: "memoryview[float]", family: Family) -> None:
         self._numbers = numbers
@@ -95,6 +112,7 @@ class Histogram:
         self._upto = -inf
         self._count = 0.0
         self._sum = 0.0
+        self._changed = False
 
     def add(self, at: int, value: float) -> None:
         if at != self._at or not self._above < value <= self._upto:
@@ -102,19 +120,21 @@ class Histogram:
             self._turn_to(at, value)
         self._count += 1.0
         self._sum += value
+        self._changed = True
 
     def write(self) -> None:
-        if self._count:
-            self._numbers[self._at + self._bucket] += self._count
-            if self._sum:
-                self._numbers[self._at + self._width + 1] += self._sum
-            self._count = self._sum = 0.0
+        if self._changed:
+            self._numbers[self._at + self._bucket] = self._count
+            self._numbers[self._at + self._width + 1] = self._sum
+            self._changed = False
 
     def _turn_to(self, at: int, value: float) -> None:
         self._at = at
         self._bucket = bucket = bisect_left(self._bounds, value)
         self._above = self._bounds[bucket - 1] if bucket else -inf
         self._upto = self._bounds[bucket] if bucket < self._width else inf
+        self._count = self._numbers[at + bucket]
+        self._sum = self._numbers[at + self._width + 1]
 
 
 class Recorder:
