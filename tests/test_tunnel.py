@@ -86,6 +86,8 @@ async def stage(server: Server) -> AsyncIterator[Stage]:
         [backends.chat]
         prefix = "/chat"
         urls = ["{url_of(server)}"]
+        [backends.chat.timeouts]
+        read = 5.0  # its server runs in this process, which opens dozens of tunnels at once
     """
     async with Stage(toml=toml) as stage:
         yield stage

@@ -68,7 +68,7 @@ class Collector:
             writer.write(data)
             await writer.drain()
             while not answer.complete and answer.waiting <= MAX_ANSWER:
-                if not (more := await reader.read(MAX_ANSWER)):
+                if not (more := await reader.read(MAX_ANSWER + 1 - answer.waiting)):
                     if answer.close():
                         break
                     raise ConnectionResetError("no answer, or a part of one")

@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from coregateway import __version__
 from coregateway.tracing import export
 from coregateway.tracing.collector import MAX_ANSWER
+from coregateway.tracing.collector import Collector as Receiver
 from coregateway.tracing.export import Exporter
 from tests.tracing.collector import Collector, attributes, until
 from tests.tracing.test_spans import exchange_of
@@ -141,6 +142,16 @@ async def test_an_answer_too_long_to_be_read_costs_the_connection_alone(
         await until(lambda: len(collector.spans) == count)  # noqa: B023 -- called at once
     assert len(collector.connections) == 2
     assert events == []
+
+
+async def test_no_more_of_an_answer_is_read_than_may_be(collector: Collector) -> None:
+    """However much of it has come before anybody looks."""
+    collector.answers.append((200, b"\0" * (MAX_ANSWER + MAX_ANSWER // 2)))
+    receiver = Receiver(collector.url)
+    for _ in range(2):
+        await receiver.post(b"")
+    receiver.close()
+    assert len(collector.connections) == 2
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
