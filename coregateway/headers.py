@@ -7,6 +7,8 @@ here is what depends on the backend, the client and the settings.
 import re
 from collections.abc import Collection
 
+from mypy_extensions import mypyc_attr
+
 from coregateway.cors import Cors
 from coregateway.http1 import CHUNKED, members, without
 from coregateway.http1.fields import connection_options
@@ -45,26 +47,14 @@ class Outbound:
         self._prefix = prefix.encode()
         self._host_of_client = host == "client"
 
-    def host(self, head: RequestHead, authority: bytes) -> bytes:
-        """What `Host` says to the upstream with this authority."""
-        return head.noted.get(b"host", authority) if self._host_of_client else authority
-
     def render(
-        self,
-        head: RequestHead,
-        authority: bytes,
-        *,
-        peer: bytes,
-        trusted: bool,
-        request_id: bytes,
-        websocket: bool = False,
-        trace: bytes = b"",
-    ) -> bytes:
-        """The head of the request to an upstream, with the empty line that ends it.
+        self, head: RequestHead, *, peer: bytes, trusted: bool, request_id: bytes, traced: bool = False
+    ) -> "Outgoing":
+        """The head of the request to whichever upstream.
 
         `peer`: the address of whoever is connected to the gateway. `trusted`: whether it is a proxy whose
-        word about the client is believed. `trace`: field lines, each with its line end, in the place of
-        those of the trace that came.
+        word about the client is believed. `traced`: the gateway's own trace takes the place of the one that
+        came.
         """
         noted = head.noted
         lines = head.lines
@@ -74,17 +64,18 @@ class Outbound:
                 lines = without(lines, nominated)
         framing = b""
         if head.length == CHUNKED:
-            framing = b"\r\nTransfer-Encoding: chunked"
+            framing = b"Transfer-Encoding: chunked\r\n"
         elif b"content-length" in noted:
-            framing = b"\r\nContent-Length: %d" % head.length
+            framing = b"Content-Length: %d\r\n" % head.length
+        websocket = asks_for_websocket(head)
         if websocket:
-            framing += b"\r\n" + WEBSOCKET[:-2]
+            framing += WEBSOCKET
         if head.method == "OPTIONS" and b"max-forwards" in noted:
             others = without(lines, (b"max-forwards",))
             if len(others) < len(lines):
                 lines = others
-                framing += b"\r\nMax-Forwards: %d" % (int(noted[b"max-forwards"]) - 1)
-        if trace and (b"traceparent" in noted or b"tracestate" in noted):
+                framing += b"Max-Forwards: %d\r\n" % (int(noted[b"max-forwards"]) - 1)
+        if traced and (b"traceparent" in noted or b"tracestate" in noted):
             lines = without(lines, PROPAGATED)
         via = b"1.%d coregateway" % head.minor
         if noted.get(b"via"):
@@ -92,16 +83,18 @@ class Outbound:
         target = head.target[len(self._prefix) :]
         if not target.startswith(b"/"):
             target = b"/" + target  # the prefix alone is the backend's root
-        return b"%b %b HTTP/1.1\r\nHost: %b%b%b\r\n%b%bVia: %b\r\nX-Request-ID: %b\r\n\r\n" % (
-            head.method.encode(),
-            target,
-            self.host(head, authority),
-            b"\r\n" + b"\r\n".join(lines) if lines else b"",
-            framing,
-            trace,
-            self._forwarded(head, peer, trusted=trusted),
-            via,
-            request_id,
+        return Outgoing(
+            b"%b %b HTTP/1.1\r\nHost: " % (head.method.encode(), target),
+            b"%b%b%bVia: %b\r\nX-Request-ID: %b\r\n\r\n"
+            % (
+                b"\r\n".join(lines) + b"\r\n" if lines else b"",
+                framing,
+                self._forwarded(head, peer, trusted=trusted),
+                via,
+                request_id,
+            ),
+            host=noted.get(b"host", b"") if self._host_of_client else b"",
+            websocket=websocket,
         )
 
     def _forwarded(self, head: RequestHead, peer: bytes, *, trusted: bool) -> bytes:
@@ -121,6 +114,33 @@ class Outbound:
         given.setdefault(b"x-forwarded-host", host)
         given[b"x-forwarded-prefix"] = given.get(b"x-forwarded-prefix", b"").rstrip(b"/") + self._prefix
         return b"".join(b"%b: %b\r\n" % (name.title(), value) for name, value in given.items())
+
+
+@mypyc_attr(acyclic=True)
+class Outgoing:
+    """The head of a request as it goes upstream, but for what is another with each attempt.
+
+    `websocket`: whether it asks for one.
+    """
+
+    __slots__ = ("_host", "_rest", "_start", "websocket")
+
+    def __init__(self, start: bytes, rest: bytes, *, host: bytes, websocket: bool) -> None:
+        self._start = start
+        self._rest = rest
+        self._host = host
+        self.websocket = websocket
+
+    def host(self, authority: bytes) -> bytes:
+        """What `Host` says to the upstream with this authority."""
+        return self._host or authority
+
+    def to(self, authority: bytes, trace: bytes, content: bytes) -> bytes:
+        """The request to the upstream with this authority, and what there is of its content.
+
+        `trace`: field lines, each with its line end.
+        """
+        return b"%b%b\r\n%b%b%b" % (self._start, self.host(authority), trace, self._rest, content)
 
 
 class Inbound:

@@ -25,10 +25,12 @@ from math import inf
 from time import monotonic
 from typing import cast
 
+from mypy_extensions import mypyc_attr
+
 from coregateway import relay, tunnel
 from coregateway.errors import GatewayError, MethodNotAllowed, UpstreamError, UpstreamProtocolError
 from coregateway.exchange import Exchange
-from coregateway.headers import WEBSOCKET, asks_for_websocket
+from coregateway.headers import WEBSOCKET, Outgoing
 from coregateway.http1 import CHUNKED, members
 from coregateway.http1.chunked import chunks
 from coregateway.http1.framing import ends_with_connection, is_chunked, request_content, response_fields
@@ -43,6 +45,7 @@ from coregateway.service import Service
 from coregateway.tracing.timing import server_timing
 from coregateway.upstream.address import Upstream
 from coregateway.upstream.connection import UpstreamConnection
+from coregateway.upstream.line import Waiter
 
 
 def begin(service: Service, stream: ClientStream, head: RequestHead, exchange: Exchange) -> bool:
@@ -68,6 +71,8 @@ def begin(service: Service, stream: ClientStream, head: RequestHead, exchange: E
     stream.passage = passage
     if connection is None:
         passage.joined = monotonic()
+        passage.render()
+        head.condense()
         pool.join(passage)
     else:
         passage.set_out(connection)
@@ -83,11 +88,12 @@ def serve(service: Service, stream: ClientStream) -> Coroutine[None, None, None]
     return passage.carry()
 
 
-class Passage:
+@mypyc_attr(acyclic=True)
+class Passage(Waiter):
     """One request on its way to a backend and back: what it consists of, and its steps.
 
-    Without a task it is a `Waiter`, for its answer or in line for a connection, and `stream.passage` leads to
-    it; with one, whoever awaits `carry` does.
+    Without a task it waits for its answer, or in line for a connection, and `stream.passage` leads to it,
+    until it lets go (`leave`); with one, whoever awaits `carry` does.
     """
 
     __slots__ = (
@@ -97,6 +103,7 @@ class Passage:
         "head",
         "joined",
         "may_open",
+        "outgoing",
         "service",
         "stream",
         "upstream",
@@ -112,6 +119,8 @@ class Passage:
         self.exchange = exchange
         self.body = b""
         """What has come of the request's body before anything was sent, while it may have to be sent."""
+        self.outgoing: Outgoing | None = None
+        """The request's head, once it was rendered."""
         self.connection: UpstreamConnection | None = None
         """Carries the request, and has to be given back."""
         self.joined = 0.0
@@ -128,7 +137,7 @@ class Passage:
     def done(self) -> bool:
         return not self.joined
 
-    def set_result(self, connection: UpstreamConnection | None, /) -> None:
+    def serve(self, connection: UpstreamConnection | None) -> None:
         """It is its turn: a connection, or the right to open one, which takes a task."""
         self.service.pool.leave_line()
         waited = monotonic() - self.joined
@@ -144,7 +153,7 @@ class Passage:
         except Exception as error:
             self.stream.fail(error)
 
-    def set_exception(self, error: GatewayError, /) -> None:
+    def refuse(self, error: GatewayError) -> None:
         """It has waited in line in vain."""
         self.exchange.waited += monotonic() - self.joined
         self.stream.fail(error)
@@ -315,6 +324,21 @@ class Passage:
         if exchange.trace is not None and exchange.trace.sampled:
             exchange.trace.begin_attempt(monotonic())
 
+    def render(self) -> Outgoing:
+        """The head of the request, which is the same for all attempts."""
+        outgoing = self.outgoing
+        if outgoing is None:
+            exchange = self.exchange
+            client = self.stream.protocol
+            self.outgoing = outgoing = self.service.outbound.render(
+                self.head,
+                peer=client.peer_bytes,
+                trusted=client.trusted,
+                request_id=exchange.request_id.encode(),
+                traced=exchange.trace is not None,
+            )
+        return outgoing
+
     def _send(self, connection: UpstreamConnection) -> None:
         """Write the request, as much of it as has come, to its upstream."""
         head = self.head
@@ -324,22 +348,15 @@ class Passage:
         exchange.upstream = upstream.name
         exchange.waited += connection.waited
         exchange.upstream_started = monotonic()
-        websocket = asks_for_websocket(head)
         complete = stream.request_body is None
-        data = self.service.outbound.render(
-            head,
-            upstream.authority,
-            peer=stream.protocol.peer_bytes,
-            trusted=stream.protocol.trusted,
-            request_id=exchange.request_id.encode(),
-            websocket=websocket,
-            trace=b"" if exchange.trace is None else exchange.trace.fields,
-        )
+        outgoing = self.render()
+        trace = b"" if exchange.trace is None else exchange.trace.fields
+        content = request_content(head, self.body, complete=complete)
         connection.begin(
-            data + request_content(head, self.body, complete=complete),
+            outgoing.to(upstream.authority, trace, content),
             complete=complete,
             bodiless=head.method == "HEAD",
-            upgrade=websocket,
+            upgrade=outgoing.websocket,
         )
         if not connection.closed and (not complete or len(self.body) > REPLAYABLE):
             self.body = b""  # it is sent, not to be sent again, and nobody keeps it
@@ -363,8 +380,7 @@ class Passage:
         addressed_as: tuple[bytes, ...] = ()
         if b"location" in response.noted or b"content-location" in response.noted:
             upstream = self.upstream
-            host = self.service.outbound.host(head, upstream.authority)
-            addressed_as = (host.lower(), upstream.origin)
+            addressed_as = (self.render().host(upstream.authority).lower(), upstream.origin)
         return self.service.inbound.render(
             response,
             addressed_as=addressed_as,

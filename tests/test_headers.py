@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coregateway.cors import EXPOSED, Cors
-from coregateway.headers import Inbound, Outbound, asks_for_websocket, map_location
+from coregateway.headers import Inbound, Outbound, Outgoing, asks_for_websocket, map_location
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 
@@ -19,13 +19,18 @@ def request(*fields: bytes, start: bytes = b"GET /api/v1/coredinator/x HTTP/1.1"
     return RequestHead(b"\r\n".join((start, b"Host: gw.test:8001", *fields)))
 
 
+def outgoing(
+    head: RequestHead, *, trusted: bool = False, host: str = "backend", traced: bool = False
+) -> Outgoing:
+    outbound = Outbound(PREFIX.decode(), host=host)
+    return outbound.render(head, peer=b"192.0.2.7", trusted=trusted, request_id=b"id-1", traced=traced)
+
+
 def sent(
-    head: RequestHead, *, trusted: bool = False, host: str = "backend", websocket: bool = False
+    head: RequestHead, *, trusted: bool = False, host: str = "backend", trace: bytes = b""
 ) -> list[bytes]:
     """The lines of what goes to the backend."""
-    raw = Outbound(PREFIX.decode(), host=host).render(
-        head, AUTHORITY, peer=b"192.0.2.7", trusted=trusted, request_id=b"id-1", websocket=websocket
-    )
+    raw = outgoing(head, trusted=trusted, host=host, traced=bool(trace)).to(AUTHORITY, trace, b"")
     assert raw.endswith(b"\r\n\r\n")
     lines = raw[:-4].split(b"\r\n")
     assert all(lines)
@@ -229,7 +234,7 @@ WS = (b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Key: dGhlIH
 def test_a_websocket_is_recognised(fields: tuple[bytes, ...]) -> None:
     head = request(*fields)
     assert asks_for_websocket(head)
-    lines = sent(head, websocket=True)
+    lines = sent(head)
     assert values(lines, b"connection") == [b"Upgrade"]
     assert values(lines, b"upgrade") == [b"websocket"]
     assert values(lines, b"sec-websocket-key") == [b"dGhlIHNhbXBsZSBub25jZQ=="]

@@ -95,6 +95,8 @@ async def narrow() -> AsyncIterator[Stage]:
         max_queued = 1
         [timeouts]
         pool = 1.0
+        [cors]
+        origins = ["https://a.example"]
     """
     async with Stage(toml=toml) as stage:
         yield stage
@@ -946,6 +948,31 @@ async def test_who_waits_in_line_is_served_when_its_turn_comes(
     assert (after.body, after.connection == before.connection) == (body, kept)
     line = await narrow.line(queued)
     assert (line["status"], line["attempts"], line["error"]) == (200, 1, None)
+
+
+async def test_what_has_waited_in_line_is_the_same_at_each_attempt_and_gets_an_answer_for_its_origin(
+    narrow: Stage,
+) -> None:
+    path, queued = narrow.path(), narrow.path()
+    gate = asyncio.Event()
+    narrow.backend.on(path, wait(gate), respond(200))
+    narrow.backend.on(queued, close(if_reused=True), respond(200, b"second"))
+    first = asyncio.create_task(narrow.ask(path))
+    await narrow.wait_seen(path)
+    fields = ["Origin: https://a.example", "Accept: a/b", "Connection: x-hop", "X-Hop: 1", "X-Last: z"]
+    second = asyncio.create_task(narrow.ask(queued, *fields))
+    await asyncio.sleep(0.1)
+    gate.set()
+    await first
+    answer = await second
+    assert (answer.status, answer.body) == (200, b"second")
+    assert answer.header("access-control-allow-origin") == b"https://a.example"
+    once, again = narrow.seen(queued)
+    assert once.headers == again.headers
+    own = [
+        value for name, value in once.headers if name.lower() in (b"origin", b"accept", b"x-last", b"x-hop")
+    ]
+    assert own == [b"https://a.example", b"a/b", b"z"]
 
 
 @pytest.mark.parametrize("body", [0, 10, 200_000])

@@ -62,6 +62,9 @@ DROPPED = frozenset(
 """Fields that are not passed on as they came: they are for this hop alone (RFC 9110 §7.6.1), or the
 gateway writes them itself, or backends are known to take orders from them."""
 
+KNOWN = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+"""Methods that nearly all requests have, which need no text of their own."""
+
 FORWARDED = frozenset((b"forwarded", b"x-real-ip"))
 """Fields that only a trusted proxy may set, besides all whose names begin with `X-Forwarded-`."""
 
@@ -78,6 +81,10 @@ def _judge(name: bytes) -> Fate | None:
 
 
 _lines = Lines(_judge)
+
+_NO_LINES: list[bytes] = []
+_NONE_FORWARDING: list[tuple[bytes, bytes]] = []
+_NOTHING_NOTED: dict[bytes, bytes] = {}
 
 
 @mypyc_attr(acyclic=True)
@@ -126,7 +133,7 @@ class RequestHead:
             raise TooManyFields
         method, target, minor = match.groups()
         self.raw = raw
-        self.method = method.decode()
+        self.method = KNOWN.get(method) or method.decode()
         self.minor = 1 if minor == b"1" else 0
         lines: list[bytes] = []
         noted: dict[bytes, bytes] = {}
@@ -158,6 +165,13 @@ class RequestHead:
             raise MalformedHTTP("malformed Max-Forwards")
         if b"traceparent" in noted and not is_traceparent(noted[b"traceparent"]):
             self.lines = without(lines, (b"traceparent",))
+
+    def condense(self) -> None:
+        """Keep no more of the fields than an answer may need, for a request that waits and was rendered."""
+        self.lines = _NO_LINES
+        self.forwarding = _NONE_FORWARDING
+        origin = self.noted.get(b"origin")
+        self.noted = _NOTHING_NOTED if origin is None else {b"origin": origin}
 
     def _read_host(self) -> None:
         host = self.noted.get(b"host")

@@ -12,6 +12,7 @@ these limits hold instead, all of them from the settings:
 """
 
 from asyncio import AbstractEventLoop, Future, Task, Transport
+from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast, override
 
@@ -112,8 +113,7 @@ class ClientConnection(HttpProtocol):
         self.received_at = monotonic()
         self.served = 0
         self.patience = self.app.ctx.settings.timeouts.client
-        self.peer = _peer(self.conn_info)
-        self.peer_bytes = self.peer.encode()
+        self.peer, self.peer_bytes = _known(_peer(self.conn_info))
         self.trusted = self.app.ctx.trusts(self.peer)
         self._timeouts = self.app.ctx.settings.timeouts
         self._late = Deadline(self.loop, self._read_late)
@@ -387,6 +387,12 @@ class ClientConnection(HttpProtocol):
 
 def _peer(info: ConnInfo) -> str:
     return info.client_ip  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] -- a str
+
+
+@lru_cache(maxsize=1024)
+def _known(address: str) -> tuple[str, bytes]:
+    """An address as text and as bytes, which all connections of one host share."""
+    return address, address.encode()
 
 
 def _wake(waiter: Future[None] | None) -> None:

@@ -1,33 +1,58 @@
 """The line of those who wait for a connection of one pool: first come, first served, and nobody for ever.
 
-In it stand futures of tasks, and requests that no task waits for. Who waits no more stays in it until its
-turn comes, and is passed over then; it counts until it leaves.
+In it stand tasks, and requests that no task waits for. Who waits no more stays in it until its turn comes,
+and is passed over then; it counts until it leaves.
 """
 
-from asyncio import AbstractEventLoop
+from asyncio import AbstractEventLoop, Future
 from collections import deque
 from math import inf
-from typing import Protocol as Interface
+
+from mypy_extensions import mypyc_attr
 
 from coregateway.deadline import RESOLUTION, Deadline
 from coregateway.errors import Draining, GatewayError, PoolTimeout
 from coregateway.upstream.connection import UpstreamConnection
 
 
-class Waiter(Interface):
-    """Who waits in line: the future of a task, or a request that no task waits for."""
+@mypyc_attr(acyclic=True, allow_interpreted_subclasses=True)
+class Waiter:
+    """Who waits in line."""
+
+    __slots__ = ("until",)
+
+    until: float
+    """Ends its patience, by the loop's clock; set when it joins."""
 
     def done(self) -> bool:
         """Whether it waits no more."""
-        ...
+        raise NotImplementedError
 
-    def set_result(self, result: UpstreamConnection | None, /) -> None:
+    def serve(self, connection: UpstreamConnection | None) -> None:
         """It is its turn: a connection, or the right to open one (None)."""
-        ...
+        raise NotImplementedError
 
-    def set_exception(self, exception: GatewayError, /) -> None:
+    def refuse(self, error: GatewayError) -> None:
         """It waits in vain."""
-        ...
+        raise NotImplementedError
+
+
+class Place(Waiter):
+    """Of a task, which waits for `served`."""
+
+    __slots__ = ("served",)
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.served: Future[UpstreamConnection | None] = loop.create_future()
+
+    def done(self) -> bool:
+        return self.served.done()
+
+    def serve(self, connection: UpstreamConnection | None) -> None:
+        self.served.set_result(connection)
+
+    def refuse(self, error: GatewayError) -> None:
+        self.served.set_exception(error)
 
 
 class Line:
@@ -38,7 +63,7 @@ class Line:
     def __init__(self, loop: AbstractEventLoop, longest: int) -> None:
         self._loop = loop
         self._longest = longest
-        self._waiters: deque[tuple[Waiter, float]] = deque()
+        self._waiters: deque[Waiter] = deque()
         self._patience = Deadline(loop, self._refuse_late)
         self._first_end = inf
         """When the first patience ends, of whoever it is."""
@@ -54,53 +79,51 @@ class Line:
     def has_waiters(self) -> bool:
         """Whether anybody in it still waits; the first to be served is one who does then."""
         while self._waiters:
-            waiter, _ = self._waiters[0]
-            if not waiter.done():
+            if not self._waiters[0].done():
                 return True
             self._waiters.popleft()
         return False
 
     def join(self, waiter: Waiter, patience: float) -> None:
         """Wait for so many seconds at most; `leave` must follow, whatever comes of it."""
-        when = self._loop.time() + patience
+        waiter.until = when = self._loop.time() + patience
         if when < self._first_end:
             self._first_end = when
             self._patience.within(patience)
-        self._waiters.append((waiter, when))
+        self._waiters.append(waiter)
         self.length += 1
 
     def leave(self) -> None:
         """A waiter waits no more."""
         self.length -= 1
 
-    def serve(self, result: UpstreamConnection | None) -> bool:
+    def serve(self, connection: UpstreamConnection | None) -> bool:
         """Give the first who still waits a connection, or the right to open one; False if nobody does."""
         if not self.has_waiters:
             return False
-        waiter, _ = self._waiters.popleft()
-        waiter.set_result(result)
+        self._waiters.popleft().serve(connection)
         return True
 
     def close(self) -> None:
         """The gateway is shutting down: refuse all."""
         self._patience.close()
-        for waiter, _ in self._waiters:
+        for waiter in self._waiters:
             if not waiter.done():
-                waiter.set_exception(Draining())
+                waiter.refuse(Draining())
         self._waiters.clear()
 
     def _refuse_late(self) -> None:
         """Refuse whose patience has ended; it need not be the first in line, for patience may differ."""
         now = self._loop.time()
-        waiting: deque[tuple[Waiter, float]] = deque()
-        for waiter, when in self._waiters:
+        waiting: deque[Waiter] = deque()
+        for waiter in self._waiters:
             if waiter.done():
                 continue
-            if when <= now + RESOLUTION:
-                waiter.set_exception(PoolTimeout())
+            if waiter.until <= now + RESOLUTION:
+                waiter.refuse(PoolTimeout())
             else:
-                waiting.append((waiter, when))
+                waiting.append(waiter)
         self._waiters = waiting
-        self._first_end = min((when for _, when in waiting), default=inf)
+        self._first_end = min((waiter.until for waiter in waiting), default=inf)
         if waiting:
             self._patience.within(self._first_end - now)

@@ -11,7 +11,6 @@ from asyncio import (
     AbstractEventLoop,
     BaseProtocol,
     CancelledError,
-    Future,
     get_running_loop,
     timeout,
 )
@@ -31,7 +30,7 @@ from coregateway.errors import (
 from coregateway.upstream.address import Upstream
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.idle import IdleConnections
-from coregateway.upstream.line import Line, Waiter
+from coregateway.upstream.line import Line, Place, Waiter
 from coregateway.upstream.roles import Timeouts
 
 
@@ -236,8 +235,9 @@ class Pool:
         """Wait in line for a connection, or for the right to open one (None)."""
         if self._line.is_full:
             raise Overloaded
-        waiter: Future[UpstreamConnection | None] = self._loop.create_future()
-        self.join(waiter, patience)
+        place = Place(self._loop)
+        waiter = place.served
+        self.join(place, patience)
         try:
             return await waiter
         except CancelledError:

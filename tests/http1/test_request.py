@@ -475,6 +475,17 @@ FRAGMENTS = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize("origin", [None, b"https://a.example"])
+def test_a_condensed_head_keeps_what_an_answer_needs_and_lets_go_of_the_rest(origin: bytes | None) -> None:
+    fields = [b"X-A: 1", b"X-Forwarded-For: 192.0.2.1", b"Connection: x-b"]
+    parsed = head(*fields, *([b"Origin: " + origin] if origin else []), start=b"HEAD /x?y HTTP/1.1")
+    before = parsed.method, parsed.minor, parsed.length, parsed.target, parsed.path, parsed.raw
+    parsed.condense()
+    assert (parsed.method, parsed.minor, parsed.length, parsed.target, parsed.path, parsed.raw) == before
+    assert (parsed.lines, parsed.forwarding) == ([], [])
+    assert parsed.noted == ({b"origin": origin} if origin else {})
+
+
 @quick
 @given(st.lists(FRAGMENTS, max_size=14).map(b"".join))
 def test_what_is_accepted_is_strict_and_passes_no_line_that_was_not_there(noise: bytes) -> None:

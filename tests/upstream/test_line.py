@@ -9,7 +9,7 @@ from coregateway.errors import Draining, GatewayError, Overloaded, PoolTimeout
 from coregateway.settings.model import TimeoutSettings
 from coregateway.testing import ScriptedBackend
 from coregateway.upstream.connection import UpstreamConnection
-from coregateway.upstream.line import Line
+from coregateway.upstream.line import Line, Place, Waiter
 from coregateway.upstream.pool import Pool
 from tests.upstream.pools import eventually, fetch, pool_to, state
 
@@ -119,8 +119,8 @@ async def test_a_waiter_is_not_handed_a_connection_that_has_ended(backend: Scrip
 # ------------------------------------------------------------------ the line by itself
 
 
-def waiter() -> "asyncio.Future[UpstreamConnection | None]":
-    return asyncio.get_running_loop().create_future()
+def waiter() -> Place:
+    return Place(asyncio.get_running_loop())
 
 
 async def test_who_waits_no_more_is_passed_over() -> None:
@@ -128,10 +128,10 @@ async def test_who_waits_no_more_is_passed_over() -> None:
     first, second, third = waiter(), waiter(), waiter()
     for one in (first, second, third):
         line.join(one, 60.0)
-    first.cancel()
+    first.served.cancel()
     assert line.serve(None)
     assert (second.done(), third.done()) == (True, False)
-    third.cancel()
+    third.served.cancel()
     assert not line.has_waiters
     assert not line.serve(None)
     line.close()
@@ -141,14 +141,14 @@ async def test_a_place_is_taken_until_its_waiter_leaves() -> None:
     line = Line(asyncio.get_running_loop(), 1)
     one = waiter()
     line.join(one, 60.0)
-    one.cancel()
+    one.served.cancel()
     assert (line.length, line.is_full) == (1, True)
     line.leave()
     assert (line.length, line.is_full) == (0, False)
     line.close()
 
 
-class Impatient:
+class Impatient(Waiter):
     """Waits without a task, and leaves the line as soon as it is refused."""
 
     def __init__(self, line: Line) -> None:
@@ -158,11 +158,11 @@ class Impatient:
     def done(self) -> bool:
         return self.refused is not None
 
-    def set_result(self, result: UpstreamConnection | None, /) -> None:
-        raise AssertionError(result)
+    def serve(self, connection: UpstreamConnection | None) -> None:
+        raise AssertionError(connection)
 
-    def set_exception(self, exception: GatewayError, /) -> None:
-        self.refused = exception
+    def refuse(self, error: GatewayError) -> None:
+        self.refused = error
         self._line.leave()
 
 
