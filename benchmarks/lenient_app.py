@@ -5,8 +5,9 @@ up for what becomes of them, and nothing is checked. It must never serve anybody
 """
 
 from coregateway.app import app
-from coregateway.http1 import CHUNKED, UNTIL_CLOSE, reader, request, response, without
+from coregateway.http1 import reader, request, response
 from coregateway.http1.fields import connection_options
+from coregateway.http1.grammar import CHUNKED, UNTIL_CLOSE, without
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 from coregateway.server import body, stream
@@ -70,6 +71,7 @@ class LenientResponseHead(ResponseHead):
         noted: dict[bytes, bytes] = {}
         self.lines = lines
         self.noted = noted
+        self.permits = False
         for line in parts:
             written, _, value = line.partition(b":")
             fate = _response_fates[written]
@@ -78,6 +80,8 @@ class LenientResponseHead(ResponseHead):
                 continue
             if fate.noted:
                 noted[fate.name] = value.strip()
+            elif fate.aside:
+                self.permits = True
             if fate.passes:
                 lines.append(line)
         self.declared = None

@@ -1,16 +1,17 @@
 """What was written to a peer and is not taken yet.
 
-Whoever writes waits until all of it is taken; meanwhile the peer counts as stalled (`intake.allowance`). A
+Whoever writes waits until all of it is taken; meanwhile the peer counts as stalled (`allowance`). A
 limit of time for that is kept by the connection, which asks here when to look next: a peer that takes any
 bytes, however slowly, is in time.
 """
 
 from asyncio import AbstractEventLoop, Future, Transport
+from typing import Final
 
+from coregateway.allowance import allowance
 from coregateway.deadline import RESOLUTION
-from coregateway.intake import allowance
 
-LOOKS = 4
+LOOKS: Final = 4
 """Looks at a peer within its limit: it has a quarter more than that at most, as nobody tells of each byte."""
 
 

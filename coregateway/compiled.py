@@ -21,6 +21,7 @@ DIRECTORY = PACKAGE / "__compiled__"
 
 SOURCES = (
     "access_log.py",
+    "allowance.py",
     "backlog.py",
     "cors.py",
     "deadline.py",
@@ -30,6 +31,7 @@ SOURCES = (
     "http1/chunked.py",
     "http1/fields.py",
     "http1/framing.py",
+    "http1/grammar.py",
     "http1/reader.py",
     "http1/request.py",
     "http1/response.py",
@@ -60,6 +62,7 @@ SOURCES = (
     "upstream/idle.py",
     "upstream/line.py",
     "upstream/pool.py",
+    "upstream/record.py",
     "upstream/roles.py",
 )
 """The modules that are compiled, all or none of them: each calls the others past the interpreter.

@@ -5,13 +5,14 @@ CORS is off and the backend's own pass untouched.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from coregateway.http1.request import RequestHead
 
-EXPOSED = b"X-CoreRL-Version, X-Request-ID, X-CoreGateway-Error, Retry-After"
+EXPOSED: Final = b"X-CoreRL-Version, X-Request-ID, X-CoreGateway-Error, Retry-After"
 """The fields of a response that scripts may read, besides the safe-listed ones."""
 
-PREFLIGHT_MAX_AGE = 600
+PREFLIGHT_MAX_AGE: Final = 600
 """Seconds for which a browser may keep a preflight's answer."""
 
 

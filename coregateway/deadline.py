@@ -3,8 +3,9 @@
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
 from math import inf
+from typing import Final
 
-RESOLUTION = 0.001
+RESOLUTION: Final = 0.001
 """Seconds; uvloop's clock and timers count whole milliseconds."""
 
 

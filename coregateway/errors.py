@@ -29,7 +29,7 @@ a backend, `reused` whether it went out on a connection that had served before a
 an answer: the two facts on which a retry is decided (RFC 9110 §9.2.2).
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 Fault = Literal["client", "upstream", "gateway"]
 
@@ -205,7 +205,7 @@ class Draining(Unavailable):
     detail = "Service unavailable: this gateway is shutting down"
 
 
-CONTRACT: tuple[type[GatewayError], ...] = (
+CONTRACT: Final[tuple[type[GatewayError], ...]] = (
     BadRequest,
     NoRoute,
     MethodNotAllowed,

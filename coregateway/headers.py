@@ -6,22 +6,23 @@ here is what depends on the backend, the client and the settings.
 
 import re
 from collections.abc import Collection
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
 from coregateway.cors import Cors
-from coregateway.http1 import CHUNKED, members, without
 from coregateway.http1.fields import connection_options
+from coregateway.http1.grammar import CHUNKED, members, without
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 from coregateway.tracing.context import PROPAGATED
 
-_OF_THIS_HOP = frozenset((b"te", b"transfer-encoding", b"content-length", b"host"))
+_OF_THIS_HOP: Final = frozenset((b"te", b"transfer-encoding", b"content-length", b"host"))
 """Fields that the gateway writes itself; naming them in Connection does not take them away."""
-_split_reference = re.compile(rb"(?i:https?:)?//([^/?#]*)(.*)").fullmatch
-_default_port = re.compile(rb":(?:80)?\Z")
+_split_reference: Final = re.compile(rb"(?i:https?:)?//([^/?#]*)(.*)").fullmatch
+_default_port: Final = re.compile(rb":(?:80)?\Z")
 
-WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+WEBSOCKET: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 
 def asks_for_websocket(head: RequestHead) -> bool:
@@ -172,7 +173,7 @@ class Inbound:
         cors = b""
         if self._cors.enabled:
             cors = self._cors.lines(origin)
-            if b"\naccess-control-" in head.raw.lower():
+            if head.permits:
                 lines = [line for line in lines if not line[:15].lower().startswith(b"access-control-")]
             if self._cors.varies and b"origin" not in members(noted.get(b"vary", b"")):
                 cors += b"Vary: Origin\r\n"

@@ -10,10 +10,11 @@ that, too: `first`.
 
 from asyncio import Transport, get_running_loop
 from collections.abc import Callable
+from typing import Final
 
 from coregateway.http1.reader import Piece
 
-MOST = 32
+MOST: Final = 32
 """Writes that wait for each other, so that the first of them never waits for long."""
 
 
@@ -61,5 +62,5 @@ class Outbox:
                 transport.write(data)
 
 
-outbox = Outbox()
+outbox: Final = Outbox()
 """This worker's."""

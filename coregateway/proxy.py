@@ -31,9 +31,9 @@ from coregateway import relay, tunnel
 from coregateway.errors import GatewayError, MethodNotAllowed, UpstreamError, UpstreamProtocolError
 from coregateway.exchange import Exchange
 from coregateway.headers import WEBSOCKET, Outgoing
-from coregateway.http1 import CHUNKED, members
 from coregateway.http1.chunked import chunks
 from coregateway.http1.framing import ends_with_connection, is_chunked, request_content, response_fields
+from coregateway.http1.grammar import CHUNKED, members
 from coregateway.http1.reader import SPLIT
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead

@@ -34,19 +34,31 @@ type Kind = tuple[str | None, str | None, str | None, str | None, int | None, in
 class Pieces:
     """What lines of one kind have in common, in the order in which it stands between the rest."""
 
-    __slots__ = ("counts", "error", "method", "protocol")
+    __slots__ = (
+        "_attempts",
+        "_backend",
+        "_error",
+        "_method",
+        "_protocol",
+        "_status",
+        "_upstream",
+        "_upstream_status",
+        "counts",
+        "error",
+        "method",
+        "protocol",
+    )
 
-    def __init__(
-        self,
-        method: str | None,
-        protocol: str | None,
-        backend: str | None,
-        upstream: str | None,
-        status: int | None,
-        upstream_status: int | None,
-        attempts: int,
-        error: str | None,
-    ) -> None:
+    def __init__(self, kind: Kind) -> None:
+        method, protocol, backend, upstream, status, upstream_status, attempts, error = kind
+        self._method = method
+        self._protocol = protocol
+        self._backend = backend
+        self._upstream = upstream
+        self._status = status
+        self._upstream_status = upstream_status
+        self._attempts = attempts
+        self._error = error
         self.method = f'","method":{_json(method)},"path":"'
         self.protocol = (
             f'","protocol":{_json(protocol)},"backend":{_json(backend)},"upstream":{_json(upstream)},'
@@ -54,6 +66,19 @@ class Pieces:
         )
         self.counts = f',"attempts":{attempts},"bytes_in":'
         self.error = f',"error":{_json(error)}'
+
+    def are_of(self, exchange: Exchange) -> bool:
+        """Whether an exchange is of this kind, where that shows without a look at names: they are shared."""
+        return (
+            exchange.method is self._method
+            and exchange.upstream is self._upstream
+            and exchange.status is self._status
+            and exchange.upstream_status is self._upstream_status
+            and exchange.error is self._error
+            and exchange.attempts == self._attempts
+            and exchange.protocol is self._protocol
+            and exchange.backend is self._backend
+        )
 
     @property
     def size(self) -> int:
@@ -67,12 +92,13 @@ def _json(value: str | int | None) -> str:
 class RequestLines:
     """Writes the lines of one worker. `traced`: with the ids of trace and span."""
 
-    __slots__ = ("_kinds", "_traced", "_worker")
+    __slots__ = ("_kinds", "_latest", "_traced", "_worker")
 
     def __init__(self, worker: str, *, traced: bool) -> None:
         self._worker = _json(worker)
         self._traced = traced
         self._kinds: dict[Kind, Pieces] = {}
+        self._latest: Pieces | None = None
 
     @property
     def kinds(self) -> int:
@@ -99,21 +125,12 @@ class RequestLines:
         overhead = duration - upstream
         if upstream < 0 or overhead < 0:
             return None
-        kind = (
-            exchange.method,
-            exchange.protocol,
-            exchange.backend,
-            exchange.upstream,
-            exchange.status,
-            exchange.upstream_status,
-            exchange.attempts,
-            exchange.error,
-        )
-        pieces = self._kinds.get(kind)
-        if pieces is None:
-            pieces = self._find(kind)
+        pieces = self._latest
+        if pieces is None or not pieces.are_of(exchange):
+            pieces = self._pieces_of(exchange)
             if pieces is None:
                 return None
+            self._latest = pieces
         ids = "}\n"
         if trace is not None and self._traced:
             ids = f',"trace_id":"{trace.trace_id}","span_id":"{trace.span_id}"}}\n'
@@ -126,11 +143,24 @@ class RequestLines:
             f"{pieces.error}{ids}"
         )
 
-    def _find(self, kind: Kind) -> Pieces | None:
-        method, protocol, backend, upstream, status, upstream_status, attempts, error = kind
+    def _pieces_of(self, exchange: Exchange) -> Pieces | None:
+        method = exchange.method
+        kind = (
+            method,
+            exchange.protocol,
+            exchange.backend,
+            exchange.upstream,
+            exchange.status,
+            exchange.upstream_status,
+            exchange.attempts,
+            exchange.error,
+        )
+        pieces = self._kinds.get(kind)
+        if pieces is not None:
+            return pieces
         if method is not None and len(method) > MAX_METHOD:
             return None
-        pieces = Pieces(method, protocol, backend, upstream, status, upstream_status, attempts, error)
+        pieces = Pieces(kind)
         if pieces.size > LONGEST:
             return None
         if len(self._kinds) >= REMEMBERED:

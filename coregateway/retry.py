@@ -3,20 +3,22 @@
 A request is never sent twice unless that is provably harmless (RFC 9110 §9.2.2).
 """
 
+from typing import Final
+
 from coregateway.errors import ConnectFailed, GatewayError, UpstreamClosed
 
-IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
+IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 """RFC 9110 §9.2.2, without TRACE, which is never forwarded."""
 
-RESTED = 2.0
+RESTED: Final = 2.0
 """Seconds. A request that is not idempotent goes out on a connection that is new or was idle for less:
 backends close idle connections (uvicorn and Node after 5 s), and what is under way at that moment is lost."""
 
-NEW = -1.0
+NEW: Final = -1.0
 """In the place of `RESTED`: no idle connection will do. What ended one that was reused may have ended them
 all, a backend that was started again above all, so that each try would be spent on another dead one."""
 
-REPLAYABLE = 65_536
+REPLAYABLE: Final = 65_536
 """Bytes of a request body that are kept to be sent again; a longer body is streamed and kept by nobody."""
 
 

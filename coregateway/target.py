@@ -7,9 +7,10 @@ whatever dress.
 """
 
 import re
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
-_has_parent_segment = re.compile(rb"(?:^|[/\\])\.\.(?:[/\\;?#]|$)").search
+_has_parent_segment: Final = re.compile(rb"(?:^|[/\\])\.\.(?:[/\\;?#]|$)").search
 
 
 def is_confined(path: bytes) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 
 from coregateway import backlog as module
+from coregateway.allowance import Allowance
 from coregateway.backlog import Backlog
 
 
@@ -17,22 +18,9 @@ class Transport:
         return self.unsent
 
 
-class Stalls:
-    """Stands for the allowance of the worker."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def stall(self) -> None:
-        self.count += 1
-
-    def relieve(self) -> None:
-        self.count -= 1
-
-
 @pytest.fixture
-def stalls(monkeypatch: pytest.MonkeyPatch) -> Stalls:
-    stalls = Stalls()
+def stalls(monkeypatch: pytest.MonkeyPatch) -> Allowance:
+    stalls = Allowance()
     monkeypatch.setattr(module, "allowance", stalls)
     return stalls
 
@@ -41,22 +29,22 @@ def backlog(transport: Transport) -> Backlog:
     return Backlog(asyncio.get_running_loop(), cast(Any, transport))
 
 
-async def test_however_often_it_begins_it_is_one_stall_until_it_ends(stalls: Stalls) -> None:
+async def test_however_often_it_begins_it_is_one_stall_until_it_ends(stalls: Allowance) -> None:
     one = backlog(Transport())
     for _ in range(3):
         one.begin()
-        assert (one.blocks, stalls.count) == (True, 1)
+        assert (one.blocks, stalls.stalled) == (True, 1)
     one.end()
-    assert (one.blocks, stalls.count) == (False, 0)
+    assert (one.blocks, stalls.stalled) == (False, 0)
 
 
 @pytest.mark.parametrize("blocks", [False, True])
-async def test_a_connection_that_is_gone_is_no_stall(stalls: Stalls, blocks: bool) -> None:
+async def test_a_connection_that_is_gone_is_no_stall(stalls: Allowance, blocks: bool) -> None:
     one = backlog(Transport())
     if blocks:
         one.begin()
     one.drop()
-    assert stalls.count == 0
+    assert stalls.stalled == 0
 
 
 class Clock:

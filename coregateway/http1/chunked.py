@@ -1,21 +1,24 @@
 """The chunked coding (RFC 9112 §7.1), read strictly and written plainly."""
 
 import re
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from coregateway.http1 import MalformedHTTP, is_field_line
+from coregateway.http1.grammar import MalformedHTTP, is_field_line
 
-_size_line = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]{0,240})?\r\n").match
-_is_size_line_so_far = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\xff]{0,240})?\r?)?").fullmatch
-_is_trailer_line_so_far = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+\r?").fullmatch
+_size_line: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]{0,240})?\r\n").match
+_is_size_line_so_far: Final = re.compile(
+    rb"(?:[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\xff]{0,240})?\r?)?"
+).fullmatch
+_is_trailer_line_so_far: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+\r?").fullmatch
 
-MAX_TRAILERS = 8192
+MAX_TRAILERS: Final = 8192
 """Bytes of the field lines of a trailer section, without their line ends; more are refused."""
 
 _SIZE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
 
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 def chunk(data: bytes) -> bytes:

@@ -2,20 +2,22 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final
 
-from coregateway.http1 import MalformedHTTP, is_field_line, members
+from mypy_extensions import mypyc_attr
 
-REMEMBERED = 2048
+from coregateway.http1.grammar import MalformedHTTP, is_field_line, members
+
+REMEMBERED: Final = 2048
 """Names of fields, as they were written, whose fate is kept; a gateway's clients and backends use few."""
 
-LONGEST = 64
+LONGEST: Final = 64
 """Bytes of a name, or of a value of Connection, that is worth remembering."""
 
-LONGEST_LINE = 128
+LONGEST_LINE: Final = 128
 """Bytes of a field line that is worth remembering. All of them together stay below 1 MiB per worker."""
 
-UNREMEMBERED = frozenset(
+UNREMEMBERED: Final = frozenset(
     (
         b"authorization",
         b"cookie",
@@ -34,18 +36,30 @@ UNREMEMBERED = frozenset(
 """Fields whose lines are another in nearly every message, or a secret that must not outlive its own."""
 
 
-class Fate(NamedTuple):
+@mypyc_attr(acyclic=True)
+class Fate:
     """What becomes of a field that does not simply pass. `name` is in lower case."""
 
-    name: bytes
-    noted: bool = False
-    """Its value is looked at."""
-    single: bool = False
-    """A second line of it makes a message ambiguous."""
-    passes: bool = False
-    """Its line is passed on all the same."""
-    aside: bool = False
-    """It is kept apart, for whoever decides whether its sender is believed."""
+    __slots__ = ("aside", "name", "noted", "passes", "single")
+
+    def __init__(
+        self,
+        name: bytes,
+        *,
+        noted: bool = False,
+        single: bool = False,
+        passes: bool = False,
+        aside: bool = False,
+    ) -> None:
+        self.name = name
+        self.noted = noted
+        """Its value is looked at."""
+        self.single = single
+        """A second line of it makes a message ambiguous."""
+        self.passes = passes
+        """Its line is passed on all the same."""
+        self.aside = aside
+        """It is kept apart, or lines like it are, for whoever decides what to believe of its sender."""
 
 
 class Fates(dict[bytes, Fate | None]):
@@ -91,14 +105,18 @@ class Lines(dict[bytes, tuple[Fate, bytes] | None]):
         return found
 
 
-class ConnectionOptions(NamedTuple):
+@mypyc_attr(acyclic=True)
+class ConnectionOptions:
     """What a value of Connection says (RFC 9110 §7.6.1)."""
 
-    close: bool
-    keep_alive: bool
-    upgrade: bool
-    nominated: frozenset[bytes]
-    """Names, in lower case, of fields that are for this hop alone."""
+    __slots__ = ("close", "keep_alive", "nominated", "upgrade")
+
+    def __init__(self, tokens: frozenset[bytes]) -> None:
+        self.close = b"close" in tokens
+        self.keep_alive = b"keep-alive" in tokens
+        self.upgrade = b"upgrade" in tokens
+        self.nominated = tokens - {b"close", b"keep-alive", b"upgrade"}
+        """Names, in lower case, of fields that are for this hop alone."""
 
 
 def connection_options(value: bytes) -> ConnectionOptions:
@@ -107,13 +125,7 @@ def connection_options(value: bytes) -> ConnectionOptions:
 
 
 def _options(value: bytes) -> ConnectionOptions:
-    tokens = frozenset(members(value))
-    return ConnectionOptions(
-        close=b"close" in tokens,
-        keep_alive=b"keep-alive" in tokens,
-        upgrade=b"upgrade" in tokens,
-        nominated=tokens - {b"close", b"keep-alive", b"upgrade"},
-    )
+    return ConnectionOptions(frozenset(members(value)))
 
 
-_remembered_options = lru_cache(maxsize=256)(_options)
+_remembered_options: Final = lru_cache(maxsize=256)(_options)

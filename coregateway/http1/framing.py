@@ -4,9 +4,9 @@ Both sides are framed anew: what one of them sends in chunks, the other gets wit
 connection ends, as its own head says or as its version allows.
 """
 
-from coregateway.http1 import CHUNKED, UNTIL_CLOSE
 from coregateway.http1.chunked import chunks
 from coregateway.http1.fields import connection_options
+from coregateway.http1.grammar import CHUNKED, UNTIL_CLOSE
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 

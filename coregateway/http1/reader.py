@@ -4,14 +4,14 @@ from typing import Final, cast
 
 from mypy_extensions import mypyc_attr
 
-from coregateway.http1 import CHUNKED, UNTIL_CLOSE, MalformedHTTP, has_broken_line
 from coregateway.http1.chunked import ChunkedDecoder
+from coregateway.http1.grammar import CHUNKED, UNTIL_CLOSE, MalformedHTTP, has_broken_line
 from coregateway.http1.response import ResponseHead
 
-MAX_HEAD = 65_536
+MAX_HEAD: Final = 65_536
 """Bytes of a response head; a longer one is refused."""
 
-MAX_INTERIM = 16
+MAX_INTERIM: Final = 16
 """Interim (1xx) responses before a final one; more are refused."""
 
 

@@ -3,25 +3,26 @@
 import re
 from functools import lru_cache
 from ipaddress import IPv6Address
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from coregateway.http1 import CHUNKED, MAX_FIELDS, TOKEN, MalformedHTTP, TooManyFields, without
 from coregateway.http1.fields import LONGEST, Fate, Lines
+from coregateway.http1.grammar import CHUNKED, MAX_FIELDS, TOKEN, MalformedHTTP, TooManyFields, without
 
-_is_request_line = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])").fullmatch
-_is_host = re.compile(rb"(?:[0-9A-Za-z._~\-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{0,5})?").fullmatch
-_is_length = re.compile(rb"[0-9]{1,18}").fullmatch
-is_traceparent = re.compile(
+_is_request_line: Final = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])").fullmatch
+_is_host: Final = re.compile(rb"(?:[0-9A-Za-z._~\-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{0,5})?").fullmatch
+_is_length: Final = re.compile(rb"[0-9]{1,18}").fullmatch
+is_traceparent: Final = re.compile(
     rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-[\x21-\x7e]*)?"
 ).fullmatch
 """Of a `traceparent` (W3C Trace Context §3.2): trace id, span id, flags. Later versions may say more behind
 them."""
 
-SINGLE = frozenset((b"host", b"content-length", b"transfer-encoding", b"authorization"))
+SINGLE: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"authorization"))
 """Fields of which a second line makes a request ambiguous, even with the same value."""
 
-NOTED = SINGLE | frozenset(
+NOTED: Final = SINGLE | frozenset(
     (
         b"access-control-request-headers",
         b"access-control-request-method",
@@ -40,7 +41,7 @@ NOTED = SINGLE | frozenset(
 )
 """Fields whose values the gateway looks at; the repeated ones are joined to one list."""
 
-DROPPED = frozenset(
+DROPPED: Final = frozenset(
     (
         b"connection",
         b"content-length",
@@ -62,10 +63,10 @@ DROPPED = frozenset(
 """Fields that are not passed on as they came: they are for this hop alone (RFC 9110 §7.6.1), or the
 gateway writes them itself, or backends are known to take orders from them."""
 
-KNOWN = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+KNOWN: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 """Methods that nearly all requests have, which need no text of their own."""
 
-FORWARDED = frozenset((b"forwarded", b"x-real-ip"))
+FORWARDED: Final = frozenset((b"forwarded", b"x-real-ip"))
 """Fields that only a trusted proxy may set, besides all whose names begin with `X-Forwarded-`."""
 
 
@@ -80,11 +81,11 @@ def _judge(name: bytes) -> Fate | None:
     return None
 
 
-_lines = Lines(_judge)
+_lines: Final = Lines(_judge)
 
-_NO_LINES: list[bytes] = []
-_NONE_FORWARDING: list[tuple[bytes, bytes]] = []
-_NOTHING_NOTED: dict[bytes, bytes] = {}
+_NO_LINES: Final[list[bytes]] = []
+_NONE_FORWARDING: Final[list[tuple[bytes, bytes]]] = []
+_NOTHING_NOTED: Final[dict[bytes, bytes]] = {}
 
 
 @mypyc_attr(acyclic=True)
@@ -231,4 +232,4 @@ def _names_a_host(host: bytes) -> bool:
     return True
 
 
-_remembered_host = lru_cache(maxsize=256)(_names_a_host)  # a gateway is known by few names
+_remembered_host: Final = lru_cache(maxsize=256)(_names_a_host)  # a gateway is known by few names

@@ -2,15 +2,18 @@
 
 import re
 from functools import lru_cache
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from coregateway.http1 import CHUNKED, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP, without
 from coregateway.http1.fields import LONGEST, Fate, Lines, connection_options
+from coregateway.http1.grammar import CHUNKED, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP, without
 
-_is_status_line = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?").fullmatch
+_is_status_line: Final = re.compile(
+    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?"
+).fullmatch
 
-NOTED = frozenset(
+NOTED: Final = frozenset(
     (
         b"connection",
         b"content-length",
@@ -23,7 +26,7 @@ NOTED = frozenset(
 )
 """Fields whose values the gateway looks at."""
 
-DROPPED = frozenset(
+DROPPED: Final = frozenset(
     (
         b"connection",
         b"content-length",
@@ -40,7 +43,7 @@ DROPPED = frozenset(
 """Fields that are not passed on as they came: for this hop alone (RFC 9110 §7.6.1), or the gateway's
 own, which a backend must not be able to fake."""
 
-_FRAMING = (b"content-length", b"transfer-encoding")
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
 
 
 def _judge(name: bytes) -> Fate | None:
@@ -48,10 +51,12 @@ def _judge(name: bytes) -> Fate | None:
         return Fate(name, noted=True, single=name in _FRAMING, passes=name not in DROPPED)
     if name in DROPPED or name.startswith(b"proxy-"):
         return Fate(name)
+    if name.startswith(b"access-control-"):
+        return Fate(name, aside=True, passes=True)
     return None
 
 
-_lines = Lines(_judge)
+_lines: Final = Lines(_judge)
 
 
 @mypyc_attr(acyclic=True)
@@ -62,7 +67,18 @@ class ResponseHead:
     bytes of the body, `CHUNKED`, or `UNTIL_CLOSE`. `reusable` tells whether the backend keeps the connection.
     """
 
-    __slots__ = ("declared", "length", "lines", "minor", "noted", "raw", "reason", "reusable", "status")
+    __slots__ = (
+        "declared",
+        "length",
+        "lines",
+        "minor",
+        "noted",
+        "permits",
+        "raw",
+        "reason",
+        "reusable",
+        "status",
+    )
 
     raw: bytes
     status: int
@@ -74,6 +90,8 @@ class ResponseHead:
     declared: int | None
     """The number in Content-Length, also where no body follows it (HEAD, 304)."""
     reusable: bool
+    permits: bool
+    """Whether any line is a permission for the pages of other origins (`Access-Control-`)."""
 
     def __init__(self, raw: bytes, *, bodiless: bool = False) -> None:
         """Parse a head, given without the empty line that ends it; `bodiless` when it answers a HEAD.
@@ -89,6 +107,7 @@ class ResponseHead:
         if len(parts) > MAX_FIELDS + 1:
             raise MalformedHTTP("too many header fields")
         self.raw = raw
+        self.permits = False
         lines: list[bytes] = []
         noted: dict[bytes, bytes] = {}
         self.lines = lines
@@ -107,6 +126,8 @@ class ResponseHead:
                         raise MalformedHTTP("more than one framing field")
                     value = noted[name] + b", " + value
                 noted[name] = value
+            elif fate.aside:
+                self.permits = True
             if fate.passes:
                 lines.append(line)
         self._read_length(bodiless)
@@ -148,4 +169,4 @@ def _status(line: bytes) -> tuple[int, int, bytes]:
     return int(minor), int(status), reason
 
 
-_remembered_status = lru_cache(maxsize=256)(_status)  # backends use few
+_remembered_status: Final = lru_cache(maxsize=256)(_status)  # backends use few

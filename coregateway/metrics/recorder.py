@@ -9,6 +9,7 @@ routes are templates, and what finds no room in a full table counts in one serie
 
 from bisect import bisect_left
 from math import inf
+from typing import Final
 
 from coregateway.errors import ClientClosed, GatewayError, NoRoute, PoolTimeout
 from coregateway.exchange import Exchange
@@ -23,22 +24,36 @@ from coregateway.shared.series import Series, size_of
 type Kind = tuple[str | None, str | None, str | None, int | None]
 """Backend, route, method and status of an exchange."""
 
-_OVERFLOWING = ("route", "reason", "cause")
+_OVERFLOWING: Final = ("route", "reason", "cause")
 
-_OWN = (families.DURATION, families.REQUEST_BYTES, families.RESPONSE_BYTES)
+_OWN: Final = (families.DURATION, families.REQUEST_BYTES, families.RESPONSE_BYTES)
 """What is measured of answers that the gateway gives itself."""
 
-_RELAYED = (families.UPSTREAM_DURATION, families.OVERHEAD, families.POOL_WAIT, families.ATTEMPTS)
+_RELAYED: Final = (families.UPSTREAM_DURATION, families.OVERHEAD, families.POOL_WAIT, families.ATTEMPTS)
 """And of those of a backend besides."""
 
 
 class Places:
     """Where the exchanges of one kind are counted."""
 
-    __slots__ = ("attempts", "duration", "given", "overhead", "requests", "taken", "upstream", "wait")
+    __slots__ = (
+        "_backend",
+        "_method",
+        "_route",
+        "_status",
+        "attempts",
+        "duration",
+        "given",
+        "overhead",
+        "requests",
+        "taken",
+        "upstream",
+        "wait",
+    )
 
     def __init__(
         self,
+        kind: Kind,
         requests: int,
         duration: int,
         upstream: int,
@@ -48,6 +63,7 @@ class Places:
         taken: int,
         given: int,
     ) -> None:
+        self._backend, self._route, self._method, self._status = kind
         self.requests = requests
         self.duration = duration
         self.upstream = upstream
@@ -56,6 +72,15 @@ class Places:
         self.attempts = attempts
         self.taken = taken
         self.given = given
+
+    def are_of(self, exchange: Exchange) -> bool:
+        """Whether an exchange is of this kind, where that shows without a look at names: they are shared."""
+        return (
+            exchange.method is self._method
+            and exchange.status is self._status
+            and exchange.route is self._route
+            and exchange.backend is self._backend
+        )
 
 
 class Sum:
@@ -174,6 +199,7 @@ class Recorder:
             for family in (families.REQUESTS, families.RETRIES, families.ERRORS)
         }
         self._of_backend = {name: self._places_of(name) for name in self._backends}
+        self._latest = self._of_backend[""]
 
     def record(self, exchanges: list[Exchange]) -> None:
         """Count those that have ended."""
@@ -189,17 +215,18 @@ class Recorder:
         self._wait.write()
 
     def _add(self, exchange: Exchange) -> None:
-        kind = exchange.backend, exchange.route, exchange.method, exchange.status
-        places = self._known.get(kind)
-        if places is None:
-            places = self._find(kind)
+        places = self._latest
+        if not places.are_of(exchange):
+            kind = exchange.backend, exchange.route, exchange.method, exchange.status
+            known = self._known.get(kind)
+            self._latest = places = self._find(kind) if known is None else known
         self._requests.add(places.requests, 1.0)
         took = exchange.ended - exchange.started
         self._duration.add(places.duration, took)
         if exchange.attempts:
             self._attempts.add(places.attempts, float(exchange.attempts))
             waited = exchange.waited
-            if not waited and exchange.error == PoolTimeout.cause:
+            if exchange.error is not None and not waited and exchange.error == PoolTimeout.cause:
                 waited = took
             self._wait.add(places.wait, waited)
             if exchange.responded:
@@ -239,7 +266,9 @@ class Recorder:
         duration, overhead = of.duration, of.overhead
         if status == 101:  # how long a WebSocket was open is not what anybody waited for
             duration = overhead = self._spill
-        places = Places(counted, duration, of.upstream, overhead, of.wait, of.attempts, of.taken, of.given)
+        places = Places(
+            kind, counted, duration, of.upstream, overhead, of.wait, of.attempts, of.taken, of.given
+        )
         if known and counted != self._overflow[families.REQUESTS.name]:
             self._known[kind] = places
         return places
@@ -251,7 +280,8 @@ class Recorder:
         upstream, overhead, wait, attempts, *_ = (
             self._place(family, backend) if backend else self._spill for family in relayed
         )
-        return Places(self._spill, own[0], upstream, overhead, wait, attempts, own[1], own[2])
+        none = backend, "", "", 0
+        return Places(none, self._spill, own[0], upstream, overhead, wait, attempts, own[1], own[2])
 
     def _place(self, family: Family, *values: str) -> int:
         place = self._series.slot(key(family, *values))

@@ -3,8 +3,8 @@
 from mypy_extensions import mypyc_attr
 
 from coregateway.errors import BadRequest
-from coregateway.http1 import CHUNKED, MalformedHTTP
 from coregateway.http1.chunked import ChunkedDecoder
+from coregateway.http1.grammar import CHUNKED, MalformedHTTP
 
 
 @mypyc_attr(acyclic=True)

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, cast, override
 from sanic.models.server_types import ConnInfo, Signal
 from sanic.server.protocols.http_protocol import HttpProtocol
 
+from coregateway.allowance import LEAST, MUCH, allowance
 from coregateway.backlog import Backlog
 from coregateway.deadline import Deadline
 from coregateway.errors import ClientTimeout, Draining
-from coregateway.intake import LEAST, MUCH, Meter, Source, allowance
+from coregateway.intake import Meter, Source
 from coregateway.outbox import outbox
 from coregateway.reset import reset
 from coregateway.server.head_search import END, HeadSearch

@@ -4,12 +4,14 @@ What cannot become a head any more is refused at once, not when it is complete: 
 come to an end.
 """
 
+from typing import Final
+
 from mypy_extensions import mypyc_attr
 
 from coregateway.errors import BadRequest, HeadTooLarge, URITooLong
-from coregateway.http1 import has_broken_line
+from coregateway.http1.grammar import has_broken_line
 
-END = b"\r\n\r\n"
+END: Final = b"\r\n\r\n"
 
 
 @mypyc_attr(acyclic=True)

@@ -7,7 +7,7 @@ asked for that now and then.
 import select
 from asyncio import AbstractEventLoop, TimerHandle, Transport
 
-from coregateway.intake import allowance
+from coregateway.allowance import allowance
 
 WATCH = 0.25
 """Seconds between two looks at whether a held client has left."""

@@ -19,8 +19,8 @@ from coregateway.errors import (
     HeadTooLarge,
 )
 from coregateway.exchange import Exchange, request_id
-from coregateway.http1 import MalformedHTTP, TooManyFields
 from coregateway.http1.framing import persists
+from coregateway.http1.grammar import MalformedHTTP, TooManyFields
 from coregateway.http1.request import RequestHead
 from coregateway.server.answers import send_problem
 from coregateway.server.body import RequestBody
@@ -211,12 +211,9 @@ class ClientStream(ClientMessage):
         except MalformedHTTP:
             raise BadRequest from None
         self.head = head
-        exchange.request_id = request_id(head.noted.get(b"x-request-id"))
+        exchange.describe(head)
         if self._app.ctx.tracer is not None:
             exchange.trace = self._app.ctx.tracer.begin(head.noted)
-        exchange.method = head.method
-        exchange.path = head.path.decode()
-        exchange.protocol = "HTTP/1.1" if head.minor else "HTTP/1.0"
         exchange.client = self._app.ctx.client_of(self.protocol, head)
         if not is_confined(head.path):
             raise BadRequest

@@ -5,7 +5,7 @@ from asyncio import StreamReader, StreamWriter, open_connection, timeout
 from urllib.parse import urlsplit
 
 from coregateway import __version__
-from coregateway.http1 import MalformedHTTP
+from coregateway.http1.grammar import MalformedHTTP
 from coregateway.http1.reader import ResponseReader
 
 TIMEOUT = 5.0

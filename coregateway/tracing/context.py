@@ -13,23 +13,23 @@ from mypy_extensions import mypyc_attr
 
 from coregateway.http1.request import is_traceparent
 
-PROPAGATED = (b"traceparent", b"tracestate")
+PROPAGATED: Final = (b"traceparent", b"tracestate")
 """The fields, in lower case, that a trace replaces."""
 
-MAX_STATE = 512
+MAX_STATE: Final = 512
 """Characters of a `tracestate` that are passed on (§3.3.1.5)."""
 
-MAX_MEMBERS = 32
-LONG_MEMBER = 128
+MAX_MEMBERS: Final = 32
+LONG_MEMBER: Final = 128
 """Characters of a member above which it is left out before others are, when not all can stay (§3.3.1.5)."""
 
 AHEAD: Final = 64
 """Traces that are made at once, before they are needed: one after the other they take half the time that each
 would by itself, between other work."""
 
-_KEY = rb"(?:[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}|[a-z0-9][a-z0-9_\-*/]{0,255})"
-_VALUE = rb"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
-_is_member = re.compile(_KEY + rb"=" + _VALUE).fullmatch
+_KEY: Final = rb"(?:[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}|[a-z0-9][a-z0-9_\-*/]{0,255})"
+_VALUE: Final = rb"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+_is_member: Final = re.compile(_KEY + rb"=" + _VALUE).fullmatch
 
 
 @mypyc_attr(acyclic=True)

@@ -30,7 +30,7 @@ REMEMBERED: Final = 1024
 LONGEST: Final = 128
 """Bytes of a Host whose piece is kept."""
 
-_split_host = re.compile(r"(.*?)(?::([0-9]*))?").fullmatch
+_split_host: Final = re.compile(r"(.*?)(?::([0-9]*))?").fullmatch
 _times: Final = Struct("<BQBQ").pack
 """Fields 7 and 8, `start_time_unix_nano` and `end_time_unix_nano`."""
 _SERVER: Final = b"\x30\x02"

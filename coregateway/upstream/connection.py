@@ -13,24 +13,25 @@ import select
 from asyncio import AbstractEventLoop, Future, Transport
 from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import Final, cast
 
+from coregateway.allowance import LEAST, MUCH, allowance
 from coregateway.backlog import Backlog
 from coregateway.deadline import Deadline
 from coregateway.errors import GatewayError, ReadTimeout, UpstreamClosed, UpstreamProtocolError, WriteTimeout
-from coregateway.http1 import MalformedHTTP
+from coregateway.http1.grammar import MalformedHTTP
 from coregateway.http1.reader import Piece, ResponseReader
 from coregateway.http1.response import ResponseHead
-from coregateway.intake import LEAST, MUCH, Meter, Source, allowance
+from coregateway.intake import Meter, Source
 from coregateway.outbox import outbox
 from coregateway.reset import reset
 from coregateway.upstream.address import Upstream
 from coregateway.upstream.roles import Owner, Peer, Timeouts
 
-FRESH = 0.005
+FRESH: Final = 0.005
 """Seconds of rest after which the kernel is asked whether a connection is still fit for use."""
 
-HIGH_WATER = 65_536
+HIGH_WATER: Final = 65_536
 """Bytes of a body that wait to be relayed before reading pauses; less when `allowance` says so."""
 
 

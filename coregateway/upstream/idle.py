@@ -9,19 +9,20 @@ from asyncio import AbstractEventLoop, TimerHandle
 from collections import deque
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import Final
 
 from coregateway.upstream.address import Upstream
 from coregateway.upstream.connection import UpstreamConnection
 
-SWEEP = 0.5
+SWEEP: Final = 0.5
 """Seconds between two looks at idle connections, and how long a surplus one may rest before it is closed:
 under load connections rest for milliseconds, and closing those would only open others."""
 
-APART = 1.0
+APART: Final = 1.0
 """Seconds between two ends of idle connections for them to tell more than one: a backend that is stopped ends
 all of its connections at once."""
 
-REMEMBERED = 4
+REMEMBERED: Final = 4
 """Ages of idle connections that are kept: of those that the backend ended last."""
 
 

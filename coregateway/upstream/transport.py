@@ -26,8 +26,8 @@ from coregateway.errors import (
     UpstreamProtocolError,
     WriteTimeout,
 )
-from coregateway.http1 import CHUNKED, is_field_line, is_token
 from coregateway.http1.chunked import LAST_CHUNK, chunk
+from coregateway.http1.grammar import CHUNKED, is_field_line, is_token
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
 

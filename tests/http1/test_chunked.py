@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from coregateway.http1 import MalformedHTTP
 from coregateway.http1.chunked import LAST_CHUNK, MAX_TRAILERS, ChunkedDecoder, chunk
+from coregateway.http1.grammar import MalformedHTTP
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 

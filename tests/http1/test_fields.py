@@ -2,22 +2,24 @@
 
 import pytest
 
-from coregateway.http1 import MalformedHTTP
 from coregateway.http1.fields import LONGEST_LINE, REMEMBERED, UNREMEMBERED, Fate, Lines
+from coregateway.http1.grammar import MalformedHTTP
+
+NOTED = Fate(b"noted", noted=True)
 
 
 def judge(name: bytes) -> Fate | None:
-    return Fate(name, noted=True) if name == b"noted" else None
+    return NOTED if name == b"noted" else None
 
 
 @pytest.mark.parametrize(
     ("line", "becomes"),
     [
         (b"Other: x", None),
-        (b"Noted: x", (Fate(b"noted", noted=True), b"x")),
-        (b"NOTED: \t a, b\t ", (Fate(b"noted", noted=True), b"a, b")),
-        (b"noted:", (Fate(b"noted", noted=True), b"")),
-        (b"noted: " + b"x" * LONGEST_LINE, (Fate(b"noted", noted=True), b"x" * LONGEST_LINE)),
+        (b"Noted: x", (NOTED, b"x")),
+        (b"NOTED: \t a, b\t ", (NOTED, b"a, b")),
+        (b"noted:", (NOTED, b"")),
+        (b"noted: " + b"x" * LONGEST_LINE, (NOTED, b"x" * LONGEST_LINE)),
     ],
 )
 def test_a_line_becomes_the_same_however_often_it_is_met(
@@ -66,6 +68,6 @@ def test_what_is_kept_stays_bounded_and_what_repeats_comes_back() -> None:
     lines = Lines(judge)
     for number in range(3 * REMEMBERED):
         assert lines[b"Other: %d" % number] is None
-        assert lines[b"Noted: x"] == (Fate(b"noted", noted=True), b"x")
+        assert lines[b"Noted: x"] == (NOTED, b"x")
         assert len(lines) <= REMEMBERED
     assert b"Noted: x" in lines

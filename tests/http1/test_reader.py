@@ -2,7 +2,7 @@
 
 import pytest
 
-from coregateway.http1 import MalformedHTTP
+from coregateway.http1.grammar import MalformedHTTP
 from coregateway.http1.reader import SPLIT, ResponseReader
 
 SOUND = b"HTTP/1.1 200 OK\r\nX-A: \t\xe9\r\nX-B:\r\nContent-Length: 2\r\n\r\n"

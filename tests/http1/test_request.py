@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway.http1 import CHUNKED, MAX_FIELDS, MalformedHTTP, TooManyFields, has_broken_line
+from coregateway.http1.grammar import CHUNKED, MAX_FIELDS, MalformedHTTP, TooManyFields, has_broken_line
 from coregateway.http1.request import RequestHead
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway.http1 import CHUNKED, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP
+from coregateway.http1.grammar import CHUNKED, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP
 from coregateway.http1.response import ResponseHead
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)

@@ -1,7 +1,7 @@
 import pytest
 
 from coregateway.errors import BadRequest
-from coregateway.http1 import CHUNKED
+from coregateway.http1.grammar import CHUNKED
 from coregateway.server.body import RequestBody
 
 NEXT = b"GET / HTTP/1.1\r\n"

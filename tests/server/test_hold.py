@@ -6,21 +6,9 @@ from typing import Any, cast
 
 import pytest
 
+from coregateway.allowance import Allowance
 from coregateway.server import hold as module
 from coregateway.server.hold import Hold
-
-
-class Stalls:
-    """Stands for the allowance of the worker."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def stall(self) -> None:
-        self.count += 1
-
-    def relieve(self) -> None:
-        self.count -= 1
 
 
 class Transport:
@@ -50,8 +38,8 @@ class Transport:
 
 
 @pytest.fixture
-def stalls(monkeypatch: pytest.MonkeyPatch) -> Stalls:
-    stalls = Stalls()
+def stalls(monkeypatch: pytest.MonkeyPatch) -> Allowance:
+    stalls = Allowance()
     monkeypatch.setattr(module, "allowance", stalls)
     monkeypatch.setattr(module, "WATCH", 0.01)
     return stalls
@@ -61,24 +49,24 @@ def hold(transport: Transport) -> Hold:
     return Hold(asyncio.get_running_loop(), cast(Any, transport))
 
 
-async def test_it_is_a_stall_only_while_something_waits_for_others(stalls: Stalls) -> None:
+async def test_it_is_a_stall_only_while_something_waits_for_others(stalls: Allowance) -> None:
     near, far = socket.socketpair()
     with near, far:
         transport = Transport(near)
         one = hold(transport)
         one.begin()
-        assert (one.lasts, transport.reads, stalls.count) == (True, False, 0)
+        assert (one.lasts, transport.reads, stalls.stalled) == (True, False, 0)
         for _ in range(2):
             one.begin_ahead()
-            assert (one.lasts, transport.reads, stalls.count) == (True, False, 1)
+            assert (one.lasts, transport.reads, stalls.stalled) == (True, False, 1)
         one.end()
-        assert (one.lasts, transport.reads, stalls.count) == (False, True, 0)
+        assert (one.lasts, transport.reads, stalls.stalled) == (False, True, 0)
         one.begin_ahead()
         one.close()
-        assert stalls.count == 0
+        assert stalls.stalled == 0
 
 
-async def test_a_client_that_leaves_while_it_is_held_is_let_go(stalls: Stalls) -> None:
+async def test_a_client_that_leaves_while_it_is_held_is_let_go(stalls: Allowance) -> None:
     near, far = socket.socketpair()
     with near:
         transport = Transport(near)
@@ -89,4 +77,4 @@ async def test_a_client_that_leaves_while_it_is_held_is_let_go(stalls: Stalls) -
         far.close()
         await asyncio.wait_for(transport.aborted.wait(), 1)
         one.close()
-    assert stalls.count == 0
+    assert stalls.stalled == 0
