@@ -71,9 +71,17 @@ class Page:
         return answer
 
     def complaints(self) -> list[Any]:
-        """What the browser's console has of warnings and errors since the last call."""
+        """What the browser's console has of warnings and errors since the last call, about this page.
+
+        It may still ask for the icon of the one before, whose gateway is gone.
+        """
         log: Any = self.browser.get_log("browser")  # pyright: ignore[reportUnknownMemberType] # any JSON
-        return log
+        return [
+            entry
+            for entry in log
+            if not entry["message"].startswith("http://127.0.0.1:")
+            or entry["message"].startswith(f"{self.origin}/")
+        ]
 
 
 class Operation:
