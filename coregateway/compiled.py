@@ -56,6 +56,7 @@ SOURCES = (
     "target.py",
     "tracing/context.py",
     "tracing/spans.py",
+    "tracing/waiting.py",
     "tracing/wire.py",
     "upstream/address.py",
     "upstream/connection.py",

@@ -8,7 +8,7 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from coregateway.http1.request import RequestHead
-from coregateway.tracing.context import Trace
+from coregateway.tracing.context import Trace, Tracer
 
 _is_request_id: Final = re.compile(rb"[A-Za-z0-9._~\-]{1,128}").fullmatch
 
@@ -24,9 +24,7 @@ def request_id(given: bytes | None) -> str:
     if given is not None and _is_request_id(given):
         return given.decode()
     if not _ready:
-        digits = urandom(16 * AHEAD).hex()
-        for at in range(0, len(digits), 32):
-            _ready.append(digits[at : at + 32])
+        _ready.extend(urandom(16 * AHEAD).hex("-", 16).split("-"))
     return _ready.pop()
 
 
@@ -89,9 +87,18 @@ class Exchange:
         self.trace: Trace | None = None
         """None: tracing is off, or no head was read."""
 
-    def describe(self, head: RequestHead) -> None:
-        """Take down what a request's head says of it."""
-        self.request_id = request_id(head.noted.get(b"x-request-id"))
+    def describe(self, head: RequestHead, tracer: Tracer | None) -> None:
+        """Take down what a request's head says of it.
+
+        A trace that begins here lends its id to a request that has none: so both are found by one.
+        """
+        noted = head.noted
+        given = noted.get(b"x-request-id")
+        if tracer is None:
+            self.request_id = request_id(given)
+        else:
+            self.trace = trace = tracer.begin(noted)
+            self.request_id = trace.trace_id if given is None and not trace.parent_id else request_id(given)
         self.method = head.method
         self.path = head.path.decode()
         self.protocol = "HTTP/1.1" if head.minor else "HTTP/1.0"

@@ -49,7 +49,7 @@ class Pieces:
         "protocol",
     )
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, *, traced: bool) -> None:
         method, protocol, backend, upstream, status, upstream_status, attempts, error = kind
         self._method = method
         self._protocol = protocol
@@ -65,7 +65,7 @@ class Pieces:
             f'"status":{_json(status)},"upstream_status":{_json(upstream_status)},"duration_ms":'
         )
         self.counts = f',"attempts":{attempts},"bytes_in":'
-        self.error = f',"error":{_json(error)}'
+        self.error = f',"error":{_json(error)}' + (',"trace_id":"' if traced else "}\n")
 
     def are_of(self, exchange: Exchange) -> bool:
         """Whether an exchange is of this kind, where that shows without a look at names: they are shared."""
@@ -131,16 +131,22 @@ class RequestLines:
             if pieces is None:
                 return None
             self._latest = pieces
-        ids = "}\n"
-        if trace is not None and self._traced:
-            ids = f',"trace_id":"{trace.trace_id}","span_id":"{trace.span_id}"}}\n'
+        # Twice the same but for its end: of what one string is put together counts, not how long it is.
+        if trace is None or not self._traced:
+            return (
+                f'{beginning}{exchange.request_id}","client":"{exchange.client}{pieces.method}{path}'
+                f"{pieces.protocol}{_whole(duration)}{_THOUSANDTHS[duration % 1000]}"
+                f',"upstream_ms":{_whole(upstream)}{_THOUSANDTHS[upstream % 1000]}'
+                f',"overhead_ms":{_whole(overhead)}{_THOUSANDTHS[overhead % 1000]}{pieces.counts}'
+                f'{_number(exchange.bytes_in)},"bytes_out":{_number(exchange.bytes_out)}{pieces.error}'
+            )
         return (
-            f'{beginning}{exchange.request_id}","client":"{exchange.client}{pieces.method}{path}{pieces.protocol}'
-            f"{_whole(duration)}{_THOUSANDTHS[duration % 1000]}"
+            f'{beginning}{exchange.request_id}","client":"{exchange.client}{pieces.method}{path}'
+            f"{pieces.protocol}{_whole(duration)}{_THOUSANDTHS[duration % 1000]}"
             f',"upstream_ms":{_whole(upstream)}{_THOUSANDTHS[upstream % 1000]}'
-            f',"overhead_ms":{_whole(overhead)}{_THOUSANDTHS[overhead % 1000]}'
-            f'{pieces.counts}{_number(exchange.bytes_in)},"bytes_out":{_number(exchange.bytes_out)}'
-            f"{pieces.error}{ids}"
+            f',"overhead_ms":{_whole(overhead)}{_THOUSANDTHS[overhead % 1000]}{pieces.counts}'
+            f'{_number(exchange.bytes_in)},"bytes_out":{_number(exchange.bytes_out)}{pieces.error}'
+            f'{trace.trace_id}","span_id":"{trace.span_id}"}}\n'
         )
 
     def _pieces_of(self, exchange: Exchange) -> Pieces | None:
@@ -160,7 +166,7 @@ class RequestLines:
             return pieces
         if method is not None and len(method) > MAX_METHOD:
             return None
-        pieces = Pieces(kind)
+        pieces = Pieces(kind, traced=self._traced)
         if pieces.size > LONGEST:
             return None
         if len(self._kinds) >= REMEMBERED:

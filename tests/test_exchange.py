@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coregateway.exchange import Exchange, request_id
+from coregateway.http1.request import RequestHead
+from coregateway.tracing.context import Tracer
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 
@@ -45,6 +47,35 @@ def test_an_exchange_begins_with_nothing_known_but_who_and_when() -> None:
     assert (exchange.started, exchange.client) == (100.0, "192.0.2.7")
     known = {"started", "client"}
     assert not any(getattr(exchange, name) for name in Exchange.__slots__ if name not in known)
+
+
+TRACEPARENT = b"Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(
+    ("lines", "request_id", "shared"),
+    [
+        ((), None, True),
+        ((b"X-Request-ID: mine",), "mine", False),
+        ((b"X-Request-ID: not fit",), None, False),
+        ((TRACEPARENT,), None, False),
+        ((TRACEPARENT, b"X-Request-ID: mine"), "mine", False),
+    ],
+)
+def test_a_trace_that_begins_here_lends_its_id_to_a_request_without_one(
+    lines: tuple[bytes, ...], request_id: str | None, shared: bool
+) -> None:
+    head = RequestHead(b"\r\n".join((b"GET /x?y HTTP/1.1", b"Host: gw.test", *lines)))
+    exchange = Exchange(100.0, "192.0.2.7")
+    exchange.describe(head, Tracer(0.5))
+    assert exchange.trace is not None
+    assert (exchange.request_id == exchange.trace.trace_id) is shared
+    assert request_id is None or exchange.request_id == request_id
+    assert re.fullmatch(r"mine|[0-9a-f]{32}", exchange.request_id)
+    untraced = Exchange(100.0, "192.0.2.7")
+    untraced.describe(head, None)
+    assert untraced.trace is None
+    assert (untraced.method, untraced.path, untraced.protocol) == ("GET", "/x", "HTTP/1.1")
 
 
 def test_times_are_measured_from_the_first_byte() -> None:

@@ -211,9 +211,7 @@ class ClientStream(ClientMessage):
         except MalformedHTTP:
             raise BadRequest from None
         self.head = head
-        exchange.describe(head)
-        if self._app.ctx.tracer is not None:
-            exchange.trace = self._app.ctx.tracer.begin(head.noted)
+        exchange.describe(head, self._app.ctx.tracer)
         exchange.client = self._app.ctx.client_of(self.protocol, head)
         if not is_confined(head.path):
             raise BadRequest

@@ -75,9 +75,12 @@ class Trace:
         """The field lines, each with its line end, that tell an upstream of this attempt."""
 
     def _fields(self, span_id: str) -> bytes:
-        flags = "01" if self.sampled else "00"
-        line = f"traceparent: 00-{self.trace_id}-{span_id}-{flags}\r\n".encode()
-        return line + b"tracestate: " + self.state + b"\r\n" if self.state else line
+        line = b"traceparent: 00-%b-%b-%b\r\n" % (
+            self.trace_id.encode(),
+            span_id.encode(),
+            b"01" if self.sampled else b"00",
+        )
+        return b"%btracestate: %b\r\n" % (line, self.state) if self.state else line
 
     def begin_attempt(self, now: float) -> None:
         """Another try begins. `now`: seconds of the monotonic clock."""
@@ -105,12 +108,14 @@ class Tracer:
     None is made before one is asked for, so that processes that fork before they serve share none.
     """
 
-    __slots__ = ("_bound", "_ready")
+    __slots__ = ("_bound", "_decisive", "_ready")
 
     def __init__(self, sample: float) -> None:
         bound = round(sample * (1 << 64))
         self._bound = f"{bound:016x}" if bound < 1 << 64 else "g"
         """Digits that stand, in their order, behind those of an id that is sampled."""
+        self._decisive = bound >> 56
+        """As a number what their first two say; nearly always it decides by itself."""
         self._ready: list[Trace] = []
 
     def begin(self, noted: dict[bytes, bytes]) -> Trace:
@@ -135,11 +140,13 @@ class Tracer:
 
     def _make_ready(self) -> None:
         # An id of zeros is none; one comes up once in centuries of 10⁹ requests/s.
-        digits = urandom(24 * AHEAD).hex()
-        for at in range(0, len(digits), 48):
-            sampled = digits[at + 16 : at + 32] < self._bound
-            trace = Trace(digits[at : at + 32], digits[at + 32 : at + 48], "", sampled, b"", b"")
-            self._ready.append(trace)
+        drawn = urandom(16 * AHEAD)
+        span_ids = urandom(8 * AHEAD).hex("-", 8).split("-")
+        decisive = self._decisive
+        for number, trace_id in enumerate(drawn.hex("-", 16).split("-")):
+            first = drawn[16 * number + 8]
+            sampled = first < decisive or (first == decisive and trace_id[16:] < self._bound)
+            self._ready.append(Trace(trace_id, span_ids[number], "", sampled, b"", b""))
 
 
 _span_ids: Final[list[str]] = []
@@ -147,9 +154,7 @@ _span_ids: Final[list[str]] = []
 
 def _new_span_id() -> str:
     if not _span_ids:
-        digits = urandom(8 * AHEAD).hex()
-        for at in range(0, len(digits), 16):
-            _span_ids.append(digits[at : at + 16])
+        _span_ids.extend(urandom(8 * AHEAD).hex("-", 8).split("-"))
     return _span_ids.pop()
 
 

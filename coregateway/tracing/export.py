@@ -10,11 +10,9 @@ that a worker spends on a small request.
 
 import socket
 from asyncio import Event, Task, create_task, timeout, wait
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic, monotonic_ns, time_ns
-from typing import cast
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -25,11 +23,9 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 
 from coregateway import __version__
-from coregateway.exchange import Exchange
 from coregateway.logs import event
 from coregateway.tracing.collector import Collector, NoAnswer
-from coregateway.tracing.context import Trace
-from coregateway.tracing.spans import spans_of
+from coregateway.tracing.waiting import WaitingSpans
 from coregateway.tracing.wire import varint
 
 MAX_WAITING = 8192
@@ -37,13 +33,6 @@ MAX_WAITING = 8192
 
 BATCH = 2048
 """Spans in one message, at most: about 700 KiB."""
-
-ENOUGH = 1024
-"""Spans that wait for no others. A message costs as much as dozens of spans, whatever it holds."""
-
-TOGETHER = 32
-"""Exchanges whose spans are written at once: it takes half the time that each would by itself, between other
-work."""
 
 INTERVAL = 1.0
 """Seconds that a span waits for others."""
@@ -74,45 +63,29 @@ class _NotTaken(Exception):
 class Exporter:
     """Sends the spans of one worker. Its task runs from `start` to `close`."""
 
-    def __init__(self, endpoint: str, worker: str) -> None:
-        """`endpoint`: the collector's URL without `/v1/traces`. `worker`: the name of this one."""
+    def __init__(self, endpoint: str, worker: str, *, most: int = MAX_WAITING) -> None:
+        """`endpoint`: the collector's URL without `/v1/traces`. `worker`: the name of this one. `most`: spans
+        that may wait."""
         self._endpoint = endpoint
         self._collector = Collector(endpoint)
         self._resource = ResourceSpans(resource=_resource(worker)).SerializeToString()
-        self._epoch = time_ns() - monotonic_ns()
-        self._finished: list[Exchange] = []
-        self._waiting: deque[bytes] = deque()
+        self.waiting = WaitingSpans(most, self._enough, _epoch())
         self._unsent: list[bytes] = []
         self._wake = Event()
         self._called = False
         self._closing = False
         self._task: Task[None] | None = None
-        self._dropped = 0
         self._failure = ""
         self._failed_at = self._reported_at = float("-inf")
 
     def start(self) -> None:
         self._task = create_task(self._run())
 
-    def record(self, exchange: Exchange) -> None:
-        """Take a finished exchange that is sampled."""
-        self._finished.append(exchange)
-        if len(self._finished) >= TOGETHER:
-            self._write()
-            if len(self._waiting) >= ENOUGH and not self._called and not self._failure:
-                self._called = True
-                self._wake.set()
-
-    def _write(self) -> None:
-        """Write the spans of those that have finished."""
-        finished, self._finished = self._finished, []
-        waiting = self._waiting
-        for exchange in finished:
-            trace = cast(Trace, exchange.trace)
-            if len(waiting) >= MAX_WAITING:
-                self._dropped += 1 + len(trace.attempts)
-            else:
-                waiting.extend(spans_of(exchange, trace, self._epoch))
+    def _enough(self) -> None:
+        """So many spans wait that they need not wait for others."""
+        if not self._called and not self._failure:
+            self._called = True
+            self._wake.set()
 
     async def close(self) -> None:
         """Send what waits, in `LAST_WORDS` seconds."""
@@ -123,7 +96,7 @@ class Exporter:
             self._task.cancel()
             await wait((self._task,))
         self._collector.close()
-        self._dropped += len(self._waiting) + len(self._unsent)
+        self.waiting.dropped += len(self.waiting.spans) + len(self._unsent)
         self._report(monotonic())
 
     # In the task
@@ -135,8 +108,8 @@ class Exporter:
                     await self._wake.wait()
             self._wake.clear()
             self._called = False
-            self._epoch = time_ns() - monotonic_ns()  # clocks are set
-            self._write()
+            self.waiting.epoch = _epoch()  # clocks are set
+            self.waiting.write()
             if self._closing or not self._failure or monotonic() >= self._failed_at + RETRY:
                 await self._send_all()
             if self._closing:
@@ -145,12 +118,12 @@ class Exporter:
 
     async def _send_all(self) -> None:
         """Send what waits. What comes meanwhile waits for others."""
-        left = len(self._waiting)
+        left = len(self.waiting.spans)
         while self._unsent or left:
             if not self._unsent:
                 count = min(BATCH, left)
                 left -= count
-                self._unsent = [self._waiting.popleft() for _ in range(count)]
+                self._unsent = [self.waiting.spans.popleft() for _ in range(count)]
             try:
                 await self._send(self._unsent)
             except _NotTaken as error:
@@ -158,7 +131,7 @@ class Exporter:
                 self._failed_at = monotonic()
                 if not error.lost:
                     return
-                self._dropped += error.lost
+                self.waiting.dropped += error.lost
             else:
                 self._failure = ""
             self._unsent = []
@@ -179,9 +152,10 @@ class Exporter:
             raise _NotTaken(refused.error_message, lost=refused.rejected_spans)
 
     def _report(self, now: float) -> None:
-        if (self._failure or self._dropped) and now >= self._reported_at + REPORT:
+        waiting = self.waiting
+        if (self._failure or waiting.dropped) and now >= self._reported_at + REPORT:
             self._reported_at = now
-            dropped, self._dropped = self._dropped, 0
+            dropped, waiting.dropped = waiting.dropped, 0
             event(
                 "tracing.failing",
                 level="WARNING",
@@ -189,8 +163,12 @@ class Exporter:
                 endpoint=self._endpoint,
                 reason=self._failure or None,
                 dropped=dropped,
-                waiting=len(self._waiting) + len(self._unsent),
+                waiting=len(waiting.spans) + len(self._unsent),
             )
+
+
+def _epoch() -> int:
+    return time_ns() - monotonic_ns()
 
 
 def encoded(resource: bytes, spans: Sequence[bytes]) -> bytes:

@@ -51,11 +51,7 @@ type _OfAttempt = tuple[str | None, str | None, int | None, str | None, int]
 _of_exchanges: Final[dict[_OfExchange, bytes]] = {}
 _of_attempts: Final[dict[_OfAttempt, tuple[bytes, bytes]]] = {}
 _of_hosts: Final[dict[bytes, bytes]] = {}
-
-
-def sampled(exchanges: list[Exchange]) -> list[Exchange]:
-    """Those of finished exchanges that have spans."""
-    return [each for each in exchanges if each.trace is not None and each.trace.sampled]
+_of_clients: Final[dict[str, bytes]] = {}
 
 
 def spans_of(exchange: Exchange, trace: Trace, epoch: int) -> list[bytes]:
@@ -78,7 +74,7 @@ def spans_of(exchange: Exchange, trace: Trace, epoch: int) -> list[bytes]:
             state,
             _of_exchange(exchange),
             text(b"url.path", path[:MAX_TEXT].encode()),
-            text(b"client.address", exchange.client[:MAX_TEXT].encode()),
+            _of_client(exchange.client),
             _of_host(trace.host),
         )
     )
@@ -196,6 +192,18 @@ def _of_host(host: bytes) -> bytes:
             if len(_of_hosts) >= REMEMBERED:
                 _of_hosts.clear()
             _of_hosts[host] = kept
+    return kept
+
+
+def _of_client(client: str) -> bytes:
+    """The attribute of whose request it is."""
+    kept = _of_clients.get(client)
+    if kept is None:
+        kept = text(b"client.address", client[:MAX_TEXT].encode())
+        if len(client) <= LONGEST:
+            if len(_of_clients) >= REMEMBERED:
+                _of_clients.clear()
+            _of_clients[client] = kept
     return kept
 
 

@@ -5,7 +5,6 @@ from typing import Any
 from sanic import Sanic
 
 from coregateway import logs
-from coregateway.exchange import Exchange
 from coregateway.server.signals import TURN_ENDED
 from coregateway.settings import TracingSettings
 
@@ -22,13 +21,8 @@ def attach(app: App, settings: TracingSettings) -> None:
         return
     # Only these need the extra "otel", and take memory for it.
     from coregateway.tracing.export import Exporter
-    from coregateway.tracing.spans import sampled
 
     exporter = Exporter(settings.endpoint, logs.WORKER)
-
-    def record(exchanges: list[Exchange]) -> None:
-        for exchange in sampled(exchanges):
-            exporter.record(exchange)
 
     async def start(_: App) -> None:
         exporter.start()
@@ -36,6 +30,6 @@ def attach(app: App, settings: TracingSettings) -> None:
     async def close(_: App) -> None:
         await exporter.close()
 
-    app.add_signal(record, TURN_ENDED)
+    app.add_signal(exporter.waiting.record, TURN_ENDED)
     app.register_listener(start, "before_server_start")
     app.register_listener(close, "after_server_stop")

@@ -14,6 +14,7 @@ from coregateway.tracing import export
 from coregateway.tracing.collector import MAX_ANSWER
 from coregateway.tracing.collector import Collector as Receiver
 from coregateway.tracing.export import Exporter
+from coregateway.tracing.waiting import ENOUGH
 from tests.tracing.collector import Collector, attributes, until
 from tests.tracing.test_spans import exchange_of
 
@@ -55,7 +56,7 @@ async def exporter(collector: Collector) -> AsyncIterator[Exporter]:
 def record(exporter: Exporter, count: int = 1) -> None:
     """Take exchanges of two spans each."""
     for _ in range(count):
-        exporter.record(exchange_of()[0])
+        exporter.waiting.record([exchange_of()[0]])
 
 
 async def test_spans_come_with_who_sent_them(collector: Collector, exporter: Exporter) -> None:
@@ -79,7 +80,7 @@ async def test_times_are_those_of_the_calendar(collector: Collector, exporter: E
     begun = time.time_ns()
     now = time.monotonic()
     exchange, _ = exchange_of(started=now, ended=now + 0.5)
-    exporter.record(exchange)
+    exporter.waiting.record([exchange])
     await until(lambda: len(collector.spans) == 2)
     assert abs(collector.spans[0].start_time_unix_nano - begun) < 100_000_000
 
@@ -110,8 +111,8 @@ async def test_enough_of_them_wait_for_no_others(
     exporter = Exporter(collector.url, "worker")
     exporter.start()
     for rounds in range(1, 4):
-        record(exporter, export.ENOUGH // 2)
-        await until(lambda: len(collector.spans) == rounds * export.ENOUGH)  # noqa: B023 -- called at once
+        record(exporter, ENOUGH // 2)
+        await until(lambda: len(collector.spans) == rounds * ENOUGH)  # noqa: B023 -- called at once
     await exporter.close()
 
 
@@ -203,11 +204,10 @@ async def test_an_answer_that_is_no_protobuf_is_left_alone(
 
 
 async def test_what_finds_no_room_is_dropped_and_told_once_a_minute(
-    collector: Collector, events: Events, monkeypatch: pytest.MonkeyPatch
+    collector: Collector, events: Events
 ) -> None:
-    monkeypatch.setattr(export, "MAX_WAITING", 10)
     collector.answers.extend([(503, b"")] * 1000)
-    exporter = Exporter(collector.url, "worker")
+    exporter = Exporter(collector.url, "worker", most=10)
     record(exporter, 20)
     exporter.start()
     await until(lambda: len(collector.heads) >= 10)

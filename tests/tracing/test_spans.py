@@ -26,7 +26,7 @@ from opentelemetry.trace.status import StatusCode
 from coregateway.exchange import Exchange
 from coregateway.tracing import spans as module
 from coregateway.tracing.context import Trace, Tracer
-from coregateway.tracing.spans import sampled, spans_of
+from coregateway.tracing.spans import spans_of
 from tests.tracing.collector import attributes
 from tests.tracing.described import described
 
@@ -388,12 +388,3 @@ def test_what_a_client_makes_up_at_length_is_not_kept() -> None:
     for size in range(1, 50):
         spans(*exchange_of({b"host": b"h" * (128 + size)}, method="M" * size))
     assert [len(kept) for kept in KEPT] == [0, 0, 0]
-
-
-def test_what_is_not_sampled_has_no_spans() -> None:
-    exchange, _ = exchange_of()
-    not_sampled, trace = exchange_of()
-    trace.sampled = False
-    without, _ = exchange_of()
-    without.trace = None
-    assert sampled([not_sampled, exchange, without]) == [exchange]
