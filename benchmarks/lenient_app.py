@@ -80,7 +80,7 @@ class LenientResponseHead(ResponseHead):
                 continue
             if fate.noted:
                 noted[fate.name] = value.strip()
-            elif fate.aside:
+            elif fate.permits:
                 self.permits = True
             if fate.passes:
                 lines.append(line)

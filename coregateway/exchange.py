@@ -1,31 +1,25 @@
 """What is known of one request: its ids, times, bytes, attempts and outcome."""
 
 import re
-from os import urandom
 from time import monotonic
 from typing import Final
 
 from mypy_extensions import mypyc_attr
 
 from coregateway.http1.request import RequestHead
+from coregateway.ids import Ids
 from coregateway.tracing.context import Trace, Tracer
 
 _is_request_id: Final = re.compile(rb"[A-Za-z0-9._~\-]{1,128}").fullmatch
 
-AHEAD: Final = 64
-"""Ids that are made at once: one by one they take ten times as long. None is made before one is asked for, so
-that processes that fork before they serve share none."""
-
-_ready: Final[list[str]] = []
+_ids: Final = Ids(16)
 
 
 def request_id(given: bytes | None) -> str:
     """The client's request id where it is fit for headers and logs, otherwise a new one (128 random bits)."""
     if given is not None and _is_request_id(given):
         return given.decode()
-    if not _ready:
-        _ready.extend(urandom(16 * AHEAD).hex("-", 16).split("-"))
-    return _ready.pop()
+    return _ids.take()
 
 
 @mypyc_attr(acyclic=True)

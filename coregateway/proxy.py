@@ -71,7 +71,8 @@ def begin(service: Service, stream: ClientStream, head: RequestHead, exchange: E
     stream.passage = passage
     if connection is None:
         passage.joined = monotonic()
-        passage.render()
+        # Now, while it is at hand: when its turn comes, it has left the processor's caches.
+        passage.render_request()
         head.condense()
         pool.join(passage)
     else:
@@ -137,7 +138,7 @@ class Passage(Waiter):
     def done(self) -> bool:
         return not self.joined
 
-    def serve(self, connection: UpstreamConnection | None) -> None:
+    def take_turn(self, connection: UpstreamConnection | None) -> None:
         """It is its turn: a connection, or the right to open one, which takes a task."""
         self.service.pool.leave_line()
         waited = monotonic() - self.joined
@@ -177,7 +178,7 @@ class Passage(Waiter):
         if size > SPLIT and not is_chunked(self.head, response):
             pieces = connection.take_pieces()
             self.leave()
-            self.stream.answer(response.status, [self._render(response), *pieces], size)
+            self.stream.answer(response.status, [self._render_response(response), *pieces], size)
         else:
             whole = connection.take()
             self.leave()
@@ -282,7 +283,7 @@ class Passage(Waiter):
                 whole = connection.take()
             else:
                 chunked = is_chunked(self.head, response)
-                rendered = self._render(response)
+                rendered = self._render_response(response)
                 await relay.downwards(stream, connection, response.status, rendered, chunked=chunked)
         finally:
             exchange.upstream_ended = monotonic()
@@ -304,7 +305,7 @@ class Passage(Waiter):
             raise UpstreamProtocolError(sent=True)
         stream = self.stream
         stream.keep_alive = False
-        stream.begin(101, self._render(response), 0)
+        stream.begin(101, self._render_response(response), 0)
         await stream.protocol.drained()
         stream.announce(TUNNEL_OPENED)
         self.service.tunnels += 1
@@ -324,7 +325,7 @@ class Passage(Waiter):
         if exchange.trace is not None and exchange.trace.sampled:
             exchange.trace.begin_attempt(monotonic())
 
-    def render(self) -> Outgoing:
+    def render_request(self) -> Outgoing:
         """The head of the request, which is the same for all attempts."""
         outgoing = self.outgoing
         if outgoing is None:
@@ -349,7 +350,7 @@ class Passage(Waiter):
         exchange.waited += connection.waited
         exchange.upstream_started = monotonic()
         complete = stream.request_body is None
-        outgoing = self.render()
+        outgoing = self.render_request()
         trace = b"" if exchange.trace is None else exchange.trace.fields
         content = request_content(head, self.body, complete=complete)
         connection.begin(
@@ -363,10 +364,10 @@ class Passage(Waiter):
 
     def _answer(self, response: ResponseHead, whole: bytes) -> bytes:
         """A response whose body is there in full, as the client gets it."""
-        rendered = self._render(response)
+        rendered = self._render_response(response)
         return rendered + (chunks(whole, last=True) if is_chunked(self.head, response) else whole)
 
-    def _render(self, response: ResponseHead) -> bytes:
+    def _render_response(self, response: ResponseHead) -> bytes:
         """The head of the response to the client."""
         head = self.head
         if response.status == 101:
@@ -380,7 +381,7 @@ class Passage(Waiter):
         addressed_as: tuple[bytes, ...] = ()
         if b"location" in response.noted or b"content-location" in response.noted:
             upstream = self.upstream
-            addressed_as = (self.render().host(upstream.authority).lower(), upstream.origin)
+            addressed_as = (self.render_request().host(upstream.authority).lower(), upstream.origin)
         return self.service.inbound.render(
             response,
             addressed_as=addressed_as,

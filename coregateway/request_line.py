@@ -68,7 +68,7 @@ class Pieces:
         self.error = f',"error":{_json(error)}' + (',"trace_id":"' if traced else "}\n")
 
     def are_of(self, exchange: Exchange) -> bool:
-        """Whether an exchange is of this kind, where that shows without a look at names: they are shared."""
+        """Whether an exchange is of this kind. Texts are shared: that shows without a look into them."""
         return (
             exchange.method is self._method
             and exchange.upstream is self._upstream
@@ -131,23 +131,17 @@ class RequestLines:
             if pieces is None:
                 return None
             self._latest = pieces
-        # Twice the same but for its end: of what one string is put together counts, not how long it is.
-        if trace is None or not self._traced:
-            return (
-                f'{beginning}{exchange.request_id}","client":"{exchange.client}{pieces.method}{path}'
-                f"{pieces.protocol}{_whole(duration)}{_THOUSANDTHS[duration % 1000]}"
-                f',"upstream_ms":{_whole(upstream)}{_THOUSANDTHS[upstream % 1000]}'
-                f',"overhead_ms":{_whole(overhead)}{_THOUSANDTHS[overhead % 1000]}{pieces.counts}'
-                f'{_number(exchange.bytes_in)},"bytes_out":{_number(exchange.bytes_out)}{pieces.error}'
-            )
-        return (
-            f'{beginning}{exchange.request_id}","client":"{exchange.client}{pieces.method}{path}'
-            f"{pieces.protocol}{_whole(duration)}{_THOUSANDTHS[duration % 1000]}"
+        line = (
+            f'{beginning}{exchange.request_id}","client":"{exchange.client}{pieces.method}{path}{pieces.protocol}'
+            f"{_whole(duration)}{_THOUSANDTHS[duration % 1000]}"
             f',"upstream_ms":{_whole(upstream)}{_THOUSANDTHS[upstream % 1000]}'
-            f',"overhead_ms":{_whole(overhead)}{_THOUSANDTHS[overhead % 1000]}{pieces.counts}'
-            f'{_number(exchange.bytes_in)},"bytes_out":{_number(exchange.bytes_out)}{pieces.error}'
-            f'{trace.trace_id}","span_id":"{trace.span_id}"}}\n'
+            f',"overhead_ms":{_whole(overhead)}{_THOUSANDTHS[overhead % 1000]}'
+            f'{pieces.counts}{_number(exchange.bytes_in)},"bytes_out":{_number(exchange.bytes_out)}'
+            f"{pieces.error}"
         )
+        if trace is None or not self._traced:
+            return line
+        return f'{line}{trace.trace_id}","span_id":"{trace.span_id}"}}\n'
 
     def _pieces_of(self, exchange: Exchange) -> Pieces | None:
         method = exchange.method

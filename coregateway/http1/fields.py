@@ -40,7 +40,7 @@ UNREMEMBERED: Final = frozenset(
 class Fate:
     """What becomes of a field that does not simply pass. `name` is in lower case."""
 
-    __slots__ = ("aside", "name", "noted", "passes", "single")
+    __slots__ = ("aside", "name", "noted", "passes", "permits", "single")
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Fate:
         single: bool = False,
         passes: bool = False,
         aside: bool = False,
+        permits: bool = False,
     ) -> None:
         self.name = name
         self.noted = noted
@@ -59,7 +60,9 @@ class Fate:
         self.passes = passes
         """Its line is passed on all the same."""
         self.aside = aside
-        """It is kept apart, or lines like it are, for whoever decides what to believe of its sender."""
+        """It is kept apart, for whoever decides whether its sender is believed."""
+        self.permits = permits
+        """It gives the pages of other origins a permission (`Access-Control-`)."""
 
 
 class Fates(dict[bytes, Fate | None]):

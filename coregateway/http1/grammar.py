@@ -7,6 +7,9 @@ from typing import Final
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 FIELD_LINE: Final = TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+"
 
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Those that nearly all requests have; a backend takes these unless its settings say otherwise."""
+
 MAX_FIELDS: Final = 128
 """Header fields of one message; more are refused. (HAProxy: 101, nginx: 1,000.)"""
 

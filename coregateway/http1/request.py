@@ -8,7 +8,15 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from coregateway.http1.fields import LONGEST, Fate, Lines
-from coregateway.http1.grammar import CHUNKED, MAX_FIELDS, TOKEN, MalformedHTTP, TooManyFields, without
+from coregateway.http1.grammar import (
+    CHUNKED,
+    MAX_FIELDS,
+    METHODS,
+    TOKEN,
+    MalformedHTTP,
+    TooManyFields,
+    without,
+)
 
 _is_request_line: Final = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])").fullmatch
 _is_host: Final = re.compile(rb"(?:[0-9A-Za-z._~\-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{0,5})?").fullmatch
@@ -63,9 +71,6 @@ DROPPED: Final = frozenset(
 """Fields that are not passed on as they came: they are for this hop alone (RFC 9110 §7.6.1), or the
 gateway writes them itself, or backends are known to take orders from them."""
 
-KNOWN: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
-"""Methods that nearly all requests have, which need no text of their own."""
-
 FORWARDED: Final = frozenset((b"forwarded", b"x-real-ip"))
 """Fields that only a trusted proxy may set, besides all whose names begin with `X-Forwarded-`."""
 
@@ -83,9 +88,13 @@ def _judge(name: bytes) -> Fate | None:
 
 _lines: Final = Lines(_judge)
 
+_methods: Final = {name.encode(): name for name in METHODS}
+"""So that few requests need a text of their own for it."""
+
+# Of heads that were condensed; nothing is ever added to these.
 _NO_LINES: Final[list[bytes]] = []
-_NONE_FORWARDING: Final[list[tuple[bytes, bytes]]] = []
-_NOTHING_NOTED: Final[dict[bytes, bytes]] = {}
+_NO_FORWARDING: Final[list[tuple[bytes, bytes]]] = []
+_NO_VALUES: Final[dict[bytes, bytes]] = {}
 
 
 @mypyc_attr(acyclic=True)
@@ -134,7 +143,7 @@ class RequestHead:
             raise TooManyFields
         method, target, minor = match.groups()
         self.raw = raw
-        self.method = KNOWN.get(method) or method.decode()
+        self.method = _methods.get(method) or method.decode()
         self.minor = 1 if minor == b"1" else 0
         lines: list[bytes] = []
         noted: dict[bytes, bytes] = {}
@@ -170,9 +179,9 @@ class RequestHead:
     def condense(self) -> None:
         """Keep no more of the fields than an answer may need, for a request that waits and was rendered."""
         self.lines = _NO_LINES
-        self.forwarding = _NONE_FORWARDING
+        self.forwarding = _NO_FORWARDING
         origin = self.noted.get(b"origin")
-        self.noted = _NOTHING_NOTED if origin is None else {b"origin": origin}
+        self.noted = _NO_VALUES if origin is None else {b"origin": origin}
 
     def _read_host(self) -> None:
         host = self.noted.get(b"host")

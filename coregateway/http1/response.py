@@ -52,7 +52,7 @@ def _judge(name: bytes) -> Fate | None:
     if name in DROPPED or name.startswith(b"proxy-"):
         return Fate(name)
     if name.startswith(b"access-control-"):
-        return Fate(name, aside=True, passes=True)
+        return Fate(name, permits=True, passes=True)
     return None
 
 
@@ -126,7 +126,7 @@ class ResponseHead:
                         raise MalformedHTTP("more than one framing field")
                     value = noted[name] + b", " + value
                 noted[name] = value
-            elif fate.aside:
+            elif fate.permits:
                 self.permits = True
             if fate.passes:
                 lines.append(line)

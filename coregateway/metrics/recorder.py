@@ -13,11 +13,11 @@ from typing import Final
 
 from coregateway.errors import ClientClosed, GatewayError, NoRoute, PoolTimeout
 from coregateway.exchange import Exchange
+from coregateway.http1.grammar import METHODS
 from coregateway.logs import event
 from coregateway.metrics import families
 from coregateway.metrics.families import OVERFLOW, Family, key
 from coregateway.settings import Settings
-from coregateway.settings.values import METHODS
 from coregateway.shared.memory import SharedMemory
 from coregateway.shared.series import Series, size_of
 
@@ -36,24 +36,10 @@ _RELAYED: Final = (families.UPSTREAM_DURATION, families.OVERHEAD, families.POOL_
 class Places:
     """Where the exchanges of one kind are counted."""
 
-    __slots__ = (
-        "_backend",
-        "_method",
-        "_route",
-        "_status",
-        "attempts",
-        "duration",
-        "given",
-        "overhead",
-        "requests",
-        "taken",
-        "upstream",
-        "wait",
-    )
+    __slots__ = ("attempts", "duration", "given", "overhead", "requests", "taken", "upstream", "wait")
 
     def __init__(
         self,
-        kind: Kind,
         requests: int,
         duration: int,
         upstream: int,
@@ -63,7 +49,6 @@ class Places:
         taken: int,
         given: int,
     ) -> None:
-        self._backend, self._route, self._method, self._status = kind
         self.requests = requests
         self.duration = duration
         self.upstream = upstream
@@ -72,15 +57,6 @@ class Places:
         self.attempts = attempts
         self.taken = taken
         self.given = given
-
-    def are_of(self, exchange: Exchange) -> bool:
-        """Whether an exchange is of this kind, where that shows without a look at names: they are shared."""
-        return (
-            exchange.method is self._method
-            and exchange.status is self._status
-            and exchange.route is self._route
-            and exchange.backend is self._backend
-        )
 
 
 class Sum:
@@ -199,7 +175,11 @@ class Recorder:
             for family in (families.REQUESTS, families.RETRIES, families.ERRORS)
         }
         self._of_backend = {name: self._places_of(name) for name in self._backends}
-        self._latest = self._of_backend[""]
+        self._latest: Places | None = None
+        self._backend: str | None = None
+        self._route: str | None = None
+        self._method: str | None = None
+        self._status: int | None = None
 
     def record(self, exchanges: list[Exchange]) -> None:
         """Count those that have ended."""
@@ -215,11 +195,7 @@ class Recorder:
         self._wait.write()
 
     def _add(self, exchange: Exchange) -> None:
-        places = self._latest
-        if not places.are_of(exchange):
-            kind = exchange.backend, exchange.route, exchange.method, exchange.status
-            known = self._known.get(kind)
-            self._latest = places = self._find(kind) if known is None else known
+        places = self._places_for(exchange)
         self._requests.add(places.requests, 1.0)
         took = exchange.ended - exchange.started
         self._duration.add(places.duration, took)
@@ -239,6 +215,25 @@ class Recorder:
             self._given.add(places.given, float(exchange.bytes_out))
         if exchange.error is not None:
             self._count_error(exchange.backend or "", exchange.error)
+
+    def _places_for(self, exchange: Exchange) -> Places:
+        """Most are of the kind of the one before. Texts are shared: that shows without a look into them."""
+        places = self._latest
+        if (
+            places is not None
+            and exchange.method is self._method
+            and exchange.status is self._status
+            and exchange.route is self._route
+            and exchange.backend is self._backend
+        ):
+            return places
+        kind = exchange.backend, exchange.route, exchange.method, exchange.status
+        self._backend, self._route, self._method, self._status = kind
+        places = self._known.get(kind)
+        if places is None:
+            places = self._find(kind)
+        self._latest = places
+        return places
 
     def count_retry(self, exchange: Exchange, error: GatewayError) -> None:
         """Count that an attempt which ended so is followed by another."""
@@ -266,9 +261,7 @@ class Recorder:
         duration, overhead = of.duration, of.overhead
         if status == 101:  # how long a WebSocket was open is not what anybody waited for
             duration = overhead = self._spill
-        places = Places(
-            kind, counted, duration, of.upstream, overhead, of.wait, of.attempts, of.taken, of.given
-        )
+        places = Places(counted, duration, of.upstream, overhead, of.wait, of.attempts, of.taken, of.given)
         if known and counted != self._overflow[families.REQUESTS.name]:
             self._known[kind] = places
         return places
@@ -280,8 +273,7 @@ class Recorder:
         upstream, overhead, wait, attempts, *_ = (
             self._place(family, backend) if backend else self._spill for family in relayed
         )
-        none = backend, "", "", 0
-        return Places(none, self._spill, own[0], upstream, overhead, wait, attempts, own[1], own[2])
+        return Places(self._spill, own[0], upstream, overhead, wait, attempts, own[1], own[2])
 
     def _place(self, family: Family, *values: str) -> int:
         place = self._series.slot(key(family, *values))

@@ -114,7 +114,7 @@ class ClientConnection(HttpProtocol):
         self.received_at = monotonic()
         self.served = 0
         self.patience = self.app.ctx.settings.timeouts.client
-        self.peer, self.peer_bytes = _known(_peer(self.conn_info))
+        self.peer, self.peer_bytes = _shared(_peer(self.conn_info))
         self.trusted = self.app.ctx.trusts(self.peer)
         self._timeouts = self.app.ctx.settings.timeouts
         self._late = Deadline(self.loop, self._read_late)
@@ -391,7 +391,7 @@ def _peer(info: ConnInfo) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _known(address: str) -> tuple[str, bytes]:
+def _shared(address: str) -> tuple[str, bytes]:
     """An address as text and as bytes, which all connections of one host share."""
     return address, address.encode()
 

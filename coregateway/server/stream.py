@@ -130,7 +130,7 @@ class ClientStream(ClientMessage):
             return
         if ended and self.keep_alive and not connection.is_write_paused:
             self._finish()
-            self._reset_at_once()
+            self._reset()
             connection.rest()
         else:
             connection.hand_over()
@@ -163,11 +163,6 @@ class ClientStream(ClientMessage):
         self.request = self.response = None  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
         self.request_body = None
         self.head_only = self.expecting_continue = self.upgrade_websocket = False
-
-    def _reset_at_once(self) -> None:
-        """As `_reset`, after a request that no task has served: little was set for it."""
-        self.exchange = self.head = None
-        self.head_only = self.expecting_continue = False
 
     def _start(self, raw: bytes | GatewayError) -> Exchange:
         """Open the exchange of a request: its head, or why there is none."""

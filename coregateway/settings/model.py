@@ -10,9 +10,9 @@ from typing import Any, ClassVar, NamedTuple, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from coregateway.http1.grammar import METHODS
 from coregateway.settings.values import (
     BACKEND_NAME,
-    METHODS,
     BodySize,
     CollectorURL,
     Count,

@@ -16,7 +16,6 @@ OWN_PATHS = ("/docs", "/openapi.json", "/health", "/livez", "/readyz")
 """Paths that the gateway answers itself, with all that lies under them."""
 
 REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 BACKEND_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 

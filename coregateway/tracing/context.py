@@ -6,12 +6,12 @@ span id of its own, which is the parent that its upstream sees.
 """
 
 import re
-from os import urandom
 from typing import Final
 
 from mypy_extensions import mypyc_attr
 
 from coregateway.http1.request import is_traceparent
+from coregateway.ids import Ids
 
 PROPAGATED: Final = (b"traceparent", b"tracestate")
 """The fields, in lower case, that a trace replaces."""
@@ -29,6 +29,9 @@ would by itself, between other work."""
 
 _KEY: Final = rb"(?:[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}|[a-z0-9][a-z0-9_\-*/]{0,255})"
 _VALUE: Final = rb"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+_trace_ids: Final = Ids(16)
+_span_ids: Final = Ids(8)
+
 _is_member: Final = re.compile(_KEY + rb"=" + _VALUE).fullmatch
 
 
@@ -85,7 +88,7 @@ class Trace:
     def begin_attempt(self, now: float) -> None:
         """Another try begins. `now`: seconds of the monotonic clock."""
         if self.sampled:  # otherwise nobody will look for it, and the exchange's id serves as well
-            span_id = _new_span_id()
+            span_id = _span_ids.take()
             self.attempts = (*self.attempts, Attempt(span_id, now))
             self.fields = self._fields(span_id)
 
@@ -108,14 +111,12 @@ class Tracer:
     None is made before one is asked for, so that processes that fork before they serve share none.
     """
 
-    __slots__ = ("_bound", "_decisive", "_ready")
+    __slots__ = ("_bound", "_ready")
 
     def __init__(self, sample: float) -> None:
         bound = round(sample * (1 << 64))
         self._bound = f"{bound:016x}" if bound < 1 << 64 else "g"
         """Digits that stand, in their order, behind those of an id that is sampled."""
-        self._decisive = bound >> 56
-        """As a number what their first two say; nearly always it decides by itself."""
         self._ready: list[Trace] = []
 
     def begin(self, noted: dict[bytes, bytes]) -> Trace:
@@ -125,7 +126,7 @@ class Tracer:
             trace_id, parent_id, flags = match.groups()
             return Trace(
                 trace_id.decode(),
-                _new_span_id(),
+                _span_ids.take(),
                 parent_id.decode(),
                 int(flags, 16) & 1 == 1,
                 bounded_state(noted.get(b"tracestate", b"")),
@@ -140,22 +141,10 @@ class Tracer:
 
     def _make_ready(self) -> None:
         # An id of zeros is none; one comes up once in centuries of 10⁹ requests/s.
-        drawn = urandom(16 * AHEAD)
-        span_ids = urandom(8 * AHEAD).hex("-", 8).split("-")
-        decisive = self._decisive
-        for number, trace_id in enumerate(drawn.hex("-", 16).split("-")):
-            first = drawn[16 * number + 8]
-            sampled = first < decisive or (first == decisive and trace_id[16:] < self._bound)
-            self._ready.append(Trace(trace_id, span_ids[number], "", sampled, b"", b""))
-
-
-_span_ids: Final[list[str]] = []
-
-
-def _new_span_id() -> str:
-    if not _span_ids:
-        _span_ids.extend(urandom(8 * AHEAD).hex("-", 8).split("-"))
-    return _span_ids.pop()
+        for _ in range(AHEAD):
+            trace_id = _trace_ids.take()
+            sampled = trace_id[16:] < self._bound
+            self._ready.append(Trace(trace_id, _span_ids.take(), "", sampled, b"", b""))
 
 
 def bounded_state(value: bytes) -> bytes:

@@ -51,7 +51,6 @@ type _OfAttempt = tuple[str | None, str | None, int | None, str | None, int]
 _of_exchanges: Final[dict[_OfExchange, bytes]] = {}
 _of_attempts: Final[dict[_OfAttempt, tuple[bytes, bytes]]] = {}
 _of_hosts: Final[dict[bytes, bytes]] = {}
-_of_clients: Final[dict[str, bytes]] = {}
 
 
 def spans_of(exchange: Exchange, trace: Trace, epoch: int) -> list[bytes]:
@@ -74,7 +73,7 @@ def spans_of(exchange: Exchange, trace: Trace, epoch: int) -> list[bytes]:
             state,
             _of_exchange(exchange),
             text(b"url.path", path[:MAX_TEXT].encode()),
-            _of_client(exchange.client),
+            text(b"client.address", exchange.client[:MAX_TEXT].encode()),
             _of_host(trace.host),
         )
     )
@@ -192,18 +191,6 @@ def _of_host(host: bytes) -> bytes:
             if len(_of_hosts) >= REMEMBERED:
                 _of_hosts.clear()
             _of_hosts[host] = kept
-    return kept
-
-
-def _of_client(client: str) -> bytes:
-    """The attribute of whose request it is."""
-    kept = _of_clients.get(client)
-    if kept is None:
-        kept = text(b"client.address", client[:MAX_TEXT].encode())
-        if len(client) <= LONGEST:
-            if len(_of_clients) >= REMEMBERED:
-                _of_clients.clear()
-            _of_clients[client] = kept
     return kept
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from coregateway.exchange import Exchange
+from coregateway.tracing.context import Trace
 from coregateway.tracing.spans import spans_of
 
 ENOUGH: Final = 1024
@@ -23,19 +24,19 @@ class WaitingSpans:
     def __init__(self, most: int, enough: Callable[[], None], epoch: int) -> None:
         self._most = most
         self._enough = enough
-        self._finished: list[Exchange] = []
+        self._finished: list[tuple[Exchange, Trace]] = []
         self.epoch = epoch
         """When the monotonic clock began, in nanoseconds since 1970."""
         self.spans: deque[bytes] = deque()
         self.dropped = 0
-        """Spans that found no room."""
+        """Spans that found no room, or that nobody took."""
 
     def record(self, exchanges: list[Exchange]) -> None:
         """Take those of finished exchanges that are sampled."""
         for exchange in exchanges:
             trace = exchange.trace
             if trace is not None and trace.sampled:
-                self._finished.append(exchange)
+                self._finished.append((exchange, trace))
         if len(self._finished) >= TOGETHER:
             self.write()
             if len(self.spans) >= ENOUGH:
@@ -45,10 +46,7 @@ class WaitingSpans:
         """Write the spans of those that were taken."""
         finished, self._finished = self._finished, []
         spans = self.spans
-        for exchange in finished:
-            trace = exchange.trace
-            if trace is None:
-                continue
+        for exchange, trace in finished:
             if len(spans) >= self._most:
                 self.dropped += 1 + len(trace.attempts)
             else:

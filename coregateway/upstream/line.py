@@ -28,7 +28,7 @@ class Waiter:
         """Whether it waits no more."""
         raise NotImplementedError
 
-    def serve(self, connection: UpstreamConnection | None) -> None:
+    def take_turn(self, connection: UpstreamConnection | None) -> None:
         """It is its turn: a connection, or the right to open one (None)."""
         raise NotImplementedError
 
@@ -48,7 +48,7 @@ class Place(Waiter):
     def done(self) -> bool:
         return self.served.done()
 
-    def serve(self, connection: UpstreamConnection | None) -> None:
+    def take_turn(self, connection: UpstreamConnection | None) -> None:
         self.served.set_result(connection)
 
     def refuse(self, error: GatewayError) -> None:
@@ -101,7 +101,7 @@ class Line:
         """Give the first who still waits a connection, or the right to open one; False if nobody does."""
         if not self.has_waiters:
             return False
-        self._waiters.popleft().serve(connection)
+        self._waiters.popleft().take_turn(connection)
         return True
 
     def close(self) -> None:

@@ -47,6 +47,23 @@ def test_every_request_counts_once_under_its_labels(known: dict[str, Any], label
     assert counted == {labels: 3.0}
 
 
+@pytest.mark.parametrize(
+    ("known", "labels"),
+    [
+        ({"backend": "coretelemetry"}, ("coretelemetry", ROUTE, "GET", "200")),
+        ({"route": "/elsewhere"}, ("coredinator", "/elsewhere", "GET", "200")),
+        ({"method": "POST"}, ("coredinator", ROUTE, "POST", "200")),
+        ({"status": 503}, ("coredinator", ROUTE, "GET", "503")),
+    ],
+)
+def test_one_kind_after_the_other_counts_for_itself(known: dict[str, Any], labels: tuple[str, ...]) -> None:
+    board = Board(1, 2)
+    recorder = counting(board)
+    recorder.record([exchange(), exchange(**known), exchange(), exchange(**known), exchange()])
+    counted = {each: number for each, number in read(board).values(families.REQUESTS).items() if number}
+    assert counted == {("coredinator", ROUTE, "GET", "200"): 3.0, labels: 2.0}
+
+
 def test_a_method_that_a_backend_takes_has_its_own_name() -> None:
     row = {"prefix": "/x", "urls": ("http://a",), "methods": ("PURGE",)}
     board = Board(1, 1)

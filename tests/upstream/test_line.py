@@ -158,7 +158,7 @@ class Impatient(Waiter):
     def done(self) -> bool:
         return self.refused is not None
 
-    def serve(self, connection: UpstreamConnection | None) -> None:
+    def take_turn(self, connection: UpstreamConnection | None) -> None:
         raise AssertionError(connection)
 
     def refuse(self, error: GatewayError) -> None:
