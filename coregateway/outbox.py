@@ -21,11 +21,13 @@ MOST: Final = 32
 class Outbox:
     """Of one worker. What was given to it leaves before anything that the loop is asked for afterwards."""
 
-    __slots__ = ("_first", "_waiting")
+    __slots__ = ("_first", "_waiting", "turns")
 
     def __init__(self) -> None:
         self._first: list[Callable[[], None]] = []
         self._waiting: list[tuple[Transport, bytes | list[Piece]]] = []
+        self.turns = 0
+        """How often anything has left."""
 
     def write(self, transport: Transport, data: bytes | list[Piece]) -> None:
         """Let these bytes leave soon; nothing else must be written to the transport before.
@@ -48,6 +50,7 @@ class Outbox:
 
     def flush(self) -> None:
         """Let everything leave now."""
+        self.turns += 1
         if self._first:
             calls, self._first = self._first, []
             for call in calls:

@@ -4,10 +4,15 @@ A body of a known length need not be looked at, so it need not be copied into th
 its pages pass from socket to socket through a pipe, for a third of the CPU time. What is on the way waits in
 the pipe; while the sink takes nothing, nothing is read from the source.
 
+It passes in pieces, and others have their turn after each. But each wakes both peers, which takes longer than
+to pass it on: while nobody else has anything to send, pieces are larger.
+
 Where the kernel cannot do that, or no pipe is free, bodies are copied as ever.
 """
 
 import os
+import socket
+import struct
 from asyncio import AbstractEventLoop, Future, Transport
 from contextlib import suppress
 from enum import Enum, auto
@@ -15,13 +20,20 @@ from errno import EINVAL
 from fcntl import F_GETPIPE_SZ, F_SETPIPE_SZ, fcntl
 
 from coregateway.deadline import Deadline
+from coregateway.outbox import outbox
 
 WORTH = 256 * 1024
 """Bytes that must be left of a body. Preparing for it takes as long as copying some ten thousand, but of what
 is small most has come already."""
 
 PIECE = 192 * 1024
-"""Bytes of one body that are in the pipe at most: an exchange may hold 256 KiB."""
+"""Bytes of one body that may have to wait in the pipe: an exchange may hold 256 KiB."""
+
+LARGE_PIECE = 1024 * 1024
+"""Bytes that are passed on at once while nobody waits for a turn, as far as the sink has room for them."""
+
+CALM = 32
+"""Pieces in a row without a request or response of others, after which nobody is taken to wait for a turn."""
 
 PIPES = 64
 """Bodies that pass like this at once, per worker. Each takes four descriptors, and an account without
@@ -31,6 +43,11 @@ _CAPACITY = 256 * 1024
 """Bytes of a pipe. More than a piece: one that came in small segments takes more pages than it fills."""
 
 _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+_SO_MEMINFO = 55
+_MEMINFO = struct.Struct("=9I")
+_SNDBUF, _WMEM_QUEUED = 3, 5
+"""What a socket may queue and has queued, in bytes (linux/sock_diag.h)."""
 
 
 class End(Enum):
@@ -49,14 +66,24 @@ class End(Enum):
 class Pipe:
     """Raises OSError where no descriptor is free."""
 
-    __slots__ = ("into", "out_of", "piece")
+    __slots__ = ("into", "is_wide", "out_of", "size")
 
     def __init__(self) -> None:
         self.out_of, self.into = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        with suppress(PermissionError):  # the account has had its share: it stays as small as it is
-            fcntl(self.into, F_SETPIPE_SZ, _CAPACITY)
-        self.piece = min(PIECE, fcntl(self.into, F_GETPIPE_SZ))
+        self.is_wide = False
+        """Made fit for large pieces, or as fit as it may be."""
+        self.size = 0
         """Bytes that may be in it."""
+        self._resize(_CAPACITY)
+
+    def widen(self) -> None:
+        self.is_wide = True
+        self._resize(LARGE_PIECE)
+
+    def _resize(self, size: int) -> None:
+        with suppress(PermissionError):  # the account has had its share: it stays as small as it is
+            fcntl(self.into, F_SETPIPE_SZ, size)
+        self.size = fcntl(self.into, F_GETPIPE_SZ)
 
     def close(self) -> None:
         os.close(self.into)
@@ -83,8 +110,14 @@ class Pipes:
         self._more -= 1
         return pipe
 
+    @property
+    def lent(self) -> int:
+        """How many are in use."""
+        return PIPES - self._more - len(self._spare)
+
     def give_back(self, pipe: Pipe, *, empty: bool) -> None:
-        if empty:
+        """A wide one is not kept, so that there is one at a time, more or less."""
+        if empty and not pipe.is_wide:
             self._spare.append(pipe)
         else:
             pipe.close()
@@ -103,6 +136,7 @@ class Splice:
 
     __slots__ = (
         "_blocked",
+        "_calm",
         "_ended",
         "_held",
         "_late",
@@ -110,6 +144,7 @@ class Splice:
         "_loop",
         "_patience",
         "_pipe",
+        "_seen",
         "_silence",
         "_sink",
         "_source",
@@ -120,16 +155,17 @@ class Splice:
         """`close` must follow. Raises OSError where no descriptor is free."""
         self._loop = loop
         self._pipe = pipe
-        self._source = os.dup(source.get_extra_info("socket").fileno())
+        self._source = _another(source)
         try:
-            self._sink = os.dup(sink.get_extra_info("socket").fileno())
+            self._sink = _another(sink)
         except OSError:
-            os.close(self._source)
+            self._source.close()
             raise
         self._late = Deadline(loop, self._expired)
         self._ended: Future[End] = loop.create_future()
         self._blocked = False
         self._left = self._held = 0
+        self._calm = self._seen = 0
         self._silence = self._patience = 0.0
         self.passed = 0
         """Bytes that the sink has taken."""
@@ -153,15 +189,15 @@ class Splice:
 
     def close(self) -> None:
         self._rest()
-        os.close(self._source)
-        os.close(self._sink)
+        self._source.close()
+        self._sink.close()
         pipes.give_back(self._pipe, empty=not self._held)
 
     def _fill(self) -> None:
         """The source has brought something. One piece of it: others want their turn."""
-        size = min(self._left, self._pipe.piece)
+        size = min(self._left, self._piece())
         try:
-            self._held = os.splice(self._source, self._pipe.into, size, flags=_FLAGS)
+            self._held = os.splice(self._source.fileno(), self._pipe.into, size, flags=_FLAGS)
         except BlockingIOError:
             return
         except OSError as error:
@@ -178,7 +214,7 @@ class Splice:
         before = self._held
         try:
             while self._held:
-                moved = os.splice(self._pipe.out_of, self._sink, self._held, flags=_FLAGS)
+                moved = os.splice(self._pipe.out_of, self._sink.fileno(), self._held, flags=_FLAGS)
                 self._held -= moved
                 self.passed += moved
         except BlockingIOError:
@@ -202,6 +238,26 @@ class Splice:
             self._loop.add_reader(self._source, self._fill)
         self._late.within(self._silence)
 
+    def _piece(self) -> int:
+        """Bytes that the next piece may have."""
+        if outbox.turns != self._seen or pipes.lent > 1:
+            self._seen = outbox.turns
+            self._calm = 0
+        self._calm += 1
+        if self._calm <= CALM:
+            return min(PIECE, self._pipe.size)
+        if not self._pipe.is_wide:
+            self._pipe.widen()
+        return min(PIECE + self._room(), self._pipe.size)
+
+    def _room(self) -> int:
+        """Bytes that the sink takes without having to wait."""
+        try:
+            memory = _MEMINFO.unpack(self._sink.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))
+        except OSError:
+            return 0
+        return max(0, memory[_SNDBUF] - memory[_WMEM_QUEUED])
+
     def _expired(self) -> None:
         self._end(End.SINK_LATE if self._blocked else End.SOURCE_LATE)
 
@@ -214,6 +270,12 @@ class Splice:
         self._late.close()
         self._loop.remove_reader(self._source)
         self._loop.remove_writer(self._sink)
+
+
+def _another(transport: Transport) -> socket.socket:
+    """A transport's socket by a descriptor of our own."""
+    known = transport.get_extra_info("socket")
+    return socket.socket(known.family, known.type, known.proto, os.dup(known.fileno()))
 
 
 def prepare(loop: AbstractEventLoop, source: Transport, sink: Transport) -> Splice | None:

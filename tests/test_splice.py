@@ -4,14 +4,15 @@ import os
 import socket
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from fcntl import ioctl
 from termios import FIONREAD
 
 import pytest
 
 from coregateway import splice
-from coregateway.splice import PIECE, PIPES, End, Pipe, Pipes, Splice, prepare
+from coregateway.outbox import outbox
+from coregateway.splice import CALM, LARGE_PIECE, PIECE, PIPES, End, Pipes, Splice, prepare
 from coregateway.testing import Filler
 
 SIOCOUTQ = 0x5411
@@ -100,19 +101,110 @@ async def test_what_the_source_sends_arrives_whole_and_in_order_and_no_more_of_i
 async def test_a_reader_that_takes_nothing_pauses_the_source_with_a_piece_on_the_way_at_most() -> None:
     async with way(buffers=SMALL) as there:
         running = asyncio.create_task(there.splice.run(1 << 30, silence=5, patience=5))
-        written = refused = 0
-        while refused < 40:
-            try:
-                written += there.writer.send(b"x" * 65_536)
-                refused = 0
-            except BlockingIOError:
-                refused += 1
-                await asyncio.sleep(0.005)
-        waiting = queued(there.writer, SIOCOUTQ) + queued(there.source, FIONREAD)
-        assert 0 < written - waiting - there.splice.passed <= PIECE
+        written = await fill(there)
+        assert 0 < in_flight(there, written) <= PIECE
         assert not running.done()
         there.splice.interrupt()
         assert await running is End.INTERRUPTED
+
+
+async def test_while_nobody_else_sends_pieces_grow_to_what_the_sink_has_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with way() as there:
+        pieces = spy(monkeypatch, there)
+        running = asyncio.create_task(there.splice.run(1 << 40, silence=5, patience=5))
+        written = 0
+        for _ in range(5):
+            pieces.clear()
+            written += await pass_on(there, pieces, more_than=PIECE)
+            assert max(pieces) <= LARGE_PIECE
+            written += await fill(there)
+            assert in_flight(there, written) <= PIECE
+        there.splice.interrupt()
+        await running
+
+
+@pytest.mark.parametrize("others", ["requests", "bodies"])
+async def test_while_others_send_no_piece_keeps_them_waiting_for_long(
+    monkeypatch: pytest.MonkeyPatch, others: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        there = await stack.enter_async_context(way())
+        if others == "bodies":
+            await stack.enter_async_context(way())
+        pieces = spy(monkeypatch, there)
+        running = asyncio.create_task(there.splice.run(1 << 40, silence=5, patience=5))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await pass_on(there, pieces, more_than=PIECE, busy=others == "requests")
+        assert len(pieces) > 2 * CALM
+        there.splice.interrupt()
+        await running
+
+
+def spy(monkeypatch: pytest.MonkeyPatch, there: Way) -> list[int]:
+    """The sizes of the pieces that are taken from the source, as they come."""
+    pieces: list[int] = []
+    take = os.splice
+
+    def splicing(source: int, into: int, size: int, *, flags: int) -> int:
+        taken = take(source, into, size, flags=flags)
+        if os.path.samestat(os.fstat(source), os.fstat(there.source.fileno())):
+            pieces.append(taken)
+        return taken
+
+    monkeypatch.setattr(splice.os, "splice", splicing)
+    return pieces
+
+
+async def pass_on(there: Way, pieces: list[int], *, more_than: int, busy: bool = False) -> int:
+    """Write and read until a piece was larger than that; returns the bytes that were written.
+
+    `busy`: a request of somebody else leaves now and then.
+    """
+    written = 0
+    while not pieces or pieces[-1] <= more_than:
+        written += await some(there)
+        await asyncio.sleep(0)
+        with suppress(BlockingIOError):
+            while there.reader.recv(1 << 20):
+                pass
+        if busy:
+            outbox.first(nothing)
+    return written
+
+
+def nothing() -> None:
+    pass
+
+
+async def some(there: Way) -> int:
+    """Write what the kernel takes."""
+    written = 0
+    with suppress(BlockingIOError):
+        while True:
+            written += there.writer.send(b"x" * (1 << 20))
+    return written
+
+
+async def fill(there: Way) -> int:
+    """Write until nothing is taken any more; returns the bytes that were written."""
+    written = refused = 0
+    while refused < 40:
+        if more := await some(there):
+            written += more
+            refused = 0
+        else:
+            refused += 1
+            await asyncio.sleep(0.005)
+    return written
+
+
+def in_flight(there: Way, written: int) -> int:
+    """Bytes that are neither in the kernel's queues nor with the peers."""
+    waiting = queued(there.writer, SIOCOUTQ) + queued(there.source, FIONREAD)
+    return written - waiting - there.splice.passed
 
 
 def queued(sock: socket.socket, which: int) -> int:
@@ -228,7 +320,13 @@ async def test_without_a_descriptor_there_is_no_pipe_and_no_error(monkeypatch: p
     assert Pipes().take() is None
 
 
-def test_a_pipe_holds_a_piece() -> None:
-    pipe = Pipe()
-    assert 65_536 <= pipe.piece <= PIECE
-    pipe.close()
+def test_a_wide_pipe_is_not_kept() -> None:
+    used = Pipes()
+    pipe = used.take()
+    assert pipe is not None
+    assert (used.lent, pipe.size) == (1, 256 * 1024)
+    pipe.widen()
+    assert pipe.size == LARGE_PIECE
+    used.give_back(pipe, empty=True)
+    assert used.lent == 0
+    assert used.take() is not pipe
