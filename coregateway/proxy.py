@@ -72,7 +72,7 @@ def begin(service: Service, stream: ClientStream, head: RequestHead, exchange: E
     if connection is None:
         passage.joined = monotonic()
         # Now, while it is at hand: when its turn comes, it has left the processor's caches.
-        passage.render_request()
+        passage.prepare()
         head.condense()
         pool.join(passage)
     else:
@@ -105,6 +105,7 @@ class Passage(Waiter):
         "joined",
         "may_open",
         "outgoing",
+        "prepared",
         "service",
         "stream",
         "upstream",
@@ -122,6 +123,8 @@ class Passage(Waiter):
         """What has come of the request's body before anything was sent, while it may have to be sent."""
         self.outgoing: Outgoing | None = None
         """The request's head, once it was rendered."""
+        self.prepared = b""
+        """The whole request, where it was known early whom it goes to."""
         self.connection: UpstreamConnection | None = None
         """Carries the request, and has to be given back."""
         self.joined = 0.0
@@ -162,8 +165,12 @@ class Passage(Waiter):
     def set_out(self, connection: UpstreamConnection) -> None:
         """Send the request; the stream is told of the answer."""
         self.connection = connection
-        self._send(connection)
-        connection.when_answered(self.stream.answered)
+        self._send(connection, complete=True)
+        connection.when_answered(self.answered)
+
+    def answered(self) -> None:
+        """The upstream has answered, or failed to."""
+        self.stream.answered()
 
     def end(self) -> bool:
         """Answer, if the whole response is there; else False."""
@@ -268,7 +275,7 @@ class Passage(Waiter):
         connection = self.connection = sent or await pool.acquire(rested=rested, may_open=may_open)
         try:
             if sent is None:
-                self._send(connection)
+                self._send(connection, complete=complete)
             if not complete:
                 connection.source = stream.protocol
                 stream.protocol.meter()
@@ -340,25 +347,35 @@ class Passage(Waiter):
             )
         return outgoing
 
-    def _send(self, connection: UpstreamConnection) -> None:
+    def prepare(self) -> None:
+        """Render what can be rendered before it is known on which connection the request goes."""
+        outgoing = self.render_request()
+        upstream = self.service.pool.only
+        if upstream is not None and not self.head.length:
+            self.prepared = self._addressed(outgoing, upstream, b"")
+
+    def _addressed(self, outgoing: Outgoing, upstream: Upstream, content: bytes) -> bytes:
+        """The request as this attempt sends it."""
+        trace = self.exchange.trace
+        return outgoing.to(upstream.authority, b"" if trace is None else trace.fields, content)
+
+    def _send(self, connection: UpstreamConnection, *, complete: bool) -> None:
         """Write the request, as much of it as has come, to its upstream."""
         head = self.head
-        stream = self.stream
         exchange = self.exchange
         self.upstream = upstream = connection.upstream
         exchange.upstream = upstream.name
         exchange.waited += connection.waited
         exchange.upstream_started = monotonic()
-        complete = stream.request_body is None
-        outgoing = self.render_request()
-        trace = b"" if exchange.trace is None else exchange.trace.fields
-        content = request_content(head, self.body, complete=complete)
-        connection.begin(
-            outgoing.to(upstream.authority, trace, content),
-            complete=complete,
-            bodiless=head.method == "HEAD",
-            upgrade=outgoing.websocket,
-        )
+        data = self.prepared
+        upgrade = False
+        if data:
+            self.prepared = b""  # the next attempt has a trace of its own
+        else:
+            outgoing = self.render_request()
+            upgrade = outgoing.websocket
+            data = self._addressed(outgoing, upstream, request_content(head, self.body, complete=complete))
+        connection.begin(data, complete=complete, bodiless=head.method == "HEAD", upgrade=upgrade)
         if not connection.closed and (not complete or len(self.body) > REPLAYABLE):
             self.body = b""  # it is sent, not to be sent again, and nobody keeps it
 

@@ -21,7 +21,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 from coregateway.allowance import LEAST, MUCH, allowance
 from coregateway.backlog import Backlog
-from coregateway.deadline import Deadline
+from coregateway.deadline import RESOLUTION, Deadline
 from coregateway.errors import ClientTimeout, Draining
 from coregateway.intake import Meter, Source
 from coregateway.outbox import outbox
@@ -68,12 +68,14 @@ class ClientConnection(HttpProtocol):
         "_linger",
         "_meter",
         "_received",
+        "_rested_at",
         "_resting",
         "_taken",
         "_timeouts",
         "_tunnel",
         "brought",
         "buffer",
+        "is_write_paused",
         "patience",
         "peer",
         "peer_bytes",
@@ -123,10 +125,13 @@ class ClientConnection(HttpProtocol):
         self._tunnel: Peer | None = None
         self._linger: Linger | None = None
         self._resting = False
+        self._rested_at = 0.0
         self._handed = False
         self._meter = Meter(self.transport, self, sparing=True)
         self._hold = Hold(self.loop, self.transport)
         self._backlog = Backlog(self.loop, self.transport)
+        self.is_write_paused = False
+        """Whether the client owes it to take what was written."""
         self.source: Source | None = None
         """Where a response's body comes from, while it is being relayed."""
         self._task = self.loop.create_task(self.connection_task())
@@ -163,6 +168,7 @@ class ClientConnection(HttpProtocol):
             elif not self._late.pending:
                 raise ClientTimeout  # it passed in the same turn of the loop in which bytes came
             self._resting = not buffer
+            self._rested_at = 0.0
             try:
                 more = await self._more()
             finally:
@@ -175,14 +181,14 @@ class ClientConnection(HttpProtocol):
                     raise ClientTimeout
                 return None
 
-    def rest(self) -> None:
+    def rest(self, now: float) -> None:
         """A request that was taken at once is over: wait for the next one."""
         if self.served == 1:
             self._settle()
+            self._late.within(self._timeouts.idle)
+        self._rested_at = now
         if self.buffer:
             _wake(self._received)
-        else:
-            self._late.within(self._timeouts.idle)
 
     def hand_over(self) -> None:
         """Let the task that waits for a head go on with what the stream has begun."""
@@ -233,7 +239,17 @@ class ClientConnection(HttpProtocol):
         return self.buffer is not before
 
     def _read_late(self) -> None:
-        _wake(self._received)
+        # Requests that are taken at once do not touch the limit, so it tells only when to look.
+        if self._resting and (left := self._idle_left()) > RESOLUTION:
+            self._late.within(left)
+        else:
+            _wake(self._received)
+
+    def _idle_left(self) -> float:
+        """Seconds that a connection may still be idle whose task waits for a head."""
+        if cast(ClientStream, self._http).exchange is not None:
+            return self._timeouts.idle
+        return self._rested_at + self._timeouts.idle - monotonic() if self._rested_at else 0.0
 
     # Writing
 
@@ -242,17 +258,12 @@ class ClientConnection(HttpProtocol):
         """Write; returns when the client has room for more."""
         self.transport.write(data)
         del data  # what of it was sent need not wait here for the rest
-        if self._backlog.blocks:
+        if self.is_write_paused:
             await self.drained()
-
-    @property
-    def is_write_paused(self) -> bool:
-        """Whether the client owes it to take what was written."""
-        return self._backlog.blocks
 
     async def drained(self) -> None:
         """Wait until the client has room for more."""
-        while self._backlog.blocks:
+        while self.is_write_paused:
             await self._backlog.wait()
 
     async def linger(self) -> None:
@@ -286,8 +297,7 @@ class ClientConnection(HttpProtocol):
         else:
             self.received_at = monotonic()
             self.buffer = data
-            if self._resting and not self._backlog.blocks and cast(ClientStream, self._http).take(data):
-                self._late.clear()
+            if self._resting and not self.is_write_paused and cast(ClientStream, self._http).take(data):
                 return
         if len(self.buffer) >= LEAST and len(self.buffer) >= min(READ_AHEAD, allowance.size):
             self._hold.begin_ahead()
@@ -303,6 +313,7 @@ class ClientConnection(HttpProtocol):
 
     @override
     def pause_writing(self) -> None:
+        self.is_write_paused = True
         self._backlog.begin()
         if self._tunnel is not None:
             self._tunnel.pause()
@@ -314,6 +325,7 @@ class ClientConnection(HttpProtocol):
 
     @override
     def resume_writing(self) -> None:
+        self.is_write_paused = False
         self._backlog.end()
         if self._taken is not None:
             self._taken.clear()

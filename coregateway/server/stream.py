@@ -129,9 +129,9 @@ class ClientStream(ClientMessage):
             self.fail(error)
             return
         if ended and self.keep_alive and not connection.is_write_paused:
-            self._finish()
+            rested = self._finish()
             self._reset()
-            connection.rest()
+            connection.rest(rested)
         else:
             connection.hand_over()
 
@@ -227,9 +227,11 @@ class ClientStream(ClientMessage):
         """Tell the subscribers of an event what happened to the exchange."""
         self._app.signal_router.announce(name, exchange=self.exchange, **context)
 
-    def _finish(self) -> None:
+    def _finish(self) -> float:
+        """Close the exchange; returns when that was."""
         exchange = cast(Exchange, self.exchange)
-        exchange.ended = monotonic()
+        exchange.ended = ended = monotonic()
         self._app.signal_router.finish(exchange)
         if self.request is not None:
             self.request.stream = None
+        return ended

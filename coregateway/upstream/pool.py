@@ -78,6 +78,11 @@ class Pool:
         )
 
     @property
+    def only(self) -> Upstream | None:
+        """The one that all requests go to, if there is but one."""
+        return self.upstreams[0] if len(self.upstreams) == 1 else None
+
+    @property
     def active(self) -> int:
         """Connections that carry an exchange."""
         return len(self._busy)
@@ -217,8 +222,8 @@ class Pool:
     # The parts of it
 
     def _next_upstream(self) -> Upstream:
-        if len(self.upstreams) == 1:
-            return self.upstreams[0]
+        if (only := self.only) is not None:
+            return only
         self._turn = (self._turn + 1) % len(self.upstreams)
         return self.upstreams[self._turn]
 

@@ -192,14 +192,32 @@ async def test_a_connection_without_a_request_is_closed_in_time(stage: Stage) ->
     assert CLIENT - 0.01 <= time.monotonic() - started < CLIENT + 0.3
 
 
-async def test_an_idle_connection_is_closed_in_time(stage: Stage) -> None:
+@pytest.mark.parametrize("forwarded", [False, True], ids=["own", "forwarded"])
+async def test_an_idle_connection_is_closed_in_time(stage: Stage, forwarded: bool) -> None:
+    path = PREFIX + stage.path() if forwarded else "/livez"
     async with stage.client() as client:
-        for _ in range(2):
-            await client.send(request("/livez"))
+        for _ in range(3):
+            await client.send(request(path))
             await client.read_response()
             await asyncio.sleep(CLIENT + 0.1)  # idle for longer than a head may take
-        await client.send(request("/livez"))
+        await client.send(request(path))
         await client.read_response()
+        started = time.monotonic()
+        await client.expect_closed()
+    assert IDLE - 0.01 <= time.monotonic() - started < IDLE + 0.3
+
+
+async def test_a_connection_that_waits_for_its_answer_is_not_idle(stage: Stage) -> None:
+    path = stage.path()
+    stage.backend.on(path, delay(2 * IDLE), respond(200, b"late"))
+    async with stage.client() as client:
+        await client.send(request(PREFIX + stage.path()))
+        await client.read_response()
+        await client.send(request(PREFIX + path))
+        await asyncio.sleep(0.1)
+        await client.send(request("/livez"))
+        assert (await client.read_response()).body == b"late"
+        assert (await client.read_response()).status == 200
         started = time.monotonic()
         await client.expect_closed()
     assert IDLE - 0.01 <= time.monotonic() - started < IDLE + 0.3
