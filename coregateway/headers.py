@@ -95,6 +95,8 @@ class Outbound:
                 request_id,
             ),
             host=noted.get(b"host", b"") if self._host_of_client else b"",
+            empty=not head.length,
+            bodiless=head.method == "HEAD",
             websocket=websocket,
         )
 
@@ -121,26 +123,40 @@ class Outbound:
 class Outgoing:
     """The head of a request as it goes upstream, but for what is another with each attempt.
 
-    `websocket`: whether it asks for one.
+    `empty`: whether it has no body; `bodiless`: whether its response has none (HEAD); `websocket`: whether it
+    asks for one.
     """
 
-    __slots__ = ("_host", "_rest", "_start", "websocket")
+    __slots__ = ("_addressed", "_host", "_rest", "_start", "bodiless", "empty", "websocket")
 
-    def __init__(self, start: bytes, rest: bytes, *, host: bytes, websocket: bool) -> None:
+    def __init__(
+        self, start: bytes, rest: bytes, *, host: bytes, empty: bool, bodiless: bool, websocket: bool
+    ) -> None:
         self._start = start
         self._rest = rest
+        self._addressed = b""
+        """The whole head, once all attempts have the same."""
         self._host = host
+        self.empty = empty
+        self.bodiless = bodiless
         self.websocket = websocket
 
     def host(self, authority: bytes) -> bytes:
         """What `Host` says to the upstream with this authority."""
         return self._host or authority
 
+    def address(self, authority: bytes, trace: bytes) -> None:
+        """Every attempt goes `to` this authority, with this trace: put the head together now, and once."""
+        self._addressed = self.to(authority, trace, b"")
+        self._start = self._rest = b""
+
     def to(self, authority: bytes, trace: bytes, content: bytes) -> bytes:
         """The request to the upstream with this authority, and what there is of its content.
 
         `trace`: field lines, each with its line end.
         """
+        if self._addressed:
+            return self._addressed + content if content else self._addressed
         return b"%b%b\r\n%b%b%b" % (self._start, self.host(authority), trace, self._rest, content)
 
 

@@ -105,7 +105,6 @@ class Passage(Waiter):
         "joined",
         "may_open",
         "outgoing",
-        "prepared",
         "service",
         "stream",
         "upstream",
@@ -123,8 +122,6 @@ class Passage(Waiter):
         """What has come of the request's body before anything was sent, while it may have to be sent."""
         self.outgoing: Outgoing | None = None
         """The request's head, once it was rendered."""
-        self.prepared = b""
-        """The whole request, where it was known early whom it goes to."""
         self.connection: UpstreamConnection | None = None
         """Carries the request, and has to be given back."""
         self.joined = 0.0
@@ -348,34 +345,29 @@ class Passage(Waiter):
         return outgoing
 
     def prepare(self) -> None:
-        """Render what can be rendered before it is known on which connection the request goes."""
+        """Render all of the request's head that does not depend on its turn."""
         outgoing = self.render_request()
         upstream = self.service.pool.only
-        if upstream is not None and not self.head.length:
-            self.prepared = self._addressed(outgoing, upstream, b"")
-
-    def _addressed(self, outgoing: Outgoing, upstream: Upstream, content: bytes) -> bytes:
-        """The request as this attempt sends it."""
         trace = self.exchange.trace
-        return outgoing.to(upstream.authority, b"" if trace is None else trace.fields, content)
+        if upstream is not None and (trace is None or not trace.sampled):
+            outgoing.address(upstream.authority, b"" if trace is None else trace.fields)
 
     def _send(self, connection: UpstreamConnection, *, complete: bool) -> None:
         """Write the request, as much of it as has come, to its upstream."""
-        head = self.head
         exchange = self.exchange
         self.upstream = upstream = connection.upstream
         exchange.upstream = upstream.name
         exchange.waited += connection.waited
         exchange.upstream_started = monotonic()
-        data = self.prepared
-        upgrade = False
-        if data:
-            self.prepared = b""  # the next attempt has a trace of its own
-        else:
-            outgoing = self.render_request()
-            upgrade = outgoing.websocket
-            data = self._addressed(outgoing, upstream, request_content(head, self.body, complete=complete))
-        connection.begin(data, complete=complete, bodiless=head.method == "HEAD", upgrade=upgrade)
+        outgoing = self.render_request()
+        trace = b"" if exchange.trace is None else exchange.trace.fields
+        content = b"" if outgoing.empty else request_content(self.head, self.body, complete=complete)
+        connection.begin(
+            outgoing.to(upstream.authority, trace, content),
+            complete=complete,
+            bodiless=outgoing.bodiless,
+            upgrade=outgoing.websocket,
+        )
         if not connection.closed and (not complete or len(self.body) > REPLAYABLE):
             self.body = b""  # it is sent, not to be sent again, and nobody keeps it
 

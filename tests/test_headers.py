@@ -37,6 +37,27 @@ def sent(
     return lines
 
 
+@pytest.mark.parametrize("content", [b"", b"hello"])
+@pytest.mark.parametrize("trace", [b"", b"traceparent: 00-1-2-00\r\n"])
+@pytest.mark.parametrize("host", ["backend", "client"])
+def test_a_request_that_was_addressed_says_the_same_to_the_byte(
+    content: bytes, trace: bytes, host: str
+) -> None:
+    rendered = outgoing(request(b"Content-Length: 5", b"A: b"), host=host, traced=bool(trace))
+    expected = rendered.to(AUTHORITY, trace, content)
+    rendered.address(AUTHORITY, trace)
+    assert rendered.to(AUTHORITY, trace, content) == expected
+    assert rendered.host(AUTHORITY) == (AUTHORITY if host == "backend" else b"gw.test:8001")
+
+
+def test_a_rendered_request_says_what_content_goes_either_way() -> None:
+    assert outgoing(request()).empty
+    assert not outgoing(request(b"Content-Length: 5")).empty
+    assert not outgoing(request(b"Transfer-Encoding: chunked")).empty
+    assert outgoing(request(start=b"HEAD /api/v1/coredinator/x HTTP/1.1")).bodiless
+    assert not outgoing(request()).bodiless
+
+
 def values(lines: list[bytes], name: bytes) -> list[bytes]:
     pairs = [line.partition(b":") for line in lines[1:]]
     return [value.strip(b" ") for found, _, value in pairs if found.lower() == name]

@@ -7,6 +7,9 @@ from typing import Final
 TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 FIELD_LINE: Final = TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+"
 
+END: Final = b"\r\n\r\n"
+"""What ends a head: the end of its last line, and an empty line."""
+
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """Those that nearly all requests have; a backend takes these unless its settings say otherwise."""
 

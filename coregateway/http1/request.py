@@ -10,6 +10,7 @@ from mypy_extensions import mypyc_attr
 from coregateway.http1.fields import LONGEST, Fate, Lines
 from coregateway.http1.grammar import (
     CHUNKED,
+    END,
     MAX_FIELDS,
     METHODS,
     TOKEN,
@@ -129,13 +130,15 @@ class RequestHead:
     noted: dict[bytes, bytes]
 
     def __init__(self, raw: bytes) -> None:
-        """Parse a head, given without the empty line that ends it.
+        """Parse a head, given with or without the empty line that ends it.
 
         Raises:
             MalformedHTTP: it is not strict HTTP/1.1, or it could be read in two ways.
             TooManyFields: it has more than `MAX_FIELDS` header fields.
         """
         parts = raw.split(b"\r\n")
+        if raw.endswith(END):
+            del parts[-2:]
         match = _is_request_line(parts[0])
         if match is None:
             raise MalformedHTTP("malformed request line")

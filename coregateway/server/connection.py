@@ -23,10 +23,11 @@ from coregateway.allowance import LEAST, MUCH, allowance
 from coregateway.backlog import Backlog
 from coregateway.deadline import RESOLUTION, Deadline
 from coregateway.errors import ClientTimeout, Draining
+from coregateway.http1.grammar import END
 from coregateway.intake import Meter, Source
 from coregateway.outbox import outbox
 from coregateway.reset import reset
-from coregateway.server.head_search import END, HeadSearch
+from coregateway.server.head_search import HeadSearch
 from coregateway.server.hold import Hold
 from coregateway.server.linger import Linger
 from coregateway.server.stream import ClientStream
@@ -68,7 +69,6 @@ class ClientConnection(HttpProtocol):
         "_linger",
         "_meter",
         "_received",
-        "_rested_at",
         "_resting",
         "_taken",
         "_timeouts",
@@ -114,6 +114,7 @@ class ClientConnection(HttpProtocol):
         self.conn_info = ConnInfo(self.transport, unix=self._unix)  # pyright: ignore[reportArgumentType] -- Sanic names its own interface
         self.buffer = b""
         self.received_at = monotonic()
+        """When the request began to come that is served now, or since when there is none."""
         self.served = 0
         self.patience = self.app.ctx.settings.timeouts.client
         self.peer, self.peer_bytes = _shared(_peer(self.conn_info))
@@ -125,7 +126,6 @@ class ClientConnection(HttpProtocol):
         self._tunnel: Peer | None = None
         self._linger: Linger | None = None
         self._resting = False
-        self._rested_at = 0.0
         self._handed = False
         self._meter = Meter(self.transport, self, sparing=True)
         self._hold = Hold(self.loop, self.transport)
@@ -168,7 +168,6 @@ class ClientConnection(HttpProtocol):
             elif not self._late.pending:
                 raise ClientTimeout  # it passed in the same turn of the loop in which bytes came
             self._resting = not buffer
-            self._rested_at = 0.0
             try:
                 more = await self._more()
             finally:
@@ -186,9 +185,10 @@ class ClientConnection(HttpProtocol):
         if self.served == 1:
             self._settle()
             self._late.within(self._timeouts.idle)
-        self._rested_at = now
         if self.buffer:
             _wake(self._received)
+        else:
+            self.received_at = now
 
     def hand_over(self) -> None:
         """Let the task that waits for a head go on with what the stream has begun."""
@@ -249,7 +249,7 @@ class ClientConnection(HttpProtocol):
         """Seconds that a connection may still be idle whose task waits for a head."""
         if cast(ClientStream, self._http).exchange is not None:
             return self._timeouts.idle
-        return self._rested_at + self._timeouts.idle - monotonic() if self._rested_at else 0.0
+        return self.received_at + self._timeouts.idle - monotonic() if self.served else 0.0
 
     # Writing
 

@@ -4,14 +4,10 @@ What cannot become a head any more is refused at once, not when it is complete: 
 come to an end.
 """
 
-from typing import Final
-
 from mypy_extensions import mypyc_attr
 
 from coregateway.errors import BadRequest, HeadTooLarge, URITooLong
-from coregateway.http1.grammar import has_broken_line
-
-END: Final = b"\r\n\r\n"
+from coregateway.http1.grammar import END, has_broken_line
 
 
 @mypyc_attr(acyclic=True)

@@ -8,6 +8,7 @@ from sanic.compat import Header
 from sanic.request import Request, RequestParameters
 
 from coregateway.exchange import Exchange
+from coregateway.http1.grammar import END
 from coregateway.http1.request import RequestHead
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
         self.raw_url = parsed.target
         self.method = parsed.method
         self.version = "1.1" if parsed.minor else "1.0"
-        self.head = parsed.raw
+        self.head = parsed.raw.removesuffix(END)
         self.app = stream.protocol.app
         self.stream = stream
         self.transport = stream.protocol.transport

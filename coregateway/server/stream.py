@@ -20,7 +20,7 @@ from coregateway.errors import (
 )
 from coregateway.exchange import Exchange, request_id
 from coregateway.http1.framing import persists
-from coregateway.http1.grammar import MalformedHTTP, TooManyFields
+from coregateway.http1.grammar import END, MalformedHTTP, TooManyFields
 from coregateway.http1.request import RequestHead
 from coregateway.server.answers import send_problem
 from coregateway.server.body import RequestBody
@@ -102,11 +102,11 @@ class ClientStream(ClientMessage):
 
         What turns out to need waiting is handed over to the task.
         """
-        end = data.find(b"\r\n\r\n")
+        end = data.find(END)
         if self.exchange is not None or not 0 < end <= self._max_head - 4 or data.startswith(b"\r\n"):
             return False
         self.protocol.buffer = data[end + 4 :]
-        exchange = self._start(data[:end])
+        exchange = self._start(data[: end + 4])  # as a rule that is all, and no copy
         head = self.head
         try:
             if head is not None and self._wrong is None and self._app.begin(self, head, exchange):

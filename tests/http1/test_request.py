@@ -475,6 +475,15 @@ FRAGMENTS = st.sampled_from(
 )  # fmt: skip
 
 
+def test_a_head_is_the_same_with_the_empty_line_that_ends_it() -> None:
+    raw = b"GET /x?y HTTP/1.1\r\nHost: gw.test\r\nX-A: 1"
+    with_end, without = RequestHead(raw + b"\r\n\r\n"), RequestHead(raw)
+    for name in ("method", "target", "path", "minor", "length", "lines", "forwarding", "noted"):
+        assert getattr(with_end, name) == getattr(without, name)
+    with pytest.raises(MalformedHTTP):
+        RequestHead(raw + b"\r\n\r\n\r\n")
+
+
 @pytest.mark.parametrize("origin", [None, b"https://a.example"])
 def test_a_condensed_head_keeps_what_an_answer_needs_and_lets_go_of_the_rest(origin: bytes | None) -> None:
     fields = [b"X-A: 1", b"X-Forwarded-For: 192.0.2.1", b"Connection: x-b"]
@@ -494,7 +503,7 @@ def test_what_is_accepted_is_strict_and_passes_no_line_that_was_not_there(noise:
             parsed = RequestHead(raw)
         except MalformedHTTP:
             continue
-        start, *fields = raw.split(b"\r\n")
+        start, *fields = raw.removesuffix(b"\r\n\r\n").split(b"\r\n")
         assert _STRICT_START.fullmatch(start)
         assert all(_STRICT_LINE.fullmatch(line) for line in fields)
         names = [line.partition(b":")[0].lower() for line in fields]

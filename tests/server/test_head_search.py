@@ -3,7 +3,8 @@
 import pytest
 
 from coregateway.errors import BadRequest, GatewayError, HeadTooLarge, URITooLong
-from coregateway.server.head_search import END, HeadSearch
+from coregateway.http1.grammar import END
+from coregateway.server.head_search import HeadSearch
 
 MOST = 64
 HEAD = b"GET / HTTP/1.1\r\nHost: a"
