@@ -71,7 +71,6 @@ class ClientConnection(HttpProtocol):
         "_received",
         "_resting",
         "_taken",
-        "_timeouts",
         "_tunnel",
         "brought",
         "buffer",
@@ -82,6 +81,7 @@ class ClientConnection(HttpProtocol):
         "received_at",
         "served",
         "source",
+        "timeouts",
         "trusted",
     )
 
@@ -116,10 +116,10 @@ class ClientConnection(HttpProtocol):
         self.received_at = monotonic()
         """When the request began to come that is served now, or since when there is none."""
         self.served = 0
-        self.patience = self.app.ctx.settings.timeouts.client
+        self.timeouts = self.app.ctx.settings.timeouts
+        self.patience = self.timeouts.client
         self.peer, self.peer_bytes = _shared(_peer(self.conn_info))
         self.trusted = self.app.ctx.trusts(self.peer)
-        self._timeouts = self.app.ctx.settings.timeouts
         self._late = Deadline(self.loop, self._read_late)
         self._taken: Deadline | None = None
         self._received: Future[None] | None = None
@@ -162,9 +162,9 @@ class ClientConnection(HttpProtocol):
                 self._late.clear()
                 return buffer[:end]
             if not buffer:
-                self._late.within(self._timeouts.idle if self.served else self._timeouts.client)
+                self._late.within(self.timeouts.idle if self.served else self.timeouts.client)
             elif not begun:
-                self._late.within(self._timeouts.client)
+                self._late.within(self.timeouts.client)
             elif not self._late.pending:
                 raise ClientTimeout  # it passed in the same turn of the loop in which bytes came
             self._resting = not buffer
@@ -184,7 +184,7 @@ class ClientConnection(HttpProtocol):
         """A request that was taken at once is over: wait for the next one."""
         if self.served == 1:
             self._settle()
-            self._late.within(self._timeouts.idle)
+            self._late.within(self.timeouts.idle)
         if self.buffer:
             _wake(self._received)
         else:
@@ -248,8 +248,8 @@ class ClientConnection(HttpProtocol):
     def _idle_left(self) -> float:
         """Seconds that a connection may still be idle whose task waits for a head."""
         if cast(ClientStream, self._http).exchange is not None:
-            return self._timeouts.idle
-        return self.received_at + self._timeouts.idle - monotonic() if self.served else 0.0
+            return self.timeouts.idle
+        return self.received_at + self.timeouts.idle - monotonic() if self.served else 0.0
 
     # Writing
 

@@ -67,6 +67,11 @@ class GatewaySignals(SignalRouter):
         """Whether somebody subscribed to Sanic's own events of a request."""
         return self._observes_http
 
+    def start(self, exchange: Exchange) -> None:
+        """Announce that an exchange has started."""
+        if STARTED in self._subscribers:
+            self.announce(STARTED, exchange=exchange)
+
     def finish(self, exchange: Exchange) -> None:
         """Announce that an exchange has finished."""
         if FINISHED in self._subscribers:

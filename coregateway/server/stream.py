@@ -25,7 +25,6 @@ from coregateway.http1.request import RequestHead
 from coregateway.server.answers import send_problem
 from coregateway.server.body import RequestBody
 from coregateway.server.message import ClientMessage
-from coregateway.server.signals import STARTED
 from coregateway.target import is_confined
 
 if TYPE_CHECKING:
@@ -102,11 +101,15 @@ class ClientStream(ClientMessage):
 
         What turns out to need waiting is handed over to the task.
         """
-        end = data.find(END)
-        if self.exchange is not None or not 0 < end <= self._max_head - 4 or data.startswith(b"\r\n"):
+        end = data.find(END) + len(END)
+        if self.exchange is not None or not len(END) < end <= self._max_head or data.startswith(b"\r\n"):
             return False
-        self.protocol.buffer = data[end + 4 :]
-        exchange = self._start(data[: end + 4])  # as a rule that is all, and no copy
+        if end == len(data):
+            self.protocol.buffer = b""
+        else:
+            self.protocol.buffer = data[end:]
+            data = data[:end]
+        exchange = self._start(data)
         head = self.head
         try:
             if head is not None and self._wrong is None and self._app.begin(self, head, exchange):
@@ -168,7 +171,7 @@ class ClientStream(ClientMessage):
         """Open the exchange of a request: its head, or why there is none."""
         connection = self.protocol
         connection.served += 1
-        connection.patience = self._app.ctx.settings.timeouts.client
+        connection.patience = connection.timeouts.client
         self.exchange = exchange = Exchange(connection.received_at, connection.peer)
         if connection.buffer:
             connection.received_at = monotonic()  # of the next request, which is here already
@@ -181,7 +184,7 @@ class ClientStream(ClientMessage):
             begun = raw if isinstance(raw, bytes) else connection.buffer
             self.head_only = begun.startswith(b"HEAD ")  # whatever is wrong with the rest of it
         else:
-            self._app.signal_router.announce(STARTED, exchange=exchange)
+            self._app.signal_router.start(exchange)
         return exchange
 
     def _record_unread(self) -> None:
@@ -198,7 +201,7 @@ class ClientStream(ClientMessage):
         """Check a head by all rules that do not depend on the route."""
         if isinstance(raw, GatewayError):
             raise raw
-        limits = self._app.ctx.settings.limits.request
+        context = self._app.ctx
         try:
             head = RequestHead(raw)
         except TooManyFields:
@@ -206,14 +209,15 @@ class ClientStream(ClientMessage):
         except MalformedHTTP:
             raise BadRequest from None
         self.head = head
-        exchange.describe(head, self._app.ctx.tracer)
-        exchange.client = self._app.ctx.client_of(self.protocol, head)
+        exchange.describe(head, context.tracer)
+        if self.protocol.trusted:
+            exchange.client = context.client_of(self.protocol, head)
         if not is_confined(head.path):
             raise BadRequest
         self.keep_alive = persists(head)
         self.head_only = head.method == "HEAD"
         if head.length:
-            self._open_body(head, limits.max_body)
+            self._open_body(head, context.settings.limits.request.max_body)
 
     def _open_body(self, head: RequestHead, max_body: int) -> None:
         if max_body and head.length > max_body:

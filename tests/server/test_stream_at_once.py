@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from coregateway.server.signals import GatewaySignals
 from coregateway.server.stream import ClientStream
 from coregateway.settings import Settings
 
@@ -33,8 +34,8 @@ class Stage:
         self._fails = fails
         self.handed_over = 0
         settings = Settings()
-        ctx = SimpleNamespace(settings=settings, tracer=None, client_of=self.client_of)
-        router = SimpleNamespace(announce=self.announce)
+        ctx = SimpleNamespace(settings=settings, tracer=None)
+        router = GatewaySignals()
         app = SimpleNamespace(ctx=ctx, signal_router=router, begin=self.begin, dispatch=None)
         protocol = SimpleNamespace(
             app=app,
@@ -45,7 +46,9 @@ class Stage:
             received_at=1.0,
             send=None,
             served=0,
+            timeouts=settings.timeouts,
             transport=SimpleNamespace(is_closing=lambda: False),
+            trusted=False,
         )
         self.stream = ClientStream(cast(Any, protocol))
         self.passage = Passage(self.stream)
@@ -55,12 +58,6 @@ class Stage:
         if self._fails:
             raise ZeroDivisionError
         return True
-
-    def client_of(self, *_: object) -> str:
-        return "127.0.0.1"
-
-    def announce(self, _: str, **__: object) -> None:
-        """Nobody subscribes."""
 
     def hand_over(self) -> None:
         self.handed_over += 1
