@@ -182,11 +182,13 @@ class Passage(Waiter):
         if size > SPLIT and not is_chunked(self.head, response):
             pieces = connection.take_pieces()
             self.leave()
-            self.stream.answer(response.status, [self._render_response(response), *pieces], size)
+            self.stream.answer([self._render_response(response), *pieces])
         else:
             whole = connection.take()
             self.leave()
-            self.stream.answer(response.status, self._answer(response, whole), size)
+            self.stream.answer(self._answer(response, whole))
+        exchange.status = response.status
+        exchange.bytes_out += size
         return True
 
     def leave(self) -> None:

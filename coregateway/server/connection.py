@@ -134,6 +134,7 @@ class ClientConnection(HttpProtocol):
         """Whether the client owes it to take what was written."""
         self.source: Source | None = None
         """Where a response's body comes from, while it is being relayed."""
+        self._http = None  # Sanic's task makes it, and bytes may come before that
         self._task = self.loop.create_task(self.connection_task())
 
     # Reading
@@ -247,7 +248,7 @@ class ClientConnection(HttpProtocol):
 
     def _idle_left(self) -> float:
         """Seconds that a connection may still be idle whose task waits for a head."""
-        if cast(ClientStream, self._http).exchange is not None:
+        if self._http is not None and self._http.exchange is not None:
             return self.timeouts.idle
         return self.received_at + self.timeouts.idle - monotonic() if self.served else 0.0
 
@@ -292,16 +293,17 @@ class ClientConnection(HttpProtocol):
         if self._linger is not None:
             self._linger.drop(len(data))
             return
+        stream = self._http
         if self.buffer:
             self.buffer += data
         else:
             self.received_at = monotonic()
             self.buffer = data
-            if self._resting and not self.is_write_paused and cast(ClientStream, self._http).take(data):
+            if self._resting and not self.is_write_paused and stream is not None and stream.take(data):
                 return
         if len(self.buffer) >= LEAST and len(self.buffer) >= min(READ_AHEAD, allowance.size):
             self._hold.begin_ahead()
-        if not self._resting or cast(ClientStream, self._http).exchange is None:
+        if not self._resting or stream is None or stream.exchange is None:
             _wake(self._received)
 
     @override

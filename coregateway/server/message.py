@@ -125,11 +125,8 @@ class ClientMessage(Http):
             self.keep_alive = False
         return self.keep_alive
 
-    def answer(self, status: int, data: bytes | list[Piece], body: int) -> None:
-        """As `begin`, for a whole response that nobody waits for; it may be in pieces."""
-        exchange = cast(Exchange, self.exchange)
-        exchange.status = status
-        exchange.bytes_out += body
+    def answer(self, data: bytes | list[Piece]) -> None:
+        """Write a whole response that nobody waits for; it may be in pieces."""
         outbox.write(self.protocol.transport, data)
         self.stage = Stage.IDLE
 

@@ -91,7 +91,7 @@ class ClientStream(ClientMessage):
                 exchange.status = ClientClosed.status
             raise
         finally:
-            self._finish()
+            self._finish(exchange)
             self._app.signal_router.end_turn()  # the client has its response, so it should be on record
 
     # A request that needs no waiting is served by whoever brings its bytes; the loop's task sleeps on.
@@ -123,8 +123,9 @@ class ClientStream(ClientMessage):
     def answered(self) -> None:
         """The upstream has answered a request that was begun at once, or failed to."""
         connection = self.protocol
+        exchange = self.exchange
         passage = self.passage
-        if passage is None or connection.transport.is_closing():
+        if exchange is None or passage is None or connection.transport.is_closing():
             return  # the client has left, and the task has seen it or is about to
         try:
             ended = passage.end()
@@ -132,9 +133,9 @@ class ClientStream(ClientMessage):
             self.fail(error)
             return
         if ended and self.keep_alive and not connection.is_write_paused:
-            rested = self._finish()
+            self._finish(exchange)
             self._reset()
-            connection.rest(rested)
+            connection.rest(exchange.ended)
         else:
             connection.hand_over()
 
@@ -155,7 +156,7 @@ class ClientStream(ClientMessage):
         if exchange.error is None:
             exchange.error = ClientClosed.cause
             exchange.status = ClientClosed.status
-        self._finish()
+        self._finish(exchange)
 
     # The steps of both
 
@@ -195,7 +196,7 @@ class ClientStream(ClientMessage):
         cause: type[GatewayError] = Draining if self._app.ctx.draining else ClientClosed
         exchange.error = cause.cause
         exchange.status = cause.status
-        self._finish()
+        self._finish(exchange)
 
     def _open(self, raw: bytes | GatewayError, exchange: Exchange) -> None:
         """Check a head by all rules that do not depend on the route."""
@@ -231,11 +232,8 @@ class ClientStream(ClientMessage):
         """Tell the subscribers of an event what happened to the exchange."""
         self._app.signal_router.announce(name, exchange=self.exchange, **context)
 
-    def _finish(self) -> float:
-        """Close the exchange; returns when that was."""
-        exchange = cast(Exchange, self.exchange)
-        exchange.ended = ended = monotonic()
+    def _finish(self, exchange: Exchange) -> None:
+        exchange.ended = monotonic()
         self._app.signal_router.finish(exchange)
         if self.request is not None:
             self.request.stream = None
-        return ended
