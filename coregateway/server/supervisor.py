@@ -199,8 +199,10 @@ class Supervisor:
         if self._monitoring and not self._told:
             self._told = True
             self._manager.monitor_publisher.send("__TERMINATE__")
-        elif not self._monitoring and (len(living) < len(processes) or elapsed > START_LIMIT):
-            self._abandon(processes)
+        elif not self._monitoring:
+            # One that has started may have ended already, as it should, while another still starts.
+            if any(process.exitcode for process in processes) or elapsed > START_LIMIT:
+                self._abandon(processes)
         elif not living:
             # Sanic's own helpers (reloader, inspector) cannot hear it: they have the signals blocked, too.
             _kill(_processes_of(self._manager.durable))

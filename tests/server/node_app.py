@@ -12,7 +12,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 from coregateway import logs
 from coregateway.server import workers
 from coregateway.server.connection import NEWCOMER
-from coregateway.server.listeners import BACKLOG, CannotListen, listen
+from coregateway.server.listeners import BACKLOG, CannotListen, listen, worker_number
 from coregateway.settings.model import ShutdownSettings
 from coregateway.shared import Board
 
@@ -61,7 +61,7 @@ app = NodeApp("node", log_config=logs.SANIC_LOG_CONFIG)
 
 
 async def start_slowly(_: NodeApp) -> None:
-    await asyncio.sleep(seconds("START"))
+    await asyncio.sleep(seconds("START") + seconds("STAGGER") * worker_number())
 
 
 async def pid(_: Request) -> HTTPResponse:

@@ -39,22 +39,29 @@ def group_of(pid: int) -> int:
 class RunningNode:
     """`sanic tests.server.node_app:app` with arguments, on a free port, in a session of its own.
 
-    Seconds: `start` that a worker takes longer to start, and those of `[shutdown]`.
+    Seconds: `start` that a worker takes longer to start, `stagger` that each takes longer than the one
+    before, and those of `[shutdown]`.
     """
 
     def __init__(
-        self, *arguments: str, port: int = 0, start: float = 0.0, delay: float = 0.3, grace: float = 5.0
+        self,
+        *arguments: str,
+        port: int = 0,
+        start: float = 0.0,
+        stagger: float = 0.0,
+        delay: float = 0.3,
+        grace: float = 5.0,
     ) -> None:
         self._files = tempfile.TemporaryDirectory(prefix="node-")
         command = [sys.executable, "-m", "sanic", TARGET, "--port", str(port), *arguments]
-        times = {"NODE_START": str(start), "NODE_DELAY": str(delay), "NODE_GRACE": str(grace)}
+        times = {"START": start, "STAGGER": stagger, "DELAY": delay, "GRACE": grace}
         with self._file("out").open("wb") as out, self._file("err").open("wb") as err:
             self.process = subprocess.Popen(
                 command,
                 stdout=out,
                 stderr=err,
                 cwd=ROOT,
-                env=os.environ | times,
+                env=os.environ | {f"NODE_{name}": str(value) for name, value in times.items()},
                 start_new_session=True,
             )
 

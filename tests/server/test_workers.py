@@ -132,6 +132,15 @@ def test_a_stop_signal_during_the_start_ends_the_node(group: bool) -> None:
         assert node.stderr == ""
 
 
+def test_a_worker_that_still_starts_is_waited_for_when_others_have_ended_already() -> None:
+    with RunningNode("--workers", "2", start=0.5, stagger=2) as node:
+        until(lambda: "Starting" in str(node.events("sanic.server")), "starting")
+        node.process.terminate()
+        assert node.status() == 0
+        assert len(node.events("worker.draining")) == 2
+        assert node.stderr == ""
+
+
 def test_a_second_interrupt_ends_at_once() -> None:
     with RunningNode("--workers", "1") as node, closing(node.ready().connect()) as stuck:
         stuck.request("GET", "/endless")
