@@ -185,15 +185,16 @@ async def download(url: str, count: int, _: float) -> Figures:
         await go()
         start = time.monotonic()
         connection.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
-        head, end, body = b"", b"", b""
-        while not end:
-            head, end, body = (head + end + body + connection.recv(PIECE)).partition(b"\r\n\r\n")
+        came = b""
+        while b"\r\n\r\n" not in came and (received := connection.recv(PIECE)):
+            came += received
+        head, end, body = came.partition(b"\r\n\r\n")
         size = len(body)
         nowhere = bytearray(PIECE)
         while size < count and (dropped := connection.recv_into(nowhere, flags=socket.MSG_TRUNC)):
             size += dropped
         seconds = time.monotonic() - start
-    right = size == count and head.startswith(b"HTTP/1.1 200 ")
+    right = end and size == count and head.startswith(b"HTTP/1.1 200 ")
     return {"MiB/s": size / 2**20 / seconds, "errors": float(not right)}
 
 

@@ -63,6 +63,7 @@ SOURCES = (
     "upstream/connection.py",
     "upstream/idle.py",
     "upstream/line.py",
+    "upstream/notifier.py",
     "upstream/pool.py",
     "upstream/record.py",
     "upstream/roles.py",

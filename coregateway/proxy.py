@@ -166,7 +166,8 @@ class Passage(Waiter):
         connection.when_answered(self.answered)
 
     def answered(self) -> None:
-        """The upstream has answered, or failed to."""
+        """The upstream has answered, or failed to. Until then the stream is left alone: it is far from the
+        processor when a turn has come."""
         self.stream.answered()
 
     def end(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Final, cast
 from mypy_extensions import mypyc_attr
 
 from coregateway.http1.chunked import ChunkedDecoder
-from coregateway.http1.grammar import CHUNKED, UNTIL_CLOSE, MalformedHTTP, has_broken_line
+from coregateway.http1.grammar import CHUNKED, END, UNTIL_CLOSE, MalformedHTTP, has_broken_line
 from coregateway.http1.response import ResponseHead
 
 MAX_HEAD: Final = 65_536
@@ -113,7 +113,7 @@ class ResponseReader:
 
     def _feed_head(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
-        while 0 <= (end := data.find(b"\r\n\r\n")) <= MAX_HEAD:
+        while 0 <= (end := data.find(END)) <= MAX_HEAD:
             head = ResponseHead(data[:end], bodiless=self._bodiless)
             if head.status >= 200:
                 self.head = head

@@ -114,7 +114,7 @@ class ClientConnection(HttpProtocol):
         self.conn_info = ConnInfo(self.transport, unix=self._unix)  # pyright: ignore[reportArgumentType] -- Sanic names its own interface
         self.buffer = b""
         self.received_at = monotonic()
-        """When the request began to come that is served now, or since when there is none."""
+        """When the request that is served now began to come; behind one that was taken at once, its end."""
         self.served = 0
         self.timeouts = self.app.ctx.settings.timeouts
         self.patience = self.timeouts.client
@@ -131,7 +131,7 @@ class ClientConnection(HttpProtocol):
         self._hold = Hold(self.loop, self.transport)
         self._backlog = Backlog(self.loop, self.transport)
         self.is_write_paused = False
-        """Whether the client owes it to take what was written."""
+        """Whether the client owes it to take what was written: as the backlog has it, but nearer."""
         self.source: Source | None = None
         """Where a response's body comes from, while it is being relayed."""
         self._http = None  # Sanic's task makes it, and bytes may come before that

@@ -86,9 +86,7 @@ class Context:
         return peer in self.proxies
 
     def client_of(self, connection: ClientConnection, head: RequestHead) -> str:
-        """The client's address, for the log: the peer's, unless the peer is a trusted proxy."""
-        if not connection.trusted:
-            return connection.peer
+        """The client's address, for the log, where the peer is a trusted proxy."""
         chain = b",".join(value for name, value in head.forwarding if name == b"x-forwarded-for")
         return self.proxies.client(connection.peer, chain)
 

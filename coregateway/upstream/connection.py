@@ -10,7 +10,7 @@ and raw pieces of its body. What a connection promises:
 
 import os
 import select
-from asyncio import AbstractEventLoop, Future, Transport
+from asyncio import AbstractEventLoop, Transport
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, cast
@@ -26,6 +26,7 @@ from coregateway.intake import Meter, Source
 from coregateway.outbox import outbox
 from coregateway.reset import reset
 from coregateway.upstream.address import Upstream
+from coregateway.upstream.notifier import Notifier
 from coregateway.upstream.roles import Owner, Peer, Timeouts
 
 FRESH: Final = 0.005
@@ -43,16 +44,15 @@ class UpstreamConnection:
 
     __slots__ = (
         "_backlog",
-        "_call",
         "_deadline",
         "_defaults",
         "_loop",
         "_meter",
+        "_notifier",
         "_owner",
         "_paused",
         "_peer",
         "_poll",
-        "_received",
         "_request_sent",
         "_response",
         "busy",
@@ -73,8 +73,7 @@ class UpstreamConnection:
         self._defaults = timeouts
         self.timeouts = timeouts
         self._deadline = Deadline(loop, self._expired)
-        self._received: Future[None] | None = None
-        self._call: Callable[[], None] | None = None
+        self._notifier = Notifier(loop)
         self._peer: Peer | None = None
         self._paused = False
         self.upstream = upstream
@@ -161,9 +160,9 @@ class UpstreamConnection:
 
     def when_answered(self, call: Callable[[], None]) -> None:
         """Call once, when `head` has not to wait any more: for a response, or an error in its place."""
-        self._call = call
+        self._notifier.once(call)
         if self.error is not None:
-            self._tell()
+            self._notifier.notify()
 
     async def head(self) -> ResponseHead:
         """The head of the final response.
@@ -171,11 +170,11 @@ class UpstreamConnection:
         Raises:
             UpstreamError: there is none; `sent` and `reused` tell what a retry needs to know.
         """
-        self._call = None
+        self._notifier.forget()
         response = self._response
         while response.head is None:
             self.check()
-            await self._wait()
+            await self._notifier.wait()
         return response.head
 
     async def read(self) -> bytes:
@@ -191,7 +190,7 @@ class UpstreamConnection:
             self.check()
             if self._paused:
                 self._resume_reading()
-            await self._wait()
+            await self._notifier.wait()
         return self.take()
 
     def take(self) -> bytes:
@@ -230,12 +229,12 @@ class UpstreamConnection:
         `call` is called once if the connection ends meanwhile.
         """
         self.hold()
-        self._call = call
+        self._notifier.once(call)
         return self._response.take()
 
     def passed(self, count: int) -> None:
         """Somebody else has read so many bytes of the body."""
-        self._call = None
+        self._notifier.forget()
         self._response.skip(count)
         if self.complete:  # whoever comes next must not meet with what was not read yet
             self._response.surplus = bool(self._poll.poll(0))
@@ -280,7 +279,7 @@ class UpstreamConnection:
     def rest(self) -> None:
         """The exchange is over; the connection is idle."""
         self.busy = False
-        self._call = None
+        self._notifier.forget()
         self._deadline.clear()
         if self.served == 1 and self._response.received <= MUCH:
             self._meter.switch_off()
@@ -347,7 +346,7 @@ class UpstreamConnection:
             self.hold()
         self._touch()
         if response.head is not None:
-            self._tell()
+            self._notifier.notify()
 
     def eof_received(self) -> bool:
         if self._peer is not None:
@@ -382,7 +381,7 @@ class UpstreamConnection:
             self._peer.lost()
         elif self._awaited and (exc is not None or not self._response.close()):
             self.error = UpstreamClosed(sent=True, reused=self._unanswered)
-        self._tell()
+        self._notifier.notify()
         self._backlog.wake()
         self._owner.lost(self)
 
@@ -430,22 +429,6 @@ class UpstreamConnection:
 
     def _fail(self, error: GatewayError) -> None:
         self.error = error
-        self._tell()
+        self._notifier.notify()
         self._backlog.wake()
         self.abort()
-
-    async def _wait(self) -> None:
-        waiter = self._received = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._received = None
-
-    def _tell(self) -> None:
-        """Let whoever waits for the response go on."""
-        call = self._call
-        if call is not None:
-            self._call = None
-            call()
-        elif self._received is not None and not self._received.done():
-            self._received.set_result(None)
