@@ -5,11 +5,12 @@ limit of time for that is kept by the connection, which asks here when to look n
 bytes, however slowly, is in time.
 """
 
-from asyncio import AbstractEventLoop, Future, Transport
+from asyncio import AbstractEventLoop, Transport
 from typing import Final
 
 from coregateway.allowance import allowance
 from coregateway.deadline import RESOLUTION
+from coregateway.notifier import Notifier
 
 LOOKS: Final = 4
 """Looks at a peer within its limit: it has a quarter more than that at most, as nobody tells of each byte."""
@@ -21,14 +22,14 @@ class Backlog:
     The transport must say so from the first byte on that is not taken: `set_write_buffer_limits(high=0)`.
     """
 
-    __slots__ = ("_loop", "_since", "_transport", "_unsent", "_waiter", "blocks")
+    __slots__ = ("_emptied", "_loop", "_since", "_transport", "_unsent", "blocks")
 
     def __init__(self, loop: AbstractEventLoop, transport: Transport) -> None:
         self._loop = loop
         self._transport = transport
         self._unsent = 0
         self._since = 0.0
-        self._waiter: Future[None] | None = None
+        self._emptied = Notifier(loop)
         self.blocks = False
         """Whether there is one, so that nothing else should be written."""
 
@@ -57,16 +58,11 @@ class Backlog:
 
     async def wait(self) -> None:
         """Wait for `wake`; one may wait at a time."""
-        waiter = self._waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
+        await self._emptied.wait()
 
     def wake(self) -> None:
         """Let whoever waits look again: everything is taken, or the connection has failed."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._emptied.notify()
 
     def drop(self) -> None:
         """The connection is gone, and what was not taken with it."""

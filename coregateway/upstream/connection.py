@@ -23,10 +23,10 @@ from coregateway.http1.grammar import MalformedHTTP
 from coregateway.http1.reader import Piece, ResponseReader
 from coregateway.http1.response import ResponseHead
 from coregateway.intake import Meter, Source
+from coregateway.notifier import Notifier
 from coregateway.outbox import outbox
 from coregateway.reset import reset
 from coregateway.upstream.address import Upstream
-from coregateway.upstream.notifier import Notifier
 from coregateway.upstream.roles import Owner, Peer, Timeouts
 
 FRESH: Final = 0.005

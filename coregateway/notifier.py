@@ -1,4 +1,4 @@
-"""Who waits for something to happen to a connection: a call to be made once, or else a coroutine."""
+"""Who waits for something to happen to a peer: a call to be made once, or else a coroutine."""
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable

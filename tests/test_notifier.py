@@ -1,6 +1,6 @@
 import asyncio
 
-from coregateway.upstream.notifier import Notifier
+from coregateway.notifier import Notifier
 
 
 async def test_a_call_is_made_once() -> None:
