@@ -10,7 +10,7 @@ from coregateway.http1.fields import connection_options
 from coregateway.http1.grammar import CHUNKED, UNTIL_CLOSE, without
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
-from coregateway.server import body, stream
+from coregateway.server import body, downstream
 
 __all__ = ["app"]
 
@@ -143,8 +143,8 @@ def _confined(_: bytes) -> bool:
     return True
 
 
-stream.RequestHead = LenientRequestHead
+downstream.RequestHead = LenientRequestHead
 body.ChunkedDecoder = LenientDecoder
-stream.is_confined = _confined
+downstream.is_confined = _confined
 reader.ResponseHead = LenientResponseHead
 reader.ChunkedDecoder = LenientDecoder

@@ -89,7 +89,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     async def close_backends(app: Gateway) -> None:
         await sleep(0)  # what the end of the grace cut off comes to its end, and to its line
         await app.ctx.close()
-        app.signal_router.end_turn()
+        app.signal_router.ledger.end_turn()
 
     async def close_logs(_: Gateway) -> None:
         logs.detach()

@@ -63,22 +63,6 @@ class Backend:
         await self.client.aclose()
 
 
-class Routes:
-    """The backends by prefix: the longest one that matches whole segments, case and all."""
-
-    def __init__(self, backends: dict[str, Backend]) -> None:
-        self._by_prefix = {backend.prefix: backend for backend in backends.values()}
-        self._lengths = sorted({len(prefix) for prefix in self._by_prefix}, reverse=True)
-
-    def match(self, path: bytes) -> Backend | None:
-        """The backend that a raw path belongs to."""
-        for length in self._lengths:
-            backend = self._by_prefix.get(path[:length])
-            if backend is not None and path[length : length + 1] in (b"", b"/"):
-                return backend
-        return None
-
-
 def blueprint(name: str, row: BackendSettings) -> Blueprint:
     """The routes of one backend, as Sanic lists, names and documents them.
 

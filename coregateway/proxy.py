@@ -23,7 +23,7 @@ from asyncio import Task, create_task
 from collections.abc import Coroutine
 from math import inf
 from time import monotonic
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from mypy_extensions import mypyc_attr
 
@@ -40,16 +40,19 @@ from coregateway.http1.response import ResponseHead
 from coregateway.retry import IDEMPOTENT, NEW, REPLAYABLE, RESTED, may_retry
 from coregateway.server.answers import send_problem
 from coregateway.server.signals import ATTEMPT_FAILED, TUNNEL_OPENED
-from coregateway.server.stream import ClientStream
 from coregateway.service import Service
 from coregateway.tracing.timing import server_timing
 from coregateway.upstream.address import Upstream
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.line import Waiter
 
+if TYPE_CHECKING:
+    from coregateway.server.downstream import Downstream
+    from coregateway.server.stream import ClientStream
 
-def begin(service: Service, stream: ClientStream, head: RequestHead, exchange: Exchange) -> bool:
-    """Set the request whose head a stream has read on its way, if that needs no waiting; else False.
+
+def begin(service: Service, downstream: "Downstream", head: RequestHead, exchange: Exchange) -> bool:
+    """Set the request whose head has come on its way, if that needs no waiting; else False.
 
     So it is with most: they have come whole, and a connection rests. `Passage.end` follows when the upstream
     has answered; what has to wait after all goes on by `serve`.
@@ -57,18 +60,18 @@ def begin(service: Service, stream: ClientStream, head: RequestHead, exchange: E
     if (
         head.method not in service.allowed
         or b"upgrade" in head.noted
-        or (head.length and not stream.is_whole)
+        or (head.length and not downstream.is_whole)
     ):
         return False
     pool = service.pool
     connection = pool.take(inf if head.method in IDEMPOTENT else RESTED)
     if connection is None and not pool.has_line:
         return False
-    passage = Passage(service, stream, head, exchange)
+    passage = Passage(service, downstream, head, exchange)
     passage.count_attempt()
     if head.length:
-        passage.body = stream.take_body()
-    stream.passage = passage
+        passage.body = downstream.take_body()
+    downstream.passage = passage
     if connection is None:
         passage.joined = monotonic()
         # Now, while it is at hand: when its turn comes, it has left the processor's caches.
@@ -80,42 +83,46 @@ def begin(service: Service, stream: ClientStream, head: RequestHead, exchange: E
     return True
 
 
-def serve(service: Service, stream: ClientStream) -> Coroutine[None, None, None]:
+def serve(service: Service, stream: "ClientStream") -> Coroutine[None, None, None]:
     """Serve the request whose head a stream has read, to its end; it may have been begun."""
-    passage: Passage | None = stream.passage
-    stream.passage = None
+    downstream = stream.downstream
+    passage = downstream.passage
+    downstream.passage = None
     if passage is None:
-        passage = Passage(service, stream, cast(RequestHead, stream.head), cast(Exchange, stream.exchange))
-    return passage.carry()
+        head = cast(RequestHead, downstream.head)
+        passage = Passage(service, downstream, head, cast(Exchange, downstream.exchange))
+    return passage.carry(stream)
 
 
 @mypyc_attr(acyclic=True)
 class Passage(Waiter):
     """One request on its way to a backend and back: what it consists of, and its steps.
 
-    Without a task it waits for its answer, or in line for a connection, and `stream.passage` leads to it,
+    Without a task it waits for its answer, or in line for a connection, and `downstream.passage` leads to it,
     until it lets go (`leave`); with one, whoever awaits `carry` does.
     """
 
     __slots__ = (
         "body",
         "connection",
+        "downstream",
         "exchange",
         "head",
         "joined",
         "may_open",
         "outgoing",
         "service",
-        "stream",
         "upstream",
     )
 
     upstream: Upstream
     """Whom it was sent to last; the connection may serve others already."""
 
-    def __init__(self, service: Service, stream: ClientStream, head: RequestHead, exchange: Exchange) -> None:
+    def __init__(
+        self, service: Service, downstream: "Downstream", head: RequestHead, exchange: Exchange
+    ) -> None:
         self.service = service
-        self.stream = stream
+        self.downstream = downstream
         self.head = head
         self.exchange = exchange
         self.body = b""
@@ -130,7 +137,7 @@ class Passage(Waiter):
         """Whether it has waited for the right to open a connection, and opens it next."""
         exchange.backend = service.name
         exchange.route = service.route
-        stream.protocol.patience = service.client_timeout
+        downstream.patience = service.client_timeout
         service.in_flight += 1
 
     # Without a task
@@ -146,29 +153,29 @@ class Passage(Waiter):
         if connection is None:
             self.may_open = True
             self.exchange.waited += waited
-            self.stream.protocol.hand_over()
+            self.downstream.hand_over()
             return
         connection.waited = waited
         try:
             self.set_out(connection)
         except Exception as error:
-            self.stream.fail(error)
+            self.downstream.fail(error)
 
     def refuse(self, error: GatewayError) -> None:
         """It has waited in line in vain."""
         self.exchange.waited += monotonic() - self.joined
-        self.stream.fail(error)
+        self.downstream.fail(error)
 
     def set_out(self, connection: UpstreamConnection) -> None:
-        """Send the request; the stream is told of the answer."""
+        """Send the request; the downstream is told of the answer."""
         self.connection = connection
         self._send(connection, complete=True)
         connection.when_answered(self.answered)
 
     def answered(self) -> None:
-        """The upstream has answered, or failed to. Until then the stream is left alone: it is far from the
-        processor when a turn has come."""
-        self.stream.answered()
+        """The upstream has answered, or failed to. Until then the downstream is left alone: it is far from
+        the processor when a turn has come."""
+        self.downstream.answered()
 
     def end(self) -> bool:
         """Answer, if the whole response is there; else False."""
@@ -183,18 +190,18 @@ class Passage(Waiter):
         if size > SPLIT and not is_chunked(self.head, response):
             pieces = connection.take_pieces()
             self.leave()
-            self.stream.answer([self._render_response(response), *pieces])
+            self.downstream.answer([self._render_response(response), *pieces])
         else:
             whole = connection.take()
             self.leave()
-            self.stream.answer(self._answer(response, whole))
+            self.downstream.answer(self._answer(response, whole))
         exchange.status = response.status
         exchange.bytes_out += size
         return True
 
     def leave(self) -> None:
         """Let go of everything: the request has its answer, or will have none on this way."""
-        self.stream.passage = None
+        self.downstream.passage = None
         self.service.in_flight -= 1
         if self.joined:
             self.joined = 0.0
@@ -206,14 +213,13 @@ class Passage(Waiter):
 
     # With a task
 
-    async def carry(self) -> None:
+    async def carry(self, stream: "ClientStream") -> None:
         """Go all the way from here to the end; an error is told to the client, if nothing else was."""
-        stream = self.stream
         exchange = self.exchange
         try:
             if self.head.method not in self.service.allowed:
                 raise MethodNotAllowed(self.service.methods)
-            await self._try()
+            await self._try(stream)
         except GatewayError as error:
             if exchange.status is None:
                 await send_problem(stream, error)
@@ -227,17 +233,17 @@ class Passage(Waiter):
         finally:
             self.service.in_flight -= 1
 
-    async def _try(self) -> None:
+    async def _try(self, stream: "ClientStream") -> None:
         """Attempt it, again where that may be done."""
         exchange = self.exchange
         if not exchange.attempts:
-            self.body = self.stream.take_body()
+            self.body = self.downstream.take_body()
             self.count_attempt()
         rested = inf if self.head.method in IDEMPOTENT else RESTED
         while True:
-            replayable = self.stream.request_body is None and len(self.body) <= REPLAYABLE
+            replayable = self.downstream.request_body is None and len(self.body) <= REPLAYABLE
             try:
-                await self._attempt(rested)
+                await self._attempt(stream, rested)
             except UpstreamError as error:
                 exchange.upstream = error.upstream or exchange.upstream
                 if exchange.trace is not None:
@@ -252,22 +258,21 @@ class Passage(Waiter):
                     replayable=replayable,
                 ):
                     raise
-                self.stream.announce(ATTEMPT_FAILED, error=error)
+                stream.announce(ATTEMPT_FAILED, error=error)
                 if error.reused:
                     rested = NEW
                 self.count_attempt()
             else:
                 return
 
-    async def _attempt(self, rested: float) -> None:
+    async def _attempt(self, stream: "ClientStream", rested: float) -> None:
         """Send the request once, unless it is on its way already, and relay what comes back.
 
         `rested`: for how long a connection for it may have been idle.
         """
-        stream = self.stream
         exchange = self.exchange
         pool = self.service.pool
-        complete = stream.request_body is None
+        complete = self.downstream.request_body is None
         whole: bytes | None = None
         pump: Task[None] | None = None
         may_open, self.may_open = self.may_open, False
@@ -285,7 +290,7 @@ class Passage(Waiter):
             exchange.upstream_status = response.status
             self.body = b""  # nothing is sent again behind an answer
             if response.status == 101:
-                await self._switch(response, connection)
+                await self._switch(stream, response, connection)
             elif connection.complete:
                 whole = connection.take()
             else:
@@ -306,12 +311,13 @@ class Passage(Waiter):
             await stream.protocol.drained()
             stream.end()
 
-    async def _switch(self, response: ResponseHead, connection: UpstreamConnection) -> None:
+    async def _switch(
+        self, stream: "ClientStream", response: ResponseHead, connection: UpstreamConnection
+    ) -> None:
         """Open the tunnel: the backend has agreed to speak WebSocket."""
         if members(response.noted.get(b"upgrade", b"")) != [b"websocket"]:
             raise UpstreamProtocolError(sent=True)
-        stream = self.stream
-        stream.keep_alive = False
+        self.downstream.keep_alive = False
         stream.begin(101, self._render_response(response), 0)
         await stream.protocol.drained()
         stream.announce(TUNNEL_OPENED)
@@ -337,11 +343,11 @@ class Passage(Waiter):
         outgoing = self.outgoing
         if outgoing is None:
             exchange = self.exchange
-            client = self.stream.protocol
+            downstream = self.downstream
             self.outgoing = outgoing = self.service.outbound.render(
                 self.head,
-                peer=client.peer_bytes,
-                trusted=client.trusted,
+                peer=downstream.peer_bytes,
+                trusted=downstream.trusted,
                 request_id=exchange.request_id.encode(),
                 traced=exchange.trace is not None,
             )
@@ -386,8 +392,8 @@ class Passage(Waiter):
             framing = WEBSOCKET
         else:
             if ends_with_connection(head, response):
-                self.stream.keep_alive = False
-            framing = response_fields(head, response, keep_alive=self.stream.settle())
+                self.downstream.keep_alive = False
+            framing = response_fields(head, response, keep_alive=self.downstream.settle())
         if self.service.tells_time:
             framing += server_timing(self.exchange, monotonic())
         addressed_as: tuple[bytes, ...] = ()

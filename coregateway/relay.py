@@ -5,17 +5,18 @@ transport to it.
 """
 
 from asyncio import get_running_loop
-from typing import cast
+from typing import TYPE_CHECKING
 
 from coregateway.errors import GatewayError, ReadTimeout, UpstreamClosed, UpstreamError
-from coregateway.exchange import Exchange
 from coregateway.http1.chunked import LAST_CHUNK, chunk, chunks
-from coregateway.server.message import ClientMessage
 from coregateway.splice import WORTH, End, prepare
 from coregateway.upstream.connection import UpstreamConnection
 
+if TYPE_CHECKING:
+    from coregateway.server.message import ClientMessage
 
-async def upwards(stream: ClientMessage, connection: UpstreamConnection, *, chunked: bool) -> None:
+
+async def upwards(stream: "ClientMessage", connection: UpstreamConnection, *, chunked: bool) -> None:
     """Stream the rest of a request's body to its upstream.
 
     A client that is at fault ends the attempt with its own error. An upstream that takes no more is not an
@@ -36,7 +37,7 @@ async def upwards(stream: ClientMessage, connection: UpstreamConnection, *, chun
 
 
 async def downwards(
-    stream: ClientMessage, connection: UpstreamConnection, status: int, head: bytes, *, chunked: bool
+    stream: "ClientMessage", connection: UpstreamConnection, status: int, head: bytes, *, chunked: bool
 ) -> None:
     """Stream a response to its client, behind its rendered head.
 
@@ -61,7 +62,7 @@ async def downwards(
     stream.end()
 
 
-async def _by_kernel(stream: ClientMessage, connection: UpstreamConnection) -> None:
+async def _by_kernel(stream: "ClientMessage", connection: UpstreamConnection) -> None:
     """Let the kernel pass on the rest of a response, if it can; what it has not is still to be relayed.
 
     Raises:
@@ -77,12 +78,12 @@ async def _by_kernel(stream: ClientMessage, connection: UpstreamConnection) -> N
         body = b""
         await protocol.drained()
         end = await splice.run(
-            connection.unread, silence=connection.timeouts.read, patience=protocol.patience
+            connection.unread, silence=connection.timeouts.read, patience=stream.downstream.patience
         )
     finally:
         splice.close()
         connection.passed(splice.passed)
-        cast(Exchange, stream.exchange).bytes_out += splice.passed
+        stream.exchange.bytes_out += splice.passed
     connection.check()
     if end is End.SOURCE_ENDED:
         raise UpstreamClosed(sent=True)

@@ -1,12 +1,14 @@
 """After a 101: bytes both ways, untouched, until either side ends (RFC 9110 §7.8)."""
 
 from asyncio import AbstractEventLoop, Future, Transport, get_running_loop
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from coregateway.deadline import Deadline
 from coregateway.exchange import Exchange
-from coregateway.server.connection import ClientConnection
 from coregateway.upstream.connection import UpstreamConnection
+
+if TYPE_CHECKING:
+    from coregateway.server.connection import ClientConnection
 
 
 class _Direction:
@@ -79,7 +81,7 @@ class _Tunnel:
 
 
 async def run(
-    client: ClientConnection, connection: UpstreamConnection, exchange: Exchange, *, idle: float
+    client: "ClientConnection", connection: UpstreamConnection, exchange: Exchange, *, idle: float
 ) -> None:
     """Pass bytes between a client and an upstream; returns when the tunnel has ended.
 

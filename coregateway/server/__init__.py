@@ -1,12 +1,18 @@
 """Sanic's front door, hardened through its own seams.
 
-gateway      the `Sanic` subclass: routes forwarded paths, renders errors, announces exchanges
-connection   one client connection: bytes in and out, and the time that a client may take
+gateway      the `Sanic` subclass: own routes, errors, and what is served by a task
+frontend     what the client connections of one worker share
+downstream   the client's side as each request needs it: bytes that come, and whole answers that go
+connection   the rest of a client connection: its task, and the time that a client may take
 head_search  where a request's head ends in what has come
 hold         a client that is not read for a while, and may leave meanwhile
 linger       the last seconds of a connection that the gateway ends
-stream       one request after the other on a connection: strict heads and bodies, responses as bytes
+stream       one request after the other on a connection, by its task
+message      what a request and its response are made of, for that task
+answers      what the gateway answers without a handler of Sanic's
+body         a request's body, told from what comes behind it
 request      Sanic's request object over a strictly parsed head
+ledger       the exchanges that begin and end, told to those who asked for it
 signals      Sanic's signals, looked up once
 acceptor     accepting more than one connection at a time
 listeners    listening sockets that several workers share

@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from coregateway import __version__
 from coregateway.errors import GatewayError
@@ -16,31 +16,32 @@ if TYPE_CHECKING:
 
 async def send_problem(stream: "ClientMessage", error: GatewayError) -> None:
     """Answer with a problem document, if nothing was answered yet."""
-    exchange = cast(Exchange, stream.exchange)
+    downstream = stream.downstream
+    exchange = stream.exchange
     exchange.error = error.cause
     if error.closes:
-        stream.keep_alive = False
+        downstream.keep_alive = False
     if not exchange.request_id:
         exchange.request_id = request_id(None)
-    if stream.keep_alive:
+    if downstream.keep_alive:
         stream.discard_body()
-    origin = stream.head.noted.get(b"origin") if stream.head is not None else None
+    origin = downstream.head.noted.get(b"origin") if downstream.head is not None else None
     data = render(
         error,
         request_id=exchange.request_id,
         version=__version__,
         extra=stream.protocol.app.ctx.cors.lines_of_own_answer(origin) + _timing(stream, exchange),
-        keep_alive=stream.settle(),
-        bodiless=stream.head_only,
+        keep_alive=downstream.settle(),
+        bodiless=downstream.head_only,
     )
     await _send(stream, error.status, data)
 
 
 async def send_empty(stream: "ClientMessage", status: int, extra: bytes) -> None:
     """Answer without content. `extra`: field lines with their line ends."""
-    exchange = cast(Exchange, stream.exchange)
+    exchange = stream.exchange
     stream.discard_body()
-    connection = b"" if stream.settle() else b"Connection: close\r\n"
+    connection = b"" if stream.downstream.settle() else b"Connection: close\r\n"
     data = b"HTTP/1.1 %d %b\r\n%b%bX-CoreRL-Version: %b\r\nX-Request-ID: %b\r\n\r\n" % (
         status,
         HTTPStatus(status).phrase.encode(),

@@ -1,9 +1,10 @@
 """One client connection: bytes in and out, and the time that a client may take.
 
-Reading goes through `buffer`: whoever wants bytes takes them from there and waits for more; while nobody
-does, a `Hold` keeps more from coming. Writing goes through `send`, which returns when the client has taken
-all, so that there is no `Backlog`. What the gateway ends, ends by a `Linger`. Sanic's own timers never run;
-these limits hold instead, all of them from the settings:
+What comes goes to a `Downstream`, which serves at once what needs no waiting and keeps the rest in its
+`buffer`: whoever wants bytes takes them from there and waits for more; while nobody does, a `Hold` keeps more
+from coming. Writing goes through `send`, which returns when the client has taken all, so that there is no
+`Backlog`. What the gateway ends, ends by a `Linger`. Sanic's own timers never run; these limits hold instead,
+all of them from the settings:
 
 - a request head must be complete `timeouts.client` seconds after its first byte (so trickling does not help);
 - a body may be silent, and a client may leave written bytes untaken, for `patience` seconds, which are
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast, override
 from sanic.models.server_types import ConnInfo, Signal
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from coregateway.allowance import LEAST, MUCH, allowance
+from coregateway.allowance import LEAST, allowance
 from coregateway.backlog import Backlog
 from coregateway.deadline import RESOLUTION, Deadline
 from coregateway.errors import ClientTimeout, Draining
@@ -27,6 +28,7 @@ from coregateway.http1.grammar import END
 from coregateway.intake import Meter, Source
 from coregateway.outbox import outbox
 from coregateway.reset import reset
+from coregateway.server.downstream import Downstream
 from coregateway.server.head_search import HeadSearch
 from coregateway.server.hold import Hold
 from coregateway.server.linger import Linger
@@ -69,20 +71,12 @@ class ClientConnection(HttpProtocol):
         "_linger",
         "_meter",
         "_received",
-        "_resting",
         "_taken",
+        "_timeouts",
         "_tunnel",
         "brought",
-        "buffer",
-        "is_write_paused",
-        "patience",
-        "peer",
-        "peer_bytes",
-        "received_at",
-        "served",
+        "downstream",
         "source",
-        "timeouts",
-        "trusted",
     )
 
     def __init__(self, **given: Any) -> None:
@@ -112,26 +106,19 @@ class ClientConnection(HttpProtocol):
         self.connections.add(self)
         self.app.ctx.clients += 1
         self.conn_info = ConnInfo(self.transport, unix=self._unix)  # pyright: ignore[reportArgumentType] -- Sanic names its own interface
-        self.buffer = b""
-        self.received_at = monotonic()
-        """When the request that is served now began to come; behind one that was taken at once, its end."""
-        self.served = 0
-        self.timeouts = self.app.ctx.settings.timeouts
-        self.patience = self.timeouts.client
-        self.peer, self.peer_bytes = _shared(_peer(self.conn_info))
-        self.trusted = self.app.ctx.trusts(self.peer)
+        self._timeouts = self.app.ctx.settings.timeouts
         self._late = Deadline(self.loop, self._read_late)
         self._taken: Deadline | None = None
         self._received: Future[None] | None = None
         self._tunnel: Peer | None = None
         self._linger: Linger | None = None
-        self._resting = False
         self._handed = False
-        self._meter = Meter(self.transport, self, sparing=True)
         self._hold = Hold(self.loop, self.transport)
         self._backlog = Backlog(self.loop, self.transport)
-        self.is_write_paused = False
-        """Whether the client owes it to take what was written: as the backlog has it, but nearer."""
+        self.downstream = Downstream(
+            self.app.ctx.frontend, self, self.transport, self._hold, *_shared(_peer(self.conn_info))
+        )
+        self._meter = Meter(self.transport, self.downstream, sparing=True)
         self.source: Source | None = None
         """Where a response's body comes from, while it is being relayed."""
         self._http = None  # Sanic's task makes it, and bytes may come before that
@@ -146,53 +133,52 @@ class ClientConnection(HttpProtocol):
     async def read_head(self, max_head: int) -> bytes | None:
         """The next request head without its last empty line, or None when the client sends none.
 
-        None, too, when the stream has taken a request at once and hands it over now.
+        None, too, when a request was taken at once and is handed over now.
 
         Raises:
             ClientTimeout: begun, but not complete in time.
             URITooLong, HeadTooLarge, BadRequest: as `HeadSearch.find`.
         """
-        if self.served == 1:
+        downstream = self.downstream
+        if downstream.served == 1:
             self._settle()
         search = HeadSearch(max_head)
         while True:
-            self.buffer = buffer = search.trim(self.buffer)
+            downstream.buffer = buffer = search.trim(downstream.buffer)
             begun = search.searched
             if (end := search.find(buffer)) >= 0:
-                self.buffer = buffer[end + len(END) :]
+                downstream.buffer = buffer[end + len(END) :]
                 self._late.clear()
                 return buffer[:end]
             if not buffer:
-                self._late.within(self.timeouts.idle if self.served else self.timeouts.client)
+                self._late.within(self._timeouts.idle if downstream.served else self._timeouts.client)
             elif not begun:
-                self._late.within(self.timeouts.client)
+                self._late.within(self._timeouts.client)
             elif not self._late.pending:
                 raise ClientTimeout  # it passed in the same turn of the loop in which bytes came
-            self._resting = not buffer
+            downstream.resting = not buffer
             try:
                 more = await self._more()
             finally:
-                self._resting = False
+                downstream.resting = False
             if self._handed:
                 self._handed = False
                 return None
             if not more:
-                if self.buffer:
+                if downstream.buffer:
                     raise ClientTimeout
                 return None
 
-    def rest(self, now: float) -> None:
-        """A request that was taken at once is over: wait for the next one."""
-        if self.served == 1:
+    def rest(self) -> None:
+        """The first request was taken at once and is over, or the next one is here already."""
+        if self.downstream.served == 1:
             self._settle()
-            self._late.within(self.timeouts.idle)
-        if self.buffer:
+            self._late.within(self._timeouts.idle)
+        if self.downstream.buffer:
             _wake(self._received)
-        else:
-            self.received_at = now
 
     def hand_over(self) -> None:
-        """Let the task that waits for a head go on with what the stream has begun."""
+        """Let the task that waits for a head go on with what was begun without it."""
         self._handed = True
         _wake(self._received)
 
@@ -207,19 +193,12 @@ class ClientConnection(HttpProtocol):
         Raises:
             ClientTimeout: nothing came in time.
         """
-        if not self.buffer:
-            self._late.within(self.patience)
+        if not self.downstream.buffer:
+            self._late.within(self.downstream.patience)
             if not await self._more():
                 raise ClientTimeout
             self._late.clear()
-        return self.take()
-
-    def take(self) -> bytes:
-        """All bytes that have come, without waiting; what is not used goes back to `buffer`."""
-        data, self.buffer = self.buffer, b""
-        if self._hold.lasts:
-            self._hold.end()
-        return data
+        return self.downstream.take()
 
     def hold(self) -> None:
         """Read no more until somebody asks for it."""
@@ -229,7 +208,7 @@ class ClientConnection(HttpProtocol):
         """Wait for bytes; False when the time limit came first."""
         if self._hold.lasts:
             self._hold.end()
-        before = self.buffer
+        before = self.downstream.buffer
         waiter = self._received = self.loop.create_future()
         try:
             await waiter
@@ -237,20 +216,21 @@ class ClientConnection(HttpProtocol):
             # Whoever streamed a body may be cancelled when another waits already.
             if self._received is waiter:
                 self._received = None
-        return self.buffer is not before
+        return self.downstream.buffer is not before
 
     def _read_late(self) -> None:
         # Requests that are taken at once do not touch the limit, so it tells only when to look.
-        if self._resting and (left := self._idle_left()) > RESOLUTION:
+        if self.downstream.resting and (left := self._idle_left()) > RESOLUTION:
             self._late.within(left)
         else:
             _wake(self._received)
 
     def _idle_left(self) -> float:
         """Seconds that a connection may still be idle whose task waits for a head."""
-        if self._http is not None and self._http.exchange is not None:
-            return self.timeouts.idle
-        return self.received_at + self.timeouts.idle - monotonic() if self.served else 0.0
+        downstream = self.downstream
+        if downstream.exchange is not None:
+            return self._timeouts.idle
+        return downstream.received_at + self._timeouts.idle - monotonic() if downstream.served else 0.0
 
     # Writing
 
@@ -259,12 +239,11 @@ class ClientConnection(HttpProtocol):
         """Write; returns when the client has room for more."""
         self.transport.write(data)
         del data  # what of it was sent need not wait here for the rest
-        if self.is_write_paused:
-            await self.drained()
+        await self.drained()
 
     async def drained(self) -> None:
         """Wait until the client has room for more."""
-        while self.is_write_paused:
+        while self.downstream.is_write_paused:
             await self._backlog.wait()
 
     async def linger(self) -> None:
@@ -272,38 +251,36 @@ class ClientConnection(HttpProtocol):
         if self.transport.is_closing():
             return
         self._linger = Linger(self.loop)
-        self._linger.drop(len(self.take()))
+        self.downstream.diverted = True
+        self._linger.drop(len(self.downstream.take()))
         self.transport.write_eof()
         await self._linger.wait()
 
     def switch(self, tunnel: Peer) -> bytes:
         """Hand every further byte to a tunnel; returns those that came already."""
         self._tunnel = tunnel
-        return self.take()
+        self.downstream.diverted = True
+        return self.downstream.take()
 
-    # What the loop calls
+    # What the loop tells the downstream, and that passes on
 
-    @override
-    def data_received(self, data: bytes) -> None:
-        if len(data) > MUCH:
-            self._meter.count(len(data))
+    def count(self, size: int) -> None:
+        """A read has brought so many bytes, and they are `MUCH`."""
+        self._meter.count(size)
+
+    def divert(self, data: bytes) -> None:
+        """Bytes have come behind the last request."""
         if self._tunnel is not None:
             self._tunnel.receive(data)
-            return
-        if self._linger is not None:
+        elif self._linger is not None:
             self._linger.drop(len(data))
-            return
-        stream = self._http
-        if self.buffer:
-            self.buffer += data
-        else:
-            self.received_at = monotonic()
-            self.buffer = data
-            if self._resting and not self.is_write_paused and stream is not None and stream.take(data):
-                return
-        if len(self.buffer) >= LEAST and len(self.buffer) >= min(READ_AHEAD, allowance.size):
+
+    def notice(self) -> None:
+        """Bytes have come that are in the buffer now."""
+        waiting = len(self.downstream.buffer)
+        if waiting >= LEAST and waiting >= min(READ_AHEAD, allowance.size):
             self._hold.begin_ahead()
-        if not self._resting or stream is None or stream.exchange is None:
+        if not self.downstream.resting or self.downstream.exchange is None:
             _wake(self._received)
 
     @override
@@ -315,7 +292,7 @@ class ClientConnection(HttpProtocol):
 
     @override
     def pause_writing(self) -> None:
-        self.is_write_paused = True
+        self.downstream.is_write_paused = True
         self._backlog.begin()
         if self._tunnel is not None:
             self._tunnel.pause()
@@ -323,11 +300,11 @@ class ClientConnection(HttpProtocol):
             self.source.hold()
         if self._taken is None:
             self._taken = Deadline(self.loop, self._write_late)
-        self._taken.within(self._backlog.look(self.patience))
+        self._taken.within(self._backlog.look(self.downstream.patience))
 
     @override
     def resume_writing(self) -> None:
-        self.is_write_paused = False
+        self.downstream.is_write_paused = False
         self._backlog.end()
         if self._taken is not None:
             self._taken.clear()
@@ -336,7 +313,7 @@ class ClientConnection(HttpProtocol):
         self._backlog.wake()
 
     def _write_late(self) -> None:
-        left = self._backlog.look(self.patience)
+        left = self._backlog.look(self.downstream.patience)
         if self._taken is not None and left:
             self._taken.within(left)
         else:
@@ -366,9 +343,10 @@ class ClientConnection(HttpProtocol):
     @override
     def close_if_idle(self) -> bool:
         """For the drain: end the connection, unless a request is under way or has begun to arrive."""
-        if self.buffer:
+        downstream = self.downstream
+        if downstream.buffer or downstream.exchange is not None:
             return False
-        left = 0.0 if self.served else self.received_at + NEWCOMER - monotonic()
+        left = 0.0 if downstream.served else downstream.received_at + NEWCOMER - monotonic()
         if left > 0:
             self.loop.call_later(left, self.close_if_idle)
             return False
@@ -389,7 +367,7 @@ class ClientConnection(HttpProtocol):
 
         Sanic calls it, too, when the grace of a shutdown is over: then it is not the client who left.
         """
-        exchange = self._http.exchange if self._http is not None else None
+        exchange = self.downstream.exchange
         if self.app.ctx.draining and exchange is not None and exchange.error is None:
             exchange.error = Draining.cause
             exchange.status = exchange.status or Draining.status

@@ -15,24 +15,27 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from coregateway import COMPILED, __version__, problem
-from coregateway.backends import Backend, Routes
+from coregateway.backends import Backend
 from coregateway.cors import Cors
 from coregateway.errors import BadRequest, GatewayError, MethodNotAllowed, NoRoute
-from coregateway.exchange import Exchange
 from coregateway.forwarded import TrustedProxies
 from coregateway.health import Probes
 from coregateway.http1.request import RequestHead
 from coregateway.logs import SANIC_LOG_CONFIG, event
-from coregateway.proxy import begin, serve
+from coregateway.proxy import serve
+from coregateway.routes import Routes
 from coregateway.server.acceptor import Acceptor
 from coregateway.server.answers import send_empty
 from coregateway.server.connection import ClientConnection
+from coregateway.server.frontend import Frontend
+from coregateway.server.ledger import Ledger
 from coregateway.server.listeners import BACKLOG, CannotListen, listen, listen_for_admin
 from coregateway.server.node import Node
 from coregateway.server.request import GatewayRequest
 from coregateway.server.signals import RESPONSE, GatewaySignals
 from coregateway.server.stream import ClientStream
 from coregateway.server.workers import found
+from coregateway.service import Service
 from coregateway.settings import Settings
 from coregateway.shared import Board, Part
 from coregateway.tracing.context import Tracer
@@ -44,34 +47,46 @@ OWN_METHODS = ("GET", "HEAD")
 class Context:
     """What the handlers of one worker share, as `app.ctx`."""
 
-    def __init__(self, settings: Settings, *, admin_required: bool) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, *, admin_required: bool) -> None:
+        limits = settings.limits.request
         self.settings = settings
         self.admin_required = admin_required
         self.cors = Cors(settings.cors.origins, credentials=settings.cors.credentials)
-        self.proxies = TrustedProxies(settings.forwarding.trusted_proxies)
+        self.frontend = Frontend(
+            ledger,
+            TrustedProxies(settings.forwarding.trusted_proxies),
+            Tracer(settings.tracing.sample) if settings.tracing.enabled else None,
+            max_head=limits.max_head,
+            max_body=limits.max_body,
+            client_timeout=settings.timeouts.client,
+        )
         self.backends: dict[str, Backend] = {}
-        self.routes = Routes({})
         self.probes = Probes({})
-        self.draining = False
         self.clients = 0
         """Connections of clients that are open, in this worker."""
         self.acceptor: Acceptor | None = None
-        self.observed = False
         self.board = Board(1, len(settings.backends))
         self.part: Part | None = None
         """What this worker writes of the node's shared memory; None: it came when all parts were taken."""
         self.node = Node(self.board)
-        self.tracer = Tracer(settings.tracing.sample) if settings.tracing.enabled else None
+
+    @property
+    def draining(self) -> bool:
+        return self.frontend.draining
+
+    @draining.setter
+    def draining(self, begun: bool) -> None:
+        self.frontend.draining = begun
 
     def open(self, *, observed: bool) -> None:
         """Make the pools and clients of this worker; a loop must be running.
 
         `observed`: requests take Sanic's way, for all to see.
         """
-        self.observed = observed
         rows = self.settings.backends.items()
         self.backends = {name: Backend(name, row, self.settings, self.cors) for name, row in rows}
-        self.routes = Routes(self.backends)
+        self.frontend.routes = Routes(backend.service for backend in self.backends.values())
+        self.frontend.observed = observed
         self.probes = Probes(self.backends)
 
     async def close(self) -> None:
@@ -82,14 +97,6 @@ class Context:
         """Whether this gateway takes traffic; per node."""
         return self.node.ready()
 
-    def trusts(self, peer: str) -> bool:
-        return peer in self.proxies
-
-    def client_of(self, connection: ClientConnection, head: RequestHead) -> str:
-        """The client's address, for the log, where the peer is a trusted proxy."""
-        chain = b",".join(value for name, value in head.forwarding if name == b"x-forwarded-for")
-        return self.proxies.client(connection.peer, chain)
-
 
 class Gateway(Sanic[Config, Context]):
     """Sanic with the gateway's seams in place: protocol, signals, errors, and a short way to the backends."""
@@ -98,11 +105,12 @@ class Gateway(Sanic[Config, Context]):
 
     def __init__(self, name: str, settings: Settings, *, admin_required: bool = False) -> None:
         """`admin_required`: without the admin address the gateway does not start."""
+        signals = GatewaySignals()
         super().__init__(
             name,
-            ctx=Context(settings, admin_required=admin_required),
+            ctx=Context(settings, signals.ledger, admin_required=admin_required),
             error_handler=Problems(),
-            signal_router=GatewaySignals(),
+            signal_router=signals,
             log_config=SANIC_LOG_CONFIG,
         )
         if COMPILED:
@@ -158,28 +166,22 @@ class Gateway(Sanic[Config, Context]):
             event("admin.unavailable", level="WARNING", reason=str(error))
             return None
 
-    def begin(self, stream: ClientStream, head: RequestHead, exchange: Exchange) -> bool:
-        """Set the request whose head was just read on its way to its backend, if that needs no waiting."""
-        backend = self.ctx.routes.match(head.path)
-        if backend is None or head.method == "OPTIONS" or self.ctx.observed:
-            return False
-        return begin(backend.service, stream, head, exchange)
-
     async def handle(self, stream: ClientStream) -> None:
         """Serve the request whose head was just read: a preflight, a forwarded one, or one of the own routes.
 
         A forwarded request goes straight to its backend, past Sanic's router and request object, unless
         somebody's middleware or signal expects to see it on that way.
         """
-        head = cast(RequestHead, stream.head)
-        backend = self.ctx.routes.match(head.path)
-        if head.method == "OPTIONS" and await self._answered_options(stream, head, backend):
+        head = cast(RequestHead, stream.downstream.head)
+        frontend = self.ctx.frontend
+        service = frontend.routes.match(head.path)
+        if head.method == "OPTIONS" and await self._answered_options(stream, head, service):
             return
-        if backend is None or self.ctx.observed:
+        if service is None or frontend.observed:
             await self.handle_request(stream.as_request())
             return
         try:
-            await serve(backend.service, stream)
+            await serve(service, stream)
         except Exception as error:
             await self.handle_exception(stream.as_request(), error)
 
@@ -190,13 +192,13 @@ class Gateway(Sanic[Config, Context]):
         return middleware > 0 or self.signal_router.observes_http
 
     async def _answered_options(
-        self, stream: ClientStream, head: RequestHead, backend: Backend | None
+        self, stream: ClientStream, head: RequestHead, service: Service | None
     ) -> bool:
         """Answer a preflight, and an OPTIONS that has gone far enough (RFC 9110 §7.6.2)."""
-        methods = backend.methods if backend else OWN_METHODS
+        methods = service.methods if service else OWN_METHODS
         if self.ctx.cors.is_preflight(head):
             extra = self.ctx.cors.preflight_lines(head, methods)
-        elif backend and b"max-forwards" in head.noted and int(head.noted[b"max-forwards"]) == 0:
+        elif service and b"max-forwards" in head.noted and int(head.noted[b"max-forwards"]) == 0:
             extra = b"Allow: %b\r\n" % ", ".join(methods).encode()
             extra += self.ctx.cors.lines_of_own_answer(head.noted.get(b"origin"))
         else:

@@ -7,7 +7,6 @@ from httptools import parse_url  # pyright: ignore[reportUnknownVariableType] --
 from sanic.compat import Header
 from sanic.request import Request, RequestParameters
 
-from coregateway.exchange import Exchange
 from coregateway.http1.grammar import END
 from coregateway.http1.request import RequestHead
 
@@ -26,8 +25,8 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
 
     def __init__(self, stream: "ClientMessage") -> None:
         # Sanic's own constructor parses head and URL again, leniently; this one sets the same attributes.
-        self.parsed = parsed = cast(RequestHead, stream.head)
-        self.exchange = exchange = cast(Exchange, stream.exchange)
+        self.parsed = parsed = cast(RequestHead, stream.downstream.head)
+        self.exchange = exchange = stream.exchange
         self.raw_url = parsed.target
         self.method = parsed.method
         self.version = "1.1" if parsed.minor else "1.0"

@@ -28,9 +28,8 @@ from typing import Any, cast
 
 from sanic.signals import SignalRouter
 
-from coregateway.exchange import Exchange
 from coregateway.logs import event
-from coregateway.outbox import outbox
+from coregateway.server.ledger import Ledger
 
 STARTED = "coregateway.exchange.started"
 ATTEMPT_FAILED = "coregateway.attempt.failed"
@@ -48,8 +47,8 @@ class GatewaySignals(SignalRouter):
         self._subscribers: dict[str, tuple[Callable[..., Any], ...]] = {}
         self._tasks: set[Task[Any]] = set()
         self._observes_http = False
-        self._finished: list[Exchange] = []
-        self._records = False
+        self.ledger = Ledger()
+        """Where exchanges begin and end."""
 
     def finalize(self, *args: Any, **kwargs: Any) -> Any:
         found: dict[str, list[Callable[..., Any]]] = {}
@@ -59,7 +58,10 @@ class GatewaySignals(SignalRouter):
             if definition.startswith("coregateway."):
                 found.setdefault(definition, []).append(signal.handler)
         self._subscribers = {name: tuple(handlers) for name, handlers in found.items()}
-        self._records = TURN_ENDED in found
+        ledger = self.ledger
+        ledger.on_start = self._told(STARTED, "exchange")
+        ledger.on_end = self._told(FINISHED, "exchange")
+        ledger.on_turn = self._told(TURN_ENDED, "exchanges")
         return super().finalize(*args, **kwargs)
 
     @property
@@ -67,25 +69,11 @@ class GatewaySignals(SignalRouter):
         """Whether somebody subscribed to Sanic's own events of a request."""
         return self._observes_http
 
-    def start(self, exchange: Exchange) -> None:
-        """Announce that an exchange has started."""
-        if STARTED in self._subscribers:
-            self.announce(STARTED, exchange=exchange)
-
-    def finish(self, exchange: Exchange) -> None:
-        """Announce that an exchange has finished."""
-        if FINISHED in self._subscribers:
-            self.announce(FINISHED, exchange=exchange)
-        if self._records:
-            self._finished.append(exchange)
-            if len(self._finished) == 1:
-                outbox.first(self.end_turn)
-
-    def end_turn(self) -> None:
-        """Announce those that have finished since the last time."""
-        finished, self._finished = self._finished, []
-        if finished:
-            self.announce(TURN_ENDED, exchanges=finished)
+    def _told(self, name: str, key: str) -> Callable[[Any], None] | None:
+        """Announces an event, with what it is given as `key`; None: nobody has subscribed to it."""
+        if name not in self._subscribers:
+            return None
+        return lambda told: self.announce(name, **{key: told})
 
     def announce(self, name: str, **context: object) -> None:
         """Call the subscribers of an event. One that fails is logged and disturbs nobody."""

@@ -1,0 +1,82 @@
+"""A defect while a request is served at once: nothing that it holds is lost, and the task gives an answer."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from coregateway.forwarded import TrustedProxies
+from coregateway.server import downstream
+from coregateway.server.downstream import Downstream
+from coregateway.server.frontend import Frontend
+from coregateway.server.ledger import Ledger
+
+REQUEST = b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Passage:
+    """Stands for a request on its way."""
+
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
+        self.left = 0
+
+    def end(self) -> bool:
+        raise ZeroDivisionError
+
+    def leave(self) -> None:
+        self._owner.passage = None
+        self.left += 1
+
+
+class Stage:
+    """A downstream without its sockets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, fails: bool) -> None:
+        self._fails = fails
+        self.handed_over = 0
+        frontend = Frontend(Ledger(), TrustedProxies(()), None, max_head=1000, max_body=0, client_timeout=1.0)
+        frontend.routes = cast(Any, SimpleNamespace(match=lambda path: path))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType] -- what it finds, `begin` gets
+        connection = SimpleNamespace(hand_over=self.hand_over)
+        transport = SimpleNamespace(is_closing=lambda: False)
+        self.downstream = Downstream(
+            frontend, cast(Any, connection), cast(Any, transport), cast(Any, None), "127.0.0.1", b"127.0.0.1"
+        )
+        self.downstream.resting = True
+        self.passage = Passage(self.downstream)
+        monkeypatch.setattr(downstream, "begin", self.begin)
+
+    def begin(self, service: Any, downstream: Any, *_: object) -> bool:
+        assert service == b"/api"
+        downstream.passage = self.passage
+        if self._fails:
+            raise ZeroDivisionError
+        return True
+
+    def hand_over(self) -> None:
+        self.handed_over += 1
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["while it is begun", "when it is answered"])
+def test_a_defect_lets_go_of_the_connection_and_hands_the_request_over(
+    monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    stage = Stage(monkeypatch, fails=fails)
+    stage.downstream.data_received(REQUEST)
+    if not fails:
+        assert (stage.passage.left, stage.handed_over) == (0, 0)
+        stage.downstream.answered()
+    assert (stage.passage.left, stage.handed_over) == (1, 1)
+    assert stage.downstream.passage is None
+    assert isinstance(stage.downstream.wrong, ZeroDivisionError)
+    assert stage.downstream.exchange is not None
+
+
+def test_what_the_upstream_says_after_the_client_has_left_is_nobodys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch, fails=False)
+    stage.downstream.data_received(REQUEST)
+    stage.downstream.transport = cast(Any, SimpleNamespace(is_closing=lambda: True))
+    stage.downstream.answered()
+    assert (stage.passage.left, stage.handed_over) == (0, 0)
