@@ -21,8 +21,8 @@ The life of a request, from the bytes of a client to a line in the log:
     access_log          writes its line; metrics count it, tracing sends its spans
 
 There are two ways through it, by the same steps. A request that has come whole and finds a connection at rest
-is served where its bytes arrive, without a task (`Downstream.data_received`, `proxy.begin`, `Passage.end`). Whatever
-has to wait goes through the task of its connection (`ClientStream.http1`, `proxy.serve`).
+is served where its bytes arrive, without a task (`Downstream.data_received`, `proxy.begin`, `Passage.end`).
+Whatever has to wait goes through the task of its connection (`ClientStream.http1`, `proxy.serve`).
 
 What belongs to the node rather than to a worker lies in memory that all its processes share (`shared`).
 `app` puts everything together; `__main__` is the command line.
