@@ -10,6 +10,8 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
 
 import generators
 import reports
@@ -17,13 +19,13 @@ from figures import Spread, ratio, readable, spread
 from generators import Unanswered
 from processes import prepare
 from rounds import Missing, Rounds, say, serving, upstream
-from scenarios import IDLE, SCENARIOS, Setup, idle
+from scenarios import IDLE, SCENARIOS, Figures, Setup, idle
 
 RATE = "requests/s"
 CPU = "CPU µs"
 P99 = "p99 ms"
 MEASURED: Mapping[str, tuple[str, ...]] = {
-    "gateway": ("get-c50", "get-c1000", "rate-1000", "64k-c50", "1g"),
+    "gateway": ("get-c50", "rate-1000", "64k-c50", "1g"),
     "caddy": ("get-c50", "rate-1000", "64k-c50", "1g"),
     "nginx": ("rate-1000", "64k-c50", "1g"),
     "haproxy": ("get-c50",),
@@ -31,6 +33,9 @@ MEASURED: Mapping[str, tuple[str, ...]] = {
     "first-version": ("get-c50",),
 }
 """What each server is measured by, in this order, in every round."""
+CROWD = "get-c1000", "get-c50"
+TEAM = "workers-2", "workers-1"
+"""Scenarios of which the first is compared with the second, both of the gateway."""
 SECONDS = 3.0
 LONGER = {"rate-1000": 6.0}
 """Seconds: a 99th percentile wants more requests."""
@@ -57,11 +62,15 @@ def against(scenario: str, peer: str, key: str) -> Callable[[Rounds], Spread]:
     return lambda rounds: ratio(rounds[scenario], "gateway", peer, key)
 
 
-def own(one: str, other: str, key: str) -> Callable[[Rounds], Spread]:
+def own(pair: tuple[str, str], key: str) -> Callable[[Rounds], Spread]:
     """The gateway in one scenario against itself in another, round by round."""
-    return lambda rounds: Spread.of(
-        [a["gateway"][key] / b["gateway"][key] for a, b in zip(rounds[one], rounds[other], strict=True)]
-    )
+    one, other = pair
+    return lambda rounds: Spread.of([found[one][key] / found[other][key] for found in rounds[_turns(pair)]])
+
+
+def _turns(pair: tuple[str, str]) -> str:
+    """Names the measurement of both in turns."""
+    return " and ".join(pair)
 
 
 TARGETS = (
@@ -70,8 +79,8 @@ TARGETS = (
     Target("the same, times FastAPI + httpx", 65, True, against("get-c50", "first-version", RATE)),
     Target("the same, times Sanic + aiohttp", 3, True, against("get-c50", "sanic-aiohttp", RATE)),
     Target("CPU per request, small GET, of Caddy's", 0.55, False, against("get-c50", "caddy", CPU)),
-    Target("c = 1,000 against c = 50: requests/s", 0.8, True, own("get-c1000", "get-c50", RATE)),
-    Target("errors at c = 1,000", 0, False, lambda rounds: spread(rounds["get-c1000"], "gateway", "errors")),
+    Target("c = 1,000 against c = 50: requests/s", 0.8, True, own(CROWD, RATE)),
+    Target("errors at c = 1,000", 0, False, lambda rounds: spread(rounds[_turns(CROWD)], CROWD[0], "errors")),
     Target("p99 at 1,000 requests/s, of Caddy's", 1, False, against("rate-1000", "caddy", P99)),
     Target("the same, of nginx's", 2.5, False, against("rate-1000", "nginx", P99)),
     Target("64 KiB responses: requests/s, times Caddy", 1.3, True, against("64k-c50", "caddy", RATE)),
@@ -84,7 +93,7 @@ TARGETS = (
         False,
         lambda rounds: spread(rounds["idle"], "gateway", "KiB each"),
     ),
-    Target("2 workers against 1: CPU per request", 1.05, False, own("workers-2", "workers-1", CPU)),
+    Target("2 workers against 1: CPU per request", 1.05, False, own(TEAM, CPU)),
 )
 
 
@@ -102,7 +111,8 @@ def main() -> int:
 
 
 def measure(count: int) -> Rounds:
-    scenarios = {*(name for names in MEASURED.values() for name in names), "workers-1", "workers-2", "idle"}
+    scenarios = {*(name for names in MEASURED.values() for name in names), "idle"}
+    scenarios |= {_turns(pair) for pair in (CROWD, TEAM)}
     found: Rounds = {name: [{} for _ in range(count)] for name in scenarios}
     for number in range(count):
         say(f"round {number + 1} of {count}")
@@ -118,13 +128,29 @@ def measure(count: int) -> Rounds:
                     say(f"{name} is not installed: skipped")
                 except Unanswered as failure:
                     say(f"{name} failed: {failure}")
-            for scenario in ("workers-1", "workers-2"):
-                with serving("gateway", SCENARIOS[scenario].setup, port, folder) as server:
-                    found[scenario][number]["gateway"] = SCENARIOS[scenario].measure(server, SECONDS)
+            for pair in (CROWD, TEAM):
+                found[_turns(pair)][number] = in_turns(pair, port, folder)
             with serving("gateway", Setup(), port, folder) as server:
                 generators.saturating(server.url("/small"), 50, 1)
                 found["idle"][number]["gateway"] = {"KiB each": idle(server, IDLE[-1], server.resident())}
     return found
+
+
+def in_turns(pair: tuple[str, str], port: int, folder: Path) -> dict[str, Figures]:
+    """Two scenarios, there and back, of a server each: what else the machine does meanwhile falls on both."""
+    one, other = pair
+    with (
+        serving("gateway", SCENARIOS[one].setup, port, folder) as server,
+        serving("gateway", SCENARIOS[other].setup, port, folder) as another,
+    ):
+        turns: list[tuple[str, Figures]] = [
+            (name, SCENARIOS[name].measure(server if name == one else another, SECONDS))
+            for name in (one, other, other, one)
+        ]
+    return {
+        name: {key: mean(figures[key] for whose, figures in turns if whose == name) for key in turns[0][1]}
+        for name in pair
+    }
 
 
 def table(rounds: Rounds) -> tuple[str, bool]:
