@@ -73,11 +73,11 @@ def begin(service: Service, downstream: "Downstream", head: RequestHead, exchang
         passage.body = downstream.take_body()
     downstream.passage = passage
     if connection is None:
-        passage.joined = monotonic()
+        passage.joined = now = monotonic()
         # Now, while it is at hand: when its turn comes, it has left the processor's caches.
         passage.prepare()
         head.condense()
-        pool.join(passage)
+        pool.join(passage, now)
     else:
         passage.set_out(connection)
     return True

@@ -7,6 +7,7 @@ and is passed over then; it counts until it leaves.
 from asyncio import AbstractEventLoop, Future
 from collections import deque
 from math import inf
+from time import monotonic
 
 from mypy_extensions import mypyc_attr
 
@@ -22,7 +23,7 @@ class Waiter:
     __slots__ = ("until",)
 
     until: float
-    """Ends its patience, by the loop's clock; set when it joins."""
+    """Ends its patience, by the monotonic clock; set when it joins."""
 
     def done(self) -> bool:
         """Whether it waits no more."""
@@ -84,9 +85,9 @@ class Line:
             self._waiters.popleft()
         return False
 
-    def join(self, waiter: Waiter, patience: float) -> None:
-        """Wait for so many seconds at most; `leave` must follow, whatever comes of it."""
-        waiter.until = when = self._loop.time() + patience
+    def join(self, waiter: Waiter, now: float, patience: float) -> None:
+        """Wait from `now` on for so many seconds at most; `leave` must follow, whatever comes of it."""
+        waiter.until = when = now + patience
         if when < self._first_end:
             self._first_end = when
             self._patience.within(patience)
@@ -114,7 +115,7 @@ class Line:
 
     def _refuse_late(self) -> None:
         """Refuse whose patience has ended; it need not be the first in line, for patience may differ."""
-        now = self._loop.time()
+        now = monotonic()
         waiting: deque[Waiter] = deque()
         for waiter in self._waiters:
             if waiter.done():

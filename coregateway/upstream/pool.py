@@ -17,6 +17,7 @@ from asyncio import (
 from collections.abc import Collection, Sequence
 from math import inf
 from socket import IPPROTO_TCP, TCP_NODELAY
+from time import monotonic
 from typing import Protocol as Interface
 from typing import cast
 
@@ -31,7 +32,7 @@ from coregateway.upstream.address import Upstream
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.idle import IdleConnections
 from coregateway.upstream.line import Line, Place, Waiter
-from coregateway.upstream.roles import Timeouts
+from coregateway.upstream.roles import Timeouts, TimeoutSettings
 
 
 class Limits(Interface):
@@ -50,11 +51,11 @@ class Limits(Interface):
 class Pool:
     """See the module. `limits` and `timeouts` hold for this worker and this backend."""
 
-    def __init__(self, name: str, urls: Sequence[str], limits: Limits, timeouts: Timeouts) -> None:
+    def __init__(self, name: str, urls: Sequence[str], limits: Limits, timeouts: TimeoutSettings) -> None:
         self.name = name
         self.upstreams = tuple(Upstream(url) for url in urls)
-        self._limits = limits
-        self._timeouts = timeouts
+        self._most = limits.max_connections
+        self._timeouts = Timeouts.of(timeouts)
         self._loop: AbstractEventLoop = get_running_loop()
         self._busy: set[UpstreamConnection] = set()
         self._idle = IdleConnections(
@@ -74,7 +75,7 @@ class Pool:
         return (
             f"<Pool {self.name} [requests: {self.active} active, {self.queued} queued | "
             f"connections: {self.active} active, {self.idle} idle, {self.opening} opening, "
-            f"{self._limits.max_connections} at most]>"
+            f"{self._most} at most]>"
         )
 
     @property
@@ -133,15 +134,15 @@ class Pool:
     def has_line(self) -> bool:
         """Whether who comes now has to wait in line, and there is room in it."""
         return (
-            self._open >= self._limits.max_connections
-            and self._idle.is_empty
-            and not self._line.is_full
-            and not self._closing
+            self._open >= self._most and self._idle.is_empty and not self._line.is_full and not self._closing
         )
 
-    def join(self, waiter: Waiter, patience: float | None = None) -> None:
-        """Wait in line, `timeouts.pool` seconds unless said otherwise; `leave_line` must follow."""
-        self._line.join(waiter, self._timeouts.pool if patience is None else patience)
+    def join(self, waiter: Waiter, now: float, patience: float | None = None) -> None:
+        """Wait in line from `now` on (monotonic), `timeouts.pool` seconds unless said otherwise.
+
+        `leave_line` must follow.
+        """
+        self._line.join(waiter, now, self._timeouts.pool if patience is None else patience)
 
     def leave_line(self) -> None:
         """A waiter waits no more, whatever came of it."""
@@ -173,7 +174,7 @@ class Pool:
             return connection
         elif self._closing:
             raise Draining
-        elif self._open < self._limits.max_connections:
+        elif self._open < self._most:
             self._open += 1
         elif (surplus := self._idle.take_oldest()) is not None:
             surplus.abort()
@@ -242,7 +243,7 @@ class Pool:
             raise Overloaded
         place = Place(self._loop)
         waiter = place.served
-        self.join(place, patience)
+        self.join(place, monotonic(), patience)
         try:
             return await waiter
         except CancelledError:

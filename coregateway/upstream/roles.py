@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from coregateway.upstream.connection import UpstreamConnection
 
 
-class Timeouts(Interface):
+class TimeoutSettings(Interface):
     """Seconds; the settings of a backend have this shape."""
 
     @property
@@ -18,6 +18,22 @@ class Timeouts(Interface):
     def write(self) -> float: ...
     @property
     def pool(self) -> float: ...
+
+
+class Timeouts:
+    """Seconds, where looking them up costs nothing."""
+
+    __slots__ = ("connect", "pool", "read", "write")
+
+    def __init__(self, *, connect: float, read: float, write: float, pool: float) -> None:
+        self.connect = connect
+        self.read = read
+        self.write = write
+        self.pool = pool
+
+    @staticmethod
+    def of(given: TimeoutSettings) -> "Timeouts":
+        return Timeouts(connect=given.connect, read=given.read, write=given.write, pool=given.pool)
 
 
 class Peer(Interface):

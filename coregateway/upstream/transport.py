@@ -8,9 +8,8 @@ what is connected to.
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, cast
+from typing import cast
 
 import httpx
 
@@ -30,6 +29,7 @@ from coregateway.http1.chunked import LAST_CHUNK, chunk
 from coregateway.http1.grammar import CHUNKED, is_field_line, is_token
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
+from coregateway.upstream.roles import Timeouts
 
 _EXCEPTIONS: dict[type[GatewayError], type[httpx.TransportError]] = {
     ConnectFailed: httpx.ConnectError,
@@ -40,14 +40,6 @@ _EXCEPTIONS: dict[type[GatewayError], type[httpx.TransportError]] = {
     UpstreamClosed: httpx.ReadError,
     UpstreamProtocolError: httpx.RemoteProtocolError,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Timeouts:
-    connect: float
-    read: float
-    write: float
-    pool: float
 
 
 _is_target = re.compile(rb"[\x21-\x7e]+").fullmatch
@@ -180,11 +172,10 @@ def _split(raw: bytes) -> list[tuple[bytes, bytes, bytes]]:
     return [line.partition(b":") for line in raw.split(b"\r\n")[1:]]
 
 
-def _timeouts(request: httpx.Request) -> _Timeouts:
-    given = cast(dict[str, Any], request.extensions.get("timeout", {}))
-    return _Timeouts(
-        *(seconds if (seconds := given.get(part)) is not None else _DAY for part in _Timeouts.__slots__)
-    )
+def _timeouts(request: httpx.Request) -> Timeouts:
+    given = cast(dict[str, float | None], request.extensions.get("timeout", {}))
+    parts = ("connect", "read", "write", "pool")
+    return Timeouts(**{part: _DAY if (seconds := given.get(part)) is None else seconds for part in parts})
 
 
 def _as_httpx(error: GatewayError, request: httpx.Request) -> httpx.TransportError:

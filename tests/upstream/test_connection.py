@@ -41,6 +41,7 @@ from coregateway.testing import (
 from coregateway.testing.messages import Framing
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
+from coregateway.upstream.roles import Timeouts
 from tests.upstream.pools import eventually, fetch, pool_to, read_all, request, state
 
 OK = render_head(200, [("Content-Length", "2")]) + b"ok"
@@ -58,7 +59,7 @@ async def borrowed(pool: Pool) -> AsyncGenerator[UpstreamConnection]:
 
 @asynccontextmanager
 async def asking(
-    pool: Pool, path: str = "/", method: str = "GET", timeouts: TimeoutSettings | None = None
+    pool: Pool, path: str = "/", method: str = "GET", timeouts: Timeouts | None = None
 ) -> AsyncGenerator[UpstreamConnection]:
     """A connection on which a request without a body was sent."""
     async with borrowed(pool) as connection:
@@ -68,7 +69,7 @@ async def asking(
 
 @asynccontextmanager
 async def uploading(
-    pool: Pool, length: int, timeouts: TimeoutSettings | None = None
+    pool: Pool, length: int, timeouts: Timeouts | None = None
 ) -> AsyncGenerator[UpstreamConnection]:
     """A connection on which the head of a request with a body was sent."""
     async with borrowed(pool) as connection:
@@ -509,7 +510,7 @@ async def test_a_backend_that_neither_takes_nor_sends_any_more_ends_in_time() ->
 
 async def test_the_time_limits_of_one_exchange_are_not_those_of_the_next() -> None:
     async with ScriptedBackend() as backend, pool_to(backend.url, timeouts=READ) as pool:
-        async with asking(pool, timeouts=TimeoutSettings(read=3600.0)) as connection:
+        async with asking(pool, timeouts=Timeouts.of(TimeoutSettings(read=3600.0))) as connection:
             await connection.head()
             await read_all(connection)
         backend.default(hang())

@@ -11,6 +11,7 @@ from coregateway.testing import ScriptedBackend
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.line import Line, Place, Waiter
 from coregateway.upstream.pool import Pool
+from coregateway.upstream.roles import Timeouts
 from tests.upstream.pools import eventually, fetch, pool_to, state
 
 
@@ -76,7 +77,7 @@ async def test_waiting_for_a_connection_ends_in_time(backend: ScriptedBackend) -
 async def test_the_patience_of_one_waiter_does_not_stretch_that_of_the_next(backend: ScriptedBackend) -> None:
     async with pool_to(backend.url, limits={"max_connections": 1}, timeouts={"pool": 0.2}) as pool:
         held = await pool.acquire()
-        patient = asyncio.create_task(pool.acquire(timeouts=TimeoutSettings(pool=3600.0)))
+        patient = asyncio.create_task(pool.acquire(timeouts=Timeouts.of(TimeoutSettings(pool=3600.0))))
         await eventually(lambda: state(pool).queued == 1)
         started = time.monotonic()
         with pytest.raises(PoolTimeout):
@@ -93,7 +94,7 @@ async def test_each_of_many_waiters_is_refused_at_its_own_time(backend: Scripted
         async def refused_after(patience: float) -> float:
             started = time.monotonic()
             with pytest.raises(PoolTimeout):
-                await pool.acquire(timeouts=TimeoutSettings(pool=patience))
+                await pool.acquire(timeouts=Timeouts.of(TimeoutSettings(pool=patience)))
             return time.monotonic() - started
 
         patiences = [0.3, 0.1, 0.2, 0.1, 0.4]
@@ -127,7 +128,7 @@ async def test_who_waits_no_more_is_passed_over() -> None:
     line = Line(asyncio.get_running_loop(), 3)
     first, second, third = waiter(), waiter(), waiter()
     for one in (first, second, third):
-        line.join(one, 60.0)
+        line.join(one, time.monotonic(), 60.0)
     first.served.cancel()
     assert line.serve(None)
     assert (second.done(), third.done()) == (True, False)
@@ -140,7 +141,7 @@ async def test_who_waits_no_more_is_passed_over() -> None:
 async def test_a_place_is_taken_until_its_waiter_leaves() -> None:
     line = Line(asyncio.get_running_loop(), 1)
     one = waiter()
-    line.join(one, 60.0)
+    line.join(one, time.monotonic(), 60.0)
     one.served.cancel()
     assert (line.length, line.is_full) == (1, True)
     line.leave()
@@ -170,8 +171,8 @@ async def test_who_leaves_while_being_refused_disturbs_nobody_else() -> None:
     line = Line(asyncio.get_running_loop(), 4)
     late, patient = [Impatient(line), Impatient(line)], [Impatient(line), Impatient(line)]
     for one, other in zip(late, patient, strict=True):
-        line.join(one, 0.05)
-        line.join(other, 60.0)
+        line.join(one, time.monotonic(), 0.05)
+        line.join(other, time.monotonic(), 60.0)
     await eventually(lambda: line.length == 2)
     assert [type(one.refused) for one in late + patient] == [PoolTimeout] * 2 + [type(None)] * 2
     line.close()
