@@ -26,7 +26,8 @@ LONGEST: Final = 1024
 """Characters that may be kept of a line, so that it needs no look at its length either."""
 
 _SMALL: Final = [str(number) for number in range(1000)]
-_THOUSANDTHS: Final = [f".{number:03d}" for number in range(1000)]
+_DIGITS: Final = "".join(f"{number:03d}" for number in range(1000))
+"""In one text: as texts of their own, they would take a seventh of a processor's second cache."""
 
 type Kind = tuple[str | None, str | None, str | None, str | None, int | None, int | None, int, str | None]
 
@@ -133,9 +134,9 @@ class RequestLines:
             self._latest = pieces
         line = (
             f'{beginning}{exchange.request_id}","client":"{exchange.client}{pieces.method}{path}{pieces.protocol}'
-            f"{_whole(duration)}{_THOUSANDTHS[duration % 1000]}"
-            f',"upstream_ms":{_whole(upstream)}{_THOUSANDTHS[upstream % 1000]}'
-            f',"overhead_ms":{_whole(overhead)}{_THOUSANDTHS[overhead % 1000]}'
+            f"{_whole(duration)}.{_thousandths(duration)}"
+            f',"upstream_ms":{_whole(upstream)}.{_thousandths(upstream)}'
+            f',"overhead_ms":{_whole(overhead)}.{_thousandths(overhead)}'
             f'{pieces.counts}{_number(exchange.bytes_in)},"bytes_out":{_number(exchange.bytes_out)}'
             f"{pieces.error}"
         )
@@ -171,6 +172,11 @@ class RequestLines:
 
 def _whole(microseconds: int) -> str:
     return _number(microseconds // 1000)
+
+
+def _thousandths(microseconds: int) -> str:
+    at = microseconds % 1000 * 3
+    return _DIGITS[at : at + 3]
 
 
 def _number(value: int) -> str:
