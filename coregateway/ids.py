@@ -13,14 +13,18 @@ class Ids:
     None is drawn before one is asked for, so that processes that fork before they serve share none.
     """
 
-    __slots__ = ("_ready", "_size")
+    __slots__ = ("_at", "_digits", "_width")
 
     def __init__(self, size: int) -> None:
-        self._size = size
-        self._ready: list[str] = []
+        self._width = 2 * size
+        self._digits = ""
+        self._at = 0
 
     def take(self) -> str:
         """One that nobody else has."""
-        if not self._ready:
-            self._ready.extend(urandom(self._size * AHEAD).hex("-", self._size).split("-"))
-        return self._ready.pop()
+        at = self._at
+        if at == len(self._digits):
+            self._digits = urandom(self._width // 2 * AHEAD).hex()
+            at = 0
+        self._at = after = at + self._width
+        return self._digits[at:after]
