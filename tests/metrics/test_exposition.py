@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from itertools import count
+from statistics import median
 from time import thread_time
 from typing import cast
 
@@ -105,7 +106,8 @@ def test_who_names_openmetrics_gets_it(accept: str, openmetrics: bool) -> None:
 async def test_a_scrape_of_full_tables_takes_below_30_ms_and_pauses_nothing_for_2_ms() -> None:
     """50 backends, and 4 workers whose tables are full: 6,500 lines.
 
-    In time of the processor, and at its best: whatever else the machine does only ever adds to it.
+    In time of the processor, for the machine does other things besides, and beside the same number of lines by
+    themselves, which take 5 ms where nothing else slows the processor down.
     """
     board = Board(4, 50)
     fill(board)
@@ -121,11 +123,19 @@ async def test_a_scrape_of_full_tables_takes_below_30_ms_and_pauses_nothing_for_
         pauses.clear()
         began = thread_time()
         await scraper.scrape("")
-        took.append(thread_time() - began)
+        scraped = thread_time()
+        lines_by_themselves(6500)
+        took.append((scraped - began) / (thread_time() - scraped))
         longest.append(max(pauses))
     ticking.cancel()
-    assert min(took) < 0.030
+    assert median(took) < 30 / 5
     assert min(longest) < 0.002
+
+
+def lines_by_themselves(count: int) -> bytes:
+    return "".join(
+        [f'name_{number}{{backend="backend-{number % 50}"}} {number * 1.5}\n' for number in range(count)]
+    ).encode()
 
 
 async def tick(pauses: list[float]) -> None:
