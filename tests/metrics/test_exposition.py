@@ -106,7 +106,7 @@ def test_who_names_openmetrics_gets_it(accept: str, openmetrics: bool) -> None:
 async def test_a_scrape_of_full_tables_takes_below_30_ms_and_pauses_nothing_for_2_ms() -> None:
     """50 backends, and 4 workers whose tables are full: 6,500 lines.
 
-    In time of the processor, for the machine does other things besides, and beside the same number of lines by
+    In time of the processor, for the machine does other things besides, and beside as many lines by
     themselves, which take 5 ms where nothing else slows the processor down.
     """
     board = Board(4, 50)
