@@ -187,10 +187,10 @@ class Downstream:
             self.connection.hand_over()
             return
         self.finish()
+        if not self.buffer:
+            self.received_at = exchange.ended
         if self.served == 1 or self.buffer:
             self.connection.rest()
-        else:
-            self.received_at = exchange.ended
 
     def fail(self, error: Exception) -> None:
         """A request that was begun at once has waited in vain, or a defect of ours has stopped it."""
