@@ -27,8 +27,6 @@ class Backend:
 
     def __init__(self, name: str, row: BackendSettings, settings: Settings, cors: Cors) -> None:
         self.name = name
-        self.prefix = row.prefix.encode()
-        self.methods = row.methods
         self.health_path = row.health.path
         self.pool = Pool(name, row.urls, settings.limits, row.timeouts)
         self.service = Service(

@@ -5,7 +5,6 @@ handler runs, and whatever came of it the exchange goes on record, exactly once.
 """
 
 from asyncio import CancelledError
-from typing import TYPE_CHECKING
 
 from sanic.http import Stage
 
@@ -13,25 +12,18 @@ from coregateway.errors import ClientClosed, GatewayError
 from coregateway.server.answers import send_problem
 from coregateway.server.message import ClientMessage
 
-if TYPE_CHECKING:
-    from coregateway.server.connection import ClientConnection
-
 
 class ClientStream(ClientMessage):
     """Sanic's `Http` with its parsing and its loop replaced, too."""
 
-    __slots__ = ("_max_head",)
-
-    def __init__(self, protocol: "ClientConnection") -> None:
-        super().__init__(protocol)
-        self._max_head = protocol.app.ctx.settings.limits.request.max_head
+    __slots__ = ()
 
     async def http1(self) -> None:
         """Serve the connection until it cannot or need not be kept."""
         downstream = self.downstream
         while downstream.keep_alive:
             try:
-                raw = await self.protocol.read_head(self._max_head)
+                raw = await self.protocol.read_head(downstream.frontend.max_head)
             except GatewayError as error:
                 raw = error
             except CancelledError:
