@@ -4,10 +4,14 @@ To write to a peer that sleeps wakes it, which costs the writer some microsecond
 the write before is still awake at the next. Requests and responses that are served at once therefore wait
 until all else that had come is read: 11 to 20 % less CPU time per small request at 50 connections.
 
+They are written to the descriptor itself: almost always all of it is taken, and the transport has nothing to
+do with it. What is left, and every error, is the transport's.
+
 Whoever has to have done something before they leave, and would rather do it once for all of them, asks for
 that, too: `first`.
 """
 
+import os
 from asyncio import Transport, get_running_loop
 from collections.abc import Callable
 from typing import Final
@@ -21,21 +25,23 @@ MOST: Final = 32
 class Outbox:
     """Of one worker. What was given to it leaves before anything that the loop is asked for afterwards."""
 
-    __slots__ = ("_first", "_waiting", "turns")
+    __slots__ = ("_first", "_send", "_waiting", "turns")
 
     def __init__(self) -> None:
         self._first: list[Callable[[], None]] = []
-        self._waiting: list[tuple[Transport, bytes | list[Piece]]] = []
+        self._send: Callable[[int, bytes], int] = os.write  # from here it is nearer than from its module
+        self._waiting: list[tuple[Transport, int, bytes | list[Piece]]] = []
         self.turns = 0
         """How often anything has left."""
 
-    def write(self, transport: Transport, data: bytes | list[Piece]) -> None:
-        """Let these bytes leave soon; nothing else must be written to the transport before.
+    def write(self, transport: Transport, descriptor: int, data: bytes | list[Piece]) -> None:
+        """Let these bytes leave soon by a transport that has sent all else, and its socket's descriptor.
 
-        Pieces leave in one system call, and nobody copies them together.
+        Nothing else must be written to it before. Pieces leave in one system call, and nobody copies them
+        together.
         """
         waiting = self._waiting
-        waiting.append((transport, data))
+        waiting.append((transport, descriptor, data))
         if len(waiting) == 1:
             if not self._first:
                 get_running_loop().call_soon(self.flush)
@@ -56,13 +62,19 @@ class Outbox:
             for call in calls:
                 call()
         waiting, self._waiting = self._waiting, []
-        for transport, data in waiting:
+        send = self._send
+        for transport, descriptor, data in waiting:
             if transport.is_closing():
-                continue
+                continue  # until then the descriptor is its own
             if isinstance(data, list):
                 transport.writelines(data)
-            else:
-                transport.write(data)
+                continue
+            try:
+                sent = send(descriptor, data)
+            except OSError:
+                sent = 0  # the transport meets with the same, and knows what follows from it
+            if sent < len(data):
+                transport.write(data[sent:])
 
 
 outbox: Final = Outbox()

@@ -1,100 +1,153 @@
 """What is given to an outbox leaves in its order, soon, and not to those who have gone."""
 
 import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, cast
+
+import pytest
 
 from coregateway.outbox import MOST, Outbox
 
 
 class Transport:
-    """Notes what is written, in the order of all transports of a test."""
+    """Notes what it is asked to write."""
 
-    def __init__(self, written: list[bytes], *, closing: bool = False) -> None:
-        self._written = written
-        self.closing = closing
+    def __init__(self) -> None:
+        self.written = b""
+        self.closing = False
 
     def is_closing(self) -> bool:
         return self.closing
 
     def write(self, data: bytes) -> None:
-        self._written.append(data)
+        self.written += data
 
     def writelines(self, pieces: list[bytes | memoryview]) -> None:
-        self._written.append(b"".join(pieces))
+        self.written += b"".join(pieces)
 
 
-def transports(count: int) -> tuple[list[bytes], list[Any]]:
-    written: list[bytes] = []
-    return written, [cast(Any, Transport(written)) for _ in range(count)]
+@dataclass
+class Wire:
+    """One socket, for all transports of a test: what arrives tells in which order they were served."""
+
+    near: socket.socket
+    far: socket.socket
+    outbox: Outbox = field(default_factory=Outbox)
+
+    def write(self, data: bytes | list[Any], transport: Transport | None = None) -> None:
+        self.outbox.write(cast(Any, transport or Transport()), self.near.fileno(), data)
+
+    def arrived(self) -> bytes:
+        """Since it was asked the last time."""
+        data = b""
+        try:
+            while more := self.far.recv(65_536):
+                data += more
+        except BlockingIOError:
+            pass
+        return data
 
 
-async def test_writes_leave_in_order_before_anything_that_is_asked_for_later() -> None:
-    outbox = Outbox()
-    written, (one, other) = transports(2)
-    outbox.write(one, b"a")
-    seen: list[list[bytes]] = []
-    asyncio.get_running_loop().call_soon(lambda: seen.append(written[:]))
-    outbox.write(other, b"b")
-    outbox.write(one, b"c")
-    assert written == []
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        far.setblocking(False)
+        yield Wire(near, far)
+
+
+async def test_writes_leave_in_order_before_anything_that_is_asked_for_later(wire: Wire) -> None:
+    wire.write(b"a")
+    seen: list[bytes] = []
+    asyncio.get_running_loop().call_soon(lambda: seen.append(wire.arrived()))
+    wire.write(b"b")
+    wire.write(b"c")
+    assert wire.arrived() == b""
     await asyncio.sleep(0)
-    assert seen == [[b"a", b"b", b"c"]]
+    assert seen == [b"abc"]
 
 
-async def test_what_comes_after_a_turn_leaves_with_the_next() -> None:
-    outbox = Outbox()
-    written, (one,) = transports(1)
+async def test_what_comes_after_a_turn_leaves_with_the_next(wire: Wire) -> None:
     for data in (b"a", b"b"):
-        outbox.write(one, data)
+        wire.write(data)
         await asyncio.sleep(0)
-    assert written == [b"a", b"b"]
+        assert wire.arrived() == data
 
 
-async def test_many_writes_do_not_wait_for_the_end_of_the_turn() -> None:
-    outbox = Outbox()
-    written, (one,) = transports(1)
+async def test_many_writes_do_not_wait_for_the_end_of_the_turn(wire: Wire) -> None:
     for number in range(MOST + 1):
-        outbox.write(one, b"%d" % number)
-    assert len(written) == MOST
+        wire.write(b"%d," % number)
+    assert wire.arrived() == b"".join(b"%d," % number for number in range(MOST))
     await asyncio.sleep(0)
-    assert written == [b"%d" % number for number in range(MOST + 1)]
+    assert wire.arrived() == b"%d," % MOST
 
 
-async def test_what_has_to_be_done_first_is_done_before_anything_leaves() -> None:
-    outbox = Outbox()
-    written, (one,) = transports(1)
-    done: list[list[bytes]] = []
-    outbox.first(lambda: done.append(written[:]))
+async def test_what_has_to_be_done_first_is_done_before_anything_leaves(wire: Wire) -> None:
+    done: list[bytes] = []
+
+    def note() -> None:
+        done.append(wire.arrived())
+
+    wire.outbox.first(note)
     await asyncio.sleep(0)
-    assert done == [[]]
-    outbox.write(one, b"a")
-    outbox.first(lambda: done.append(written[:]))
-    outbox.write(one, b"b")
-    assert done == [[]]
+    assert done == [b""]
+    wire.write(b"a")
+    wire.outbox.first(note)
+    wire.write(b"b")
+    assert done == [b""]
     await asyncio.sleep(0)
-    assert written == [b"a", b"b"]
-    outbox.first(lambda: done.append(written[:]))
+    assert done == [b"", b""]
+    wire.outbox.first(note)
     for _ in range(MOST):
-        outbox.write(one, b"c")
-    assert done == [[], [], [b"a", b"b"]]
+        wire.write(b"c")
+    assert done == [b"", b"", b"ab"]
 
 
-async def test_nothing_is_written_to_a_transport_that_closes_meanwhile() -> None:
-    outbox = Outbox()
-    written, (one, other) = transports(2)
-    outbox.write(one, b"a")
-    outbox.write(other, b"b")
+async def test_nothing_is_written_for_a_transport_that_closes_meanwhile(wire: Wire) -> None:
+    one, other = Transport(), Transport()
+    wire.write(b"a", one)
+    wire.write(b"b", other)
     one.closing = True
-    outbox.flush()
-    assert written == [b"b"]
+    wire.outbox.flush()
+    assert wire.arrived() == b"b"
     await asyncio.sleep(0)
-    assert written == [b"b"]
+    assert wire.arrived() == one.written == other.written == b""
 
 
-async def test_pieces_leave_together_in_their_order() -> None:
-    outbox = Outbox()
-    written, (one, other) = transports(2)
-    outbox.write(one, [b"head", memoryview(b"body")])
-    outbox.write(other, b"whole")
+async def test_pieces_leave_together_in_their_order(wire: Wire) -> None:
+    transport = Transport()
+    wire.write([b"head", memoryview(b"body")], transport)
     await asyncio.sleep(0)
-    assert written == [b"headbody", b"whole"]
+    assert transport.written == b"headbody"
+
+
+async def test_the_transport_gets_what_the_peer_does_not_take_at_once(wire: Wire) -> None:
+    transport = Transport()
+    data = bytes(range(256)) * 16_384
+    wire.write(data, transport)
+    wire.outbox.flush()
+    taken = wire.arrived()
+    assert 0 < len(taken) < len(data)
+    assert taken + transport.written == data
+
+
+async def test_the_transport_gets_all_that_a_full_socket_refuses(wire: Wire) -> None:
+    with suppress(BlockingIOError):
+        while True:
+            wire.near.send(bytes(65_536))
+    transport = Transport()
+    wire.write(b"later", transport)
+    wire.outbox.flush()
+    assert transport.written == b"later"
+
+
+async def test_the_transport_gets_what_cannot_be_written_and_meets_with_the_error(wire: Wire) -> None:
+    wire.far.close()
+    transport = Transport()
+    wire.write(b"lost", transport)
+    wire.outbox.flush()
+    assert transport.written == b"lost"

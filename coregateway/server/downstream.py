@@ -41,6 +41,7 @@ class Downstream:
     __slots__ = (
         "buffer",
         "connection",
+        "descriptor",
         "diverted",
         "exchange",
         "expecting_continue",
@@ -110,6 +111,7 @@ class Downstream:
         self.peer = peer
         self.peer_bytes = peer_bytes
         self.transport = transport
+        self.descriptor: int = transport.get_extra_info("socket").fileno()
         self.hold = hold
 
     # What the loop calls
@@ -335,7 +337,7 @@ class Downstream:
 
     def answer(self, data: bytes | list[Piece]) -> None:
         """Write a whole response that nobody waits for; it may be in pieces."""
-        outbox.write(self.transport, data)
+        outbox.write(self.transport, self.descriptor, data)
         self.has_answer = True
 
     def hand_over(self) -> None:

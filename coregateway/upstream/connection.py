@@ -46,6 +46,7 @@ class UpstreamConnection:
         "_backlog",
         "_deadline",
         "_defaults",
+        "_descriptor",
         "_loop",
         "_meter",
         "_notifier",
@@ -131,7 +132,7 @@ class UpstreamConnection:
             self.error = UpstreamClosed(reused=self._unanswered)
             return
         if complete:
-            outbox.write(self.transport, data)
+            outbox.write(self.transport, self._descriptor, data)
         else:
             self.transport.write(data)
         if complete and not self._backlog.blocks:
@@ -323,8 +324,9 @@ class UpstreamConnection:
         self.transport.set_write_buffer_limits(high=0)
         self._meter = Meter(self.transport, self)
         self._backlog = Backlog(self._loop, self.transport)
+        self._descriptor: int = self.transport.get_extra_info("socket").fileno()
         self._poll = select.poll()
-        self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._poll.register(self._descriptor, select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if len(data) > MUCH:
@@ -398,10 +400,9 @@ class UpstreamConnection:
         An upstream that answers early and closes makes writing fail, often before its answer was read; the
         kernel has it still.
         """
-        descriptor = self.transport.get_extra_info("socket").fileno()
         with suppress(OSError):
             while self._awaited and self._response.waiting < HIGH_WATER:
-                if not (data := os.read(descriptor, HIGH_WATER)):
+                if not (data := os.read(self._descriptor, HIGH_WATER)):
                     break
                 self.data_received(data)
 

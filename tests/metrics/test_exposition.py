@@ -125,11 +125,12 @@ async def test_a_scrape_of_full_tables_takes_below_30_ms_and_pauses_nothing_for_
         await scraper.scrape("")
         scraped = thread_time()
         lines_by_themselves(6500)
-        took.append((scraped - began) / (thread_time() - scraped))
-        longest.append(max(pauses))
+        measure = thread_time() - scraped
+        took.append((scraped - began) / measure)
+        longest.append(max(pauses) / measure)
     ticking.cancel()
     assert median(took) < 30 / 5
-    assert min(longest) < 0.002
+    assert min(longest) < 2 / 5
 
 
 def lines_by_themselves(count: int) -> bytes:

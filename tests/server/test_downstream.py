@@ -38,7 +38,8 @@ class Stage:
         frontend = Frontend(Ledger(), TrustedProxies(()), None, max_head=1000, max_body=0, client_timeout=1.0)
         frontend.routes = cast(Any, SimpleNamespace(match=lambda path: path))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType] -- what it finds, `begin` gets
         connection = SimpleNamespace(hand_over=self.hand_over)
-        transport = SimpleNamespace(is_closing=lambda: False)
+        sock = SimpleNamespace(fileno=lambda: -1)
+        transport = SimpleNamespace(is_closing=lambda: False, get_extra_info=lambda _name: sock)  # pyright: ignore[reportUnknownLambdaType] -- its one argument
         self.downstream = Downstream(
             frontend, cast(Any, connection), cast(Any, transport), cast(Any, None), "127.0.0.1", b"127.0.0.1"
         )
