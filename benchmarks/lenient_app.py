@@ -30,7 +30,7 @@ class LenientRequestHead(RequestHead):
         self.method = method.decode()
         self.minor = int(version.endswith(b"1"))
         self.target = target
-        self.path = target.partition(b"?")[0]
+        self.path = target.partition(b"?")[0].decode()
         lines: list[bytes] = []
         noted: dict[bytes, bytes] = {}
         self.lines = lines
@@ -139,7 +139,7 @@ class LenientDecoder:
         return b"".join(out)
 
 
-def _confined(_: bytes) -> bool:
+def _confined(_: str) -> bool:
     return True
 
 

@@ -94,7 +94,7 @@ class Exchange:
             self.trace = trace = tracer.begin(noted)
             self.request_id = trace.trace_id if given is None and not trace.parent_id else request_id(given)
         self.method = head.method
-        self.path = head.path.decode()
+        self.path = head.path
         self.protocol = "HTTP/1.1" if head.minor else "HTTP/1.0"
 
     @property

@@ -10,17 +10,15 @@ import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-_has_parent_segment: Final = re.compile(rb"(?:^|[/\\])\.\.(?:[/\\;?#]|$)").search
+_has_parent_segment: Final = re.compile(r"(?:^|[/\\])\.\.(?:[/\\;?#]|$)").search
 
 
-def is_confined(path: bytes) -> bool:
+def is_confined(path: str) -> bool:
     """Whether a raw path (no query) is safe to forward. `%2F`, `;`, `//` and `%25` by themselves are."""
-    # `find`, for every request comes here: `in` tries its needle as a number first, which takes five times as
-    # long.
-    if path.find(b"\\") >= 0:
+    if "\\" in path:
         return False
-    if path.find(b"%") >= 0:
-        path = unquote_to_bytes(path)
-        if b"\0" in path:
+    if "%" in path:
+        path = unquote_to_bytes(path).decode("latin-1")
+        if "\0" in path:
             return False
-    return path.find(b"..") < 0 or _has_parent_segment(path) is None
+    return ".." not in path or _has_parent_segment(path) is None

@@ -13,17 +13,17 @@ PREFIXES = ("/api/v1/a", "/api/v1/a/b", "/x")
 @pytest.mark.parametrize(
     ("path", "prefix"),
     [
-        (b"/api/v1/a", "/api/v1/a"),
-        (b"/api/v1/a/", "/api/v1/a"),
-        (b"/api/v1/a/bc", "/api/v1/a"),
-        (b"/api/v1/a/b/c", "/api/v1/a/b"),
-        (b"/api/v1/ab", None),
-        (b"/API/v1/a", None),
-        (b"/x/y", "/x"),
-        (b"/", None),
+        ("/api/v1/a", "/api/v1/a"),
+        ("/api/v1/a/", "/api/v1/a"),
+        ("/api/v1/a/bc", "/api/v1/a"),
+        ("/api/v1/a/b/c", "/api/v1/a/b"),
+        ("/api/v1/ab", None),
+        ("/API/v1/a", None),
+        ("/x/y", "/x"),
+        ("/", None),
     ],
 )
-def test_the_longest_prefix_of_whole_segments_counts(path: bytes, prefix: str | None) -> None:
+def test_the_longest_prefix_of_whole_segments_counts(path: str, prefix: str | None) -> None:
     routes = Routes(cast(Any, [SimpleNamespace(route=each) for each in PREFIXES]))
     found = routes.match(path)
     assert (found.route if found is not None else None) == prefix

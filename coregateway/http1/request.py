@@ -19,7 +19,9 @@ from coregateway.http1.grammar import (
     without,
 )
 
-_is_request_line: Final = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])").fullmatch
+_is_request_line: Final = re.compile(
+    rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])"  # no "#": a fragment is never sent
+).fullmatch
 _is_host: Final = re.compile(rb"(?:[0-9A-Za-z._~\-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{0,5})?").fullmatch
 _is_length: Final = re.compile(rb"[0-9]{1,18}").fullmatch
 is_traceparent: Final = re.compile(
@@ -102,9 +104,10 @@ _NO_VALUES: Final[dict[bytes, bytes]] = {}
 class RequestHead:
     """What a request head says, and the lines of it that may pass on.
 
-    `lines` are the raw end-to-end field lines without their line ends, in order; `forwarding` the pairs
-    (lower-case name, value) that only a trusted proxy may have set; `noted` the values of `NOTED` fields by
-    lower-case name. `length` is the number of bytes of the body, or `CHUNKED`.
+    `path` is that of the target as it was written, which is ASCII. `lines` are the raw end-to-end field lines
+    without their line ends, in order; `forwarding` the pairs (lower-case name, value) that only a trusted
+    proxy may have set; `noted` the values of `NOTED` fields by lower-case name. `length` is the number of
+    bytes of the body, or `CHUNKED`.
     """
 
     __slots__ = (
@@ -122,7 +125,7 @@ class RequestHead:
     raw: bytes
     method: str
     target: bytes
-    path: bytes
+    path: str
     minor: int
     length: int
     lines: list[bytes]
@@ -201,7 +204,7 @@ class RequestHead:
         elif target[:1] != b"/":
             # Absolute form (RFC 9112 §3.2.2): only for what Host names, too; this is no forward proxy.
             scheme, _, rest = target.partition(b"://")
-            authority, slash, path = rest.partition(b"/")
+            authority, slash, rest = rest.partition(b"/")
             if (
                 not slash
                 or not authority
@@ -209,11 +212,10 @@ class RequestHead:
                 or authority.lower() != self.noted.get(b"host", b"").lower()
             ):
                 raise MalformedHTTP("malformed request target")
-            target = slash + path
-        if target.find(b"#") >= 0:
-            raise MalformedHTTP("fragment in the request target")
+            target = slash + rest
         self.target = target
-        self.path = target.partition(b"?")[0]
+        text = target.decode()
+        self.path = text.partition("?")[0] if "?" in text else text
 
     def _read_length(self) -> None:
         coding = self.noted.get(b"transfer-encoding")

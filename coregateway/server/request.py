@@ -70,7 +70,7 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
 
     @property
     def path(self) -> str:
-        return self.parsed.path.decode()
+        return self.parsed.path
 
     @property
     def _parsed_url(self) -> Any:

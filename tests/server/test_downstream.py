@@ -48,7 +48,7 @@ class Stage:
         monkeypatch.setattr(downstream, "begin", self.begin)
 
     def begin(self, service: Any, downstream: Any, *_: object) -> bool:
-        assert service == b"/api"
+        assert service == "/api"
         downstream.passage = self.passage
         if self._fails:
             raise ZeroDivisionError
