@@ -22,6 +22,18 @@ MOST: Final = 32
 """Writes that wait for each other, so that the first of them never waits for long."""
 
 
+class Outlet:
+    """A connection by which bytes leave."""
+
+    __slots__ = ("closing", "descriptor", "transport")
+
+    transport: Transport
+    descriptor: int
+    """Of the transport's socket, which has it until the connection is lost."""
+    closing: bool
+    """Whether the transport was told to close, or has lost its connection."""
+
+
 class Outbox:
     """Of one worker. What was given to it leaves before anything that the loop is asked for afterwards."""
 
@@ -30,18 +42,17 @@ class Outbox:
     def __init__(self) -> None:
         self._first: list[Callable[[], None]] = []
         self._send: Callable[[int, bytes], int] = os.write  # from here it is nearer than from its module
-        self._waiting: list[tuple[Transport, int, bytes | list[Piece]]] = []
+        self._waiting: list[tuple[Outlet, bytes | list[Piece]]] = []
         self.turns = 0
         """How often anything has left."""
 
-    def write(self, transport: Transport, descriptor: int, data: bytes | list[Piece]) -> None:
-        """Let these bytes leave soon by a transport that has sent all else, and its socket's descriptor.
+    def write(self, outlet: Outlet, data: bytes | list[Piece]) -> None:
+        """Let these bytes leave soon; all else must have left the transport, and nothing be written before.
 
-        Nothing else must be written to it before. Pieces leave in one system call, and nobody copies them
-        together.
+        Pieces leave in one system call, and nobody copies them together.
         """
         waiting = self._waiting
-        waiting.append((transport, descriptor, data))
+        waiting.append((outlet, data))
         if len(waiting) == 1:
             if not self._first:
                 get_running_loop().call_soon(self.flush)
@@ -63,18 +74,18 @@ class Outbox:
                 call()
         waiting, self._waiting = self._waiting, []
         send = self._send
-        for transport, descriptor, data in waiting:
-            if transport.is_closing():
-                continue  # until then the descriptor is its own
+        for outlet, data in waiting:
+            if outlet.closing:
+                continue
             if isinstance(data, list):
-                transport.writelines(data)
+                outlet.transport.writelines(data)
                 continue
             try:
-                sent = send(descriptor, data)
+                sent = send(outlet.descriptor, data)
             except OSError:
                 sent = 0  # the transport meets with the same, and knows what follows from it
             if sent < len(data):
-                transport.write(data[sent:])
+                outlet.transport.write(data[sent:])
 
 
 outbox: Final = Outbox()

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from coregateway.outbox import MOST, Outbox
+from coregateway.outbox import MOST, Outbox, Outlet
 
 
 class Transport:
@@ -17,10 +17,6 @@ class Transport:
 
     def __init__(self) -> None:
         self.written = b""
-        self.closing = False
-
-    def is_closing(self) -> bool:
-        return self.closing
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -31,14 +27,21 @@ class Transport:
 
 @dataclass
 class Wire:
-    """One socket, for all transports of a test: what arrives tells in which order they were served."""
+    """One socket, for all connections of a test: what arrives tells in which order they were served."""
 
     near: socket.socket
     far: socket.socket
     outbox: Outbox = field(default_factory=Outbox)
 
+    def outlet(self, transport: Transport | None = None) -> Outlet:
+        outlet = Outlet()
+        outlet.transport = cast(Any, transport or Transport())
+        outlet.descriptor = self.near.fileno()
+        outlet.closing = False
+        return outlet
+
     def write(self, data: bytes | list[Any], transport: Transport | None = None) -> None:
-        self.outbox.write(cast(Any, transport or Transport()), self.near.fileno(), data)
+        self.outbox.write(self.outlet(transport), data)
 
     def arrived(self) -> bytes:
         """Since it was asked the last time."""
@@ -107,15 +110,16 @@ async def test_what_has_to_be_done_first_is_done_before_anything_leaves(wire: Wi
     assert done == [b"", b"", b"ab"]
 
 
-async def test_nothing_is_written_for_a_transport_that_closes_meanwhile(wire: Wire) -> None:
-    one, other = Transport(), Transport()
-    wire.write(b"a", one)
-    wire.write(b"b", other)
+async def test_nothing_is_written_for_a_connection_that_closes_meanwhile(wire: Wire) -> None:
+    transport = Transport()
+    one, other = wire.outlet(transport), wire.outlet(transport)
+    wire.outbox.write(one, b"a")
+    wire.outbox.write(other, b"b")
     one.closing = True
     wire.outbox.flush()
     assert wire.arrived() == b"b"
     await asyncio.sleep(0)
-    assert wire.arrived() == one.written == other.written == b""
+    assert wire.arrived() == transport.written == b""
 
 
 async def test_pieces_leave_together_in_their_order(wire: Wire) -> None:

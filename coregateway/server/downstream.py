@@ -24,7 +24,7 @@ from coregateway.http1.framing import persists
 from coregateway.http1.grammar import END, MalformedHTTP, TooManyFields
 from coregateway.http1.reader import Piece
 from coregateway.http1.request import RequestHead
-from coregateway.outbox import outbox
+from coregateway.outbox import Outlet, outbox
 from coregateway.proxy import Passage, begin
 from coregateway.server.body import RequestBody
 from coregateway.server.frontend import Frontend
@@ -35,13 +35,12 @@ if TYPE_CHECKING:
     from coregateway.server.connection import ClientConnection
 
 
-class Downstream:
+class Downstream(Outlet):
     """Of one client connection: the protocol of its transport, and the request under way."""
 
     __slots__ = (
         "buffer",
         "connection",
-        "descriptor",
         "diverted",
         "exchange",
         "expecting_continue",
@@ -60,7 +59,6 @@ class Downstream:
         "request_body",
         "resting",
         "served",
-        "transport",
         "trusted",
         "wrong",
     )
@@ -111,7 +109,8 @@ class Downstream:
         self.peer = peer
         self.peer_bytes = peer_bytes
         self.transport = transport
-        self.descriptor: int = transport.get_extra_info("socket").fileno()
+        self.closing = False
+        self.descriptor = transport.get_extra_info("socket").fileno()
         self.hold = hold
 
     # What the loop calls
@@ -132,7 +131,9 @@ class Downstream:
         self.connection.notice()
 
     def eof_received(self) -> bool:
-        return self.connection.eof_received()
+        stays = self.connection.eof_received()
+        self.closing = not stays
+        return stays
 
     def pause_writing(self) -> None:
         self.connection.pause_writing()
@@ -141,6 +142,7 @@ class Downstream:
         self.connection.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.closing = True
         self.connection.connection_lost(exc)
 
     # A request that needs no waiting
@@ -178,7 +180,7 @@ class Downstream:
         """The upstream has answered a request that was begun at once, or failed to."""
         exchange = self.exchange
         passage = self.passage
-        if exchange is None or passage is None or self.transport.is_closing():
+        if exchange is None or passage is None or self.closing:
             return  # the client has left, and the task has seen it or is about to
         try:
             ended = passage.end()
@@ -337,7 +339,7 @@ class Downstream:
 
     def answer(self, data: bytes | list[Piece]) -> None:
         """Write a whole response that nobody waits for; it may be in pieces."""
-        outbox.write(self.transport, self.descriptor, data)
+        outbox.write(self, data)
         self.has_answer = True
 
     def hand_over(self) -> None:

@@ -24,7 +24,7 @@ from coregateway.http1.reader import Piece, ResponseReader
 from coregateway.http1.response import ResponseHead
 from coregateway.intake import Meter, Source
 from coregateway.notifier import Notifier
-from coregateway.outbox import outbox
+from coregateway.outbox import Outlet, outbox
 from coregateway.reset import reset
 from coregateway.upstream.address import Upstream
 from coregateway.upstream.roles import Owner, Peer, Timeouts
@@ -36,7 +36,7 @@ HIGH_WATER: Final = 65_536
 """Bytes of a body that wait to be relayed before reading pauses; less when `allowance` says so."""
 
 
-class UpstreamConnection:
+class UpstreamConnection(Outlet):
     """See the module. One instance per TCP connection; `upstream` is the address that it leads to.
 
     A protocol of asyncio by its methods: what is compiled cannot derive from `asyncio.Protocol`.
@@ -46,7 +46,6 @@ class UpstreamConnection:
         "_backlog",
         "_deadline",
         "_defaults",
-        "_descriptor",
         "_loop",
         "_meter",
         "_notifier",
@@ -63,7 +62,6 @@ class UpstreamConnection:
         "served",
         "source",
         "timeouts",
-        "transport",
         "upstream",
         "waited",
     )
@@ -79,7 +77,7 @@ class UpstreamConnection:
         self._paused = False
         self.upstream = upstream
         self.busy = False
-        self.closed = False
+        self.closed = self.closing = False
         self.served = 0
         self.idle_since = 0.0
         self.waited = 0.0
@@ -132,7 +130,7 @@ class UpstreamConnection:
             self.error = UpstreamClosed(reused=self._unanswered)
             return
         if complete:
-            outbox.write(self.transport, self._descriptor, data)
+            outbox.write(self, data)
         else:
             self.transport.write(data)
         if complete and not self._backlog.blocks:
@@ -302,6 +300,7 @@ class UpstreamConnection:
         bytes that the upstream may never take.
         """
         if not self.closed:
+            self.closing = True
             if self.served and not self._request_sent:
                 reset(self.transport)
             else:
@@ -324,9 +323,9 @@ class UpstreamConnection:
         self.transport.set_write_buffer_limits(high=0)
         self._meter = Meter(self.transport, self)
         self._backlog = Backlog(self._loop, self.transport)
-        self._descriptor: int = self.transport.get_extra_info("socket").fileno()
+        self.descriptor = self.transport.get_extra_info("socket").fileno()
         self._poll = select.poll()
-        self._poll.register(self._descriptor, select.POLLIN)
+        self._poll.register(self.descriptor, select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if len(data) > MUCH:
@@ -354,6 +353,7 @@ class UpstreamConnection:
         if self._peer is not None:
             self._peer.receive_eof()
             return True
+        self.closing = True
         return False
 
     def pause_writing(self) -> None:
@@ -374,7 +374,7 @@ class UpstreamConnection:
         self._backlog.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.closed = True
+        self.closed = self.closing = True
         self._deadline.close()
         self._backlog.drop()
         if exc is not None:
@@ -402,7 +402,7 @@ class UpstreamConnection:
         """
         with suppress(OSError):
             while self._awaited and self._response.waiting < HIGH_WATER:
-                if not (data := os.read(self._descriptor, HIGH_WATER)):
+                if not (data := os.read(self.descriptor, HIGH_WATER)):
                     break
                 self.data_received(data)
 

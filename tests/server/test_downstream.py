@@ -37,9 +37,9 @@ class Stage:
         self.handed_over = 0
         frontend = Frontend(Ledger(), TrustedProxies(()), None, max_head=1000, max_body=0, client_timeout=1.0)
         frontend.routes = cast(Any, SimpleNamespace(match=lambda path: path))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType] -- what it finds, `begin` gets
-        connection = SimpleNamespace(hand_over=self.hand_over)
+        connection = SimpleNamespace(hand_over=self.hand_over, eof_received=lambda: False)
         sock = SimpleNamespace(fileno=lambda: -1)
-        transport = SimpleNamespace(is_closing=lambda: False, get_extra_info=lambda _name: sock)  # pyright: ignore[reportUnknownLambdaType] -- its one argument
+        transport = SimpleNamespace(get_extra_info=lambda _name: sock)  # pyright: ignore[reportUnknownLambdaType] -- its one argument
         self.downstream = Downstream(
             frontend, cast(Any, connection), cast(Any, transport), cast(Any, None), "127.0.0.1", b"127.0.0.1"
         )
@@ -78,6 +78,6 @@ def test_what_the_upstream_says_after_the_client_has_left_is_nobodys(
 ) -> None:
     stage = Stage(monkeypatch, fails=False)
     stage.downstream.data_received(REQUEST)
-    stage.downstream.transport = cast(Any, SimpleNamespace(is_closing=lambda: True))
+    assert stage.downstream.eof_received() is False
     stage.downstream.answered()
     assert (stage.passage.left, stage.handed_over) == (0, 0)
