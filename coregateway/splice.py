@@ -282,8 +282,6 @@ def _another(transport: Transport) -> socket.socket:
 
 def prepare(loop: AbstractEventLoop, source: Transport, sink: Transport) -> Splice | None:
     """A splice between two connections, or None where that cannot be."""
-    if source.get_extra_info("ssl_object") or sink.get_extra_info("ssl_object"):
-        return None
     pipe = pipes.take()
     if pipe is None:
         return None

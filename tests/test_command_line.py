@@ -158,6 +158,21 @@ def test_commands_that_serve_nothing_do_not_load_a_server(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("--tls .", "TLS"),
+        ("--cert a.pem --key b.pem", "TLS"),
+        ("--auto-tls --dev", "TLS"),
+        ("--http 3", "HTTP/3"),
+    ],
+)
+def test_what_only_a_proxy_in_front_can_do_is_refused_at_the_start(words: str, wanted: str, tmp_path: Path):
+    done = run([*SANIC, "coregateway.app", "--port", "0", *words.split()], tmp_path)
+    assert done.returncode == 2
+    assert f"{wanted} towards clients is not supported: terminate it in front\n" in done.stderr
+
+
+@pytest.mark.parametrize(
     ("words", "flags"),
     [
         ("", []),

@@ -1,6 +1,7 @@
 """The `Sanic` subclass: routes forwarded paths, renders errors, announces exchanges."""
 
 import sys
+from collections.abc import Mapping
 from socket import socket
 from time import monotonic
 from typing import Any, cast
@@ -11,6 +12,7 @@ from sanic.config import Config
 from sanic.exceptions import MethodNotAllowed as SanicMethodNotAllowed
 from sanic.exceptions import SanicException
 from sanic.handlers import ErrorHandler
+from sanic.http.constants import HTTP
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
@@ -37,6 +39,7 @@ from coregateway.server.stream import ClientStream
 from coregateway.server.workers import found
 from coregateway.service import Service
 from coregateway.settings import Settings
+from coregateway.settings.process import EXIT_WRONG_SETTINGS
 from coregateway.shared import Board, Part
 from coregateway.tracing.context import Tracer
 from coregateway.tracing.timing import server_timing
@@ -122,8 +125,10 @@ class Gateway(Sanic[Config, Context]):
     def prepare(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
         """As Sanic's, with the settings in the place of what was not given, and the gateway's own sockets.
 
-        Exits with status 1 and a line on stderr when an address cannot be had.
+        Exits with a line on stderr: with status 1 when an address cannot be had, with 2 when Sanic's options
+        ask for what this gateway does not do.
         """
+        _refuse(options)
         settings = self.ctx.settings
         host = host or settings.host
         port = settings.port if port is None else port
@@ -205,6 +210,18 @@ class Gateway(Sanic[Config, Context]):
             return False
         await send_empty(stream, 204, extra)
         return True
+
+
+def _refuse(options: Mapping[str, Any]) -> None:
+    """Exit where TLS is wanted: whole answers go to the socket itself (`outbox`), past any encryption."""
+    if options.get("ssl") or options.get("auto_tls"):
+        wanted = "TLS"
+    elif options.get("version", HTTP.VERSION_1) != HTTP.VERSION_1:
+        wanted = "HTTP/3"
+    else:
+        return
+    print(f"{wanted} towards clients is not supported: terminate it in front", file=sys.__stderr__)
+    raise SystemExit(EXIT_WRONG_SETTINGS)
 
 
 class Problems(ErrorHandler):

@@ -708,3 +708,11 @@ async def test_cancelling_tells_whoever_waits_the_reason() -> None:
             with pytest.raises(WriteTimeout):
                 await waiting
         await backend.connections[0].closed_by_peer.wait(1)
+
+
+async def test_a_request_that_is_given_up_in_its_own_turn_is_not_sent() -> None:
+    async with ScriptedBackend(hang()) as backend, pool_to(backend.url) as pool:
+        async with asking(pool) as connection:
+            connection.abort()
+        await asyncio.sleep(0.05)
+        assert backend.requests == []
