@@ -31,7 +31,7 @@ class Outlet:
     descriptor: int
     """Of the transport's socket, which has it until the connection is lost."""
     closing: bool
-    """Whether the transport was told to close, or has lost its connection."""
+    """Whether nothing is to leave by it any more; so it is at the latest when the connection is lost."""
 
 
 class Outbox:

@@ -213,7 +213,10 @@ class Gateway(Sanic[Config, Context]):
 
 
 def _refuse(options: Mapping[str, Any]) -> None:
-    """Exit where TLS is wanted: whole answers go to the socket itself (`outbox`), past any encryption."""
+    """Exit where Sanic is asked for what its server could do and this one cannot.
+
+    With TLS whole answers would go to the socket itself (`outbox`), past the encryption.
+    """
     if options.get("ssl") or options.get("auto_tls"):
         wanted = "TLS"
     elif options.get("version", HTTP.VERSION_1) != HTTP.VERSION_1:
