@@ -26,11 +26,17 @@ class Way:
     """What a splice passes from `writer`, a socket of its source's peer, to `reader`, one of its sink's."""
 
     def __init__(
-        self, writer: socket.socket, reader: socket.socket, source: socket.socket, splice: Splice
+        self,
+        writer: socket.socket,
+        reader: socket.socket,
+        source: socket.socket,
+        sink: socket.socket,
+        splice: Splice,
     ) -> None:
         self.writer = writer
         self.reader = reader
         self.source = source
+        self.sink = sink
         self.splice = splice
 
     async def write(self, data: bytes) -> None:
@@ -68,7 +74,8 @@ async def way(*, buffers: int = 0) -> AsyncGenerator[Way]:
         splicing = prepare(loop, transports[0], transports[1])
         assert splicing is not None
         try:
-            yield Way(peers[0], peers[1], transports[0].get_extra_info("socket"), splicing)
+            source, sink = (transport.get_extra_info("socket") for transport in transports)
+            yield Way(peers[0], peers[1], source, sink, splicing)
         finally:
             splicing.close()
 
@@ -121,6 +128,29 @@ async def test_while_nobody_else_sends_pieces_grow_to_what_the_sink_has_room_for
             assert max(pieces) <= LARGE_PIECE
             written += await fill(there)
             assert in_flight(there, written) <= PIECE
+        there.splice.interrupt()
+        await running
+
+
+@pytest.mark.parametrize("before", range(0, 18_000, 1500))
+async def test_the_sink_has_room_for_scraps_too_whose_keeping_takes_room_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    async with way() as there:
+        there.writer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        there.reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        there.sink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        running = asyncio.create_task(there.splice.run(1 << 40, silence=5, patience=5))
+        for _ in range(CALM + 1):
+            await there.write(b"x")
+            await there.read(1)
+        await there.write(b"x" * before)
+        await turns()
+        pieces = spy(monkeypatch, there)
+        written = CALM + 1 + before + some(there, 1500)
+        await turns()
+        assert max(pieces) > PIECE
+        assert in_flight(there, written) <= PIECE
         there.splice.interrupt()
         await running
 
@@ -179,12 +209,18 @@ def nothing() -> None:
     pass
 
 
-def some(there: Way) -> int:
-    """Write what the kernel takes."""
+async def turns() -> None:
+    """Let the loop do what it can do by now."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def some(there: Way, at_once: int = 1 << 20) -> int:
+    """Write what the kernel takes, so many bytes at once."""
     written = 0
     with suppress(BlockingIOError):
         while True:
-            written += there.writer.send(b"x" * (1 << 20))
+            written += there.writer.send(b"x" * at_once)
     return written
 
 
