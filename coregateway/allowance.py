@@ -17,6 +17,9 @@ Per worker; in bytes. 500 stalled peers hold 7 MiB so. An exchange may hold 256 
 loopback device would send with a tiny segment behind it.
 """
 
+AHEAD: Final = 65_536
+"""Bytes that a read may bring at most where it may be long before anybody takes them."""
+
 TURN: Final = 4 << 20
 """Bytes, per worker, that one turn of the loop may bring before it shows whether they are taken; each further
 64 KiB counts as a stalled peer. All who were stalled may be fed again in the same turn, and stall again."""
@@ -25,7 +28,7 @@ TURN: Final = 4 << 20
 class Allowance:
     """What a read may bring at this moment. One instance per worker."""
 
-    __slots__ = ("_buffer", "_recent", "size", "stalled", "view")
+    __slots__ = ("_buffer", "_recent", "ahead", "size", "stalled", "view")
 
     def __init__(self) -> None:
         self._buffer = memoryview(bytearray(SHARES[0][1]))
@@ -36,6 +39,8 @@ class Allowance:
         """Bytes."""
         self.view = self._buffer
         """As much of the shared buffer; what is read into it is copied out before anybody else reads."""
+        self.ahead = 0
+        """As `size`, but not more than `AHEAD`."""
         self._settle()
 
     def stall(self) -> None:
@@ -66,6 +71,7 @@ class Allowance:
         if size != self.size:
             self.size = size
             self.view = self._buffer[:size]
+            self.ahead = min(size, AHEAD)
 
 
 allowance: Final = Allowance()

@@ -73,6 +73,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
         sock = workers.listeners_of(app)
         if sock is not None and sock.admin is not None:
             operators.ctx.board, operators.ctx.node = app.ctx.board, app.ctx.node
+            operators.ctx.poll = app.ctx.poll
             admin_server.append(await admin.serve(operators, sock.admin))
 
     async def limit_grace(app: Gateway) -> None:
@@ -90,6 +91,8 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
         await sleep(0)  # what the end of the grace cut off comes to its end, and to its line
         await app.ctx.close()
         app.signal_router.ledger.end_turn()
+        app.ctx.poll.close()
+        await sleep(0)  # clients of the admin address are told
 
     async def close_logs(_: Gateway) -> None:
         logs.detach()

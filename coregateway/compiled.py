@@ -54,6 +54,8 @@ SOURCES = (
     "server/hold.py",
     "server/ledger.py",
     "server/linger.py",
+    "server/poll.py",
+    "server/transport.py",
     "service.py",
     "shared/memory.py",
     "shared/pending.py",

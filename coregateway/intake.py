@@ -1,4 +1,4 @@
-"""How much is read at once, so that what waits for slow peers stays small.
+"""How much of a backend is read at once, so that what waits for slow clients stays small.
 
 What one side has sent and the other does not take waits here, and it is at least what one read has brought:
 with uvloop up to 250 KiB, which hundreds of slow readers turn into hundreds of MiB. So bodies are read
@@ -8,17 +8,15 @@ all that waits.
 
 A read through a shared buffer costs about a microsecond more. A new connection is therefore metered like this
 until its first exchange has shown that it brings little, and any connection again as soon as it brings much:
-its `Meter` is switched on and off.
+its `Meter` is switched on and off. Clients' connections have transports of the gateway's own, which read by
+the same allowance (`server.transport`).
 """
 
 from asyncio import BaseProtocol, BufferedProtocol, Transport
-from typing import Final, cast
 from typing import Protocol as Interface
+from typing import cast
 
 from coregateway.allowance import allowance
-
-AHEAD: Final = 65_536
-"""Bytes that a read may bring at most while a request is not being forwarded yet."""
 
 
 class Metered(Interface):
@@ -40,20 +38,15 @@ class Source(Interface):
 
 
 class Intake(BufferedProtocol):
-    """Stands between a transport and its connection, and reads for it.
+    """Stands between a transport and its connection, and reads for it."""
 
-    `sparing`: a read brings `AHEAD` at most, because it may be long before anybody takes it.
-    """
+    __slots__ = ("_connection",)
 
-    __slots__ = ("_connection", "sparing")
-
-    def __init__(self, connection: Metered, *, sparing: bool = False) -> None:
+    def __init__(self, connection: Metered) -> None:
         self._connection = connection
-        self.sparing = sparing
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 -- the interface of asyncio
-        view = allowance.view
-        return view[:AHEAD] if self.sparing else view
+        return allowance.view
 
     def buffer_updated(self, nbytes: int) -> None:
         self._connection.data_received(bytes(allowance.view[:nbytes]))
@@ -72,23 +65,15 @@ class Intake(BufferedProtocol):
 
 
 class Meter:
-    """How one connection is read: through an `Intake`, as at first, or plainly.
-
-    `sparing`: it begins so, see `Intake`, until it is switched.
-    """
+    """How one connection is read: through an `Intake`, as at first, or plainly."""
 
     __slots__ = ("_connection", "_intake", "_transport")
 
-    def __init__(self, transport: Transport, connection: Metered, *, sparing: bool = False) -> None:
+    def __init__(self, transport: Transport, connection: Metered) -> None:
         self._transport = transport
         self._connection = connection
-        self._intake: Intake | None = Intake(connection, sparing=sparing)
+        self._intake: Intake | None = Intake(connection)
         transport.set_protocol(self._intake)
-
-    @property
-    def is_sparing(self) -> bool:
-        """Whether it began so and was not switched since."""
-        return self._intake is not None and self._intake.sparing
 
     def count(self, size: int) -> None:
         """A read has brought so many bytes, and they are `MUCH`."""
@@ -97,7 +82,7 @@ class Meter:
 
     def switch_on(self) -> None:
         """Read in pieces of the allowed size from now on."""
-        if self._intake is None or self._intake.sparing:
+        if self._intake is None:
             self._read_through(Intake(self._connection))
 
     def switch_off(self) -> None:

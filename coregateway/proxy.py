@@ -283,7 +283,7 @@ class Passage(Waiter):
                 self._send(connection, complete=complete)
             if not complete:
                 connection.source = stream.protocol
-                stream.protocol.meter()
+                stream.protocol.client_transport.stream()
                 pump = create_task(relay.upwards(stream, connection, chunked=self.head.length == CHUNKED))
             response = await connection.head()
             exchange.responded = monotonic()

@@ -20,6 +20,7 @@ from errno import EINVAL
 from fcntl import F_GETPIPE_SZ, F_SETPIPE_SZ, fcntl
 
 from coregateway.deadline import Deadline
+from coregateway.duplicate import duplicate
 from coregateway.outbox import outbox
 
 WORTH = 256 * 1024
@@ -157,9 +158,9 @@ class Splice:
         """`close` must follow. Raises OSError where no descriptor is free."""
         self._loop = loop
         self._pipe = pipe
-        self._source = _another(source)
+        self._source = duplicate(source)
         try:
-            self._sink = _another(sink)
+            self._sink = duplicate(sink)
         except OSError:
             self._source.close()
             raise
@@ -276,12 +277,6 @@ class Splice:
         self._late.close()
         self._loop.remove_reader(self._source)
         self._loop.remove_writer(self._sink)
-
-
-def _another(transport: Transport) -> socket.socket:
-    """A transport's socket by a descriptor of our own."""
-    known = transport.get_extra_info("socket")
-    return socket.socket(known.family, known.type, known.proto, os.dup(known.fileno()))
 
 
 def prepare(loop: AbstractEventLoop, source: Transport, sink: Transport) -> Splice | None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from coregateway.allowance import LEAST, SHARES, Allowance
+from coregateway.allowance import AHEAD, LEAST, SHARES, Allowance
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ def test_the_more_peers_are_stalled_the_less_a_read_may_bring(stalled: int, size
     for _ in range(stalled):
         allowance.stall()
     assert (allowance.size, len(allowance.view)) == (size, size)
+    assert allowance.ahead == min(size, AHEAD)
     for _ in range(stalled):
         allowance.relieve()
     assert (allowance.size, len(allowance.view)) == (SHARES[0][1], SHARES[0][1])

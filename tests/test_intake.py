@@ -3,10 +3,8 @@
 import asyncio
 from typing import Any, cast
 
-import pytest
-
 from coregateway.allowance import MUCH, SHARES
-from coregateway.intake import AHEAD, Intake, Meter
+from coregateway.intake import Intake, Meter
 
 
 class Connection(asyncio.Protocol):
@@ -20,15 +18,14 @@ class Connection(asyncio.Protocol):
 
 
 def test_all_connections_read_into_one_buffer_and_keep_what_they_got() -> None:
-    for sparing in (False, True):
-        one, other = Connection(), Connection()
-        for connection, data in ((one, b"first"), (other, b"other"), (one, b" and last")):
-            intake = Intake(connection, sparing=sparing)
-            buffer = intake.get_buffer(-1)
-            assert len(buffer) == (AHEAD if sparing else SHARES[0][1])
-            buffer[: len(data)] = data
-            intake.buffer_updated(len(data))
-        assert (one.received, other.received) == (b"first and last", b"other")
+    one, other = Connection(), Connection()
+    for connection, data in ((one, b"first"), (other, b"other"), (one, b" and last")):
+        intake = Intake(connection)
+        buffer = intake.get_buffer(-1)
+        assert len(buffer) == SHARES[0][1]
+        buffer[: len(data)] = data
+        intake.buffer_updated(len(data))
+    assert (one.received, other.received) == (b"first and last", b"other")
 
 
 class Transport:
@@ -44,28 +41,24 @@ class Transport:
         return self.closing
 
 
-@pytest.mark.parametrize("sparing", [False, True])
-async def test_a_meter_that_was_switched_off_is_on_again_as_soon_as_much_comes(sparing: bool) -> None:
+async def test_a_meter_that_was_switched_off_is_on_again_as_soon_as_much_comes() -> None:
     transport, connection = Transport(), Connection()
-    meter = Meter(cast(Any, transport), connection, sparing=sparing)
+    meter = Meter(cast(Any, transport), connection)
     assert isinstance(transport.reader, Intake)
-    assert (meter.is_sparing, transport.reader.sparing) == (sparing, sparing)
     meter.switch_off()
-    assert (transport.reader, meter.is_sparing) == (connection, False)
+    assert transport.reader is connection
     meter.count(MUCH)
     first = transport.reader
     assert isinstance(first, Intake)
-    assert not first.sparing
     meter.count(MUCH)
     assert transport.reader is first
 
 
 async def test_a_connection_that_is_closing_is_read_as_before() -> None:
     transport = Transport()
-    meter = Meter(cast(Any, transport), Connection(), sparing=True)
+    meter = Meter(cast(Any, transport), Connection())
     before = transport.reader
     transport.closing = True
     meter.switch_on()
     meter.switch_off()
     assert transport.reader is before
-    assert meter.is_sparing

@@ -975,7 +975,8 @@ async def test_what_has_waited_in_line_is_the_same_at_each_attempt_and_gets_an_a
     assert own == [b"https://a.example", b"a/b", b"z"]
 
 
-@pytest.mark.parametrize("body", [0, 10, 200_000])
+# At most: the gateway reads 128 KiB ahead, and the end is behind what the kernel has room for.
+@pytest.mark.parametrize("body", [0, 10, 150_000])
 async def test_when_the_client_leaves_the_queue_its_request_is_never_sent(narrow: Stage, body: int) -> None:
     path, queued = narrow.path(), narrow.path()
     gate = asyncio.Event()

@@ -15,6 +15,8 @@ request      Sanic's request object over a strictly parsed head
 ledger       the exchanges that begin and end, told to those who asked for it
 signals      Sanic's signals, looked up once
 acceptor     accepting more than one connection at a time
+poll         which clients have sent something, a few of them at a time
+transport    a client's connection, as asyncio's transports are, over the poll
 listeners    listening sockets that several workers share
 workers      the workers of one node: readiness, restarts, drain
 """

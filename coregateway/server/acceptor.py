@@ -6,11 +6,12 @@ seconds, each for those before it, while whoever is in already is served. So a c
 accepted brings in others that wait behind it.
 """
 
-from asyncio import AbstractEventLoop, BaseProtocol, Task
-from collections.abc import Callable
+from asyncio import Protocol, Transport
+from collections.abc import Iterator
 from contextlib import suppress
 from socket import IPPROTO_TCP, TCP_NODELAY, socket
-from typing import Any
+
+from coregateway.duplicate import duplicate
 
 BURST = 32
 """Connections, at most, that are brought in at a time: those that are served already must not wait long."""
@@ -21,9 +22,8 @@ class Acceptor:
 
     def __init__(self, listener: socket) -> None:
         self._listener = listener
-        self._tasks: set[Task[Any]] = set()
 
-    def bring(self, loop: AbstractEventLoop, protocol_factory: Callable[[], BaseProtocol]) -> None:
+    def burst(self) -> Iterator[socket]:
         """Accept up to `BURST` connections that wait, without waiting for any."""
         for _ in range(BURST):
             try:
@@ -33,12 +33,17 @@ class Acceptor:
             accepted.setblocking(False)
             with suppress(OSError):  # not TCP, or gone already
                 accepted.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-            task = loop.create_task(self._take_over(loop, protocol_factory, accepted))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            yield accepted
 
-    async def _take_over(
-        self, loop: AbstractEventLoop, protocol_factory: Callable[[], BaseProtocol], accepted: socket
-    ) -> None:
-        with suppress(OSError):  # it has left meanwhile
-            await loop.connect_accepted_socket(protocol_factory, accepted)
+
+def take_over(transport: Transport) -> socket | None:
+    """The connection that the loop has accepted, whose own transport ends; None: there is no descriptor."""
+    try:
+        accepted = duplicate(transport)
+    except OSError:
+        accepted = None
+    else:
+        accepted.setblocking(False)
+    transport.set_protocol(Protocol())
+    transport.abort()
+    return accepted

@@ -25,14 +25,16 @@ from coregateway.backlog import Backlog
 from coregateway.deadline import RESOLUTION, Deadline
 from coregateway.errors import ClientTimeout, Draining
 from coregateway.http1.grammar import END
-from coregateway.intake import Meter, Source
+from coregateway.intake import Source
 from coregateway.outbox import outbox
 from coregateway.reset import reset
+from coregateway.server.acceptor import take_over
 from coregateway.server.downstream import Downstream
 from coregateway.server.head_search import HeadSearch
 from coregateway.server.hold import Hold
 from coregateway.server.linger import Linger
 from coregateway.server.stream import ClientStream
+from coregateway.server.transport import ClientTransport
 from coregateway.upstream.roles import Peer
 
 if TYPE_CHECKING:
@@ -69,24 +71,18 @@ class ClientConnection(HttpProtocol):
         "_hold",
         "_late",
         "_linger",
-        "_meter",
         "_received",
         "_taken",
         "_timeouts",
         "_tunnel",
-        "brought",
+        "client_transport",
         "downstream",
         "source",
     )
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)  # pyright: ignore[reportUnknownMemberType] -- Sanic leaves it untyped
-        self.brought = False
-        """Whether it was brought in by another, and not accepted by the loop."""
-
     def _another(self) -> "ClientConnection":
         """A connection for a client who waited behind this one."""
-        another = ClientConnection(
+        return ClientConnection(
             loop=self.loop,
             app=self.app,
             signal=self.signal,
@@ -94,15 +90,22 @@ class ClientConnection(HttpProtocol):
             state=self.state,
             unix=self._unix,
         )
-        another.brought = True
-        return another
 
     @override
     def connection_made(self, transport: object) -> None:
-        if not self.brought and self.app.ctx.acceptor is not None:
-            self.app.ctx.acceptor.bring(self.loop, self._another)
-        self.transport = cast(Transport, transport)
-        self.transport.set_write_buffer_limits(high=0)
+        """The loop has accepted it: take it over, and those who wait behind it."""
+        context = self.app.ctx
+        if context.acceptor is not None:
+            for accepted in context.acceptor.burst():
+                self._another().begin(ClientTransport(self.loop, context.poll, accepted))
+        accepted = take_over(cast(Transport, transport))
+        if accepted is not None:
+            self.begin(ClientTransport(self.loop, context.poll, accepted))
+
+    def begin(self, transport: ClientTransport) -> None:
+        """Serve the client behind this transport."""
+        self.client_transport = transport
+        self.transport = transport.as_transport()
         self.connections.add(self)
         self.app.ctx.clients += 1
         self.conn_info = ConnInfo(self.transport, unix=self._unix)  # pyright: ignore[reportArgumentType] -- Sanic names its own interface
@@ -118,17 +121,13 @@ class ClientConnection(HttpProtocol):
         self.downstream = Downstream(
             self.app.ctx.frontend, self, self.transport, self._hold, *_shared(_peer(self.conn_info))
         )
-        self._meter = Meter(self.transport, self.downstream, sparing=True)
         self.source: Source | None = None
         """Where a response's body comes from, while it is being relayed."""
         self._http = None  # Sanic's task makes it, and bytes may come before that
         self._task = self.loop.create_task(self.connection_task())
+        transport.begin(self.downstream)
 
     # Reading
-
-    def meter(self) -> None:
-        """Read in pieces of the allowed size from now on."""
-        self._meter.switch_on()
 
     async def read_head(self, max_head: int) -> bytes | None:
         """The next request head without its last empty line, or None when the client sends none.
@@ -140,8 +139,6 @@ class ClientConnection(HttpProtocol):
             URITooLong, HeadTooLarge, BadRequest: as `HeadSearch.find`.
         """
         downstream = self.downstream
-        if downstream.served == 1:
-            self._settle()
         search = HeadSearch(max_head)
         while True:
             downstream.buffer = buffer = search.trim(downstream.buffer)
@@ -172,7 +169,6 @@ class ClientConnection(HttpProtocol):
     def rest(self) -> None:
         """The first request was taken at once and is over, or the next one is here already."""
         if self.downstream.served == 1:
-            self._settle()
             self._late.within(self._timeouts.idle)
         if self.downstream.buffer:
             _wake(self._received)
@@ -181,11 +177,6 @@ class ClientConnection(HttpProtocol):
         """Let the task that waits for a head go on with what was begun without it."""
         self._handed = True
         _wake(self._received)
-
-    def _settle(self) -> None:
-        """The first request is over: read plainly from now on, if it brought little."""
-        if self._meter.is_sparing:
-            self._meter.switch_off()
 
     async def read_body(self) -> bytes:
         """What has come of a body; waits when that is nothing.
@@ -263,10 +254,6 @@ class ClientConnection(HttpProtocol):
         return self.downstream.take()
 
     # What the loop tells the downstream, and that passes on
-
-    def count(self, size: int) -> None:
-        """A read has brought so many bytes, and they are `MUCH`."""
-        self._meter.count(size)
 
     def divert(self, data: bytes) -> None:
         """Bytes have come behind the last request."""

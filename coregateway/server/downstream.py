@@ -10,7 +10,6 @@ from asyncio import Transport
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from coregateway.allowance import MUCH
 from coregateway.errors import (
     BadRequest,
     BodyTooLarge,
@@ -116,8 +115,6 @@ class Downstream(Outlet):
     # What the loop calls
 
     def data_received(self, data: bytes) -> None:
-        if len(data) > MUCH:
-            self.connection.count(len(data))
         if self.diverted:
             self.connection.divert(data)
             return

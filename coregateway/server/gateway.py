@@ -1,6 +1,7 @@
 """The `Sanic` subclass: routes forwarded paths, renders errors, announces exchanges."""
 
 import sys
+from asyncio import get_running_loop
 from collections.abc import Mapping
 from socket import socket
 from time import monotonic
@@ -33,6 +34,7 @@ from coregateway.server.frontend import Frontend
 from coregateway.server.ledger import Ledger
 from coregateway.server.listeners import BACKLOG, CannotListen, listen, listen_for_admin
 from coregateway.server.node import Node
+from coregateway.server.poll import Poll
 from coregateway.server.request import GatewayRequest
 from coregateway.server.signals import RESPONSE, GatewaySignals
 from coregateway.server.stream import ClientStream
@@ -68,6 +70,8 @@ class Context:
         self.clients = 0
         """Connections of clients that are open, in this worker."""
         self.acceptor: Acceptor | None = None
+        self.poll: Poll
+        """Of the clients of this worker; there is one while a loop runs."""
         self.board = Board(1, len(settings.backends))
         self.part: Part | None = None
         """What this worker writes of the node's shared memory; None: it came when all parts were taken."""
@@ -87,6 +91,7 @@ class Context:
         `observed`: requests take Sanic's way, for all to see.
         """
         rows = self.settings.backends.items()
+        self.poll = Poll(get_running_loop())
         self.backends = {name: Backend(name, row, self.settings, self.cors) for name, row in rows}
         self.frontend.routes = Routes(backend.service for backend in self.backends.values())
         self.frontend.observed = observed

@@ -14,10 +14,7 @@ LINGER_BYTES = 1_048_576
 
 
 class Linger:
-    """Of one connection, which tells it of what comes.
-
-    It is no protocol of its own: to give a transport another one costs uvloop two system calls.
-    """
+    """Of one connection, which tells it of what comes."""
 
     __slots__ = ("_ended", "_left", "_loop")
 
