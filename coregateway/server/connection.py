@@ -210,6 +210,7 @@ class ClientConnection(HttpProtocol):
         return self.downstream.buffer is not before
 
     def _read_late(self) -> None:
+        self.client_transport.catch_up()
         # Requests that are taken at once do not touch the limit, so it tells only when to look.
         if self.downstream.resting and (left := self._idle_left()) > RESOLUTION:
             self._late.within(left)
@@ -300,6 +301,9 @@ class ClientConnection(HttpProtocol):
         self._backlog.wake()
 
     def _write_late(self) -> None:
+        self.client_transport.catch_up()
+        if not self.downstream.is_write_paused:
+            return
         left = self._backlog.look(self.downstream.patience)
         if self._taken is not None and left:
             self._taken.within(left)

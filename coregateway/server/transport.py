@@ -79,6 +79,11 @@ class ClientTransport(Watched):
         """Let a read bring more, as a body is to be passed on."""
         self._streams = True
 
+    def catch_up(self) -> None:
+        """Do at once what would be done in its turn: a limit has passed, and what is here came before it."""
+        if self.events:
+            self.ready(self.events)
+
     # What the poll tells
 
     def ready(self, events: int) -> None:
