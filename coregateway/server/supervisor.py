@@ -141,7 +141,8 @@ class Supervisor:
     def _run(self) -> NoReturn:
         while True:
             received = signal.sigtimedwait(STOP_SIGNALS, TICK)
-            if received is not None:
+            # A process that was stopped and goes on (Ctrl-Z, `fg`) is woken without a signal: number 0.
+            if received is not None and received.si_signo in STOP_SIGNALS:
                 self.stop(received.si_signo)
             processes = self._processes()
             if not self._monitoring and any(process.state >= ProcessState.ACKED for process in processes):

@@ -154,6 +154,21 @@ def test_a_second_interrupt_ends_at_once() -> None:
         assert node.stderr == ""
 
 
+def test_a_node_that_was_stopped_and_goes_on_is_as_before() -> None:
+    with RunningNode("--workers", "1") as node:
+        before = node.ready().pids()
+        for _ in range(3):
+            os.killpg(node.process.pid, signal.SIGSTOP)
+            time.sleep(0.2)
+            os.killpg(node.process.pid, signal.SIGCONT)
+            time.sleep(0.1)
+        assert node.ready().pids() == before
+        os.kill(before[0], signal.SIGKILL)
+        assert node.event("worker.restarted")["died_pid"] == before[0]
+        assert node.events("exception.uncaught") == []
+        assert node.events("node.stopping") == []
+
+
 def test_grace_is_all_that_an_endless_exchange_gets() -> None:
     with RunningNode("--workers", "1", grace=0.5) as node, closing(node.ready().connect()) as stuck:
         stuck.request("GET", "/endless")
