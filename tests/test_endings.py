@@ -222,7 +222,9 @@ async def test_a_worker_that_is_killed_loses_and_doubles_no_line_but_of_the_exch
     ):
         clients = [create_task(ask_on_and_on(gateway, f"client{n}", answered)) for n in range(8)]
         for number in (0, 1):
-            await sleep(0.3)
+            before = len(answered)
+            while len(answered) < before + 100:  # noqa: ASYNC110 - nobody sets an event for each answer
+                await sleep(0.01)
             pid = (await worker_pids(admin))[number]
             os.kill(pid, signal.SIGKILL)
             await gateway.wait_for_line(event="worker.restarted", died_pid=pid)
@@ -231,7 +233,6 @@ async def test_a_worker_that_is_killed_loses_and_doubles_no_line_but_of_the_exch
         assert all(isinstance(end, CancelledError) for end in await gather(*clients, return_exceptions=True))
         assert await gateway.stop() == 0
         lines = Counter(line["request_id"] for line in gateway.log_lines(event="request"))
-    assert len(answered) > 200
     # Each may have died just between an answer and its line: the one exchange that it was busy with.
     assert len([asked for asked in answered if not lines[asked]]) <= 2
     # A process that dies between a write and its note leaves the lines of that write to be written again.
