@@ -266,7 +266,13 @@ class Splice:
         return max(0, memory[_SNDBUF] - memory[_WMEM_QUEUED]) * 15 // 16
 
     def _expired(self) -> None:
-        self._end(End.SINK_LATE if self._blocked else End.SOURCE_LATE)
+        before = self._left, self._held
+        if self._blocked:
+            self._drain()
+        else:
+            self._fill()
+        if (self._left, self._held) == before:  # it is not that the whole process has rested
+            self._end(End.SINK_LATE if self._blocked else End.SOURCE_LATE)
 
     def _end(self, end: End) -> None:
         self._rest()

@@ -1,7 +1,8 @@
 """After a 101: bytes both ways, untouched, until either side ends (RFC 9110 §7.8)."""
 
 from asyncio import AbstractEventLoop, Future, Transport, get_running_loop
-from typing import TYPE_CHECKING, Any, cast
+from select import POLLIN
+from typing import TYPE_CHECKING
 
 from coregateway.deadline import Deadline
 from coregateway.exchange import Exchange
@@ -47,13 +48,21 @@ class _Direction:
 
 class _Tunnel:
     def __init__(
-        self, loop: AbstractEventLoop, client: Transport, upstream: Transport, exchange: Exchange, idle: float
+        self,
+        loop: AbstractEventLoop,
+        client: "ClientConnection",
+        connection: UpstreamConnection,
+        exchange: Exchange,
+        idle: float,
     ) -> None:
         self.exchange = exchange
         self.ended: Future[None] = loop.create_future()
-        self._transports = (client, upstream)
+        self._catch_up = client.client_transport.catch_up
+        self._client = client.client_transport.as_transport()
+        self._connection = connection
         self._idle = idle
-        self._half_closed = False
+        self._half_closed: Transport | None = None
+        """That of the side to which nothing more is sent, as the other has ended."""
         self._silence = Deadline(loop, self._silent)
         self._silence.within(idle)
 
@@ -61,10 +70,10 @@ class _Tunnel:
         self._silence.within(self._idle)
 
     def half_closed(self, target: Transport) -> None:
-        if self._half_closed:
+        if self._half_closed is not None:
             self.end()
         elif not target.is_closing():
-            self._half_closed = True
+            self._half_closed = target
             target.write_eof()
 
     def end(self) -> None:
@@ -73,11 +82,15 @@ class _Tunnel:
 
     def close(self) -> None:
         self._silence.close()
-        for transport in self._transports:
-            transport.close()
+        self._client.close()
+        self._connection.transport.close()
 
     def _silent(self) -> None:
-        self.end()
+        if self._half_closed is not self._client and self._connection.is_ready(POLLIN):
+            self.active()
+        self._catch_up()
+        if not self._silence.pending:
+            self.end()
 
 
 async def run(
@@ -91,10 +104,9 @@ async def run(
     Raises:
         GatewayError: it was ended by `cancel`, as at the end of a shutdown's grace.
     """
-    client_transport = cast(Transport, cast(Any, client.transport))
-    tunnel = _Tunnel(get_running_loop(), client_transport, connection.transport, exchange, idle)
+    tunnel = _Tunnel(get_running_loop(), client, connection, exchange, idle)
     upwards = _Direction(tunnel, connection.transport, "bytes_in")
-    downwards = _Direction(tunnel, client_transport, "bytes_out")
+    downwards = _Direction(tunnel, client.client_transport.as_transport(), "bytes_out")
     try:
         upwards.receive(client.switch(upwards))
         downwards.receive(connection.switch(downwards))

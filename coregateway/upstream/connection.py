@@ -239,6 +239,15 @@ class UpstreamConnection(Outlet):
             self._response.surplus = bool(self._poll.poll(0))
             self._resume_reading()
 
+    def is_ready(self, events: int) -> bool:
+        """Whether the kernel knows of any of these events (of poll(2)), or that the connection has ended.
+
+        Behind a rest of the whole process limits pass before the loop has told of what came meanwhile.
+        """
+        poll = select.poll()
+        poll.register(self.descriptor, events)
+        return bool(poll.poll(0))
+
     @property
     def complete(self) -> bool:
         """Whether the whole response has come (and may wait to be taken)."""
@@ -422,9 +431,14 @@ class UpstreamConnection(Outlet):
 
     def _expired(self) -> None:
         if not self._backlog.blocks:
-            self._fail(ReadTimeout(sent=True, reused=self._unanswered))
+            if self.is_ready(select.POLLIN):
+                self._deadline.within(self.timeouts.read)
+            else:
+                self._fail(ReadTimeout(sent=True, reused=self._unanswered))
         elif left := self._backlog.look(self.timeouts.write):
             self._deadline.within(left)
+        elif self.is_ready(select.POLLOUT):
+            self._deadline.within(self.timeouts.write)
         else:
             self._fail(WriteTimeout(sent=True, reused=self._unanswered))
 

@@ -1,17 +1,13 @@
 """What a client's connection promises: order, keep-alive, and that nobody holds it for free."""
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
 
 from coregateway.server.linger import LINGER, LINGER_BYTES
-from coregateway.server.poll import MOST
 from coregateway.testing import (
     Filler,
     RawClient,
@@ -284,24 +280,6 @@ async def test_many_who_hold_their_connections_disturb_nobody(stage: Stage) -> N
         assert answer.status == 408
     for holder in holders:
         holder.close()
-
-
-async def test_who_sends_in_time_is_in_time_however_many_are_served_before(stage: Stage) -> None:
-    async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(stage.client()) for _ in range(4 * MOST)]
-        await clients[-1].send(request(PREFIX + stage.path()))
-        assert (await clients[-1].read_response()).status == 200  # all are let in by now
-        for pid in stage.gateway.processes():
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            for client in clients:
-                await client.send(request(PREFIX + stage.path()))
-            await asyncio.sleep(1.5 * CLIENT)
-        finally:
-            for pid in stage.gateway.processes():
-                os.kill(pid, signal.SIGCONT)
-        for client in clients:
-            assert (await client.read_response()).status == 200
 
 
 # ------------------------------------------------------------------ the end of a connection

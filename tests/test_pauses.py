@@ -1,0 +1,136 @@
+"""A process that rested (by Ctrl-Z, in a container that is frozen, on a machine that sleeps) blames nobody.
+
+All that came in time, and all that would have been taken in time, was: the kernel knows. A loop runs its
+timers before it reads, so that each of these was late once by its limit.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Generator
+from contextlib import AsyncExitStack, contextmanager
+
+import pytest
+import pytest_asyncio
+
+from coregateway.server.poll import MOST
+from coregateway.testing import Filler, hang, read_body, render_head, respond, send, wait
+from tests.stage import PREFIX, Stage, request
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LIMIT = 0.4
+REST = 1.5 * LIMIT
+SIZE = 3_000_000
+SWITCHED = send(b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: a")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage() -> AsyncIterator[Stage]:
+    toml = f"[timeouts]\nclient = {LIMIT}\nidle = {LIMIT}\nread = {LIMIT}\nwrite = {LIMIT}"
+    async with Stage(toml=toml) as stage:
+        yield stage
+
+
+@contextmanager
+def resting(stage: Stage) -> Generator[None]:
+    """All processes of the gateway stand still meanwhile."""
+    processes = stage.gateway.processes()
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def test_requests_that_came_meanwhile_are_answered_however_many(stage: Stage) -> None:
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(stage.client()) for _ in range(4 * MOST)]
+        await clients[-1].send(request(PREFIX + stage.path()))
+        assert (await clients[-1].read_response()).status == 200  # all are let in by now
+        with resting(stage):
+            for client in clients:
+                await client.send(request(PREFIX + stage.path()))
+            await asyncio.sleep(REST)
+        for client in clients:
+            assert (await client.read_response()).status == 200
+
+
+async def test_an_answer_that_came_meanwhile_is_passed_on(stage: Stage) -> None:
+    path, go = stage.path(), asyncio.Event()
+    stage.backend.on(path, wait(go), respond(200, b"in time"))
+    asked = asyncio.create_task(stage.ask(path))
+    await stage.wait_seen(path)
+    with resting(stage):
+        go.set()
+        await asyncio.sleep(REST)
+    assert (await asked).body == b"in time"
+
+
+async def test_a_large_body_that_came_meanwhile_is_passed_on(stage: Stage) -> None:
+    path, go = stage.path(), asyncio.Event()
+    body = b"".join(Filler(SIZE))
+    head = render_head(200, [("Content-Length", str(2 * SIZE))])
+    stage.backend.on(path, send(head, body), wait(go), send(body))
+    async with stage.client() as client:
+        await client.send(request(PREFIX + path))
+        answer = await client.read_head()
+        came = 0
+        while came < SIZE:
+            came += len(await client.receive())
+        with resting(stage):
+            go.set()
+            await asyncio.sleep(REST)
+        while data := await client.receive():
+            came += len(data)
+            if came == 2 * SIZE:
+                break
+    assert (answer.status, came) == (200, 2 * SIZE)
+
+
+async def test_an_upload_that_would_have_been_taken_meanwhile_goes_on(stage: Stage) -> None:
+    path, go = stage.path(), asyncio.Event()
+    size = 16_000_000  # more than the kernel takes while nobody reads
+    stage.backend.on(path, wait(go), read_body(), respond(200), early=True)
+    async with stage.client() as client:
+        await client.send(request(PREFIX + path, f"Content-Length: {size}", method="POST"))
+        sending = asyncio.create_task(client.send(Filler(size)))
+        await stage.wait_seen(path)
+        await asyncio.sleep(LIMIT / 4)
+        with resting(stage):
+            go.set()
+            await asyncio.sleep(REST)
+        assert (await client.read_response()).status == 200
+        await sending
+
+
+async def test_a_tunnel_in_which_something_came_meanwhile_stays(stage: Stage) -> None:
+    """From either side."""
+    path, first, second = stage.path(), asyncio.Event(), asyncio.Event()
+    stage.backend.on(path, SWITCHED, wait(first), send(b"1"), wait(second), send(b"2"), hang())
+    async with stage.client() as client:
+        await client.send(request(PREFIX + path, *UPGRADE))
+        assert (await client.read_head()).status == 101
+        with resting(stage):
+            first.set()
+            await asyncio.sleep(REST)
+        assert await client.receive() == b"1"
+        with resting(stage):
+            await client.send(b"x")
+            await asyncio.sleep(REST)
+        await asyncio.sleep(LIMIT / 2)
+        second.set()
+        assert await client.receive() == b"2"
+
+
+async def test_a_backend_that_is_silent_is_late_all_the_same(stage: Stage) -> None:
+    path = stage.path()
+    stage.backend.on(path, hang())
+    asked = asyncio.create_task(stage.ask(path))
+    await stage.wait_seen(path)
+    with resting(stage):
+        await asyncio.sleep(REST)
+    assert (await asked).header("x-coregateway-error") == b"read_timeout"
