@@ -143,7 +143,6 @@ def curl(command: str, client: httpx.Client) -> str:
 
 
 @needs_curl
-@pytest.mark.xdist_group("readme-session")
 @pytest.mark.parametrize("command", SESSION)
 def test_every_request_of_the_session_is_answered(
     demo: tuple[RunningCommand, httpx.Client], command: str
@@ -155,7 +154,6 @@ def test_every_request_of_the_session_is_answered(
 
 
 @needs_curl
-@pytest.mark.xdist_group("readme-session")
 def test_an_answer_reads_as_it_is_shown(demo: tuple[RunningCommand, httpx.Client]) -> None:
     shown = {before.text: block for before, block in pairs() if block.language == "http"}
     assert shown
@@ -165,7 +163,6 @@ def test_an_answer_reads_as_it_is_shown(demo: tuple[RunningCommand, httpx.Client
 
 
 @needs_curl
-@pytest.mark.xdist_group("readme-session")
 def test_a_json_body_reads_as_it_is_shown(demo: tuple[RunningCommand, httpx.Client]) -> None:
     shown = {before.text: block for before, block in pairs() if block.language == "json"}
     assert len(shown) == 2
@@ -178,7 +175,6 @@ def test_a_json_body_reads_as_it_is_shown(demo: tuple[RunningCommand, httpx.Clie
 
 
 @needs_curl
-@pytest.mark.xdist_group("readme-session")
 def test_a_log_line_reads_as_it_is_shown(demo: tuple[RunningCommand, httpx.Client]) -> None:
     make, client = demo
     [shown] = [json.loads(block.text) for block in blocks(README) if '"event":"request"' in block.text]
@@ -209,7 +205,6 @@ def without_id(lines: list[str]) -> list[str]:
     return [line.partition(":")[0] if line.startswith("X-Request-ID:") else line for line in lines]
 
 
-@pytest.mark.xdist_group("readme-session")
 def test_every_path_of_the_table_answers(demo: tuple[RunningCommand, httpx.Client], admin: int) -> None:
     paths = [path for row in table(README, "path") for path in code(row[0]) if "<" not in path]
     assert len(paths) == 8
@@ -218,7 +213,6 @@ def test_every_path_of_the_table_answers(demo: tuple[RunningCommand, httpx.Clien
         assert demo[1].get(url).status_code == 200
 
 
-@pytest.mark.xdist_group("readme-session")
 def test_the_live_page_is_where_the_demo_is_said_to_have_it(
     demo: tuple[RunningCommand, httpx.Client],
 ) -> None:
@@ -232,7 +226,6 @@ def test_the_live_page_is_where_the_demo_is_said_to_have_it(
 
 
 @pytest.mark.usefixtures("demo")
-@pytest.mark.xdist_group("readme-session")
 def test_the_state_is_told(admin: int) -> None:
     printed = run(SEEING[0], COREGATEWAY_ADMIN__ADDRESS=f"127.0.0.1:{admin}").stdout
     assert ": ready, " in printed

@@ -35,7 +35,7 @@ HEAD = render_head(200, [("Content-Length", str(2 * SIZE))])
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage() -> AsyncIterator[Stage]:
-    async with Stage(toml="[timeouts]\nread = 0.5\nclient = 0.6") as stage:
+    async with Stage(toml="[timeouts]\nread = 1.0\nclient = 0.6") as stage:
         yield stage
 
 

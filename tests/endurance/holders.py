@@ -49,11 +49,13 @@ class Holders:
         )
 
 
-async def run(kind: Kind, number: int, *, limit: float, calm: float, disturbance: float) -> Holders:
+async def run(
+    kind: Kind, number: int, *, limit: float, calm: float, disturbance: float, late: float = LATE
+) -> Holders:
     """Hold so many connections beside a steady load.
 
     `limit`: seconds of `timeouts.client`. `calm`: seconds for which the load is watched alone. `disturbance`:
-    seconds by which its p99 may rise.
+    seconds by which its p99 may rise. `late`: seconds that a client may be held beyond the limit.
     """
     toml = f"[timeouts]\nclient = {limit}\n[limits]\nmax_connections = {number + 10}\n"
     async with AsyncExitStack() as running:
@@ -68,13 +70,13 @@ async def run(kind: Kind, number: int, *, limit: float, calm: float, disturbance
             await asyncio.sleep(calm)
         at_rest = most = await gateway.counts()
         async with steady(gateway.address, "/good/ok") as during:
-            holding = asyncio.create_task(_hold(kind, gateway, number, 2 * limit + 5 * LATE))
+            holding = asyncio.create_task(_hold(kind, gateway, number, 2 * limit + 5 * late))
             while not holding.done():
                 await asyncio.wait([holding], timeout=0.5)
                 counts = await gateway.counts(collect=False)
                 most = Counts(*map(max, most, counts))
         run = Holders(kind, number, limit, await holding, before, during, at_rest, most)
-        run.broken += _broken(run, disturbance)
+        run.broken += _broken(run, disturbance, late)
         run.broken += [f"on stderr: {gateway.stderr}"] if gateway.stderr else []
         return run
 
@@ -93,15 +95,16 @@ async def _hold(kind: Kind, gateway: CountedGateway, number: int, seconds: float
     return Held(**orjson.loads(told))
 
 
-def _broken(run: Holders, disturbance: float) -> list[str]:
+def _broken(run: Holders, disturbance: float, late: float) -> list[str]:
     """The promises that did not hold."""
     broken: list[str] = []
+    latest = PERIODS[run.kind] * run.limit + late
     if run.held.kept or len(run.held.seconds) < run.number:
         broken.append(f"{run.held.kept} of {run.number} were let hold on beyond their limit")
     if early := [seconds for seconds in run.held.seconds if seconds < run.limit - EARLY]:
         broken.append(f"{len(early)} were ended before their limit, after {min(early):.2f} s")
-    if late := [seconds for seconds in run.held.seconds if seconds > PERIODS[run.kind] * run.limit + LATE]:
-        broken.append(f"{len(late)} were ended late, after up to {max(late):.2f} s")
+    if overdue := [seconds for seconds in run.held.seconds if seconds > latest]:
+        broken.append(f"{len(overdue)} were ended late, after up to {max(overdue):.2f} s")
     if run.most.clients < run.number * min(1.0, 0.8 * run.limit * RAMP / run.number):
         broken.append(f"only {run.most.clients} connections were there at a time")
     if run.during.failures:

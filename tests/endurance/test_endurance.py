@@ -7,7 +7,7 @@ from tests.endurance import aborts, holders
 from tests.endurance.counting import CountedGateway
 
 LIMIT = 1.5
-DISTURBED = 1.0
+BUSY = {"calm": 0.5, "disturbance": 1.0, "late": 3.0}
 """Seconds; here other tests compute at the same time."""
 
 
@@ -18,13 +18,13 @@ async def test_clients_who_leave_at_random_moments_leave_nothing_behind() -> Non
 
 
 async def test_slow_heads_end_at_the_limit_and_disturb_nobody() -> None:
-    run = await holders.run("heads", 200, limit=LIMIT, calm=0.5, disturbance=DISTURBED)
+    run = await holders.run("heads", 200, limit=LIMIT, **BUSY)
     assert run.broken == [], f"{run.broken}\n{run}"
     assert run.held.statuses == {"408": 200}
 
 
 async def test_slow_readers_end_at_the_limit_and_disturb_nobody() -> None:
-    run = await holders.run("readers", 20, limit=LIMIT, calm=0.5, disturbance=DISTURBED)
+    run = await holders.run("readers", 20, limit=LIMIT, **BUSY)
     assert run.broken == [], f"{run.broken}\n{run}"
 
 

@@ -239,14 +239,15 @@ async def test_counts_are_what_clients_saw_and_never_fall_while_workers_die_and_
             tasks.create_task(call())
         tasks.create_task(watch())
         for restarts in (1, 2):
-            await asyncio.sleep(0.2)
+            before_it = answers
+            while answers < before_it + 50:  # noqa: ASYNC110 - nobody sets an event for each answer
+                await asyncio.sleep(0.01)
             os.kill(await a_worker(port), signal.SIGKILL)
             await until(port, lambda now, n=restarts: is_whole(now, n), within=20.0)
         stop.set()
     counted = (await scrape(port)).value("requests_total", backend="coredinator", code="200")
     # Each request that was answered and not counted was its connection's last.
     assert abs(counted - answers) <= lost <= 12
-    assert answers > 100
     for before, after in pairwise(each.counters() for each in scrapes):
         assert {key: n for key, n in before.items() if after[key] < n} == {}
 
