@@ -987,10 +987,9 @@ async def test_when_the_client_leaves_the_queue_its_request_is_never_sent(narrow
         await client.send(request(PREFIX + queued, f"Content-Length: {body}", method="POST") + b"x" * body)
         await asyncio.sleep(0.1)
         client.close()
-    left = time.monotonic()
     line = await narrow.line(queued)
     assert (line["error"], line["status"]) == ("client_closed", 499)
-    assert time.monotonic() - left < 0.8
+    assert line["duration_ms"] < 900  # of the 1,000 for which it would have been in line
     gate.set()
     assert (await first).body == b"late"
     assert narrow.seen(queued) == []

@@ -57,7 +57,8 @@ class GatewayProcess:
         self._ready_within = ready_within
         self._directory = tempfile.TemporaryDirectory(prefix="coregateway-")
         self._process: subprocess.Popen[bytes] | None = None
-        self._log_read = 0
+        self._log: list[LogLine] = []
+        self._log_read = self._log_told = 0  # bytes
         self._toml = toml
         self._command = [sys.executable, "-m", "coregateway", "run", "--host", "127.0.0.1"]
         self._command += ["--port", str(self.port), "--workers", str(workers), *arguments]
@@ -96,18 +97,14 @@ class GatewayProcess:
 
     def log_lines(self, **fields: object) -> list[LogLine]:
         """The whole log lines so far that have these values; ValueError if stdout has other than JSON."""
-        whole = self.stdout.rpartition("\n")[0]
-        lines: list[LogLine] = [json.loads(line) for line in whole.splitlines()]
-        return [line for line in lines if fields.items() <= line.items()]
+        read, self._log_read = self._log_since(self._log_read)
+        self._log += read
+        return [line for line in self._log if fields.items() <= line.items()]
 
     def new_log_lines(self) -> list[LogLine]:
-        """The whole log lines since the last call, for tests whose log would be long to read again."""
-        with self._path("stdout").open("rb") as log:
-            log.seek(self._log_read)
-            whole = log.read().rpartition(b"\n")[0]
-        if whole:
-            self._log_read += len(whole) + 1
-        return [json.loads(line) for line in whole.splitlines()]
+        """The whole log lines since the last call, for tests whose log would be long to keep."""
+        lines, self._log_told = self._log_since(self._log_told)
+        return lines
 
     async def wait_for_line(self, *, within: float = 5.0, **fields: object) -> LogLine:
         """The first log line that has these values; raises TimeoutError."""
@@ -168,6 +165,13 @@ class GatewayProcess:
 
     def _path(self, name: str) -> Path:
         return Path(self._directory.name, name)
+
+    def _log_since(self, offset: int) -> tuple[list[LogLine], int]:
+        """The whole lines of the log from there on, and where they end."""
+        with self._path("stdout").open("rb") as log:
+            log.seek(offset)
+            whole, end, _ = log.read().rpartition(b"\n")
+        return [json.loads(line) for line in whole.splitlines()], offset + len(whole) + len(end)
 
     def _start(self) -> None:
         if self._toml:
