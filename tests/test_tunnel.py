@@ -80,7 +80,7 @@ async def server() -> AsyncIterator[Server]:
 async def stage(server: Server) -> AsyncIterator[Stage]:
     toml = f"""
         [timeouts]
-        client = 1.0
+        client = 2.5
         read = 0.5
         idle = {IDLE}
         [backends.chat]
