@@ -47,7 +47,7 @@ SWITCHED = render_head(
         ("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
     ],
 )
-IDLE = 1.0
+IDLE = 2.5
 
 
 async def converse(websocket: ServerConnection) -> None:

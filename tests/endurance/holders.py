@@ -12,6 +12,7 @@ from coregateway.testing import ScriptedBackend
 from tests.endurance import large
 from tests.endurance.counting import CountedGateway, Counts
 from tests.endurance.holding import RAMP, Held
+from tests.endurance.large import NICENESS
 from tests.endurance.load import Load, steady
 
 type Kind = Literal["heads", "readers"]
@@ -50,12 +51,21 @@ class Holders:
 
 
 async def run(
-    kind: Kind, number: int, *, limit: float, calm: float, disturbance: float, late: float = LATE
+    kind: Kind,
+    number: int,
+    *,
+    limit: float,
+    calm: float,
+    disturbance: float,
+    early: float = EARLY,
+    late: float = LATE,
+    niceness: int = NICENESS,
 ) -> Holders:
     """Hold so many connections beside a steady load.
 
     `limit`: seconds of `timeouts.client`. `calm`: seconds for which the load is watched alone. `disturbance`:
-    seconds by which its p99 may rise. `late`: seconds that a client may be held beyond the limit.
+    seconds by which its p99 may rise. `early`, `late`: seconds by which a client may be held for less, and
+    for more. `niceness`: of the clients' process.
     """
     toml = f"[timeouts]\nclient = {limit}\n[limits]\nmax_connections = {number + 10}\n"
     async with AsyncExitStack() as running:
@@ -70,21 +80,22 @@ async def run(
             await asyncio.sleep(calm)
         at_rest = most = await gateway.counts()
         async with steady(gateway.address, "/good/ok") as during:
-            holding = asyncio.create_task(_hold(kind, gateway, number, 2 * limit + 5 * late))
+            holding = asyncio.create_task(_hold(kind, gateway, number, 2 * limit + 5 * late, niceness))
             while not holding.done():
                 await asyncio.wait([holding], timeout=0.5)
                 counts = await gateway.counts(collect=False)
                 most = Counts(*map(max, most, counts))
         run = Holders(kind, number, limit, await holding, before, during, at_rest, most)
-        run.broken += _broken(run, disturbance, late)
+        run.broken += _broken(run, disturbance, early, late)
         run.broken += [f"on stderr: {gateway.stderr}"] if gateway.stderr else []
         return run
 
 
-async def _hold(kind: Kind, gateway: CountedGateway, number: int, seconds: float) -> Held:
+async def _hold(kind: Kind, gateway: CountedGateway, number: int, seconds: float, niceness: int) -> Held:
     host, port = gateway.address
+    arguments = [kind, f"{host}:{port}", str(number), str(seconds), str(niceness)]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.endurance.holding", kind, f"{host}:{port}", str(number), str(seconds)),
+        *(sys.executable, "-m", "tests.endurance.holding", *arguments),
         stdout=asyncio.subprocess.PIPE,
     )
     try:
@@ -95,14 +106,14 @@ async def _hold(kind: Kind, gateway: CountedGateway, number: int, seconds: float
     return Held(**orjson.loads(told))
 
 
-def _broken(run: Holders, disturbance: float, late: float) -> list[str]:
+def _broken(run: Holders, disturbance: float, early: float, late: float) -> list[str]:
     """The promises that did not hold."""
     broken: list[str] = []
     latest = PERIODS[run.kind] * run.limit + late
     if run.held.kept or len(run.held.seconds) < run.number:
         broken.append(f"{run.held.kept} of {run.number} were let hold on beyond their limit")
-    if early := [seconds for seconds in run.held.seconds if seconds < run.limit - EARLY]:
-        broken.append(f"{len(early)} were ended before their limit, after {min(early):.2f} s")
+    if hasty := [seconds for seconds in run.held.seconds if seconds < run.limit - early]:
+        broken.append(f"{len(hasty)} were ended before their limit, after {min(hasty):.2f} s")
     if overdue := [seconds for seconds in run.held.seconds if seconds > latest]:
         broken.append(f"{len(overdue)} were ended late, after up to {max(overdue):.2f} s")
     if run.most.clients < run.number * min(1.0, 0.8 * run.limit * RAMP / run.number):

@@ -1,4 +1,4 @@
-"""Clients who hold their connections: `python -m tests.endurance.holding heads 127.0.0.1:8001 2000 30`.
+"""Clients who hold their connections: `python -m tests.endurance.holding heads 127.0.0.1:8001 2000 30 10`.
 
 In a process of their own, so that they do not slow down whoever measures. `heads` send a request head byte by
 byte and never end it; `readers` ask for a large body and stop reading when it comes. After the last one has
@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, field
 import orjson
 
 from coregateway.testing import RawClient, ResponseCut
-from tests.endurance.large import NICENESS
 
 EVERY = 0.5
 """Seconds between two bytes of a slow head."""
@@ -32,7 +31,7 @@ ASK = b"GET /large/body HTTP/1.1\r\nHost: gw\r\n\r\n"
 class Held:
     """For how many seconds the gateway let each client hold its connection; `kept` it still held at the end.
 
-    A head is timed from its first byte, a reader from the first bytes of its answer.
+    A head is timed from its connection on, a reader from the first bytes of its answer.
     """
 
     seconds: list[float] = field(default_factory=list[float])
@@ -70,8 +69,8 @@ async def hold(kind: str, address: tuple[str, int], number: int, seconds: float)
 
 
 async def slow_head(address: tuple[str, int]) -> tuple[float, str]:
+    began = time.monotonic()
     async with RawClient(address, within=600) as client:
-        began = time.monotonic()
         answer = asyncio.create_task(client.read_response())
         try:
             for byte in HEAD:
@@ -107,7 +106,7 @@ async def slow_reader(address: tuple[str, int]) -> tuple[float, str]:
 
 
 if __name__ == "__main__":
-    os.nice(NICENESS)
+    os.nice(int(sys.argv[5]))
     host, _, port = sys.argv[2].partition(":")
     found = asyncio.run(hold(sys.argv[1], (host, int(port)), int(sys.argv[3]), float(sys.argv[4])))
     sys.stdout.buffer.write(orjson.dumps(asdict(found)) + b"\n")

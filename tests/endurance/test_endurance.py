@@ -1,14 +1,24 @@
 """A small part of what `python -m tests.endurance` does: whatever clients do, a worker is as it was."""
 
 import asyncio
+from typing import TypedDict
 
 from coregateway.testing import RawClient, ScriptedBackend
 from tests.endurance import aborts, holders
 from tests.endurance.counting import CountedGateway
 
+
+class Busy(TypedDict):
+    calm: float
+    disturbance: float
+    early: float
+    late: float
+    niceness: int
+
+
 LIMIT = 1.5
-BUSY = {"calm": 0.5, "disturbance": 1.0, "late": 8.0}
-"""Seconds; here other tests compute at the same time, and those who hold have to step back behind them."""
+BUSY = Busy(calm=0.5, disturbance=1.0, early=1.0, late=8.0, niceness=0)
+"""Here other tests compute at the same time, and who steps back behind all of them hardly runs."""
 
 
 async def test_clients_who_leave_at_random_moments_leave_nothing_behind() -> None:
