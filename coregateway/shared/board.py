@@ -25,7 +25,7 @@ RECORDS = 64
 MIN_SLOTS = 1024
 SLOTS_PER_BACKEND = 64
 
-_HEADER = 16  # the process that owns a part, and the number of its worker
+_HEADER = 24  # the process that owns a part, the number of its worker, and its beats
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Part:
 
     def __init__(self, memory: SharedMemory, layout: Layout, number: int) -> None:
         start = layout.part(number)
-        self._header = memory.doubles(start, 2)
+        self._header = memory.doubles(start, 3)
         start += _HEADER
         self.series = Series(memory, start, layout.slots)
         start += series_size(layout.slots)
@@ -92,7 +92,17 @@ class Part:
         """The number of the worker that writes here, or wrote here last."""
         return int(self._header[1])
 
+    @property
+    def beats(self) -> int:
+        """How often the loop of its process has turned since it serves; 0: it does not serve yet."""
+        return int(self._header[2])
+
+    def beat(self) -> None:
+        """Note that the loop of its process turns."""
+        self._header[2] += 1
+
     def enter(self, owner: int, worker: int) -> None:
+        self._header[2] = 0
         self._header[1] = worker
         self._header[0] = owner
 
@@ -128,13 +138,17 @@ class Board:
         """All parts, whether anybody ever wrote to them or not."""
         return self._parts
 
+    def part_of(self, owner: int) -> Part | None:
+        """The part of a process; None: it has none (yet), or has left it."""
+        return next((part for part in self._parts if part.owner == owner), None)
+
     def bury(self, owner: int) -> bytes:
         """Note that a process has ended, for whoever has seen it die; returns the log lines that it left."""
-        for part in self._parts:
-            if part.owner == owner:
-                part.leave()
-                return part.pending.take()
-        return b""
+        part = self.part_of(owner)
+        if part is None:
+            return b""
+        part.leave()
+        return part.pending.take()
 
 
 def _inherit(workers: int, backends: int, memory: SharedMemory) -> Board:

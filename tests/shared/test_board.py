@@ -69,3 +69,18 @@ def test_to_bury_a_stranger_changes_nothing() -> None:
     part.pending.add(b"line\n")
     assert board.bury(os.getpid() + 1) == b""
     assert part.living
+
+
+def test_the_beats_of_a_part_begin_aanew_with_each_process() -> None:
+    board = Board(1)
+    part = board.claim(11, 0)
+    assert part is not None
+    assert board.part_of(11) is part
+    assert part.beats == 0
+    part.beat()
+    part.beat()
+    assert part.beats == 2
+    part.leave()
+    assert board.part_of(11) is None
+    part.enter(12, 0)
+    assert part.beats == 0
