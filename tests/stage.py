@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from coregateway.testing import (
+    PATIENCE,
     Connection,
     GatewayProcess,
     RawClient,
@@ -80,7 +81,7 @@ class Stage:
         """A request id that no other test uses."""
         return f"id-{next(_numbers)}"
 
-    def client(self, *, within: float = 5.0, receive_buffer: int | None = None) -> RawClient:
+    def client(self, *, within: float = PATIENCE, receive_buffer: int | None = None) -> RawClient:
         return RawClient(self.gateway.address, within=within, receive_buffer=receive_buffer)
 
     async def ask(self, path: str, *fields: str, method: str = "GET", body: bytes = b"") -> Response:
@@ -97,7 +98,7 @@ class Stage:
         """What the backend got for a path."""
         return [request for request in self.backend.requests if request.path == path.encode()]
 
-    async def wait_seen(self, path: str, n: int = 1, *, within: float = 5.0) -> RecordedRequest:
+    async def wait_seen(self, path: str, n: int = 1, *, within: float = PATIENCE) -> RecordedRequest:
         """The n-th request for a path that the backend got, from 1, when its head is there."""
         end = monotonic() + within
         while len(self.seen(path)) < n:
@@ -110,7 +111,7 @@ class Stage:
         """The backend's connection that carried a request."""
         return self.backend.connections[request.connection - 1]
 
-    async def upstream_ended(self, request: RecordedRequest, *, within: float = 1.0) -> None:
+    async def upstream_ended(self, request: RecordedRequest, *, within: float = PATIENCE) -> None:
         """Wait until the connection that carried a request has ended, on either side."""
         connection = self.connection_of(request)
         end = monotonic() + within

@@ -14,6 +14,7 @@ import pytest_asyncio
 from coregateway import __version__
 from coregateway.testing import (
     LAST_CHUNK,
+    PATIENCE,
     Exchange,
     Filler,
     RawClient,
@@ -741,7 +742,7 @@ async def test_the_first_bytes_of_an_upload_arrive_while_the_client_holds_the_re
     stage.backend.on(path, read_body(5), tell, read_body(), respond(201, b"ok"), early=True)
     async with stage.client() as client:
         await client.send(request(PREFIX + path, "Content-Length: 10", method="POST") + b"first")
-        await asyncio.wait_for(got_some.wait(), 2)
+        await asyncio.wait_for(got_some.wait(), PATIENCE)
         await client.send(b"second"[:5])
         assert (await client.read_response()).status == 201
     assert stage.seen(path)[0].body == b"firstsecon"
@@ -1022,7 +1023,7 @@ async def test_a_storm_of_clients_that_leave_costs_no_slot_and_no_descriptor(nar
     for _ in range(20):
         await asyncio.gather(*(leave_at_random() for _ in range(30)))
     for _ in range(10):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while (last := await narrow.ask(narrow.path())).status == 503:
                 pass  # those before us in the queue have not been noticed to have left
         assert last.body == b"ok"

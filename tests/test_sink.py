@@ -20,6 +20,7 @@ from coregateway.shared.memory import SharedMemory
 from coregateway.shared.pending import SIZE, Pending
 from coregateway.sink import FLUSH_SIZE, MAX_LINE, MAX_PENDING, LineSink
 from coregateway.stdout import WriterThread, open_destination
+from coregateway.testing import PATIENCE
 
 
 def dropped_line(count: int) -> bytes:
@@ -76,7 +77,7 @@ async def first_text(reader: int) -> bytes:
     arrived = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(reader, arrived.set)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await arrived.wait()
     loop.remove_reader(reader)
     return read_now(reader)
@@ -205,7 +206,7 @@ async def test_a_reader_that_pauses_gets_every_line_once_it_reads_again(pipe: tu
     sink.attach(asyncio.get_running_loop())
     fill_with_lines(sink, 200)
     data = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while data.count(b"\n") < 200:
             data += read_now(reader)
             await asyncio.sleep(0.001)

@@ -23,7 +23,7 @@ from coregateway.testing.exchange import Connection, Exchange, Step
 from coregateway.testing.gateway import GatewayFailed, GatewayProcess
 from coregateway.testing.messages import LAST_CHUNK, Filler, WireError, chunk, render_head, response
 from coregateway.testing.ports import free_port, refusing
-from coregateway.testing.recording import Moment, RecordedRequest, Write
+from coregateway.testing.recording import PATIENCE, Moment, RecordedRequest, Write
 from coregateway.testing.steps import (
     close,
     delay,
@@ -41,6 +41,7 @@ from coregateway.testing.steps import (
 
 __all__ = [
     "LAST_CHUNK",
+    "PATIENCE",
     "Arrival",
     "Connection",
     "Exchange",

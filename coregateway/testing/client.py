@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 
 from coregateway.testing.exchange import reset_socket
 from coregateway.testing.messages import Body, Field, WireError, response_framing, split_head, values
+from coregateway.testing.recording import PATIENCE
 
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
 _SEGMENTS = re.compile(rb"[^\r\n:]*[\r\n:]|[^\r\n:]+")
@@ -79,7 +80,7 @@ class RawClient:
     """
 
     def __init__(
-        self, address: tuple[str, int], *, within: float = 5.0, receive_buffer: int | None = None
+        self, address: tuple[str, int], *, within: float = PATIENCE, receive_buffer: int | None = None
     ) -> None:
         self.address = address
         self.arrivals: list[Arrival] = []

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from coregateway.testing.client import RawClient, ResponseCut
 from coregateway.testing.ports import free_port
+from coregateway.testing.recording import PATIENCE
 
 type LogLine = dict[str, Any]
 """A JSON object of the gateway's log."""
@@ -51,7 +52,7 @@ class GatewayProcess:
         toml: str = "",
         env: Mapping[str, str] | None = None,
         workers: int = 1,
-        ready_within: float = 20.0,
+        ready_within: float = 60.0,
     ) -> None:
         self.port = free_port()
         self._ready_within = ready_within
@@ -106,7 +107,7 @@ class GatewayProcess:
         lines, self._log_told = self._log_since(self._log_told)
         return lines
 
-    async def wait_for_line(self, *, within: float = 5.0, **fields: object) -> LogLine:
+    async def wait_for_line(self, *, within: float = PATIENCE, **fields: object) -> LogLine:
         """The first log line that has these values; raises TimeoutError."""
         end = time.monotonic() + within
         while not (found := self.log_lines(**fields)):
@@ -127,7 +128,7 @@ class GatewayProcess:
         """Send a signal to the main process alone."""
         self.process.send_signal(number)
 
-    async def wait(self, within: float = 20.0) -> int:
+    async def wait(self, within: float = PATIENCE) -> int:
         """The exit status of the main process, negative for a signal; raises TimeoutError."""
         end = time.monotonic() + within
         while (status := self.process.poll()) is None:
@@ -136,7 +137,7 @@ class GatewayProcess:
             await asyncio.sleep(_POLL)
         return status
 
-    async def stop(self, within: float = 20.0) -> int:
+    async def stop(self, within: float = PATIENCE) -> int:
         """SIGTERM, then as `wait`."""
         self.signal(signal.SIGTERM)
         return await self.wait(within)

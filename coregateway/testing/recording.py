@@ -7,6 +7,10 @@ from typing import NamedTuple
 
 from coregateway.testing.messages import Body, Field, Framing, values
 
+PATIENCE = 20.0
+"""Seconds that a test waits, unless it says otherwise, for what must happen: many more than anything takes on
+a busy machine, and fewer than the limits that hold by default take to end what should have ended before."""
+
 
 class Moment:
     """Something that happens once, to be awaited; false until it has happened."""
@@ -23,7 +27,7 @@ class Moment:
             self.time = time.monotonic()
             self._event.set()
 
-    async def wait(self, within: float | None = 5.0) -> float:
+    async def wait(self, within: float | None = PATIENCE) -> float:
         """When it happened; raises TimeoutError if that takes more than `within` seconds from now."""
         async with asyncio.timeout(within):
             await self._event.wait()

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from coregateway.server.linger import LINGER, LINGER_BYTES
 from coregateway.testing import (
+    PATIENCE,
     Filler,
     RawClient,
     ScriptedBackend,
@@ -312,7 +313,7 @@ async def test_a_refused_client_that_goes_on_sending_is_cut_off(stage: Stage, pa
     async with stage.client() as client:
         await client.send(head + b"x")
         assert (await client.read_response()).status in (404, 413)
-        assert await asyncio.wait_for(sends_until_refused(client, every=0.05), 10) < LINGER + 1.0
+        assert await asyncio.wait_for(sends_until_refused(client, every=0.05), PATIENCE) < LINGER + 1.0
     async with stage.client() as client:
         await client.send(head + b"x")
         assert (await client.read_response()).status in (404, 413)

@@ -9,6 +9,7 @@ import pytest
 from coregateway.allowance import Allowance
 from coregateway.server import hold as module
 from coregateway.server.hold import Hold
+from coregateway.testing import PATIENCE
 
 
 class Transport:
@@ -75,6 +76,6 @@ async def test_a_client_that_leaves_while_it_is_held_is_let_go(stalls: Allowance
         await asyncio.sleep(0.05)
         assert not transport.aborted.is_set()
         far.close()
-        await asyncio.wait_for(transport.aborted.wait(), 1)
+        await asyncio.wait_for(transport.aborted.wait(), PATIENCE)
         one.close()
     assert stalls.stalled == 0

@@ -13,6 +13,7 @@ import pytest
 from coregateway.allowance import AHEAD, SHARES, allowance
 from coregateway.server.poll import Poll
 from coregateway.server.transport import ClientTransport
+from coregateway.testing import PATIENCE
 
 BODY = os.urandom(1 << 20)
 
@@ -50,7 +51,7 @@ class Protocol:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 -- what is waited for knows nothing of events
             await asyncio.sleep(0.001)
 
@@ -71,7 +72,7 @@ class Wire:
     async def taken(self, size: int) -> bytes:
         """What the client receives: so many bytes, or all until the end."""
         data = b""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while len(data) < size and (
                 more := await asyncio.get_running_loop().sock_recv(self.client, 1 << 20)
             ):

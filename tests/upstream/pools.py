@@ -3,14 +3,14 @@
 import asyncio
 import os
 import re
-import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from coregateway.settings.model import LimitSettings, TimeoutSettings
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
+from tests.waiting import eventually as eventually
 
 _REPR = re.compile(
     r"<Pool backend \[requests: (\d+) active, (\d+) queued \| "
@@ -79,11 +79,13 @@ async def fetch(pool: Pool, path: str = "/", method: str = "GET") -> tuple[int, 
         pool.give_back(connection)
 
 
-async def eventually(holds: Callable[[], bool], within: float = 3.0) -> None:
-    """Wait until something holds; AssertionError if that takes longer."""
-    end = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < end, f"not so within {within} s"
+LATE = 4.0
+"""Seconds: many times the short limits that tests set, and less than any limit that holds by default."""
+
+
+async def turns() -> None:
+    """Let the loop see what lies in its sockets."""
+    for _ in range(4):
         await asyncio.sleep(0.005)
 
 
