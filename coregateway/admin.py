@@ -14,6 +14,7 @@ from sanic import Blueprint
 from sanic.response import HTTPResponse
 from sanic.server import AsyncioServer
 
+from coregateway.addresses import is_unspecified
 from coregateway.errors import Misdirected
 from coregateway.metrics.families import REQUESTS
 from coregateway.metrics.reading import Reader, Snapshot
@@ -48,9 +49,6 @@ def blueprint(settings: Settings) -> Blueprint:
     return routes
 
 
-EVERYWHERE = ("0.0.0.0", "::")
-
-
 def answers_for(host: str, settings: AdminSettings) -> bool:
     """Whether a `Host` leads to the admin address: an IP address, "localhost", or the configured host.
 
@@ -63,7 +61,7 @@ def answers_for(host: str, settings: AdminSettings) -> bool:
         return False
     name = found[0].lower()
     own = settings.endpoint
-    if own is not None and own[0] in EVERYWHERE:
+    if own is not None and is_unspecified(own[0]):
         return True
     with suppress(ValueError):
         ip_address(name)

@@ -10,6 +10,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from coregateway.addresses import plain_field
 from coregateway.cors import Cors
 from coregateway.http1.fields import connection_options
 from coregateway.http1.grammar import CHUNKED, members, without
@@ -21,6 +22,9 @@ _OF_THIS_HOP: Final = frozenset((b"te", b"transfer-encoding", b"content-length",
 """Fields that the gateway writes itself; naming them in Connection does not take them away."""
 _split_reference: Final = re.compile(rb"(?i:https?:)?//([^/?#]*)(.*)").fullmatch
 _default_port: Final = re.compile(rb":(?:80)?\Z")
+
+_ADDRESSES: Final = frozenset((b"forwarded", b"x-forwarded-for", b"x-real-ip"))
+"""Forwarding fields that hold addresses of clients."""
 
 WEBSOCKET: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
@@ -110,6 +114,7 @@ class Outbound:
         given: dict[bytes, bytes] = {}
         for name, value in head.forwarding:
             if value:
+                value = plain_field(value) if name in _ADDRESSES and b":" in value else value
                 given[name] = given[name] + b", " + value if name in given else value
         chain = given.pop(b"x-forwarded-for", b"")
         given[b"x-forwarded-for"] = chain + b", " + peer if chain else peer

@@ -133,7 +133,7 @@ def test_the_admin_address_answers_for_its_own_names_and_for_addresses(host: str
     assert answers_for(host, AdminSettings()) is (answered and "internal" not in host.lower())
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:9001", "[::]:9001"])
+@pytest.mark.parametrize("address", ["0.0.0.0:9001", "[::]:9001", "[::0]:9001", "[::ffff:0.0.0.0]:9001"])
 def test_an_admin_address_on_every_interface_answers_for_every_name(address: str) -> None:
     assert answers_for("gateway.monitoring:9001", AdminSettings(address=address))
     assert not answers_for("no name", AdminSettings(address=address))

@@ -1,10 +1,13 @@
 from ipaddress import ip_address, ip_network
+from socket import has_ipv6
 
 import pytest
+from httpx import AsyncClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coregateway.forwarded import TrustedProxies
+from coregateway.testing import GatewayProcess, ScriptedBackend
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 
@@ -54,7 +57,9 @@ def test_nobody_is_trusted_unless_configured(address: str) -> None:
         ("10.0.0.1", b"10.0.0.3, 10.0.0.2", "10.0.0.3"),
         ("fd00::1", b"2001:db8::9, fd00::2", "2001:db8::9"),
         ("::ffff:10.0.0.1", b"203.0.113.9, ::ffff:10.0.0.2", "203.0.113.9"),
-        ("10.0.0.1", b"::ffff:203.0.113.9", "::ffff:203.0.113.9"),
+        ("10.0.0.1", b"::ffff:203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1", b"::FFFF:cb00:7109, ::ffff:c000:201", "203.0.113.9"),
+        ("10.0.0.1", b"2001:DB8:0::0:9", "2001:db8::9"),
         # What is no address, and all before it, is hearsay
         ("10.0.0.1", b"unknown", "10.0.0.1"),
         ("10.0.0.1", b"203.0.113.9, unknown, 10.0.0.2", "10.0.0.2"),
@@ -79,6 +84,42 @@ def test_the_client_is_the_last_whom_no_trusted_proxy_vouches_for(
     assert INNER.client(peer, forwarded_for) == client
 
 
+@pytest.mark.parametrize("network", ["::ffff:127.0.0.0/104", "::ffff:7f00:0/104", "127.0.0.0/8"])
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.255.255.255", "::ffff:127.0.0.1"])
+def test_a_mapped_network_matches_as_the_ipv4_network_that_it_is(network: str, peer: str) -> None:
+    assert peer in trusting(network)
+    assert "128.0.0.1" not in trusting(network)
+    assert "::1" not in trusting(network)
+
+
+@pytest.mark.skipif(not has_ipv6, reason="needs IPv6")
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("host", "networks", "field", "seen", "client"),
+    [
+        ("127.0.0.1", "", "", "127.0.0.1", "127.0.0.1"),
+        ("::1", "", "", "::1", "::1"),
+        ("127.0.0.1", "::ffff:127.0.0.0/104", "", "127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.1", "::ffff:192.0.2.1", "192.0.2.1, 127.0.0.1", "192.0.2.1"),
+        ("::1", "::1,::ffff:10.0.0.1", "192.0.2.1, ::ffff:a00:1", "192.0.2.1, 10.0.0.1, ::1", "192.0.2.1"),
+    ],
+)
+async def test_a_dual_stack_listener_tells_of_each_client_in_one_spelling(
+    host: str, networks: str, field: str, seen: str, client: str
+) -> None:
+    env = {"COREGATEWAY_FORWARDING__TRUSTED_PROXIES": networks}
+    async with (
+        ScriptedBackend() as backend,
+        GatewayProcess("--host", "::", backends={"coredinator": backend.url}, env=env) as gateway,
+        AsyncClient(trust_env=False) as asking,
+    ):
+        url = f"http://{f'[{host}]' if ':' in host else host}:{gateway.port}/api/v1/coredinator/x"
+        assert (await asking.get(url, headers={"X-Forwarded-For": field})).status_code == 200
+        (request,) = backend.requests
+        assert request.header("X-Forwarded-For") == seen.encode()
+        assert (await gateway.wait_for_line(path="/api/v1/coredinator/x"))["client"] == client
+
+
 ENTRIES = st.one_of(
     st.sampled_from(
         ["10.0.0.2", "fd00::2", "::ffff:10.0.0.4", "203.0.113.9", "2001:db8::1", "unknown", "", "fe80::1%x"]
@@ -86,6 +127,14 @@ ENTRIES = st.one_of(
     st.ip_addresses().map(str),
     st.binary(max_size=12).map(lambda raw: raw.decode("latin-1").replace(",", " ")),
 )
+
+
+def one_spelling(entry: str) -> str:
+    try:
+        address = ip_address(entry)
+    except ValueError:
+        return entry
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 @quick
@@ -97,6 +146,6 @@ def test_a_client_is_an_address_that_a_trusted_one_reported(entries: list[str], 
     if client == peer:
         return
     assert peer in INNER
-    behind = [entry.strip() for entry in entries]
+    behind = [one_spelling(entry.strip()) for entry in entries]
     found = len(behind) - 1 - behind[::-1].index(client)
     assert all(entry in INNER for entry in behind[found + 1 :])

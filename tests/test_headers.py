@@ -238,6 +238,21 @@ def test_an_empty_entry_of_a_trusted_proxy_s_list_is_left_out() -> None:
     assert values(lines, b"x-forwarded-for") == [b"203.0.113.9, 192.0.2.7"]
 
 
+def test_a_trusted_proxy_s_list_has_each_address_in_one_spelling() -> None:
+    fields = (
+        b"X-Forwarded-For: ::ffff:203.0.113.9, 2001:db8::1",
+        b"x-forwarded-for: [::FFFF:c000:201]:4711",
+        b'Forwarded: for="[::ffff:203.0.113.9]"',
+        b"X-Real-IP: ::ffff:203.0.113.9",
+        b"X-Forwarded-Host: [::ffff:203.0.113.9]",
+    )
+    lines = sent(request(*fields), trusted=True)
+    assert values(lines, b"x-forwarded-for") == [b"203.0.113.9, 2001:db8::1, 192.0.2.1:4711, 192.0.2.7"]
+    assert values(lines, b"forwarded") == [b'for="203.0.113.9"']
+    assert values(lines, b"x-real-ip") == [b"203.0.113.9"]
+    assert values(lines, b"x-forwarded-host") == [b"[::ffff:203.0.113.9]"]  # as the client called it
+
+
 # WebSocket
 
 WS = (b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,18 @@ def test_a_key_refuses_the_rest_and_says_where_and_why(key: str, tmp_path: Path)
     ("toml", "key", "value"),
     [
         ('log_level = "debug"', ("log_level",), "DEBUG"),
+        ('host = "::ffff:127.0.0.1"', ("host",), "127.0.0.1"),
+        ('admin.address = "[::FFFF:7f00:1]:1"', ("admin", "address"), "127.0.0.1:1"),
+        (
+            'forwarding.trusted_proxies = ["::ffff:127.0.0.0/104", "fd00::/8"]',
+            ("forwarding", "trusted_proxies"),
+            (ip_network("127.0.0.0/8"), ip_network("fd00::/8")),
+        ),
+        (
+            'backends.coredinator.urls = ["http://[::ffff:10.0.0.1]:7000", "http://[::1]"]',
+            ("backends", "coredinator", "urls"),
+            ("http://10.0.0.1:7000", "http://[::1]"),
+        ),
         ("timeouts.read = 5", ("timeouts", "read"), 5.0),
         ('cors.origins = ["HTTPS://A.Example:443"]', ("cors", "origins"), ("https://a.example",)),
         ('cors.origins = ["http://a:443"]', ("cors", "origins"), ("http://a:443",)),

@@ -11,6 +11,7 @@ from contextlib import suppress
 from socket import SHUT_WR, socket
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from coregateway.addresses import plain_peer
 from coregateway.allowance import MUCH, allowance
 from coregateway.server.poll import IN, OUT, Poll, Watched
 
@@ -208,7 +209,7 @@ class ClientTransport(Watched):
                 case "sockname":
                     return self._sock.getsockname()
                 case "peername":
-                    return self._sock.getpeername()
+                    return plain_peer(self._sock.getpeername())
                 case _:
                     pass
         return default

@@ -8,7 +8,7 @@ MAX_SHOWN = 60
 
 # everything before the last @ but the scheme: a password may itself hold "@", "/" or ":"
 _USER = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
-_QUERY = re.compile(r"\?.*", re.DOTALL)
+_QUERY_OR_FRAGMENT = re.compile(r"(?P<sign>[?#]).*", re.DOTALL)
 _ASSIGNED = re.compile(
     r"(?P<name>pass\w*|secret|token|\w*key|auth\w*)(?P<sign>\s*[=:]\s*|\s+).+", re.IGNORECASE | re.DOTALL
 )
@@ -64,7 +64,7 @@ def shown(value: object) -> str:
 
 def _without_credentials(text: str) -> str:
     text = _USER.sub(lambda match: (match["scheme"] or "") + "***@", text)
-    text = _QUERY.sub("?***", text)
+    text = _QUERY_OR_FRAGMENT.sub(lambda match: match["sign"] + "***", text)
     text = _SCHEME_AND_TOKEN.sub(lambda match: match["name"] + " ***", text)
     return _ASSIGNED.sub(lambda match: match["name"] + match["sign"] + "***", text)
 

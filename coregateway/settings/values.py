@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from coregateway.addresses import plain, plain_network
+
 OWN_PATHS = ("/docs", "/openapi.json", "/health", "/livez", "/readyz")
 """Paths that the gateway answers itself, with all that lies under them."""
 
@@ -51,6 +53,13 @@ def split_authority(text: str) -> tuple[str, int | None] | None:
     return host, port
 
 
+def _plain_authority(text: str) -> str:
+    """A sound `host[:port]`, whose IPv4-mapped address is written as IPv4."""
+    bracketed, bracket, rest = text.partition("]")
+    host = plain(bracketed.removeprefix("["))
+    return text if not bracket or ":" in host else host + rest
+
+
 def _is_host(text: str) -> bool:
     try:
         ip_address(text)
@@ -80,7 +89,7 @@ def _each_cpu(workers: int) -> int:
 
 def _host(text: str) -> str:
     _demand(_is_host(text))
-    return text
+    return plain(text)
 
 
 def _capitals(value: object) -> object:
@@ -96,7 +105,7 @@ def _prefix(text: str) -> str:
 def _url(text: str) -> str:
     authority = split_authority(text.removeprefix("http://"))
     _demand(text.startswith("http://") and authority is not None and authority[1] != 0)
-    return text
+    return f"http://{_plain_authority(text.removeprefix('http://'))}"
 
 
 def _method(text: str) -> str:
@@ -110,7 +119,8 @@ def _health_path(value: object) -> object:
 
 def _network(value: object) -> object:
     # strict: "10.0.0.1/8" names one host and means many, so somebody mistyped
-    return ip_network(value) if isinstance(value, str) else value
+    network = ip_network(value) if isinstance(value, str) else value
+    return plain_network(network) if isinstance(network, IPv4Network | IPv6Network) else network
 
 
 def _cors_origin(text: str) -> str:
@@ -142,7 +152,7 @@ def _line_field(text: str) -> str:
 def _address(text: str) -> str:
     authority = split_authority(text)
     _demand(text == "" or (authority is not None and authority[1] is not None))
-    return text
+    return _plain_authority(text)
 
 
 Host = Annotated[str, AfterValidator(_host), Field(description="an IP address or a host name")]

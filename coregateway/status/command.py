@@ -7,6 +7,7 @@ from http.client import HTTPConnection, HTTPException
 from time import time
 from typing import Any
 
+from coregateway.settings.mistakes import shown
 from coregateway.settings.values import split_authority
 
 PATIENCE = 5.0
@@ -42,7 +43,7 @@ def _ask(address: str) -> str:
         raise NoAnswer("admin.address is switched off in these settings (another one: --address HOST:PORT)")
     host, port = split_authority(address) or ("", None)
     if port is None:
-        raise NoAnswer(f"--address: expected host:port, found {address!r}")
+        raise NoAnswer(f"--address: expected host:port, found {shown(address)}")
     connection = HTTPConnection(host, port, timeout=PATIENCE)
     try:
         connection.request("GET", "/status", headers={"Connection": "close"})
