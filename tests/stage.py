@@ -34,7 +34,10 @@ _numbers = count(1)
 
 
 class Stage:
-    """`backend` is coredinator; `toml` and `backends` are as for `GatewayProcess`."""
+    """`backend` is coredinator; `toml` and `backends` are as for `GatewayProcess`.
+
+    In `toml`, `{backend}` stands for its URL: another row may lead to it, too, with limits of its own.
+    """
 
     def __init__(self, *, toml: str = "", backends: Mapping[str, str] | None = None) -> None:
         self.backend = ScriptedBackend()
@@ -52,7 +55,10 @@ class Stage:
         async with AsyncExitStack() as running:
             await running.enter_async_context(self.backend)
             self._gateway = await running.enter_async_context(
-                GatewayProcess(backends={"coredinator": self.backend.url, **self._backends}, toml=self._toml)
+                GatewayProcess(
+                    backends={"coredinator": self.backend.url, **self._backends},
+                    toml=self._toml.replace("{backend}", self.backend.url),
+                )
             )
             self._running = running.pop_all()
         return self

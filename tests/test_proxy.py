@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable
+from operator import itemgetter
 
 import pytest
 import pytest_asyncio
@@ -26,7 +27,6 @@ from coregateway.testing import (
     close,
     delay,
     drip,
-    events,
     hang,
     interim,
     read_body,
@@ -39,6 +39,7 @@ from coregateway.testing import (
 )
 from coregateway.testing.messages import Framing
 from tests.stage import PREFIX, Stage, request
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -47,6 +48,9 @@ FIELDS = {
     "upstream", "status", "upstream_status", "duration_ms", "upstream_ms", "overhead_ms", "attempts",
     "bytes_in", "bytes_out", "error",
 }  # fmt: skip
+
+HURRIED = "/hurried"
+"""Leads to the same backend as `PREFIX`, with little time for it to answer."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -61,10 +65,7 @@ async def stage(other: ScriptedBackend, down: str) -> AsyncIterator[Stage]:
     async with ScriptedBackend(accepting=False) as deaf, ScriptedBackend(receive_buffer=4096) as small:
         toml = f"""
             [timeouts]
-            connect = 0.4
-            read = 0.5
-            write = 0.3
-            client = 1.0
+            client = 2.5
             [limits.request]
             max_head = 4096
             max_body = 4000000
@@ -78,9 +79,18 @@ async def stage(other: ScriptedBackend, down: str) -> AsyncIterator[Stage]:
             [backends.deaf]
             prefix = "/deaf"
             urls = ["{deaf.url}"]
+            timeouts.connect = 0.4
             [backends.small]
             prefix = "/small"
             urls = ["{small.url}"]
+            timeouts.write = 0.3
+            [backends.far]
+            prefix = "/far"
+            urls = ["{deaf.url}"]
+            [backends.hurried]
+            prefix = "{HURRIED}"
+            urls = ["{{backend}}"]
+            timeouts.read = 0.5
         """
         small.default(hang(), early=True)
         async with Stage(toml=toml) as stage:
@@ -90,14 +100,16 @@ async def stage(other: ScriptedBackend, down: str) -> AsyncIterator[Stage]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def narrow() -> AsyncIterator[Stage]:
     """A gateway with one connection to its backend, and room for one request that waits for it."""
-    toml = """
+    toml = f"""
         [limits]
         max_connections = 1
         max_queued = 1
-        [timeouts]
-        pool = 1.0
         [cors]
         origins = ["https://a.example"]
+        [backends.hurried]
+        prefix = "{HURRIED}"
+        urls = ["{{backend}}"]
+        timeouts.pool = 1.0
     """
     async with Stage(toml=toml) as stage:
         yield stage
@@ -510,6 +522,7 @@ async def test_what_a_client_does_wrong_is_told_and_ends_its_connection(
     assert (line["status"], line["error"], line["upstream_status"]) == (status, cause, None)
 
 
+SILENCE: list[Step] = [hang()]
 HALF = render_head(200, [("Content-Length", "9")]) + b"half"
 
 
@@ -526,9 +539,9 @@ HALF = render_head(200, [("Content-Length", "9")]) + b"half"
         (PREFIX, [interim(103, times=1000), respond(200)], 502, "upstream_protocol"),
         (PREFIX, [send(render_head(200, [("Content-Length", "1")] * 2))], 502, "upstream_protocol"),
         (PREFIX, [send(render_head(200, [("A", "a" * 100_000)]))], 502, "upstream_protocol"),
-        (PREFIX, [hang()], 504, "read_timeout"),
-        (PREFIX, [send(b"HTTP/1.1 200 OK\r\n"), hang()], 504, "read_timeout"),
-        (PREFIX, [drip(b"HTTP/1.1 200 OK\r\n", every=0.1), hang()], 504, "read_timeout"),
+        (HURRIED, [hang()], 504, "read_timeout"),
+        (HURRIED, [send(b"HTTP/1.1 200 OK\r\n"), hang()], 504, "read_timeout"),
+        (HURRIED, [drip(b"HTTP/1.1 200 OK\r\n", every=0.1), hang()], 504, "read_timeout"),
     ],
 )
 async def test_what_a_backend_does_wrong_has_its_own_status_and_cause(
@@ -548,10 +561,10 @@ async def test_what_a_backend_does_wrong_has_its_own_status_and_cause(
     assert line["attempts"] == (3 if cause == "connect_failed" else 1)
 
 
-async def test_a_backend_that_is_down_is_told_in_milliseconds(stage: Stage) -> None:
+async def test_a_backend_that_is_down_is_told_before_any_limit_passes(stage: Stage) -> None:
     started = time.monotonic()
     assert (await stage.ask_gateway("/down" + stage.path())).status == 502
-    assert time.monotonic() - started < 0.25
+    assert time.monotonic() - started < 4.0  # `timeouts.connect` is 5
 
 
 async def test_a_backend_that_takes_no_bytes_is_a_write_timeout(stage: Stage) -> None:
@@ -561,7 +574,7 @@ async def test_a_backend_that_takes_no_bytes_is_a_write_timeout(stage: Stage) ->
         sending = asyncio.create_task(client.send(Filler(3_999_999)))
         started = time.monotonic()
         assert_problem(await client.read_response(), 504, "write_timeout")
-        assert 0.29 < time.monotonic() - started < 0.55  # of 0.3, and a quarter of it at most
+        assert 0.29 < time.monotonic() - started < 4.0  # without limits of its own it would have 10
         sending.cancel()
         await asyncio.wait([sending])
         await client.expect_closed()
@@ -569,25 +582,24 @@ async def test_a_backend_that_takes_no_bytes_is_a_write_timeout(stage: Stage) ->
 
 
 async def test_a_full_pool_and_a_full_queue_are_told_apart(narrow: Stage) -> None:
-    path, waiting, refused = narrow.path(), narrow.path(), narrow.path()
+    path, others = narrow.path(), [narrow.path(), narrow.path()]
     gate = asyncio.Event()
     narrow.backend.on(path, wait(gate), respond(200, b"late"))
-    first = asyncio.create_task(narrow.ask(path))
+    first = asyncio.create_task(narrow.ask_gateway(HURRIED + path))
     await narrow.wait_seen(path)
-    started = time.monotonic()
-    second = asyncio.create_task(narrow.ask(waiting))
-    await asyncio.sleep(0.1)
-    assert_problem(await narrow.ask(refused), 503, "overloaded")
-    assert time.monotonic() - started < 0.25
-    assert_problem(await second, 503, "pool_timeout")
-    assert 0.99 <= time.monotonic() - started < 1.4
+    answers = await asyncio.gather(*(narrow.ask_gateway(HURRIED + other) for other in others))
     gate.set()
     assert (await first).body == b"late"
-    assert narrow.seen(waiting) == narrow.seen(refused) == []
-    for path, cause in ((waiting, "pool_timeout"), (refused, "overloaded")):
-        line = await narrow.line(path)
-        assert (line["error"], line["status"], line["attempts"]) == (cause, 503, 1)
-    assert (await narrow.ask(narrow.path())).body == b"ok"
+    lines = [await narrow.gateway_line(HURRIED + other) for other in others]
+    for answer, line in zip(answers, lines, strict=True):
+        assert_problem(answer, 503, line["error"])
+        assert (line["status"], line["attempts"]) == (503, 1)
+    refused, waited = sorted(lines, key=itemgetter("error"))  # whichever came first may wait
+    assert (refused["error"], waited["error"]) == ("overloaded", "pool_timeout")
+    assert refused["duration_ms"] < waited["duration_ms"]
+    assert 990 <= waited["duration_ms"] < 4000  # of 1, and without a limit of its own it would have 5 s
+    assert [narrow.seen(other) for other in others] == [[], []]
+    assert (await narrow.ask_gateway(HURRIED + narrow.path())).body == b"ok"
 
 
 @pytest.mark.parametrize(
@@ -607,10 +619,10 @@ async def test_a_full_pool_and_a_full_queue_are_told_apart(narrow: Stage) -> Non
 async def test_a_body_that_is_cut_never_looks_complete(
     stage: Stage, begun: bytes, ending: Step, cause: str, version: str
 ) -> None:
-    path = stage.path()
+    path, prefix = stage.path(), HURRIED if cause == "read_timeout" else PREFIX
     stage.backend.on(path, send(begun), delay(0.02), ending)
     async with stage.client() as client:
-        await client.send(request(PREFIX + path).replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
+        await client.send(request(prefix + path).replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
         answer = await client.read_head()
         assert answer.status == 200
         if answer.content.framing == "close":  # HTTP/1.0 has nothing but the way in which the connection ends
@@ -620,7 +632,7 @@ async def test_a_body_that_is_cut_never_looks_complete(
             with pytest.raises(ResponseCut):
                 await client.read_body(answer)
             assert answer.body in (b"half", b"")
-    line = await stage.line(path)
+    line = await stage.gateway_line(prefix + path)
     assert (line["status"], line["upstream_status"], line["error"]) == (200, 200, cause)
 
 
@@ -644,10 +656,10 @@ async def unrested(stage: Stage) -> None:
     await asyncio.sleep(0.02)
 
 
-async def rested(stage: Stage) -> None:
+async def rested(stage: Stage, prefix: str = PREFIX) -> None:
     """Leave exactly one idle connection, which has served before."""
     await unrested(stage)
-    assert (await stage.ask(stage.path())).status == 200
+    assert (await stage.ask_gateway(prefix + stage.path())).status == 200
 
 
 @pytest.mark.parametrize("ending", [close(if_reused=True), reset(if_reused=True)], ids=["FIN", "RST"])
@@ -701,7 +713,7 @@ async def test_a_second_try_is_not_spent_on_another_idle_connection(stage: Stage
             [interim(103), close(if_reused=True), respond(200)], True, id="after an interim response"
         ),
         pytest.param([send(b"HTTP/1.1 200"), close()], True, id="after the first byte"),
-        pytest.param([hang()], True, id="silence"),
+        pytest.param(SILENCE, True, id="silence"),
         pytest.param([respond(500)], True, id="500"),
         pytest.param([respond(503)], True, id="503"),
     ],
@@ -709,13 +721,13 @@ async def test_a_second_try_is_not_spent_on_another_idle_connection(stage: Stage
 async def test_what_may_have_been_processed_is_never_sent_again(
     stage: Stage, method: str, steps: list[Step], reused: bool
 ) -> None:
-    path = stage.path()
+    path, prefix = stage.path(), HURRIED if steps is SILENCE else PREFIX
     stage.backend.on(path, *steps)
-    await (rested(stage) if reused else unrested(stage))
-    answer = await stage.ask(path, method=method)
+    await (rested(stage, prefix) if reused else unrested(stage))
+    answer = await stage.ask_gateway(prefix + path, method=method)
     assert answer.status >= 500
     assert len(stage.seen(path)) == 1
-    assert (await stage.line(path))["attempts"] == 1
+    assert (await stage.gateway_line(prefix + path))["attempts"] == 1
 
 
 async def test_a_post_goes_out_on_a_new_connection_when_the_idle_one_is_old(stage: Stage) -> None:
@@ -820,17 +832,24 @@ async def test_an_early_answer_to_an_unfinished_upload_is_relayed(
 
 
 async def test_events_arrive_one_by_one_as_they_are_written(stage: Stage) -> None:
-    path = stage.path()
-    stage.backend.on(path, events("one", "two", "three", every=0.2))
+    """Each has arrived before the backend writes the next."""
+    path, pieces = stage.path(), [b"data: one\n\n", b"data: two\n\n", b"data: three\n\n"]
+    arrived = [asyncio.Event() for _ in range(1 + len(pieces))]
+    fields = [("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")]
+    steps = [send(render_head(200, fields)), wait(arrived[0])]
+    for piece, gate in zip(pieces, arrived[1:], strict=True):
+        steps += [send(chunk(piece)), wait(gate)]
+    stage.backend.on(path, *steps, send(LAST_CHUNK))
     async with stage.client() as client:
         await client.send(request(PREFIX + path, "Accept: text/event-stream"))
-        answer = await client.read_response()
-        arrivals = [arrival.time for arrival in client.arrivals]
-    assert answer.body == b"data: one\n\ndata: two\n\ndata: three\n\n"
-    connection = stage.connection_of(stage.seen(path)[0])
-    written = [write.time for write in connection.writes][-5:-1]  # head and events, without the last chunk
-    late = [min(at - when for at in arrivals if at >= when) for when in written]
-    assert max(late) < 0.05
+        answer = await client.read_head()
+        arrived[0].set()
+        for number, gate in enumerate(arrived[1:], 1):
+            while answer.content.size < len(b"".join(pieces[:number])):
+                answer.content.feed(await client.receive())
+            gate.set()
+        await client.read_body(answer)
+    assert answer.body == b"".join(pieces)
 
 
 async def test_a_slow_reader_pauses_the_backend(stage: Stage) -> None:
@@ -866,7 +885,7 @@ async def test_a_slow_reader_gets_all_of_it_in_the_end(stage: Stage) -> None:
 
 
 async def gone(stage: Stage, path: str) -> None:
-    """The upstream side has ended within a second, and the line says why."""
+    """The upstream side has ended, and the line says why."""
     for seen in stage.seen(path):
         await stage.upstream_ended(seen)
     line = await stage.line(path)
@@ -919,14 +938,14 @@ async def test_when_the_client_leaves_within_its_upload_the_upstream_side_ends(
 
 
 async def test_when_the_client_leaves_while_it_is_connected_for_the_attempt_ends(stage: Stage) -> None:
-    path = "/deaf" + stage.path()
+    path = "/far" + stage.path()
     async with stage.client() as client:
         await client.send(request(path))
         await asyncio.sleep(0.1)
         client.close()
     line = await stage.gateway_line(path)
     assert (line["error"], line["status"], line["attempts"]) == ("client_closed", 499, 1)
-    assert line["duration_ms"] < 350
+    assert line["duration_ms"] < 4000  # of the 5 s that connecting may take
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["it gets the connection", "it opens one"])
@@ -990,7 +1009,7 @@ async def test_when_the_client_leaves_the_queue_its_request_is_never_sent(narrow
         client.close()
     line = await narrow.line(queued)
     assert (line["error"], line["status"]) == ("client_closed", 499)
-    assert line["duration_ms"] < 900  # of the 1,000 for which it would have been in line
+    assert line["duration_ms"] < 4000  # of the 5 s for which it would have been in line
     gate.set()
     assert (await first).body == b"late"
     assert narrow.seen(queued) == []
@@ -1027,11 +1046,7 @@ async def test_a_storm_of_clients_that_leave_costs_no_slot_and_no_descriptor(nar
             while (last := await narrow.ask(narrow.path())).status == 503:
                 pass  # those before us in the queue have not been noticed to have left
         assert last.body == b"ok"
-    for _ in range(100):
-        if descriptors() <= before:
-            break
-        await asyncio.sleep(0.05)
-    assert descriptors() <= before
+    await eventually(lambda: descriptors() <= before)
 
 
 async def test_what_a_backend_sends_too_much_reaches_no_other_client(narrow: Stage) -> None:
@@ -1063,7 +1078,7 @@ async def test_a_line_tells_all_there_is_to_tell(stage: Stage) -> None:
         "upstream_status": 201, "duration_ms": 0, "upstream_ms": 0, "overhead_ms": 0, "attempts": 1,
         "bytes_in": 6, "bytes_out": 6, "error": None,
     }  # fmt: skip
-    assert 45 < line["upstream_ms"] <= line["duration_ms"] < 1000
+    assert 45 < line["upstream_ms"] <= line["duration_ms"]
     assert abs(line["duration_ms"] - line["upstream_ms"] - line["overhead_ms"]) < 0.01
     assert "secret" not in stage.gateway.stdout
 
