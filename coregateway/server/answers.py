@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from coregateway import __version__
 from coregateway.errors import GatewayError
 from coregateway.exchange import Exchange, request_id
+from coregateway.http1.grammar import END
 from coregateway.problem import render
 from coregateway.tracing.timing import server_timing
 
@@ -54,7 +55,8 @@ async def send_empty(stream: "ClientMessage", status: int, extra: bytes) -> None
 
 
 async def _send(stream: "ClientMessage", status: int, data: bytes) -> None:
-    stream.begin(status, data, 0)
+    body = len(data) - data.find(END) - len(END)
+    stream.begin(status, data, body)
     await stream.protocol.drained()
     stream.end()
 

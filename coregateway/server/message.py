@@ -160,6 +160,16 @@ class ClientMessage(Http):
             exchange.bytes_out += len(data or response.body or b"")
         await super().http1_response_header(data, end_stream)
 
+    async def http1_response_chunked(self, data: bytes, end_stream: bool) -> None:
+        """Send the next piece of an own answer whose length was not known."""
+        self.exchange.bytes_out += len(data)
+        await super().http1_response_chunked(data, end_stream)
+
+    async def http1_response_normal(self, data: bytes, end_stream: bool) -> None:
+        """Send the next piece of an own answer whose length was known."""
+        self.exchange.bytes_out += len(data)
+        await super().http1_response_normal(data, end_stream)
+
     async def end_own_answer(self) -> None:
         """A handler that streams with Sanic's means may leave the end to its server."""
         if self.stage is Stage.RESPONSE and self.response is not None:

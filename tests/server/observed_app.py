@@ -7,8 +7,9 @@ requests by Sanic's own means.
 import asyncio
 import os
 import time
-from typing import Any
+from typing import Any, cast
 
+from sanic import Request
 from sanic.response import BaseHTTPResponse, HTTPResponse
 
 from coregateway import logs
@@ -50,6 +51,16 @@ def turn_ended(exchanges: list[Exchange]) -> None:
 
 def sign(request: GatewayRequest, response: HTTPResponse) -> None:
     response.headers["X-Signed"] = request.exchange.request_id
+
+
+@app.route("/pieces/<length:strorempty>", methods=["GET", "HEAD"], name="pieces")
+async def pieces(request: Request, length: str) -> None:
+    """Ten bytes in three pieces, with their length or in chunks."""
+    headers = {"Content-Length": length} if length else {}
+    response = cast(HTTPResponse, await request.respond(headers=headers))  # pyright: ignore[reportUnknownMemberType] -- Sanic's own types
+    for piece in (b"one", b"two", b"last"):
+        await response.send(piece)  # pyright: ignore[reportUnknownMemberType] -- likewise
+    await response.eof()
 
 
 app.add_signal(started, STARTED)

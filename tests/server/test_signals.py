@@ -182,3 +182,19 @@ async def test_many_requests_on_a_connection_are_the_same_for_who_looks_by_sanic
             assert (await client.read_response()).body == b"ok"
     for number in range(20):
         assert len(await observed.told(f"many-{number}", "on_request")) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "size"),
+    [("/pieces/10", "GET", 10), ("/pieces/", "GET", 10), ("/pieces/10", "HEAD", 0), ("/pieces/", "HEAD", 0)],
+)
+async def test_the_bytes_of_an_own_answer_in_pieces_are_counted(
+    gateway: ObservedGateway, path: str, method: str, size: int
+) -> None:
+    request_id = f"pieces-{method}-{len(path)}"
+    async with RawClient(gateway.address) as client:
+        await client.send(request(path, f"X-Request-ID: {request_id}", method=method))
+        answer = await client.read_response(to_head=method == "HEAD")
+    assert len(answer.body) == size
+    line = await gateway.wait_for_line(event="request", request_id=request_id)
+    assert (line["status"], line["bytes_out"]) == (200, size)
