@@ -7,6 +7,7 @@ most lines are those of `request_line`, which is quick.
 
 from collections.abc import Callable
 from time import time
+from typing import Final
 from zlib import crc32
 
 from coregateway import log_line
@@ -14,6 +15,9 @@ from coregateway.exchange import Exchange
 from coregateway.log_line import CORE, Encode, encode, timestamp
 from coregateway.request_line import MAX_METHOD, MAX_PATH, RequestLines
 from coregateway.settings.model import AccessLogSettings
+
+SOMETIMES: Final = ("reason",)
+"""Fields that a line has, behind all others, only when there is something to tell."""
 
 
 def request_fields(exchange: Exchange, now: float, worker: str, *, traced: bool = False) -> dict[str, object]:
@@ -62,6 +66,11 @@ def _describe(exchange: Exchange, fields: dict[str, object], *, traced: bool) ->
         trace = exchange.trace
         fields["trace_id"] = None if trace is None else trace.trace_id
         fields["span_id"] = None if trace is None else trace.span_id
+    # Fields that only some lines have: in the place of those of the line before, or gone.
+    if exchange.rule is not None:
+        fields["reason"] = exchange.rule.words
+    elif "reason" in fields:
+        del fields["reason"]
 
 
 def recorder(
@@ -79,11 +88,11 @@ def recorder(
     # One for all lines: it costs a third of what it takes to make one for each.
     fields = request_fields(Exchange(0.0, ""), 0.0, worker, traced=traced)
     chosen = settings.fields
-    names = tuple(name for name in fields if name in CORE or name in chosen) if chosen else ()
+    names = tuple(name for name in (*fields, *SOMETIMES) if name in CORE or name in chosen) if chosen else ()
 
     def encoded(exchange: Exchange) -> bytes:
         _describe(exchange, fields, traced=traced)
-        return encode({name: fields[name] for name in names} if names else fields)
+        return encode({name: fields[name] for name in names if name in fields} if names else fields)
 
     def record(exchanges: list[Exchange]) -> None:
         fields["time"] = timestamp(time())

@@ -35,6 +35,7 @@ SOURCES = (
     "http1/reader.py",
     "http1/request.py",
     "http1/response.py",
+    "http1/rules.py",
     "ids.py",
     "log_line.py",
     "metrics/families.py",

@@ -2,6 +2,7 @@
 
     20:42:14.443 INFO  200 GET /api/v1/coredinator/api/agents/ -> coredinator 1.9 ms
     20:42:15.102 INFO  502 GET /api/v1/coretelemetry/x -> coretelemetry 2.1 ms connect_failed
+    20:42:15.231 INFO  400 GET /api/v1/coredinator/x 0.1 ms bad_request (two Content-Length fields)
     20:42:16.007 WARN  worker.restarted number=1 died_pid=4711 restarts=1
 
 One line each, of at most 4,096 bytes like the JSON lines, so that the same sink may take them. What a client
@@ -69,6 +70,8 @@ def _request(fields: Mapping[str, object], paint: Paint) -> str:
         words.append(f"{cast(float, fields['duration_ms']):.1f} ms")
     if error := fields.get("error"):
         words.append(paint(_text(error), _RED))
+    if reason := fields.get("reason"):
+        words.append(f"({_text(reason)})")
     return " ".join(words)
 
 

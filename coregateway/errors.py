@@ -26,10 +26,13 @@
 Each class carries the status, the cause token of the `X-CoreGateway-Error` header, and words that are safe
 to show to a client: no address, no traceback. `sent` tells whether any byte of the request may have reached
 a backend, `reused` whether it went out on a connection that had served before and then brought no byte of
-an answer: the two facts on which a retry is decided (RFC 9110 §9.2.2).
+an answer: the two facts on which a retry is decided (RFC 9110 §9.2.2). `rule` is the one that a refused
+request breaks.
 """
 
 from typing import ClassVar, Final, Literal
+
+from coregateway.http1.rules import Rule, body_size, request_line_size
 
 Fault = Literal["client", "upstream", "gateway"]
 
@@ -45,12 +48,27 @@ class GatewayError(Exception):
     closes: ClassVar[bool] = False
     """Whether the client's connection cannot be used after this error."""
 
-    def __init__(self, *, sent: bool = False, reused: bool = False, upstream: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        sent: bool = False,
+        reused: bool = False,
+        upstream: str | None = None,
+        rule: Rule | None = None,
+    ) -> None:
         super().__init__(self.detail)
         self.sent = sent
         self.reused = reused
         self.upstream = upstream
         """Whom it happened with, for the log alone."""
+        self.rule = rule
+
+    @property
+    def explanation(self) -> str:
+        """`detail`, with the words of the rule in the place of the general ones."""
+        if self.rule is None:
+            return self.detail
+        return f"{self.detail.partition(': ')[0]}: {self.rule.words}"
 
 
 class ClientError(GatewayError):
@@ -63,6 +81,9 @@ class BadRequest(ClientError):
     title = "Bad Request"
     detail = "Bad request: malformed or ambiguous HTTP"
     closes = True
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__(rule=rule)
 
 
 class NoRoute(ClientError):
@@ -94,19 +115,29 @@ class ClientTimeout(ClientError):
 
 
 class BodyTooLarge(ClientError):
+    """`most`: bytes that a body may have."""
+
     status = 413
     cause = "body_too_large"
     title = "Content Too Large"
     detail = "Content too large: the request body exceeds the limit of this gateway"
     closes = True
 
+    def __init__(self, most: int) -> None:
+        super().__init__(rule=body_size(most))
+
 
 class URITooLong(ClientError):
+    """`most`: bytes that a whole head may have."""
+
     status = 414
     cause = "uri_too_long"
     title = "URI Too Long"
     detail = "URI too long: the request line exceeds the limit of this gateway"
     closes = True
+
+    def __init__(self, most: int) -> None:
+        super().__init__(rule=request_line_size(most))
 
 
 class Misdirected(ClientError):
@@ -124,6 +155,9 @@ class HeadTooLarge(ClientError):
     title = "Request Header Fields Too Large"
     detail = "Request header fields too large: the request head exceeds the limit of this gateway"
     closes = True
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__(rule=rule)
 
 
 class ClientClosed(ClientError):

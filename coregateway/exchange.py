@@ -6,7 +6,9 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from coregateway.http1.request import RequestHead
+from coregateway.errors import GatewayError
+from coregateway.http1.request import RequestHead, sound_start
+from coregateway.http1.rules import Rule
 from coregateway.ids import Ids
 from coregateway.tracing.context import Trace, Tracer
 
@@ -44,6 +46,7 @@ class Exchange:
         "request_id",
         "responded",
         "route",
+        "rule",
         "started",
         "status",
         "trace",
@@ -78,6 +81,8 @@ class Exchange:
         self.bytes_in = 0
         self.bytes_out = 0
         self.error: str | None = None
+        self.rule: Rule | None = None
+        """The one that the request breaks, if it is refused for that."""
         self.trace: Trace | None = None
         """None: tracing is off, or no head was read."""
 
@@ -96,6 +101,15 @@ class Exchange:
         self.method = head.method
         self.path = head.path
         self.protocol = "HTTP/1.1" if head.minor else "HTTP/1.0"
+
+    def describe_refused(self, begun: bytes) -> None:
+        """As `describe`, of a head that is refused or was not completed: what is sound of its first line."""
+        self.method, self.path, self.protocol = sound_start(begun)
+
+    def fail(self, error: GatewayError) -> None:
+        """Take down what it ends with."""
+        self.error = error.cause
+        self.rule = error.rule
 
     @property
     def duration(self) -> float:

@@ -10,13 +10,14 @@ MEDIA_TYPE = "application/problem+json"
 
 
 def document(error: GatewayError, request_id: str) -> bytes:
-    """The body. Its words are the error class' own: no address, no traceback, nothing of the request."""
+    """The body. Its words are those of the error's class and rule: no address, no traceback, nothing of the
+    request."""
     return orjson.dumps(
         {
             "type": "about:blank",
             "title": error.title,
             "status": error.status,
-            "detail": error.detail,
+            "detail": error.explanation,
             "request_id": request_id,
         }
     )

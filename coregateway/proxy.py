@@ -224,7 +224,7 @@ class Passage(Waiter):
             if exchange.status is None:
                 await send_problem(stream, error)
             else:
-                exchange.error = error.cause
+                exchange.fail(error)
                 stream.abort()
         except Exception:
             if exchange.status is not None:

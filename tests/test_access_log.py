@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway.access_log import is_sampled, recorder, request_fields
+from coregateway.access_log import SOMETIMES, is_sampled, recorder, request_fields
+from coregateway.errors import BadRequest
 from coregateway.exchange import Exchange
+from coregateway.http1.rules import TWO_LENGTHS
 from coregateway.log_line import encode, timestamp
 from coregateway.settings import AccessLogSettings
 from coregateway.settings.values import LINE_FIELDS
@@ -195,7 +197,7 @@ def test_a_recorder_writes_one_line_for_each_exchange() -> None:
 
 
 def test_every_field_can_be_chosen_but_those_that_every_line_has() -> None:
-    assert [name for name in LINE_FIELDS if name in FIELDS] == FIELDS[4:]
+    assert list(LINE_FIELDS) == [*FIELDS[4:], "trace_id", "span_id", *SOMETIMES]
 
 
 def written(settings: AccessLogSettings, *finished: Exchange, **options: Any) -> list[dict[str, Any]]:
@@ -230,6 +232,28 @@ def test_the_ids_of_a_trace_end_the_line_and_are_not_those_of_the_one_before(
     assert with_trace.get("trace_id", trace.trace_id) == trace.trace_id
     assert with_trace.get("span_id", trace.span_id) == trace.span_id
     assert (without.get("trace_id"), without.get("span_id")) == (None, None)
+
+
+REASON_LAST: list[tuple[dict[str, Any], tuple[str, ...], list[str]]] = [
+    ({}, (), [*FIELDS, "reason"]),
+    ({"traced": True}, (), [*FIELDS, "trace_id", "span_id", "reason"]),
+    ({}, ("reason", "status"), [*FIELDS[:4], "status", "reason"]),
+    ({}, ("status",), [*FIELDS[:4], "status"]),
+]
+
+
+@pytest.mark.parametrize(("options", "chosen", "shown"), REASON_LAST)
+def test_a_reason_ends_the_line_of_the_request_that_has_one_and_no_other(
+    options: dict[str, Any], chosen: tuple[str, ...], shown: list[str]
+) -> None:
+    relayed = exchange(status=200, upstream_started=100.1, path="/x")
+    refused = exchange(status=400, path="/x", upstream_started=100.1)
+    refused.fail(BadRequest(TWO_LENGTHS))
+    settings = AccessLogSettings(fields=chosen)
+    first, second, third = written(settings, relayed, refused, relayed, **options)
+    assert list(second) == shown
+    assert list(first) == list(third) == [name for name in shown if name != "reason"]
+    assert second.get("reason", "two Content-Length fields") == "two Content-Length fields"
 
 
 def test_a_chosen_field_that_nobody_gives_is_left_out() -> None:

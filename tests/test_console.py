@@ -63,6 +63,8 @@ def text_of(line: bytes) -> str:
          "03:04:05.678 INFO  sanic.root Worker ready [7]"),
         (CORE | {"reason": "two words", "empty": "", "list": [1, "a"]},
          '03:04:05.678 INFO  x reason="two words" empty="" list="[1, \'a\']"'),
+        (REQUEST | {"status": 400, "backend": None, "error": "bad_request", "reason": "no Host"},
+         "03:04:05.678 INFO  400 GET /api/v1/a/b 1.2 ms bad_request (no Host)"),
         (CORE | {"level": "CRITICAL"}, "03:04:05.678 FATAL x"),
         (CORE | {"level": "SUCCESS"}, "03:04:05.678 SUCCE x"),
     ],

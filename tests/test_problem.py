@@ -26,16 +26,17 @@ from coregateway.errors import (
     URITooLong,
     WriteTimeout,
 )
+from coregateway.http1.rules import FIELDS, NAME_SPACE, NO_HOST, TWO_LENGTHS, head_size
 from coregateway.problem import document, fields, render
 
 TABLE: list[tuple[GatewayError, int, str]] = [
-    (BadRequest(), 400, "bad_request"),
+    (BadRequest(TWO_LENGTHS), 400, "bad_request"),
     (NoRoute(), 404, "no_route"),
     (MethodNotAllowed(("GET", "PUT")), 405, "method_not_allowed"),
     (ClientTimeout(), 408, "client_timeout"),
-    (BodyTooLarge(), 413, "body_too_large"),
-    (URITooLong(), 414, "uri_too_long"),
-    (HeadTooLarge(), 431, "head_too_large"),
+    (BodyTooLarge(1_048_576), 413, "body_too_large"),
+    (URITooLong(16_384), 414, "uri_too_long"),
+    (HeadTooLarge(head_size(16_384)), 431, "head_too_large"),
     (ConnectFailed(), 502, "connect_failed"),
     (UpstreamClosed(), 502, "upstream_closed"),
     (UpstreamProtocolError(), 502, "upstream_protocol"),
@@ -107,6 +108,27 @@ def test_no_address_reaches_a_client(kind: type[GatewayError]) -> None:
 @every_error
 def test_the_detail_names_the_fault_in_words(error: GatewayError) -> None:
     assert re.fullmatch(r"[A-Z][A-Za-z :,]{20,}", error.detail)
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (BadRequest(TWO_LENGTHS), "Bad request: two Content-Length fields"),
+        (BadRequest(NAME_SPACE), "Bad request: a space in a field name"),
+        (BadRequest(NO_HOST), "Bad request: no Host"),
+        (BodyTooLarge(1_048_576), "Content too large: a body of more than 1048576 bytes"),
+        (URITooLong(16_384), "URI too long: a request line of more than 16384 bytes"),
+        (
+            HeadTooLarge(head_size(16_384)),
+            "Request header fields too large: a request head of more than 16384 bytes",
+        ),
+        (HeadTooLarge(FIELDS), "Request header fields too large: more than 128 header fields"),
+        (NoRoute(), NoRoute.detail),
+        (ConnectFailed(upstream="10.1.2.3:7000"), ConnectFailed.detail),
+    ],
+)
+def test_a_client_is_told_which_rule_its_request_breaks(error: GatewayError, detail: str) -> None:
+    assert json.loads(document(error, "id-1"))["detail"] == detail
 
 
 @every_error

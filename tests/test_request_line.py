@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from coregateway.access_log import request_fields
 from coregateway.errors import ReadTimeout
 from coregateway.exchange import Exchange
+from coregateway.http1.rules import CHUNK_SIZE
 from coregateway.log_line import encode, timestamp
 from coregateway.request_line import LONGEST, MAX_PATH, REMEMBERED, RequestLines
 from coregateway.tracing.context import Tracer
@@ -118,6 +119,12 @@ def test_the_pieces_of_one_kind_do_not_serve_another(known: dict[str, Any]) -> N
         line = quick_line(finished, lines)
         assert line is not None
         assert json.loads(line) == json.loads(encode(request_fields(finished, NOW, "w")))
+
+
+def test_a_line_with_a_reason_is_left_to_others_also_behind_one_of_its_kind() -> None:
+    lines = RequestLines("w", traced=False)
+    assert quick_line(exchange(**USUAL | {"error": "bad_request"}), lines) is not None
+    assert quick_line(exchange(**USUAL | {"error": "bad_request", "rule": CHUNK_SIZE}), lines) is None
 
 
 def test_what_clients_make_up_is_not_kept_for_ever() -> None:

@@ -2,11 +2,11 @@ import pytest
 
 from coregateway.errors import (
     CONTRACT,
-    BadRequest,
     ClientTimeout,
     ConnectFailed,
     Draining,
     GatewayError,
+    NoRoute,
     Overloaded,
     PoolTimeout,
     ReadTimeout,
@@ -72,7 +72,7 @@ def test_a_lost_connection_is_no_reason_to_send_twice_what_may_have_been_done(
         PoolTimeout,
         Overloaded,
         Draining,
-        BadRequest,
+        NoRoute,
         ClientTimeout,
         GatewayError,
     ],

@@ -5,7 +5,8 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from coregateway.http1.grammar import MalformedHTTP, is_field_line
+from coregateway.http1.grammar import is_field_line
+from coregateway.http1.rules import CHUNK_END, TRAILER, TRAILER_SIZE, BrokenRule, of_size_line
 
 _size_line: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]{0,240})?\r\n").match
 _is_size_line_so_far: Final = re.compile(
@@ -59,7 +60,7 @@ class ChunkedDecoder:
         """The content found in the next piece of the body.
 
         Raises:
-            MalformedHTTP: the piece breaks the grammar; the decoder must not be fed again.
+            BrokenRule: the piece breaks the grammar; the decoder must not be fed again.
         """
         if self._rest:
             data = self._rest + data
@@ -72,7 +73,7 @@ class ChunkedDecoder:
                 if match is None:
                     self._rest = data[at:]
                     if _is_size_line_so_far(self._rest) is None:
-                        raise MalformedHTTP("malformed chunk size")
+                        raise BrokenRule(of_size_line(self._rest))
                     break
                 at = match.end()
                 self._left = int(match[1], 16)
@@ -93,7 +94,7 @@ class ChunkedDecoder:
                     self._rest = line_end
                     break
                 else:
-                    raise MalformedHTTP("chunk data not followed by CRLF")
+                    raise BrokenRule(CHUNK_END)
             elif self._state == _TRAILERS:
                 at = self._read_trailer(data, at)
                 if at < 0:
@@ -109,13 +110,17 @@ class ChunkedDecoder:
         if stop < 0:
             self._rest = data[at:]
             length = len(self._rest) - self._rest.endswith(b"\r")
-            if _is_trailer_line_so_far(self._rest) is None or self._trailers + length > MAX_TRAILERS:
-                raise MalformedHTTP("malformed trailer")
+            if _is_trailer_line_so_far(self._rest) is None:
+                raise BrokenRule(TRAILER)
+            if self._trailers + length > MAX_TRAILERS:
+                raise BrokenRule(TRAILER_SIZE)
             return -1
         if stop == at:
             self._state = _DONE
         else:
             self._trailers += stop - at
-            if is_field_line(data, at, stop) is None or self._trailers > MAX_TRAILERS:
-                raise MalformedHTTP("malformed trailer")
+            if is_field_line(data, at, stop) is None:
+                raise BrokenRule(TRAILER)
+            if self._trailers > MAX_TRAILERS:
+                raise BrokenRule(TRAILER_SIZE)
         return stop + 2

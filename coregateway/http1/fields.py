@@ -6,7 +6,8 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from coregateway.http1.grammar import MalformedHTTP, is_field_line, members
+from coregateway.http1.grammar import is_field_line, members
+from coregateway.http1.rules import BrokenRule, of_field_line
 
 REMEMBERED: Final = 2048
 """Names of fields, as they were written, whose fate is kept; a gateway's clients and backends use few."""
@@ -88,7 +89,7 @@ class Lines(dict[bytes, tuple[Fate, bytes] | None]):
     Most lines of a message are those of the one before. So each is checked, taken apart and judged when it
     is met first, and found from then on; `judge` is as for `Fates`.
 
-    Raises MalformedHTTP for what is no field line.
+    Raises BrokenRule for what is no field line.
     """
 
     def __init__(self, judge: Callable[[bytes], Fate | None]) -> None:
@@ -97,7 +98,7 @@ class Lines(dict[bytes, tuple[Fate, bytes] | None]):
 
     def __missing__(self, line: bytes) -> tuple[Fate, bytes] | None:
         if is_field_line(line) is None:
-            raise MalformedHTTP("malformed header field")
+            raise BrokenRule(of_field_line(line))
         name, _, value = line.partition(b":")
         fate = self.fates[name]
         found = None if fate is None else (fate, value.strip(b" \t"))

@@ -14,14 +14,32 @@ from coregateway.http1.grammar import (
     MAX_FIELDS,
     METHODS,
     TOKEN,
-    MalformedHTTP,
     TooManyFields,
+    is_token,
     without,
 )
+from coregateway.http1.rules import (
+    CODING,
+    CODING_IN_1_0,
+    HOST,
+    LENGTH,
+    LENGTH_AND_CODING,
+    MAX_FORWARDS,
+    NO_HOST,
+    TARGET_FORM,
+    TARGET_HOST,
+    TWO_AUTHORIZATIONS,
+    TWO_CODINGS,
+    TWO_HOSTS,
+    TWO_LENGTHS,
+    BrokenRule,
+    Rule,
+    of_request_line,
+)
 
-_is_request_line: Final = re.compile(
-    rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])"  # no "#": a fragment is never sent
-).fullmatch
+_TARGET: Final = rb"[\x21\x22\x24-\x7e]++"  # no "#": a fragment is never sent
+_is_request_line: Final = re.compile(rb"(" + TOKEN + rb") (" + _TARGET + rb") HTTP/1\.([01])").fullmatch
+_is_target: Final = re.compile(_TARGET).fullmatch
 _is_host: Final = re.compile(rb"(?:[0-9A-Za-z._~\-]+|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{0,5})?").fullmatch
 _is_length: Final = re.compile(rb"[0-9]{1,18}").fullmatch
 is_traceparent: Final = re.compile(
@@ -30,10 +48,15 @@ is_traceparent: Final = re.compile(
 """Of a `traceparent` (W3C Trace Context §3.2): trace id, span id, flags. Later versions may say more behind
 them."""
 
-SINGLE: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"authorization"))
-"""Fields of which a second line makes a request ambiguous, even with the same value."""
+SINGLE: Final[dict[bytes, Rule]] = {
+    b"host": TWO_HOSTS,
+    b"content-length": TWO_LENGTHS,
+    b"transfer-encoding": TWO_CODINGS,
+    b"authorization": TWO_AUTHORIZATIONS,
+}
+"""Fields of which a second line makes a request ambiguous, even with the same value; the rules against it."""
 
-NOTED: Final = SINGLE | frozenset(
+NOTED: Final = frozenset(SINGLE) | frozenset(
     (
         b"access-control-request-headers",
         b"access-control-request-method",
@@ -136,7 +159,7 @@ class RequestHead:
         """Parse a head, given with or without the empty line that ends it.
 
         Raises:
-            MalformedHTTP: it is not strict HTTP/1.1, or it could be read in two ways.
+            BrokenRule: it is not strict HTTP/1.1, or it could be read in two ways.
             TooManyFields: it has more than `MAX_FIELDS` header fields.
         """
         parts = raw.split(b"\r\n")
@@ -144,7 +167,7 @@ class RequestHead:
             del parts[-2:]
         match = _is_request_line(parts[0])
         if match is None:
-            raise MalformedHTTP("malformed request line")
+            raise BrokenRule(of_request_line(parts[0]))
         if len(parts) > MAX_FIELDS + 1:
             raise TooManyFields
         method, target, minor = match.groups()
@@ -167,7 +190,7 @@ class RequestHead:
             if fate.noted:
                 if name in noted:
                     if fate.single:
-                        raise MalformedHTTP(f"more than one {name.decode().title()}")
+                        raise BrokenRule(SINGLE[name])
                     value = noted[name] + b", " + value
                 noted[name] = value
                 if fate.passes:
@@ -178,7 +201,7 @@ class RequestHead:
         self._read_target(target)
         self._read_length()
         if b"max-forwards" in noted and _is_length(noted[b"max-forwards"]) is None:
-            raise MalformedHTTP("malformed Max-Forwards")
+            raise BrokenRule(MAX_FORWARDS)
         if b"traceparent" in noted and not is_traceparent(noted[b"traceparent"]):
             self.lines = without(lines, (b"traceparent",))
 
@@ -193,10 +216,10 @@ class RequestHead:
         host = self.noted.get(b"host")
         if host is None:
             if self.minor:
-                raise MalformedHTTP("no Host")
+                raise BrokenRule(NO_HOST)
             return
         if not (_remembered_host(host) if len(host) <= LONGEST else _names_a_host(host)):
-            raise MalformedHTTP("malformed Host")
+            raise BrokenRule(HOST)
 
     def _read_target(self, target: bytes) -> None:
         if target == b"*" and self.method == "OPTIONS":
@@ -205,13 +228,10 @@ class RequestHead:
             # Absolute form (RFC 9112 §3.2.2): only for what Host names, too; this is no forward proxy.
             scheme, _, rest = target.partition(b"://")
             authority, slash, rest = rest.partition(b"/")
-            if (
-                not slash
-                or not authority
-                or scheme.lower() != b"http"
-                or authority.lower() != self.noted.get(b"host", b"").lower()
-            ):
-                raise MalformedHTTP("malformed request target")
+            if not slash or not authority or scheme.lower() != b"http":
+                raise BrokenRule(TARGET_FORM)
+            if authority.lower() != self.noted.get(b"host", b"").lower():
+                raise BrokenRule(TARGET_HOST)
             target = slash + rest
         self.target = target
         text = target.decode()
@@ -222,16 +242,39 @@ class RequestHead:
         length = self.noted.get(b"content-length")
         if coding is not None:
             if length is not None:
-                raise MalformedHTTP("both Content-Length and Transfer-Encoding")
-            if not self.minor or coding.lower() != b"chunked":
-                raise MalformedHTTP("unknown Transfer-Encoding")
+                raise BrokenRule(LENGTH_AND_CODING)
+            if not self.minor:
+                raise BrokenRule(CODING_IN_1_0)
+            if coding.lower() != b"chunked":
+                raise BrokenRule(CODING)
             self.length = CHUNKED
         elif length is not None:
             if _is_length(length) is None:
-                raise MalformedHTTP("malformed Content-Length")
+                raise BrokenRule(LENGTH)
             self.length = int(length)
         else:
             self.length = 0
+
+
+def sound_start(begun: bytes) -> tuple[str | None, str | None, str | None]:
+    """Method, path and protocol of a head that is refused, or that never came to its end: those of them that
+    are sound, for the records. `begun`: what has come of it."""
+    line = begun.partition(b"\r\n")[0]
+    parts = line.split(b" ")
+    if len(parts) == 1 or not is_token(parts[0]):
+        return None, None, None
+    method = parts[0].decode()
+    if len(parts) != 3 or not _is_target(parts[1]):
+        return method, None, None
+    protocol = parts[2].decode() if parts[2] in (b"HTTP/1.0", b"HTTP/1.1") else None
+    path = parts[1].decode().partition("?")[0]
+    if not path.startswith("/") and path != "*":
+        scheme, _, rest = path.partition("://")
+        slash = rest.find("/")
+        if slash < 0 or scheme.lower() != "http":
+            return method, None, protocol
+        path = rest[slash:]
+    return method, path, protocol
 
 
 def _names_a_host(host: bytes) -> bool:

@@ -64,6 +64,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     (_rate("response_bytes", "backend"), "{{backend}} out"),
                 ),
             ),
+            Panel("Refused, by rule", "reqps", ((_rate("refused", "rule", ""), "{{rule}}"),)),
             Panel("Clients that left", "reqps", ((_rate("client_disconnects", "backend"), "{{backend}}"),)),
         ),
     ),

@@ -118,6 +118,7 @@ REQUEST_BYTES = _counter("request_bytes", "Of request bodies, without chunk fram
 RESPONSE_BYTES = _counter("response_bytes", "Of response bodies, without chunk framing.", "backend")
 DISCONNECTS = _counter("client_disconnects", "Requests whose client left before their end.", "backend")
 ERRORS = _counter("errors", "Requests that did not end well, by the token of the cause.", "backend", "cause")
+REFUSED = _counter("refused", "Requests that were refused for a rule of HTTP or a limit, by rule.", "rule")
 TUNNELS_OPENED = _counter("tunnels_opened", "WebSockets that were opened.", "backend")
 
 # Of the moment.
@@ -142,7 +143,7 @@ BUILD_INFO = _gauge("build_info", "1, with the version that runs.", "version")
 
 FAMILIES = (
     *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES, REQUEST_BYTES),
-    *(RESPONSE_BYTES, DISCONNECTS, ERRORS, TUNNELS_OPENED, IN_FLIGHT, TUNNELS, CLIENT_CONNECTIONS),
+    *(RESPONSE_BYTES, DISCONNECTS, ERRORS, REFUSED, TUNNELS_OPENED, IN_FLIGHT, TUNNELS, CLIENT_CONNECTIONS),
     *(UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, LOG_LINES_DROPPED, WORKER_RESTARTS, WORKERS, BUILD_INFO),
 )
 BY_NAME = MappingProxyType({family.name: family for family in FAMILIES})

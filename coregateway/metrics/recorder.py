@@ -24,7 +24,7 @@ from coregateway.shared.series import Series, size_of
 type Kind = tuple[str | None, str | None, str | None, int | None]
 """Backend, route, method and status of an exchange."""
 
-_OVERFLOWING: Final = ("route", "reason", "cause")
+_OVERFLOWING: Final = ("route", "reason", "cause", "rule")
 
 _OWN: Final = (families.DURATION, families.REQUEST_BYTES, families.RESPONSE_BYTES)
 """What is measured of answers that the gateway gives itself."""
@@ -172,7 +172,7 @@ class Recorder:
             family.name: self._place(
                 family, *(OVERFLOW if label in _OVERFLOWING else "" for label in family.labels)
             )
-            for family in (families.REQUESTS, families.RETRIES, families.ERRORS)
+            for family in (families.REQUESTS, families.RETRIES, families.ERRORS, families.REFUSED)
         }
         self._of_backend = {name: self._places_of(name) for name in self._backends}
         self._latest: Places | None = None
@@ -215,6 +215,8 @@ class Recorder:
             self._given.add(places.given, float(exchange.bytes_out))
         if exchange.error is not None:
             self._count_error(exchange.backend or "", exchange.error)
+            if exchange.rule is not None:
+                self._numbers[self._place(families.REFUSED, exchange.rule.token)] += 1.0
 
     def _places_for(self, exchange: Exchange) -> Places:
         """Most are of the kind of the one before. Texts are shared: that shows without a look into them."""

@@ -19,7 +19,7 @@ async def send_problem(stream: "ClientMessage", error: GatewayError) -> None:
     """Answer with a problem document, if nothing was answered yet."""
     downstream = stream.downstream
     exchange = stream.exchange
-    exchange.error = error.cause
+    exchange.fail(error)
     if error.closes:
         downstream.keep_alive = False
     if not exchange.request_id:

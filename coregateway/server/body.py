@@ -4,7 +4,8 @@ from mypy_extensions import mypyc_attr
 
 from coregateway.errors import BadRequest
 from coregateway.http1.chunked import ChunkedDecoder
-from coregateway.http1.grammar import CHUNKED, MalformedHTTP
+from coregateway.http1.grammar import CHUNKED
+from coregateway.http1.rules import BrokenRule
 
 
 @mypyc_attr(acyclic=True)
@@ -43,8 +44,8 @@ class RequestBody:
             return data
         try:
             data = decoder.feed(data)
-        except MalformedHTTP:
-            raise BadRequest from None
+        except BrokenRule as error:
+            raise BadRequest(error.rule) from None
         if decoder.done:
             self.surplus = decoder.surplus
             self.done = True

@@ -20,9 +20,10 @@ from coregateway.errors import (
 )
 from coregateway.exchange import Exchange, request_id
 from coregateway.http1.framing import persists
-from coregateway.http1.grammar import END, MalformedHTTP, TooManyFields
+from coregateway.http1.grammar import END, TooManyFields
 from coregateway.http1.reader import Piece
 from coregateway.http1.request import RequestHead
+from coregateway.http1.rules import FIELDS, PATH, BrokenRule
 from coregateway.outbox import Outlet, outbox
 from coregateway.proxy import Passage, begin
 from coregateway.server.body import RequestBody
@@ -228,6 +229,8 @@ class Downstream(Outlet):
             self.keep_alive = False
             begun = raw if isinstance(raw, bytes) else self.buffer
             self.head_only = begun.startswith(b"HEAD ")  # whatever is wrong with the rest of it
+            if self.head is None:
+                exchange.describe_refused(begun)
         else:
             self.frontend.ledger.start(exchange)
         return exchange
@@ -240,15 +243,15 @@ class Downstream(Outlet):
         try:
             head = RequestHead(raw)
         except TooManyFields:
-            raise HeadTooLarge from None
-        except MalformedHTTP:
-            raise BadRequest from None
+            raise HeadTooLarge(FIELDS) from None
+        except BrokenRule as error:
+            raise BadRequest(error.rule) from None
         self.head = head
         exchange.describe(head, frontend.tracer)
         if self.trusted:
             exchange.client = frontend.client_of(self.peer, head)
         if not is_confined(head.path):
-            raise BadRequest
+            raise BadRequest(PATH)
         self.keep_alive = persists(head)
         self.head_only = head.method == "HEAD"
         if head.length:
@@ -256,7 +259,7 @@ class Downstream(Outlet):
 
     def _open_body(self, head: RequestHead, max_body: int) -> None:
         if max_body and head.length > max_body:
-            raise BodyTooLarge
+            raise BodyTooLarge(max_body)
         self.expecting_continue = (
             head.minor == 1 and head.noted.get(b"expect", b"").lower() == b"100-continue"
         )
@@ -322,7 +325,7 @@ class Downstream(Outlet):
             self.request_body = None
         exchange.bytes_in += len(content)
         if 0 < body.limit < exchange.bytes_in:
-            raise BodyTooLarge
+            raise BodyTooLarge(body.limit)
         return content
 
     def settle(self) -> bool:

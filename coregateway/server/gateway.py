@@ -24,6 +24,7 @@ from coregateway.errors import BadRequest, GatewayError, MethodNotAllowed, NoRou
 from coregateway.forwarded import TrustedProxies
 from coregateway.health import Probes
 from coregateway.http1.request import RequestHead
+from coregateway.http1.rules import OWN_ROUTE
 from coregateway.logs import SANIC_LOG_CONFIG, event
 from coregateway.proxy import serve
 from coregateway.routes import Routes
@@ -242,7 +243,7 @@ class Problems(ErrorHandler):
             event("request.failed", level="ERROR", exception=exception)
         exchange = request.exchange if isinstance(request, GatewayRequest) else None
         if exchange is not None:
-            exchange.error = error.cause
+            exchange.fail(error)
         return HTTPResponse(
             problem.document(error, exchange.request_id if exchange else ""),
             status=error.status,
@@ -261,7 +262,7 @@ def _as_gateway_error(exception: Exception) -> GatewayError:
         if exception.status_code == NoRoute.status:
             return NoRoute()
         if 400 <= exception.status_code < 500:
-            return BadRequest()
+            return BadRequest(OWN_ROUTE)
     return GatewayError()
 
 

@@ -8,6 +8,7 @@ from mypy_extensions import mypyc_attr
 
 from coregateway.errors import BadRequest, HeadTooLarge, URITooLong
 from coregateway.http1.grammar import END, has_broken_line
+from coregateway.http1.rules import head_size, of_beginning
 
 
 @mypyc_attr(acyclic=True)
@@ -47,8 +48,10 @@ class HeadSearch:
         if 0 <= end <= self._max_head - len(END):
             return end
         if len(buffer) > self._max_head:
-            raise URITooLong if buffer.find(b"\r\n", 0, self._max_head) < 0 else HeadTooLarge
-        if buffer and has_broken_line(buffer, searched - 1 if searched else 0):
-            raise BadRequest
+            if buffer.find(b"\r\n", 0, self._max_head) < 0:
+                raise URITooLong(self._max_head)
+            raise HeadTooLarge(head_size(self._max_head))
+        if buffer and (broken := has_broken_line(buffer, searched - 1 if searched else 0)):
+            raise BadRequest(of_beginning(buffer, broken[0]))
         self.searched = len(buffer)
         return -1

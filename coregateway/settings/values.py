@@ -34,7 +34,7 @@ _ORIGIN_PORTS = {"http": 80, "https": 443}
 LINE_FIELDS = (
     *("request_id", "client", "method", "path", "protocol", "backend", "upstream"),
     *("status", "upstream_status", "duration_ms", "upstream_ms", "overhead_ms"),
-    *("attempts", "bytes_in", "bytes_out", "error", "trace_id", "span_id"),
+    *("attempts", "bytes_in", "bytes_out", "error", "trace_id", "span_id", "reason"),
 )
 """Fields of a request line that may be chosen; the others are always there."""
 

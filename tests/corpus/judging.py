@@ -5,6 +5,7 @@ import re
 from coregateway.testing import RecordedRequest
 from tests.corpus.playing import Outcome
 from tests.corpus.predicates import complaints
+from tests.corpus.reasons import fault_of_reason
 
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ /[\x21-\x7e]* HTTP/1\.1")
 
@@ -13,6 +14,7 @@ def judge(outcome: Outcome) -> list[str]:
     """Everything that is wrong; nothing, if all is well."""
     found = _verdict(outcome) + complaints(outcome)
     found += [f"upstream: {fault}" for request in outcome.complete if (fault := unsound(request))]
+    found += [fault for answer in outcome.answers if (fault := fault_of_reason(answer))]
     if outcome.unsound:
         found.append(f"the client got {outcome.unsound}")
     hidden = (

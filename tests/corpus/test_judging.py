@@ -228,6 +228,26 @@ def test_an_unsound_or_foreign_answer_is_a_complaint() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cause", "detail", "well"),
+    [
+        (b"bad_request", "Bad request: no Host", True),
+        (b"bad_request", "Bad request: no Host: gw.test", False),
+        (b"bad_request", "Bad request: malformed or ambiguous HTTP", False),
+        (b"body_too_large", "Content too large: a body of more than 104857600 bytes", True),
+        (b"body_too_large", "Content too large: a body of more than 5 bytes", False),
+        (b"no_route", "Not found: no route of this gateway matches the path", True),
+    ],
+)
+def test_a_refusal_gives_a_reason_of_the_gateways_own(cause: bytes, detail: str, well: bool) -> None:
+    outcome = outcome_of("no-upstream", expect="400", raw="GET / HTTP/1.1\r\n\r\n")
+    outcome.closed = True
+    refusal = answer(400, None, (b"X-CoreGateway-Error", cause))
+    refusal.content.feed(json.dumps({"detail": detail}).encode())
+    outcome.answers = [refusal]
+    assert (judge(outcome) == []) is well
+
+
+@pytest.mark.parametrize(
     ("path", "is_out"),
     [
         ("/a", False),

@@ -8,6 +8,7 @@ from coregateway.testing import RecordedRequest, Response, ScriptedBackend
 from coregateway.testing.messages import Field, values
 from tests.corpus.judging import unsound
 from tests.corpus.predicates import climbs
+from tests.corpus.reasons import fault_of_reason
 from tests.fuzz.asking import PREFIXES
 from tests.fuzz.playing import NUMBER, Answerer, Asker, Client, Forwarded
 from tests.fuzz.reading import ReadRequest, ReadResponse
@@ -77,6 +78,8 @@ def _about_client(client: Client) -> Iterator[str]:
 def _about_own_answer(answer: Response, request: ReadRequest | None, *, sound: bool) -> Iterator[str]:
     closes = b"close" in answer.values("connection")
     refused = 400 <= answer.status < 500 or answer.status in (501, 505)
+    if fault := fault_of_reason(answer):
+        yield fault
     if request is None:
         if not (refused and closes):
             yield f"no whole request, and an answer {answer.raw_head!r}"

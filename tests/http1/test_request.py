@@ -254,7 +254,7 @@ def test_what_must_be_single_is_refused_when_repeated(name: bytes) -> None:
     values = {b"Host": b"gw.test", b"Content-Length": b"5", b"Transfer-Encoding": b"chunked"}
     line = name + b": " + values.get(name, b"Basic eA==")
     fields = [line] if name == b"Host" else [line, line.upper()]
-    with pytest.raises(MalformedHTTP, match="more than one"):
+    with pytest.raises(MalformedHTTP, match=f"^two {name.decode()} fields$"):
         head(*fields)
 
 

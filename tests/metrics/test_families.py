@@ -20,6 +20,7 @@ PROMISED = {
     "coregateway_response_bytes_total": ("backend",),
     "coregateway_client_disconnects_total": ("backend",),
     "coregateway_errors_total": ("backend", "cause"),
+    "coregateway_refused_total": ("rule",),
     "coregateway_tunnels": ("backend",),
     "coregateway_tunnels_opened_total": ("backend",),
     "coregateway_event_loop_lag_seconds": (),

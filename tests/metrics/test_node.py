@@ -69,8 +69,9 @@ async def stage() -> AsyncIterator[CountedStage]:
         (request("/livez"), ("", "/livez", "GET", "200")),
         (request("/nowhere/at/all"), ("", "no_route", "GET", "404")),
         (request(f"{PREFIX}/../x"), ("", "", "GET", "400")),
-        (b"GET / HTTP/1.1\r\nbroken\r\n\r\n", ("", "", "", "400")),
-        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n", ("", "", "", "414")),
+        (b"GET / HTTP/1.1\r\nbroken\r\n\r\n", ("", "", "GET", "400")),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n", ("", "", "GET", "414")),
+        (b"G@T / HTTP/1.1\r\n\r\n", ("", "", "", "400")),
     ],
 )
 async def test_whatever_the_main_port_answers_counts_once(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from coregateway import logs
 from coregateway.errors import ConnectFailed, UpstreamClosed
+from coregateway.http1.rules import NO_HOST, body_size
 from coregateway.metrics import families
 from coregateway.metrics.families import OVERFLOW, Family
 from coregateway.metrics.recorder import Recorder
@@ -190,6 +191,16 @@ def test_errors_count_by_cause_and_clients_that_left_besides() -> None:
         ("", "client_closed"): 1,
     }
     assert found.total(families.DISCONNECTS) == 2
+
+
+def test_refusals_count_by_rule_whatever_the_limit_in_its_words() -> None:
+    board = Board(1, 2)
+    recorder = counting(board)
+    for rule in (NO_HOST, NO_HOST, body_size(1), body_size(2)):
+        recorder.record([exchange(**OWN, error="bad_request", rule=rule)])
+    recorder.record([exchange(**OWN, error="no_route")])
+    found = {key: n for key, n in read(board).values(families.REFUSED).items() if n}
+    assert found == {("no_host",): 2, ("body_size",): 2}
 
 
 def test_retries_count_by_what_ended_the_attempt_before() -> None:

@@ -195,8 +195,8 @@ async def test_a_head_that_trickles_in_is_given_up_in_time(hurried: Stage) -> No
     assert (line["status"], line["error"], line["method"], line["path"]) == (
         408,
         "client_timeout",
-        None,
-        None,
+        "GET",
+        "/",
     )
 
 

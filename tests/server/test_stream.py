@@ -260,10 +260,17 @@ async def test_bodies_flow_both_ways_at_once(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw",
-    [b"\x16\x03\x01\x02\x00\x01\x00", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/3\r\n\r\n", b"\0"],
+    ("raw", "method", "path"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00", None, None),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI", "*"),
+        (b"GET / HTTP/3\r\n\r\n", "GET", "/"),
+        (b"\0", None, None),
+    ],
 )
-async def test_what_is_no_request_is_refused_and_has_its_line(stage: Stage, raw: bytes) -> None:
+async def test_what_is_no_request_is_refused_and_has_its_line(
+    stage: Stage, raw: bytes, method: str | None, path: str | None
+) -> None:
     async with stage.client() as client:
         await client.send(raw)
         if b"\n" not in raw and b"\0" not in raw:
@@ -273,7 +280,8 @@ async def test_what_is_no_request_is_refused_and_has_its_line(stage: Stage, raw:
     assert answer.status == 400
     problem = json.loads(answer.body)
     line = await stage.gateway.wait_for_line(event="request", request_id=problem["request_id"])
-    unknown = ("method", "path", "protocol", "backend", "upstream", "upstream_status", "upstream_ms")
+    assert (line["method"], line["path"]) == (method, path)
+    unknown = ("protocol", "backend", "upstream", "upstream_status", "upstream_ms")
     assert [line[name] for name in unknown] == [None] * len(unknown)
     assert (line["status"], line["error"], line["attempts"]) == (400, "bad_request", 0)
 
