@@ -6,7 +6,7 @@ Sanic is imported by the commands that serve, so that the others answer at once.
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from os import environ
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any, cast
 from coregateway import COMPILED, __version__
 from coregateway.settings import Flag, load_or_exit
 from coregateway.settings.model import DEFAULT_BACKENDS
-from coregateway.settings.process import hand_down
+from coregateway.settings.process import EXIT_WRONG_SETTINGS, hand_down
 from coregateway.settings.report import effective
 from coregateway.settings.sources import CONFIG_FLAG, FLAGS
+from coregateway.settings.spelling import closest
 
 _APPLICATION = "coregateway.app:app"
 
@@ -29,13 +30,22 @@ INTERRUPTED = 128 + SIGINT
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the flags of `run` may stand without it. Returns the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser()
+    parser, commands = _parser()
     if not words:
         parser.print_help()
         return 0
     if words[0].startswith("-") and words[0] not in ("-h", "--help", "--version"):
         words.insert(0, "run")
-    options = parser.parse_args(words)
+    if not words[0].startswith("-") and words[0] not in commands:
+        parser.error(f"unknown command: {words[0]}{_meant(words[:1], commands)}")
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        own = commands[options.command]
+        flags = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+        own.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(flags, _flags_of(own))}")
+    if options.command in _SERVING and not _is_somewhere():
+        sys.stderr.write("coregateway: the working directory is not there any more: start in another one\n")
+        return EXIT_WRONG_SETTINGS
     try:
         return _COMMANDS[options.command](options)
     except KeyboardInterrupt:  # before anything was started that would take it in
@@ -52,7 +62,8 @@ def script_main(argv: Sequence[str] | None = None) -> int:
     return main(["run", *(sys.argv[1:] if argv is None else argv)])
 
 
-def _parser() -> ArgumentParser:
+def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    """The parser of the command line, and those of the commands by name."""
     parser = ArgumentParser(prog="coregateway", description="An HTTP API gateway.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND", required=True)
@@ -80,7 +91,27 @@ def _parser() -> ArgumentParser:
     export = command("export", "Print a Grafana dashboard or Prometheus alert rules for the metrics.")
     export.add_argument("what", choices=("grafana", "alerts"))
     command("version", "Print the version, and whether it runs compiled.")
-    return parser
+    return parser, commands.choices
+
+
+def _flags_of(parser: ArgumentParser) -> list[str]:
+    return [flag for action in parser._actions for flag in action.option_strings]
+
+
+def _meant(words: Iterable[str], candidates: Iterable[str]) -> str:
+    """What mistyped words may have meant, for the end of an error."""
+    known = [*candidates]
+    meant = dict.fromkeys(filter(None, (closest(word, known) for word in words)))
+    return f"; did you mean {', '.join(meant)}?" if meant else ""
+
+
+def _is_somewhere() -> bool:
+    """Whether the working directory still exists; Sanic and the start of processes ask for it."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _add_setting_flags(parser: ArgumentParser) -> None:
@@ -154,6 +185,8 @@ def _version(_: Namespace) -> int:
     sys.stdout.write(f"{__version__} ({'compiled' if COMPILED else 'interpreted'})\n")
     return 0
 
+
+_SERVING = frozenset({"run", "demo"})
 
 _COMMANDS = {
     "run": _run,

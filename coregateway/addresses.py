@@ -33,6 +33,19 @@ def is_unspecified(text: str) -> bool:
         return False
 
 
+def meet(one: str, other: str) -> bool:
+    """Whether sockets that listen on these hosts have an address in common, as far as the texts tell.
+
+    `::` takes in IPv4, too.
+    """
+    hosts = {plain(one).lower(), plain(other).lower()}
+    if len(hosts) == 1 or any(":" in host and is_unspecified(host) for host in hosts):
+        return True
+    if any(is_unspecified(host) for host in hosts):
+        return not any(":" in host for host in hosts)
+    return "localhost" in hosts and not hosts.isdisjoint(("127.0.0.1", "::1"))
+
+
 def plain(text: str) -> str:
     """The IPv4 address of a text that is an IPv4-mapped one; any other text as it is."""
     if ":" not in text:

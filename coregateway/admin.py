@@ -14,6 +14,7 @@ from sanic import Blueprint
 from sanic.response import HTTPResponse
 from sanic.server import AsyncioServer
 
+from coregateway import __version__
 from coregateway.addresses import is_unspecified
 from coregateway.errors import Misdirected
 from coregateway.metrics.families import REQUESTS
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
 
 def blueprint(settings: Settings) -> Blueprint:
-    """`/status`."""
+    """`/status`, and `/`, which links to all that there is."""
     routes = Blueprint("admin")
+    front = _front_page(settings)
     readers: dict[Board, Reader] = {}
 
     @routes.route("/status", methods=["GET", "HEAD"])
@@ -46,7 +48,31 @@ def blueprint(settings: Settings) -> Blueprint:
         body = orjson.dumps(await overview(settings, context.board, context.node, counted))
         return HTTPResponse(body, headers={"Cache-Control": "no-store"}, content_type="application/json")
 
+    @routes.route("/", methods=["GET", "HEAD"])
+    async def root(_: GatewayRequest) -> HTTPResponse:
+        return HTTPResponse(front, headers=FRONT_HEADERS, content_type="text/html; charset=utf-8")
+
     return routes
+
+
+FRONT_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "default-src 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def _front_page(settings: Settings) -> bytes:
+    pages = {"status": "the state of the node, as JSON"}
+    if settings.metrics.enabled:
+        pages["metrics"] = "for Prometheus"
+    if settings.dashboard.enabled:
+        pages["dashboard"] = "the live page"
+    links = "".join(f'<li><a href="/{name}">/{name}</a>: {what}</li>\n' for name, what in pages.items())
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<title>CoreGateway</title>\n'
+        f"<h1>CoreGateway {__version__}</h1>\n<ul>\n{links}</ul>\n</html>\n"
+    ).encode()
 
 
 def answers_for(host: str, settings: AdminSettings) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from coregateway.admin import answers_for
 from coregateway.settings import AdminSettings
-from coregateway.testing import GatewayProcess, RawClient, free_port
+from coregateway.testing import GatewayProcess, RawClient, Response, ScriptedBackend, free_port
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -101,11 +102,66 @@ async def test_whichever_worker_answers_the_admin_address_speaks_for_the_node() 
         assert {worker["pid"] for worker in status["workers"]} <= set(gateway.processes())
         (upstream,) = status["backends"]["billing"]["upstreams"]
         assert (upstream["url"], upstream["state"]) == ("http://b:1", "unknown")
+        code, headers, body = await ask_admin(port, "/")
+        assert (code, headers[b"content-type"]) == (200, b"text/html; charset=utf-8")
+        assert b"access-control-allow-origin" not in headers
+        links = re.findall(rb'href="(/\w+)"', body)
+        assert links == [b"/status", b"/metrics", b"/dashboard"]
+        for link in links:
+            assert (await ask_admin(port, link.decode()))[0] == 200
         code, headers, _ = await ask_admin(port, "/nowhere")
         assert (code, headers[b"x-coregateway-error"]) == (404, b"no_route")
         assert (await ask_admin(port, "/api/v1/coredinator/x"))[0] == 404
         assert not gateway.log_lines(event="request", path="/status")
         assert await gateway.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("toml", "links"),
+    [
+        ("[metrics]\nenabled = false", [b"/status", b"/dashboard"]),
+        ("[dashboard]\nenabled = false", [b"/status", b"/metrics"]),
+    ],
+)
+async def test_the_admin_address_links_to_what_it_has(toml: str, links: list[bytes]) -> None:
+    port = free_port()
+    async with GatewayProcess(toml=f'{toml}\n[admin]\naddress = "127.0.0.1:{port}"'):
+        assert re.findall(rb'href="(/\w+)"', (await ask_admin(port, "/"))[2]) == links
+
+
+@pytest.mark.parametrize(
+    "off", [["coretelemetry"], ["coredinator", "coretelemetry"], ["billing", "coredinator"]]
+)
+async def test_a_backend_that_is_off_is_nowhere(off: list[str]) -> None:
+    port = free_port()
+    toml = f'[admin]\naddress = "127.0.0.1:{port}"\n' + "".join(
+        f"[backends.{name}]\nenabled = false\n" for name in off
+    )
+    if "billing" not in off:
+        toml += '[backends.billing]\nurls = ["http://b:1"]\n'
+    toml = toml.replace("[backends.billing]", '[backends.billing]\nprefix = "/api/v1/billing"')
+    left = {"coredinator", "coretelemetry", "billing"} - {*off}
+    async with (
+        ScriptedBackend() as backend,
+        GatewayProcess(
+            toml=toml, env={f"COREGATEWAY_BACKENDS__{name.upper()}__URLS": backend.url for name in left}
+        ) as gateway,
+        RawClient(gateway.address) as client,
+    ):
+
+        async def ask(path: str) -> Response:
+            await client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            return await client.read_response()
+
+        for name in ("coredinator", "coretelemetry", "billing"):
+            assert (await ask(f"/api/v1/{name}/x")).status == (404 if name in off else 200)
+        health = await ask("/health")
+        assert (health.status, json.loads(health.body)["services"]) == (200, dict.fromkeys(left, "healthy"))
+        document = json.loads((await ask("/openapi.json")).body)
+        assert not [path for path in document["paths"] for name in off if path.startswith(f"/api/v1/{name}")]
+        assert json.loads((await ask_admin(port, "/status"))[2])["backends"].keys() == left
+        assert (await ask_admin(port, "/metrics"))[0] == 200
+        assert gateway.log_lines(level="ERROR") == []
 
 
 @pytest.mark.parametrize(
@@ -143,7 +199,7 @@ async def test_whom_a_strangers_name_leads_to_the_admin_address_is_shown_nothing
     port = free_port()
     toml = f'[admin]\naddress = "127.0.0.1:{port}"'
     async with GatewayProcess(toml=toml) as gateway:
-        for path in ("/status", "/metrics", "/dashboard", "/dashboard/events", "/nowhere"):
+        for path in ("/", "/status", "/metrics", "/dashboard", "/dashboard/events", "/nowhere"):
             code, headers, body = await ask_admin(port, path, f"Host: evil.example:{port}\r\n")
             assert (code, headers[b"x-coregateway-error"]) == (421, b"misdirected"), path
             assert headers[b"content-type"] == b"application/problem+json"

@@ -133,6 +133,57 @@ def test_an_unknown_word_ends_with_2_and_the_usage(arguments: list[str], capsys:
     assert capsys.readouterr().err.startswith("usage: coregateway")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ("run --prot 1", "run: error: unrecognized arguments: --prot 1; did you mean --port?"),
+        ("--prot=1", "run: error: unrecognized arguments: --prot=1; did you mean --port?"),
+        (
+            "check --worker 2 --hots=x",
+            "check: error: unrecognized arguments: --worker 2 --hots=x; did you mean --workers, --host?",
+        ),
+        (
+            "status --adress a:1",
+            "status: error: unrecognized arguments: --adress a:1; did you mean --address?",
+        ),
+        ("demo --prt 1", "demo: error: unrecognized arguments: --prt 1; did you mean --port?"),
+        (
+            "run --coredinater-port=1",
+            "run: error: unrecognized arguments: --coredinater-port=1; did you mean --coredinator-port?",
+        ),
+        ("run --xyzzy extra", "run: error: unrecognized arguments: --xyzzy extra"),
+        ("chek", "error: unknown command: chek; did you mean check?"),
+        ("start", "error: unknown command: start"),
+    ],
+)
+def test_what_a_mistyped_word_may_have_meant_is_told(
+    arguments: str, error: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments.split())
+    assert capsys.readouterr().err.splitlines()[-1] in (f"coregateway {error}", f"coregateway: {error}")
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "stderr"),
+    [
+        ("check", 0, ""),
+        ("version", 0, ""),
+        ("check --config x.toml", 2, 'expected a TOML file, found "x.toml" (No such file or directory)'),
+        ("run --port 0", 2, "coregateway: the working directory is not there any more: start in another one"),
+        ("demo", 2, "coregateway: the working directory is not there any more: start in another one"),
+    ],
+)
+def test_a_working_directory_that_was_deleted_is_no_riddle(
+    command: str, status: int, stderr: str, tmp_path: Path
+):
+    script = f"mkdir gone && cd gone && rmdir ../gone && exec {BIN}/coregateway {command}"
+    done = run(["sh", "-c", script], tmp_path)
+    assert done.returncode == status
+    assert done.stderr.strip().endswith(stderr)
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("command", ["run", "check", "demo"])
 def test_every_command_has_its_help(command: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="0"):

@@ -1,19 +1,22 @@
-"""README.md and benchmarks/README.md tell the truth: every command in them is run, every example is held
-against the real thing.
+"""README.md and benchmarks/README.md tell the truth: every command in them is run in a fresh clone, every
+example is held against the real thing.
 
 Ports are replaced by free ones. `make test` and `make lint` are only looked through (`make -n`), for they run
 this very test; so are `make bench` and `make load`, which take minutes. What measures is asked for its flags.
 """
 
 import asyncio
+import atexit
 import json
 import re
 import shlex
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,9 +43,9 @@ SESSION = [command for command in commands(README) if command.startswith("curl "
 STARTS = [
     ".venv/bin/coregateway run --workers 4",
     ".venv/bin/sanic coregateway.app --workers 4",
+    ".venv/bin/python -m coregateway run --log-level debug",
     ".venv/bin/python coregateway/app.py --port 8001 --coredinator-port 7000 --coretelemetry-port 7001",
 ]
-START_WITH_FILE = ".venv/bin/python -m coregateway run --config coregateway.toml"
 SEEING = [
     ".venv/bin/coregateway status",
     ".venv/bin/coregateway export grafana",
@@ -55,14 +58,19 @@ LONG_TESTS = [
 MEASURING = [command for command in commands(BENCHMARKS) if "python benchmarks/" in command]
 LOCUST = ".venv/bin/locust -f benchmarks/locustfile.py --host http://127.0.0.1:8001"
 LOOKED_THROUGH = ["make test", "make lint", *(c for c in commands(BENCHMARKS) if c.startswith("make "))]
-OTHERS = [
-    "make run",
-    ".venv/bin/coregateway check",
-    ".venv/bin/pytest tests/http1",
-    ".venv/bin/python -m tests.fuzz --inputs 100000",
-    ".venv/bin/python benchmarks/compare.py --seconds 3",
-    ".venv/bin/python -m benchmarks.conformance",
-]
+RUN = [*SESSION, *STARTS, *SEEING, "make run", ".venv/bin/coregateway check"]
+"""What is run as it stands, in a fresh clone; only the ports are others."""
+EXEMPT = {
+    **dict.fromkeys(LOOKED_THROUGH, "runs this very test, or takes minutes: looked through with --dry-run"),
+    **dict.fromkeys(LONG_TESTS, "takes minutes: asked for its flags"),
+    **dict.fromkeys(MEASURING, "takes minutes: asked for its flags"),
+    LOCUST: "goes on until it is stopped: asked for its callers",
+    ".venv/bin/pytest tests/http1": "is part of this suite: its tests are listed",
+    ".venv/bin/python -m tests.fuzz --inputs 100000": "takes minutes: run with fewer inputs",
+    ".venv/bin/python benchmarks/compare.py --seconds 3": "takes minutes: asked for its flags",
+    ".venv/bin/python -m benchmarks.conformance": "takes minutes, and two other servers: imported",
+}
+"""What is not run as it stands, and why; what is done instead."""
 
 TELLING = """
 
@@ -79,16 +87,32 @@ pytestmark = pytest.mark.timeout(120)  # several gateways start here, on a busy 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 
 
-def test_every_command_is_run_here() -> None:
-    run_here = {*SESSION, *STARTS, START_WITH_FILE, *SEEING, *LOOKED_THROUGH}
-    run_here |= {*LONG_TESTS, *MEASURING, LOCUST, *OTHERS}
-    assert {*commands(README), *commands(BENCHMARKS)} == run_here
+def test_every_command_is_run_in_a_fresh_clone_or_exempt_with_a_reason() -> None:
+    assert not EXEMPT.keys() & {*RUN}
+    assert {*commands(README), *commands(BENCHMARKS)} == EXEMPT.keys() | {*RUN}
+
+
+@cache
+def clone() -> Path:
+    """What a clone has, and what `make setup` adds to it: nothing else that lies about in this directory."""
+    directory = Path(tempfile.mkdtemp(prefix="clone-"))
+    atexit.register(shutil.rmtree, directory)
+    for name in subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0"):
+        if name and (ROOT / name).exists():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, directory / name)  # with its time, for make
+    for name in (".venv", ".uv", "coregateway/__compiled__"):
+        if (ROOT / name).exists():
+            (directory / name).symlink_to(ROOT / name)
+    return directory
 
 
 def run(command: str, **env: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         shlex.split(command),
-        cwd=ROOT,
+        cwd=clone(),
         env=environment(env),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -114,26 +138,20 @@ def fixture_admin() -> int:
 
 @pytest.fixture(scope="module", name="demo")
 def fixture_demo(
-    admin: int, tmp_path_factory: pytest.TempPathFactory
+    admin: int,
 ) -> Iterator[tuple[RunningCommand, httpx.Client]]:
     """`make run` until Ctrl-C, which ends all of it; and a client of the gateway."""
     port = free_port()
     flags = f"--port {port} --coredinator-port {free_port()} --coretelemetry-port {free_port()}"
-    env = {"COREGATEWAY_ADMIN__ADDRESS": f"127.0.0.1:{admin}"} | no_file(tmp_path_factory.mktemp("no"))
+    env = {"COREGATEWAY_ADMIN__ADDRESS": f"127.0.0.1:{admin}"}
     with (
-        RunningCommand(["make", "run", f"ARGS={flags}"], cwd=ROOT, env=env) as make,
+        RunningCommand(["make", "run", f"ARGS={flags}"], cwd=clone(), env=env) as make,
         new_client(f"http://127.0.0.1:{port}") as client,
     ):
         make.until(lambda: "Ctrl-C ends everything" in make.stderr, "the demo greets")
         yield make, client
         make.interrupt()
         until(lambda: not make.processes(), "all has ended")
-
-
-def no_file(directory: Path) -> dict[str, str]:
-    """The variable that keeps a developer's own settings in ./coregateway.toml out."""
-    (directory / "empty.toml").touch()
-    return {"COREGATEWAY_CONFIG": str(directory / "empty.toml")}
 
 
 def curl(command: str, client: httpx.Client) -> str:
@@ -207,7 +225,7 @@ def without_id(lines: list[str]) -> list[str]:
 
 def test_every_path_of_the_table_answers(demo: tuple[RunningCommand, httpx.Client], admin: int) -> None:
     paths = [path for row in table(README, "path") for path in code(row[0]) if "<" not in path]
-    assert len(paths) == 8
+    assert len(paths) == 9
     for path in paths:
         url = path.replace("127.0.0.1:9001", f"http://127.0.0.1:{admin}")
         assert demo[1].get(url).status_code == 200
@@ -260,13 +278,15 @@ def test_a_finding_reads_as_it_is_shown() -> None:
 
 @contextmanager
 def started(
-    command: str, env: dict[str, str], cwd: Path = ROOT
+    command: str, env: dict[str, str], cwd: Path | None = None
 ) -> Generator[tuple[RunningCommand, httpx.Client]]:
     """A gateway that is ready, and a client; in the end it must not have said a word beside its log."""
     port = free_port()
     command = re.sub(r"--port \d+", f"--port {port}", command)
     with (
-        RunningCommand(shlex.split(command), cwd=cwd, env=env | {"COREGATEWAY_PORT": str(port)}) as gateway,
+        RunningCommand(
+            shlex.split(command), cwd=cwd or clone(), env=env | {"COREGATEWAY_PORT": str(port)}
+        ) as gateway,
         new_client(f"http://127.0.0.1:{port}") as client,
     ):
         gateway.until(lambda: answers(client, "/readyz"), "the gateway is ready")
@@ -276,9 +296,9 @@ def started(
 
 
 @pytest.mark.parametrize("command", STARTS)
-def test_every_form_of_start_gives_a_gateway(command: str, tmp_path: Path) -> None:
+def test_every_form_of_start_gives_a_gateway(command: str) -> None:
     workers = re.search(r"--workers (\d+)", command)
-    with started(fresh(command), no_file(tmp_path)) as (gateway, client):
+    with started(fresh(command), {}) as (gateway, client):
         [start] = gateway.log_lines(event="gateway.starting")
         assert start["workers"] == (int(workers[1]) if workers else 1)
         assert client.get("/livez").status_code == 200
@@ -290,10 +310,9 @@ async def test_the_backend_that_is_shown_works_in_every_respect(
     [example] = [block.text for block in blocks(README) if block.language == "toml"]
     file = tmp_path / "coregateway.toml"
     file.write_text(example.replace("http://localhost:7002", backend.url))
-    command = START_WITH_FILE.replace("coregateway.toml", str(file))
 
     def try_it() -> None:
-        with started(command, {}) as (gateway, client):
+        with started(f"{ROOT}/.venv/bin/coregateway run", {}, tmp_path) as (gateway, client):
             assert client.get("/api/v1/billing/invoices?of=me").text == "ok"
             assert client.get("/health").json()["services"]["billing"] == "healthy"
             tags = [tag["name"] for tag in client.get("/openapi.json").json()["tags"]]
@@ -322,8 +341,8 @@ def test_a_subscriber_of_the_signal_counts_every_exchange(tmp_path: Path, down: 
     assert (totals["coredinator", 502], totals[None, 404]) == (3, 1)
 
 
-def test_check_prints_the_settings(tmp_path: Path) -> None:
-    printed = run(".venv/bin/coregateway check", **no_file(tmp_path)).stdout
+def test_check_prints_the_settings() -> None:
+    printed = run(".venv/bin/coregateway check").stdout
     assert re.search(r"^port += 8001 +default$", printed, re.MULTILINE)
 
 

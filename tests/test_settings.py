@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from coregateway.settings import BackendSettings, Settings, SettingsError, TimeoutSettings, load
+from coregateway.settings import (
+    BackendSettings,
+    LimitSettings,
+    Settings,
+    SettingsError,
+    TimeoutSettings,
+    load,
+)
 from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS, dotted
 from coregateway.settings.model import KeyPath, contradictions, leaves
 
@@ -54,10 +61,12 @@ CONTRACT: Mapping[str, object] = {
     "backends.coredinator.urls": ("http://localhost:7000",),
     "backends.coredinator.methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
     "backends.coredinator.health.path": "/api/healthcheck",
+    "backends.coredinator.enabled": True,
     "backends.coretelemetry.prefix": "/api/v1/coretelemetry",
     "backends.coretelemetry.urls": ("http://localhost:7001",),
     "backends.coretelemetry.methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
     "backends.coretelemetry.health.path": "/health",
+    "backends.coretelemetry.enabled": True,
 }
 
 SECONDS = (
@@ -85,7 +94,7 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     **{f"timeouts.{each}": SECONDS for each in ("connect", "read", "write", "pool", "client", "idle")},
     "limits.max_connections": POSITIVE,
-    "limits.max_keepalive_connections": COUNT,
+    "limits.max_keepalive_connections": (("0", "1", "50"), ("-1", "1.5", "true", '"1"', "51")),
     "limits.keepalive_expiry": SECONDS,
     "limits.max_queued": COUNT,
     "limits.request.max_head": (("128", "65536"), ("127", "0", "1e3")),
@@ -155,9 +164,29 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
     "backends.coredinator.methods": (
-        ('["GET"]', '["GET", "PURGE", "M-SEARCH"]'),
-        ("[]", '["get"]', '["TRACE"]', '["GET", "CONNECT"]', '["A B"]', '[""]', '["GET", "GET"]', '"GET"'),
+        (
+            '["GET"]',
+            '["GET", "PURGE", "M-SEARCH"]',
+            '["MKCOL", "VERSION-CONTROL", "QUERY"]',
+            '["WATCH", "X-SYNC"]',
+        ),
+        (
+            '["GTE"]',
+            '["PSOT"]',
+            '["DELET"]',
+            '["PATCHH"]',
+            '["GET", "OPTIONZ"]',
+            "[]",
+            '["get"]',
+            '["TRACE"]',
+            '["GET", "CONNECT"]',
+            '["A B"]',
+            '[""]',
+            '["GET", "GET"]',
+            '"GET"',
+        ),
     ),
+    "backends.coredinator.enabled": (("false", "true"), ('"false"', "0", '"no"')),
     "backends.coredinator.health.path": (('"/"', '"/a/b?c=d"', '""'), ('"a"', '"/a b"', '"/a\\n"', "1")),
     **{
         f"backends.coredinator.timeouts.{each}": SECONDS
@@ -274,6 +303,46 @@ def test_a_table_for_a_default_backend_overrides_only_its_keys(tmp_path: Path):
     assert settings.backends["coredinator"] == default.model_copy(update={"urls": ("http://a:1",)})
 
 
+@pytest.mark.parametrize(
+    ("toml", "left"),
+    [
+        ("backends.coredinator.enabled = false", ["coretelemetry"]),
+        ("[backends]\ncoredinator.enabled = false\ncoretelemetry.enabled = false", []),
+        ("backends.coretelemetry = { enabled = false, prefix = '/api/v1/coredinator' }", ["coredinator"]),
+        ("backends.billing.enabled = false", ["coredinator", "coretelemetry"]),
+        ("backends.billing = { enabled = false, urls = ['http://a'] }", ["coredinator", "coretelemetry"]),
+        ("backends.coredinator.enabled = true", ["coredinator", "coretelemetry"]),
+    ],
+)
+def test_a_backend_that_is_not_enabled_is_not_there(toml: str, left: list[str], tmp_path: Path):
+    settings = load_toml(tmp_path, toml)
+    assert list(settings.backends) == left
+    assert all(row.enabled for row in settings.backends.values())
+
+
+def test_a_backend_made_in_code_may_be_off_too():
+    row = BackendSettings(prefix="/x", urls=("http://a",), enabled=False)
+    other = row.model_copy(update={"enabled": True})
+    assert Settings(backends={"x": row, "y": other}).backends == {"y": other}
+    assert Settings(backends={"x": row}).backends == {}
+
+
+def test_the_prefix_of_a_backend_that_is_off_is_free(tmp_path: Path):
+    settings = load_toml(
+        tmp_path,
+        '[backends.coredinator]\nenabled = false\n[backends.next]\nprefix = "/api/v1/coredinator"\n'
+        'urls = ["http://a"]',
+    )
+    assert list(settings.backends) == ["coretelemetry", "next"]
+
+
+@pytest.mark.parametrize(("most", "kept"), [(10, 10), (1, 1), (20, 20), (60, 20)])
+def test_as_many_idle_connections_are_kept_as_there_may_be(most: int, kept: int, tmp_path: Path):
+    limits = load_toml(tmp_path, f"limits.max_connections = {most}").limits
+    assert limits.max_keepalive_connections == kept
+    assert LimitSettings(max_connections=most) == limits
+
+
 @pytest.mark.parametrize("name", ["Billing", "1st", "-a", "_a", '"a b"', '"a.b"', '"é"', '""'])
 def test_a_backend_name_is_a_lower_case_word(name: str, tmp_path: Path):
     with pytest.raises(SettingsError, match="expected a backend name"):
@@ -302,6 +371,35 @@ def test_a_table_is_a_table(table: str, tmp_path: Path):
         ),
         ({("backends", "a", "prefix"): "/x", ("backends", "b", "prefix"): "/x/y"}, []),
         ({("backends", "a", "prefix"): "/x", ("backends", "b", "prefix"): "/X"}, []),
+        *(
+            (
+                {("limits", "max_connections"): most, ("limits", "max_keepalive_connections"): kept},
+                [("limits", "max_keepalive_connections")] if broken else [],
+            )
+            for most, kept, broken in ((50, 51, True), (1, 2, True), (50, 50, False), (1, 0, False))
+        ),
+        *(
+            (
+                {("host",): host, ("port",): port, ("admin", "address"): address},
+                [("admin", "address")] if broken else [],
+            )
+            for host, port, address, broken in (
+                ("127.0.0.1", 9001, "127.0.0.1:9001", True),
+                ("0.0.0.0", 9001, "127.0.0.1:9001", True),
+                ("0.0.0.0", 9001, "localhost:9001", True),
+                ("127.0.0.1", 9001, "0.0.0.0:9001", True),
+                ("::", 9001, "127.0.0.1:9001", True),
+                ("::", 9001, "[::1]:9001", True),
+                ("127.0.0.1", 9001, "LocalHost:9001", True),
+                ("gate.example", 9001, "Gate.example:9001", True),
+                ("0.0.0.0", 9001, "[::1]:9001", False),
+                ("127.0.0.1", 9001, "127.0.0.2:9001", False),
+                ("gate.example", 9001, "127.0.0.1:9001", False),
+                ("0.0.0.0", 9002, "127.0.0.1:9001", False),
+                ("0.0.0.0", 0, "127.0.0.1:0", False),
+                ("0.0.0.0", 9001, "", False),
+            )
+        ),
         *(
             (
                 {("metrics", "on_main_port"): on, ("backends", "a", "prefix"): prefix},
@@ -334,6 +432,8 @@ def test_settings_that_cannot_stand_together(values: dict[KeyPath, object], brok
         {"backends": {"A": {"prefix": "/x", "urls": ("http://a",)}}},
         {"backends": {"a": {"prefix": "/x"}}},
         {"port": "80"},
+        {"port": 9001},
+        {"limits": {"max_connections": 1, "max_keepalive_connections": 2}},
         {"prot": 80},
     ],
 )

@@ -8,6 +8,8 @@ import pytest
 from coregateway.settings import Flag, SettingsError, load
 from coregateway.settings.mistakes import MAX_SHOWN, shown
 
+NO_OTHER_PORT = "expected another port than 9001, which is the gateway's own"
+
 
 def write(directory: Path, text: str, name: str = "coregateway.toml") -> Path:
     file = directory / name
@@ -110,6 +112,94 @@ def test_a_mistyped_variable_is_recognised(variable: str, meant: str, tmp_path: 
     assert report(tmp_path, {variable: "1"}) == [
         f"{variable}: expected a known variable, found an unknown one; did you mean {meant}?"
     ]
+
+
+@pytest.mark.parametrize(
+    ("toml", "found"),
+    [
+        (
+            'forwarding.trusted_proxies = ["10.0.0.1/8", "::1", "localhost", 1]',
+            '"10.0.0.1/8", "localhost", 1',
+        ),
+        ('cors.origins = ["a", "https://a", "b"]', '"a", "b"'),
+        (
+            'backends.coredinator.urls = ["http://a", "https://u:p@b", "http://c/x"]',
+            '"https://***@b", "http://c/x"',
+        ),
+        (
+            'backends.coredinator.methods = ["GTE", "GET", "PSOT", "get"]',
+            '"GTE", "PSOT", "get"; did you mean GET, POST?',
+        ),
+        (
+            'backends.coredinator.methods = ["GET", "PUT", "GET", "PUT"]',
+            '"GET", "PUT"; did you mean GET, PUT?',
+        ),
+        (
+            'access_log.fields = ["Status", "request-id", "x"]',
+            '"Status", "request-id", "x"; did you mean status, request_id?',
+        ),
+        ("access_log.fields = [1, [], {}]", "1, an empty list, a table"),
+        ("cors.origins = [1, 2]", "1, 2"),
+    ],
+)
+def test_every_wrong_item_of_a_list_is_told(toml: str, found: str, tmp_path: Path):
+    write(tmp_path, toml)
+    (line,) = report(tmp_path)
+    assert line.endswith(f", found {found}")
+
+
+@pytest.mark.parametrize(
+    ("toml", "meant"),
+    [
+        ('log_level = "WARN"', None),
+        ('log_level = "INF"', "INFO"),
+        ('log_level = "debgu"', "DEBUG"),
+        ('backends.coredinator.methods = ["OPTION"]', "OPTIONS"),
+        ('backends.coredinator.methods = ["trace"]', None),
+        ('host = "a b"', None),
+    ],
+)
+def test_a_mistyped_word_is_recognised(toml: str, meant: str | None, tmp_path: Path):
+    write(tmp_path, toml)
+    (line,) = report(tmp_path)
+    assert line.partition("; did you mean ")[2] == (f"{meant}?" if meant else "")
+
+
+@pytest.mark.parametrize(
+    ("toml", "where", "rest"),
+    [
+        (
+            "[limits]\nmax_connections = 10\nmax_keepalive_connections = 20",
+            "coregateway.toml:3: limits.max_keepalive_connections",
+            "expected no more than limits.max_connections, 10 (coregateway.toml:2), found 20",
+        ),
+        (
+            "limits.max_keepalive_connections = 51",
+            "coregateway.toml:1: limits.max_keepalive_connections",
+            "expected no more than limits.max_connections, 50 (default), found 51",
+        ),
+        (
+            'port = 9001\nadmin.address = "localhost:9001"',
+            "coregateway.toml:2: admin.address",
+            f'{NO_OTHER_PORT} (coregateway.toml:1), found "localhost:9001"',
+        ),
+        (
+            "port = 9001",
+            "default: admin.address",
+            f'{NO_OTHER_PORT} (coregateway.toml:1), found "127.0.0.1:9001"',
+        ),
+        (
+            "backends.coredinater.enabled = false",
+            "coregateway.toml:1: backends.coredinater.enabled",
+            'expected a backend that is there, found "coredinater"; did you mean the backend coredinator?',
+        ),
+    ],
+)
+def test_two_settings_that_cannot_stand_together_are_both_told(
+    toml: str, where: str, rest: str, tmp_path: Path
+):
+    write(tmp_path, toml)
+    assert report(tmp_path) == [f"{where}: {rest}"]
 
 
 def test_an_unknown_name_that_resembles_nothing_gets_no_guess(tmp_path: Path):

@@ -161,10 +161,60 @@ def test_the_flag_names_the_file_before_the_variable_does(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["absent.toml", "", ".", "a\0b"])
 def test_a_named_file_must_be_there(name: str, tmp_path: Path):
-    (line,) = report(tmp_path, {"COREGATEWAY_CONFIG": name})
-    assert line.startswith("COREGATEWAY_CONFIG: expected a TOML file, found ")
+    if name:
+        (line,) = report(tmp_path, {"COREGATEWAY_CONFIG": name})
+        assert line.startswith("COREGATEWAY_CONFIG: expected a TOML file, found ")
     (line,) = report(tmp_path, {}, Flag("--config", name))
     assert line.startswith("--config: expected a TOML file, found ")
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *("COREGATEWAY_PORT", "COREGATEWAY_HOST", "COREGATEWAY_LOG_LEVEL", "COREGATEWAY_TIMEOUTS__READ"),
+        *("COREGATEWAY_CORS__CREDENTIALS", "COREGATEWAY_TRACING__ENDPOINT", "COREGATEWAY_CONFIG"),
+        *("COREGATEWAY_BACKENDS__COREDINATOR__URLS", "COREGATEWAY_BACKENDS__COREDINATOR__METHODS"),
+        *("COREGATEWAY_BACKENDS__BILLING__URLS", "COREGATEWAY_BACKENDS__coredinator__ENABLED"),
+        "COREGATEWAY_NOTHING",
+    ],
+)
+def test_an_empty_variable_is_not_given(variable: str, tmp_path: Path):
+    write(tmp_path, "port = 1")
+    loaded = load((), {variable: ""}, tmp_path)
+    assert loaded == load((), {}, tmp_path)
+    assert loaded.settings.port == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (("admin", "address"), ""),
+        (("cors", "origins"), ()),
+        (("forwarding", "trusted_proxies"), ()),
+        (("access_log", "fields"), ()),
+        (("backends", "coredinator", "health", "path"), None),
+    ],
+)
+def test_an_empty_variable_is_given_where_empty_is_a_value(key: KeyPath, value: object, tmp_path: Path):
+    loaded = load((), {variable_of(key): ""}, tmp_path)
+    assert value_of(loaded, key) == value
+    assert str(loaded.source_of(*key)) == variable_of(key)
+
+
+@pytest.mark.parametrize("text", ["port = 1\nhost = 'a'", "\nport = 1", "# a\r\nport = 1"])
+def test_a_byte_order_mark_is_no_part_of_the_file(text: str, tmp_path: Path):
+    file = write(tmp_path, text)
+    plain = load((), {}, tmp_path)
+    file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    marked = load((), {}, tmp_path)
+    assert marked.settings == plain.settings
+    assert str(marked.source_of("port")) == str(plain.source_of("port"))
+
+
+def test_a_byte_order_mark_further_on_is_a_mistake(tmp_path: Path):
+    write(tmp_path, "port = 1\n\ufeffhost = 'a'")
+    (line,) = report(tmp_path)
+    assert line.startswith("coregateway.toml:2:1: expected TOML, found a syntax error")
 
 
 @pytest.mark.parametrize(
@@ -270,6 +320,7 @@ def test_the_effective_settings_are_toml_with_the_source_of_each(tmp_path: Path)
     write(
         tmp_path,
         'timeouts.read = 3\ncors.origins = []\nforwarding.trusted_proxies = ["::1"]\n'
+        "backends.coretelemetry.enabled = false\n"
         '[backends.b]\nprefix = "/b"\nurls = ["http://b"]',
     )
     environ = {"COREGATEWAY_BACKENDS__B__TIMEOUTS__POOL": "9"}
@@ -286,6 +337,8 @@ def test_the_effective_settings_are_toml_with_the_source_of_each(tmp_path: Path)
     assert shown_rows["backends.b.health.path"] == ('""', "default")
     assert shown_rows["backends.b.timeouts.read"] == ("3.0", "as timeouts.read")
     assert shown_rows["backends.b.timeouts.pool"] == ("9.0", "COREGATEWAY_BACKENDS__B__TIMEOUTS__POOL")
+    assert shown_rows["backends.coretelemetry.enabled"] == ("false", "coregateway.toml:4")
+    assert not [key for key in shown_rows if key.startswith("backends.coretelemetry.")][1:]
     assert len({line.index(" = ") for line in lines}) == 1
 
     write(tmp_path, "\n".join(f"{key} = {value}" for key, (value, _) in shown_rows.items()))

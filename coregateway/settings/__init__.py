@@ -4,6 +4,7 @@ values      the types of single settings and what each expects
 model       the tables, defaults, and rules between keys
 keys        every key with its variable; what a mistyped one may have meant
 sources     what file, environment and command line give, with the place of each
+spelling    what a mistyped word may have meant
 mistakes    the report of what is wrong, without credentials
 loading     the layers, checked, as one `Settings`
 process     the settings of this process, whichever command started it

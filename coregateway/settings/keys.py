@@ -1,16 +1,17 @@
 """Every key that a setting may have: its type, its variable, and what a mistyped one may have meant."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any, get_origin
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from coregateway.settings.model import DEFAULT_BACKENDS, BackendSettings, KeyPath, Settings
+from coregateway.settings.spelling import closest, slip_of
+from coregateway.settings.values import Choices
 
 VARIABLE_PREFIX = "COREGATEWAY_"
 CONFIG_VARIABLE = "COREGATEWAY_CONFIG"
@@ -62,6 +63,15 @@ def validated(key: KeyPath, value: object) -> object:
     return _adapter(key[2:] if key[0] == "backends" else key).validate_python(value)
 
 
+def may_be_empty(key: KeyPath) -> bool:
+    """Whether an empty text is a value of the key: an empty list, or the `""` that switches something off."""
+    try:
+        validated(key, from_text(key, ""))
+    except ValidationError:
+        return False
+    return True
+
+
 def from_text(key: KeyPath, text: str) -> object:
     """The value that a text means, by the key's type; a text that means none comes back as it is."""
     field = field_of(key)
@@ -110,7 +120,7 @@ def variable_meant_by(variable: str, backends: Iterable[str]) -> str | None:
     names = {*DEFAULT_BACKENDS, *backends, *({typed} if variable.startswith(_BACKENDS) else ())}
     candidates = [CONFIG_VARIABLE, *_NODE_VARIABLES]
     candidates += [variable_of(("backends", name, *key)) for name in sorted(names) for key in BACKEND_KEYS]
-    return _closest(variable.upper(), candidates)
+    return closest(variable.upper(), candidates)
 
 
 def key_meant_by(key: KeyPath) -> str | None:
@@ -123,16 +133,25 @@ def key_meant_by(key: KeyPath) -> str | None:
     neighbours = {k[depth - 1] for k in known if k[: depth - 1] == under}
     if depth == 1 and not backend:
         neighbours.add("backends")
-    near = _closest(key[-1].lower(), sorted(neighbours))
+    near = closest(key[-1].lower(), sorted(neighbours))
     if near is not None:
         return dotted((*key[:-1], near))
     elsewhere = [(*above, *k) for k in known if k[-1] == key[-1]] + [k for k in NODE_KEYS if k[-1] == key[-1]]
     return dotted(elsewhere[0]) if elsewhere else None
 
 
-def backend_meant_by(name: str, others: list[str]) -> str | None:
-    return _closest(name, others)
+def backend_meant_by(name: str, others: Sequence[str]) -> str | None:
+    return closest(name, others)
 
 
-def _closest(word: str, candidates: list[str]) -> str | None:
-    return next(iter(get_close_matches(word, candidates, n=1, cutoff=0.75)), None)
+def value_meant_by(key: KeyPath, value: object) -> str | None:
+    """The word that a wrong value of the key, or of its list, may have meant."""
+    field = field_of(key)
+    if field is None or not isinstance(value, str):
+        return None
+    words = {
+        word.upper(): word for each in field.metadata if isinstance(each, Choices) for word in each.words
+    }
+    typed = value.upper()
+    meant = typed if typed in words else slip_of(typed, words) or closest(typed, [*words])
+    return words[meant] if meant else None

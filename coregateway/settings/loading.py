@@ -1,6 +1,7 @@
 """From the four sources to one value: command line over environment over file over default."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,10 @@ from coregateway.settings.keys import (
     expectation,
     field_of,
     validated,
+    value_meant_by,
 )
 from coregateway.settings.mistakes import Mistake, SettingsError, shown
-from coregateway.settings.model import DEFAULT_BACKENDS, KeyPath, Settings, contradictions, leaves
+from coregateway.settings.model import DEFAULT_BACKENDS, YIELDING, KeyPath, Settings, contradictions, leaves
 from coregateway.settings.sources import (
     DEFAULT,
     Flag,
@@ -60,7 +62,7 @@ def load(
     depend on who reads it.
     """
     environ = os.environ if environ is None else environ
-    file = read_file(flags, environ, cwd or Path.cwd())
+    file = read_file(flags, environ, cwd or Path())
     variables = read_environment(environ, tuple(file.backends))
     readings = (file, variables, read_flags(flags))
     mistakes: list[Mistake] = []
@@ -73,13 +75,16 @@ def load(
                 value = validated(given.key, given.value)
             except ValidationError as error:
                 doubtful.add(given.key)
-                mistakes.append(Mistake(given.source.where, expectation(given.key), _found(given, error)))
+                mistakes.append(_wrong(given, error))
             else:
                 effective[given.key] = given._replace(value=value)
     if file.readable:
         # without the file, what it would have given looks missing or contradicted
         named = {**variables.backends, **file.backends}
-        mistakes += _missing(named, effective, doubtful)
+        off = {key[1] for key, given in effective.items() if _takes_away(given)}
+        mistakes += _taken_away_in_vain(effective, off)
+        mistakes += _missing({name: named[name] for name in named if name not in off}, effective, doubtful)
+        doubtful |= {key for key in effective if key[0] == "backends" and key[1] in off}
         mistakes += _contradicted(
             {key: each for key, each in effective.items() if key not in doubtful}, doubtful
         )
@@ -102,13 +107,44 @@ def _default_rows() -> Iterator[Given]:
     yield from flat(DEFAULT_BACKENDS, ("backends",))
 
 
-def _found(given: Given, error: ValidationError) -> str:
-    # of a list only the first wrong item, unless the list itself is what is wrong
-    value = given.value
-    for part in error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]:
-        if isinstance(part, int) and isinstance(value, list):
-            value = cast("list[object]", value)[part]
-    return shown(value)
+def _wrong(given: Given, error: ValidationError) -> Mistake:
+    found = _wrong_values(given.value, error)
+    meant = dict.fromkeys(filter(None, (value_meant_by(given.key, each) for each in found)))
+    return Mistake(
+        given.source.where,
+        expectation(given.key),
+        ", ".join(map(shown, found)),
+        f"did you mean {', '.join(meant)}?" if meant else "",
+    )
+
+
+def _wrong_values(value: object, error: ValidationError) -> list[object]:
+    """Every wrong item of a list, those that are there twice if that is wrong, or else the value itself."""
+    if not isinstance(value, list):
+        return [value]
+    items = cast("list[object]", value)
+    places = [each["loc"] for each in error.errors(include_url=False, include_context=False)]
+    wrong = sorted({part for place in places for part in place[:1] if isinstance(part, int)})
+    if wrong:
+        return [items[number] for number in wrong]
+    twice = [item for number, item in enumerate(items) if item in items[:number]]
+    return twice or [value]
+
+
+def _takes_away(given: Given) -> bool:
+    return given.key[0] == "backends" and given.key[2:] == ("enabled",) and given.value is False
+
+
+def _taken_away_in_vain(effective: Mapping[KeyPath, Given], off: set[str]) -> Iterator[Mistake]:
+    """A row that says nothing but that it is off takes none away: its name may be a misspelling."""
+    rows = Counter(key[1] for key in effective if key[0] == "backends")
+    for name in sorted(off):
+        meant = backend_meant_by(name, [other for other in rows if other != name])
+        if rows[name] == 1 and meant is not None:
+            source = effective["backends", name, "enabled"].source
+            yield Mistake(
+                source.where, "a backend that is there", shown(name), f"did you mean the backend {meant}?"
+            )
 
 
 def _missing(
@@ -134,7 +170,7 @@ def _missing(
 
 
 def _contradicted(sound: Mapping[KeyPath, Given], doubtful: set[KeyPath]) -> Iterator[Mistake]:
-    values = {key: value for key, value in leaves(Settings()) if key not in doubtful}
+    values = {key: value for key, value in leaves(Settings()) if key not in doubtful | YIELDING}
     values |= {key: given.value for key, given in sound.items()}
     for key, expected, other in contradictions(values):
         source, against = (sound[each].source if each in sound else DEFAULT for each in (key, other))

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from coregateway.addresses import meet
 from coregateway.http1.grammar import METHODS
 from coregateway.settings.values import (
     BACKEND_NAME,
@@ -64,6 +65,10 @@ OPTIONAL_PATHS: Mapping[KeyPath, str] = MappingProxyType(
 """Paths that the gateway answers on the main port when a setting says so, with all that lies under them."""
 
 
+YIELDING = frozenset({("limits", "max_keepalive_connections")})
+"""Keys whose defaults give way to what other keys say, and contradict none."""
+
+
 class Table(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -99,12 +104,21 @@ class LimitSettings(Table):
 
     max_connections: PositiveCount = 50
     max_keepalive_connections: Count = 20
-    """May exceed `max_connections`, which then rules: whoever lowers one should not have to lower both."""
+    """At most `max_connections`, to which the default gives way: to lower the one must not need both."""
     keepalive_expiry: Seconds = 30.0
     """Seconds that an idle connection to a backend is kept."""
     max_queued: Count = 1000
     """Requests that may wait for a connection."""
     request: RequestLimits = RequestLimits()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _yield_to_max_connections(cls, table: dict[str, Any]) -> dict[str, Any]:
+        most = table.get("max_connections")
+        if not isinstance(most, int) or "max_keepalive_connections" in table:
+            return table
+        kept: int = cls.model_fields["max_keepalive_connections"].default
+        return {**table, "max_keepalive_connections": min(kept, most)}
 
 
 class RetrySettings(Table):
@@ -191,6 +205,8 @@ class BackendSettings(Table):
     urls: URLs
     methods: Methods = METHODS
     health: HealthSettings = HealthSettings()
+    enabled: Switch = True
+    """False: as if the row were not there. `Settings` holds no such backend."""
     timeouts: TimeoutSettings = TimeoutSettings()
     """Complete: the node-wide ones, with those that the backend has of its own in their place."""
 
@@ -219,7 +235,7 @@ class Settings(Table):
     tracing: TracingSettings = TracingSettings()
     dashboard: DashboardSettings = DashboardSettings()
     backends: dict[str, BackendSettings] = Field(default_factory=dict)
-    """By name. Not given at all: the two of `DEFAULT_BACKENDS`."""
+    """By name, those that are enabled. Not given at all: the two of `DEFAULT_BACKENDS`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -228,6 +244,8 @@ class Settings(Table):
         backends: dict[str, Any] = {}
         for name, table in tables.get("backends", DEFAULT_BACKENDS).items():
             row = _given(table)
+            if row.get("enabled") is False:
+                continue
             backends[name] = {**row, "timeouts": {**node_wide, **_given(row.get("timeouts", {}))}}
         return {**tables, "backends": backends}
 
@@ -262,6 +280,19 @@ def contradictions(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
         # Fetch standard §3.2.5: browsers refuse "*" with credentials; echoing any origin opens every session
         yield Contradiction(
             ("cors", "credentials"), 'false while cors.origins holds "*"', ("cors", "origins")
+        )
+    kept, most = (values.get(("limits", key)) for key in ("max_keepalive_connections", "max_connections"))
+    if isinstance(kept, int) and isinstance(most, int) and kept > most:
+        yield Contradiction(
+            ("limits", "max_keepalive_connections"),
+            f"no more than limits.max_connections, {most}",
+            ("limits", "max_connections"),
+        )
+    host, port, address = (values.get(key) for key in (("host",), ("port",), ("admin", "address")))
+    own = split_authority(address) if isinstance(address, str) else None
+    if port and own and own[1] == port and meet(str(host), own[0]):
+        yield Contradiction(
+            ("admin", "address"), f"another port than {port}, which is the gateway's own", ("port",)
         )
     owners: dict[object, KeyPath] = {}
     switched_on = [(key, path) for key, path in OPTIONAL_PATHS.items() if values.get(key) is True]

@@ -16,6 +16,9 @@ def effective(loaded: Loaded) -> str:
         borrowed = node_wide is not None and key not in loaded.sources
         source = f"as {dotted(node_wide)}" if node_wide and borrowed else str(loaded.source_of(*key))
         rows.append((dotted(key), _toml(value), source))
+    for key, source in loaded.sources.items():
+        if key[0] == "backends" and key[1] not in loaded.settings.backends and key[2:] == ("enabled",):
+            rows.append((dotted(key), "false", str(source)))
     keys, values = (max(len(row[column]) for row in rows) for column in (0, 1))
     # one long list must not push every source off the screen
     values = min(values, 40)

@@ -19,6 +19,7 @@ from coregateway.settings.keys import (
     is_table,
     key_meant_by,
     key_of_variable,
+    may_be_empty,
     variable_meant_by,
 )
 from coregateway.settings.mistakes import Mistake, shown
@@ -140,7 +141,7 @@ def read_file(flags: Sequence[Flag], environ: Mapping[str, str], cwd: Path) -> R
     """The TOML file that the flag, else the variable names, else `coregateway.toml` if it exists."""
     reading = Reading()
     name, namer = DEFAULT_FILE, ""
-    if CONFIG_VARIABLE in environ:
+    if environ.get(CONFIG_VARIABLE):
         name, namer = environ[CONFIG_VARIABLE], CONFIG_VARIABLE
     for flag in flags:
         if flag.name == CONFIG_FLAG:
@@ -158,7 +159,7 @@ def read_file(flags: Sequence[Flag], environ: Mapping[str, str], cwd: Path) -> R
 
 def _parsed(path: Path, name: str, namer: str) -> tuple[File, dict[str, Any]] | Mistake:
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")  # editors of Windows begin with a byte order mark
     except UnicodeDecodeError as error:
         return Mistake(name, "text in UTF-8", f"byte {error.object[error.start]:#04x}")
     except (OSError, ValueError) as error:
@@ -199,7 +200,10 @@ def _named(reading: Reading, name: str, source: Source) -> bool:
 
 
 def read_environment(environ: Mapping[str, str], backends: Sequence[str]) -> Reading:
-    """The `COREGATEWAY_` variables. `backends` are further names that a mistyped variable may have meant."""
+    """The `COREGATEWAY_` variables. `backends` are further names that a mistyped variable may have meant.
+
+    An empty one is not given (Compose has no other way to leave one out), unless its key may be empty.
+    """
     reading = Reading()
     for variable, text in environ.items():
         if not variable.startswith(VARIABLE_PREFIX) or variable == CONFIG_VARIABLE:
@@ -208,6 +212,8 @@ def read_environment(environ: Mapping[str, str], backends: Sequence[str]) -> Rea
         if _SERVICE_LINK.fullmatch(variable) or (key == ("port",) and _SERVICE_LINK_URL.fullmatch(text)):
             continue
         source = Source(variable)
+        if not text and (key is None or not may_be_empty(key)):
+            continue
         if key is None:
             meant = variable_meant_by(variable, backends)
             hint = f"did you mean {meant}?" if meant else ""

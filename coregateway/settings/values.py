@@ -7,17 +7,31 @@ has only strings, `sources` turns them into numbers first.
 
 import os
 import re
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from coregateway.addresses import plain, plain_network
+from coregateway.settings.spelling import slip_of
 
 OWN_PATHS = ("/docs", "/openapi.json", "/health", "/livez", "/readyz")
 """Paths that the gateway answers itself, with all that lies under them."""
 
 REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
+
+KNOWN_METHODS = (
+    *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"),
+    # IANA's registry of HTTP methods
+    *("ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "COPY", "LABEL", "LINK", "LOCK", "MERGE"),
+    *("MKACTIVITY", "MKCALENDAR", "MKCOL", "MKREDIRECTREF", "MKWORKSPACE", "MOVE", "ORDERPATCH", "PROPFIND"),
+    *("PROPPATCH", "REBIND", "REPORT", "SEARCH", "UNBIND", "UNCHECKOUT", "UNLINK", "UNLOCK", "UPDATE"),
+    *("UPDATEREDIRECTREF", "VERSION-CONTROL"),
+    # in wide use without it: caches, UPnP
+    *("BAN", "M-SEARCH", "NOTIFY", "PURGE", "SUBSCRIBE", "UNSUBSCRIBE"),
+)
+"""Method names that are no slip of another one. Any further one may be a backend's own extension."""
 
 BACKEND_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -37,6 +51,14 @@ LINE_FIELDS = (
     *("attempts", "bytes_in", "bytes_out", "error", "trace_id", "span_id", "reason"),
 )
 """Fields of a request line that may be chosen; the others are always there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Words of which a wrong one may be a misspelling: part of a type."""
+
+    words: tuple[str, ...]
+
 
 ONE_YEAR = 31_536_000.0
 
@@ -110,6 +132,7 @@ def _url(text: str) -> str:
 
 def _method(text: str) -> str:
     _demand(_METHOD.fullmatch(text) is not None and text not in REFUSED_METHODS)
+    _demand(text in KNOWN_METHODS or slip_of(text, KNOWN_METHODS) is None)
     return text
 
 
@@ -166,6 +189,7 @@ LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
     BeforeValidator(_capitals),
     Field(description="DEBUG, INFO, WARNING, ERROR or CRITICAL"),
+    Choices(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
 ]
 LogFormat = Annotated[Literal["json", "console"], Field(description='"json" or "console"')]
 Seconds = Annotated[
@@ -210,6 +234,7 @@ LineFields = Annotated[
     BeforeValidator(_list_as_tuple),
     AfterValidator(_distinct),
     Field(description=f"a list of distinct fields of {', '.join(LINE_FIELDS)}"),
+    Choices(LINE_FIELDS),
 ]
 Prefix = Annotated[
     str,
@@ -236,6 +261,7 @@ Methods = Annotated[
         min_length=1,
         description="a list of one or more distinct method names in capitals, neither TRACE nor CONNECT",
     ),
+    Choices(KNOWN_METHODS),
 ]
 HealthPath = Annotated[
     Annotated[str, Field(pattern=r"^/[!-~]*$")] | None,
