@@ -6,18 +6,21 @@ import signal
 
 import pytest
 
-from coregateway.testing import GatewayProcess, RawClient, ScriptedBackend, delay, hang, respond, send
+from coregateway.testing import GatewayProcess, RawClient, ScriptedBackend, hang, respond, send, wait
 
 GRACE = {"COREGATEWAY_SHUTDOWN__DELAY": "0.2", "COREGATEWAY_SHUTDOWN__GRACE": "1.0"}
+LONG = GRACE | {"COREGATEWAY_SHUTDOWN__GRACE": "100"}
+"""Nothing waits for it to pass."""
 GET = b"GET /api/v1/coredinator%b HTTP/1.1\r\nHost: a\r\n\r\n"
 
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"
 
 
 async def test_what_is_in_flight_completes_and_the_connection_ends_after_it(backend: ScriptedBackend) -> None:
-    backend.on("/slow", delay(0.6), respond(200, b"late"))
+    gate = asyncio.Event()
+    backend.on("/slow", wait(gate), respond(200, b"late"))
     async with (
-        GatewayProcess(backends={"coredinator": backend.url}, env=GRACE) as gateway,
+        GatewayProcess(backends={"coredinator": backend.url}, env=LONG) as gateway,
         RawClient(gateway.address) as client,
         RawClient(gateway.address) as idle,
     ):
@@ -26,6 +29,8 @@ async def test_what_is_in_flight_completes_and_the_connection_ends_after_it(back
         await client.send(GET % b"/slow")
         await backend.wait_for_request(2)
         gateway.signal(signal.SIGTERM)
+        await gateway.wait_for_line(event="worker.draining")
+        gate.set()
         response = await client.read_response()
         assert (response.status, response.body) == (200, b"late")
         assert (b"connection", b"close") in [(n.lower(), v.lower()) for n, v in response.headers]
@@ -67,10 +72,10 @@ async def test_who_outwaits_the_grace_is_told_and_a_stream_is_cut(
 
 
 async def test_readiness_fails_before_the_port_closes(backend: ScriptedBackend) -> None:
-    times = {"COREGATEWAY_SHUTDOWN__DELAY": "1.0"}
+    times = {"COREGATEWAY_SHUTDOWN__DELAY": "2.0"}
     async with GatewayProcess(backends={"coredinator": backend.url}, env=times) as gateway:
         gateway.signal(signal.SIGTERM)
-        await asyncio.sleep(0.3)
+        await gateway.wait_for_line(event="worker.draining")
         async with RawClient(gateway.address) as client:
             await client.send(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
             assert (await client.read_response()).status == 503

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from coregateway.sink import MAX_LINE
 from coregateway.testing import (
+    PATIENCE,
     Filler,
     GatewayProcess,
     RawClient,
@@ -27,18 +28,18 @@ from coregateway.testing import (
     respond,
     send,
 )
+from coregateway.testing.queues import kernel_queues
 from tests.stage import PREFIX, Stage, request
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LIMITS = """
+SETTINGS = """
 backends.down.prefix = "/down"
 backends.down.urls = ["{down}"]
-timeouts.client = 0.3
-timeouts.idle = 0.3
-timeouts.read = 0.8
 limits.request.max_body = 1000
 """
+HURRIED = "timeouts.client = 0.3\ntimeouts.idle = 0.3\ntimeouts.read = 0.3\n"
 
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: a")
 SWITCHED = send(b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
@@ -47,20 +48,32 @@ HALF = send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(down: str) -> AsyncIterator[Stage]:
-    async with Stage(toml=LIMITS.format(down=down)) as stage:
-        stage.backend.on("/hang", hang())
-        stage.backend.on("/early", hang(), early=True)
-        stage.backend.on("/upload", read_body(), respond(200), early=True)
-        stage.backend.on("/closes", close())
-        stage.backend.on("/babble", send(b"SSH-2.0\r\n\r\n"), close())
-        stage.backend.on("/half", HALF, close())
-        stage.backend.on("/stalls", HALF, hang())
-        stage.backend.on("/endless", respond(200, Filler(1 << 30)))
-        stage.backend.on("/tunnel", SWITCHED, hang(), early=True)
-        stage.backend.on("/short-tunnel", SWITCHED, close(), early=True)
-        stage.backend.on("/torn-tunnel", SWITCHED, reset(), early=True)
-        await stage.gateway.wait_for_line(path="/readyz", status=200)
+    async with Stage(toml=SETTINGS.format(down=down)) as stage:
+        await script(stage)
         yield stage
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hurried() -> AsyncIterator[Stage]:
+    """A gateway whose limits pass soon."""
+    async with Stage(toml=HURRIED) as stage:
+        await script(stage)
+        yield stage
+
+
+async def script(stage: Stage) -> None:
+    stage.backend.on("/hang", hang())
+    stage.backend.on("/early", hang(), early=True)
+    stage.backend.on("/upload", read_body(), respond(200), early=True)
+    stage.backend.on("/closes", close())
+    stage.backend.on("/babble", send(b"SSH-2.0\r\n\r\n"), close())
+    stage.backend.on("/half", HALF, close())
+    stage.backend.on("/stalls", HALF, hang())
+    stage.backend.on("/endless", respond(200, Filler(1 << 30)))
+    stage.backend.on("/tunnel", SWITCHED, hang(), early=True)
+    stage.backend.on("/short-tunnel", SWITCHED, close(), early=True)
+    stage.backend.on("/torn-tunnel", SWITCHED, reset(), early=True)
+    await stage.gateway.wait_for_line(path="/readyz", status=200)
 
 
 type Leave = Callable[[RawClient], None]
@@ -112,19 +125,23 @@ ENDED: dict[str, tuple[bytes, int, str | None]] = {
         400,
         "bad_request",
     ),
-    "head timed out": (b"GET / HTTP/1.1\r\nHos", 408, "client_timeout"),
-    "body timed out": (half("/upload"), 408, "client_timeout"),
     "backend down": (whole("/down"), 502, "connect_failed"),
     "backend closes": (to_backend("/closes"), 502, "upstream_closed"),
     "backend speaks no HTTP": (to_backend("/babble"), 502, "upstream_protocol"),
-    "backend timed out": (to_backend("/hang"), 504, "read_timeout"),
     "response cut": (to_backend("/half"), 200, "upstream_closed"),
-    "response stalled": (to_backend("/stalls"), 200, "read_timeout"),
-    "tunnel silent": (upgrade("/tunnel"), 101, None),
     "tunnel closed by the backend": (upgrade("/short-tunnel"), 101, None),
     "tunnel reset by the backend": (upgrade("/torn-tunnel"), 101, None),
 }
 """What is sent, and the status and the cause that its line shows."""
+
+LATE: dict[str, tuple[bytes, int, str | None]] = {
+    "head": (b"GET / HTTP/1.1\r\nHos", 408, "client_timeout"),
+    "body": (half("/upload"), 408, "client_timeout"),
+    "backend": (to_backend("/hang"), 504, "read_timeout"),
+    "response": (to_backend("/stalls"), 200, "read_timeout"),
+    "tunnel": (upgrade("/tunnel"), 101, None),
+}
+"""What falls silent, and as above."""
 
 LEFT: dict[str, tuple[bytes, int, str | None]] = {
     "within its head": (b"GET / HTTP/1.1\r\nHos", 499, "client_closed"),
@@ -134,6 +151,8 @@ LEFT: dict[str, tuple[bytes, int, str | None]] = {
     "within the tunnel": (upgrade("/tunnel"), 499, "client_closed"),
 }
 """What is sent before the client leaves."""
+ANSWERED = {"within the response", "within the tunnel"}
+AT_BACKEND = ANSWERED | {"within its upload", "before the response"}
 
 
 async def lines_of(stage: Stage, ending: Awaitable[None]) -> list[dict[str, Any]]:
@@ -141,7 +160,7 @@ async def lines_of(stage: Stage, ending: Awaitable[None]) -> list[dict[str, Any]
     stage.gateway.new_log_lines()
     await ending
     lines: list[dict[str, Any]] = []
-    end = monotonic() + 5
+    end = monotonic() + PATIENCE
 
     def marked() -> bool:
         return any(line["request_id"] == marker for line in lines)
@@ -160,8 +179,15 @@ async def lines_of(stage: Stage, ending: Awaitable[None]) -> list[dict[str, Any]
 
 @pytest.mark.parametrize("name", ENDED)
 async def test_a_request_that_ends_here_or_at_the_backend_has_one_line(stage: Stage, name: str) -> None:
-    data, status, error = ENDED[name]
+    await has_one_line(stage, *ENDED[name])
 
+
+@pytest.mark.parametrize("name", LATE)
+async def test_a_request_that_ends_by_a_limit_of_time_has_one_line(hurried: Stage, name: str) -> None:
+    await has_one_line(hurried, *LATE[name])
+
+
+async def has_one_line(stage: Stage, data: bytes, status: int, error: str | None) -> None:
     async def ending() -> None:
         async with stage.client() as client:
             await client.send(data)
@@ -178,12 +204,22 @@ async def test_a_request_whose_client_leaves_has_one_line(stage: Stage, name: st
 
     async def ending() -> None:
         async with stage.client() as client:
+            before = len(stage.backend.requests)
             await client.send(data)
-            await sleep(0.1)  # the gateway has taken it in, and is on its way
+            await client.until_taken()
+            if name in AT_BACKEND:
+                await stage.backend.wait_for_request(before + 1, complete=False)
+            if name in ANSWERED:  # it leaves without having read that
+                await eventually(lambda: has_come(client))
             leave(client)
 
     (line,) = await lines_of(stage, ending())
     assert (line["status"], line["error"]) == (status, error)
+
+
+def has_come(client: RawClient) -> int:
+    """Bytes that lie unread at the client."""
+    return kernel_queues()[client.local_address[1], client.address[1]].receiving
 
 
 async def ask_on_and_on(gateway: GatewayProcess, name: str, answered: list[str]) -> None:
@@ -223,8 +259,7 @@ async def test_a_worker_that_is_killed_loses_and_doubles_no_line_but_of_the_exch
         clients = [create_task(ask_on_and_on(gateway, f"client{n}", answered)) for n in range(8)]
         for number in (0, 1):
             before = len(answered)
-            while len(answered) < before + 100:  # noqa: ASYNC110 - nobody sets an event for each answer
-                await sleep(0.01)
+            await eventually(lambda before=before: len(answered) >= before + 100)
             pid = (await worker_pids(admin))[number]
             os.kill(pid, signal.SIGKILL)
             await gateway.wait_for_line(event="worker.restarted", died_pid=pid)

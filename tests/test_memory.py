@@ -8,11 +8,12 @@ import asyncio
 import sys
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import cast
 
 import pytest
 
 from coregateway.testing import Filler, GatewayProcess, ScriptedBackend, respond
+from coregateway.testing.queues import Queues, kernel_queues
 
 MIB = 1024 * 1024
 AT_REST = 70 * MIB
@@ -155,29 +156,12 @@ async def stalled(*, uploads: bool) -> tuple[int, int]:
     return growth, max(in_flight)
 
 
-class Queues(NamedTuple):
-    """Bytes that the kernel holds for one socket."""
-
-    sending: int
-    receiving: int
-
-
 def held_between(source: End, sink: End, queues: dict[tuple[int, int], Queues]) -> int:
     """Bytes that the source has given and that are neither in the kernel nor at the sink."""
     (source_port, gateway_in), (sink_port, gateway_out) = source.ports, sink.ports
     kernel = queues[source_port, gateway_in].sending + queues[gateway_in, source_port].receiving
     kernel += queues[gateway_out, sink_port].sending + queues[sink_port, gateway_out].receiving
     return source.given - kernel - sink.taken
-
-
-def kernel_queues() -> dict[tuple[int, int], Queues]:
-    """By the local and the remote port of every IPv4 connection on this machine."""
-    found: dict[tuple[int, int], Queues] = {}
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, remote, _, queues, *_ = line.split()
-        ports = int(local.rpartition(":")[2], 16), int(remote.rpartition(":")[2], 16)
-        found[ports] = Queues(*(int(size, 16) for size in queues.split(":")))
-    return found
 
 
 async def figures(size: int) -> tuple[int, int, int]:

@@ -19,8 +19,8 @@ from tests.stage import PREFIX, Stage, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LIMIT = 0.8
-REST = 1.5 * LIMIT
+LIMIT = 1.2
+REST = 1.3 * LIMIT
 SIZE = 3_000_000
 SWITCHED = send(b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: a")
@@ -99,7 +99,7 @@ async def test_an_upload_that_would_have_been_taken_meanwhile_goes_on(stage: Sta
         await client.send(request(PREFIX + path, f"Content-Length: {size}", method="POST"))
         sending = asyncio.create_task(client.send(Filler(size)))
         await stage.wait_seen(path)
-        await asyncio.sleep(LIMIT / 2)  # the kernel is full, and the gateway has seen that once
+        await asyncio.sleep(LIMIT / 4)  # the kernel is full, and the gateway has seen that once
         with resting(stage):
             go.set()
             await asyncio.sleep(REST)
@@ -121,7 +121,7 @@ async def test_a_tunnel_in_which_something_came_meanwhile_stays(stage: Stage) ->
         with resting(stage):
             await client.send(b"x")
             await asyncio.sleep(REST)
-        await asyncio.sleep(LIMIT / 2)
+        await asyncio.sleep(LIMIT / 4)
         second.set()
         assert await client.receive() == b"2"
 

@@ -165,10 +165,11 @@ async def test_while_others_send_no_piece_keeps_them_waiting_for_long(
             await stack.enter_async_context(way())
         pieces = spy(monkeypatch, there)
         running = asyncio.create_task(there.splice.run(1 << 40, silence=5, patience=5))
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1):
-                await pass_on(there, pieces, more_than=PIECE, busy=others == "requests")
-        assert len(pieces) > 2 * CALM
+        while len(pieces) < 10 * CALM:
+            await pass_some(there)
+            if others == "requests":  # one of somebody else leaves now and then
+                outbox.first(nothing)
+        assert max(pieces) <= PIECE
         there.splice.interrupt()
         await running
 
@@ -188,20 +189,21 @@ def spy(monkeypatch: pytest.MonkeyPatch, there: Way) -> list[int]:
     return pieces
 
 
-async def pass_on(there: Way, pieces: list[int], *, more_than: int, busy: bool = False) -> int:
-    """Write and read until a piece was larger than that; returns the bytes that were written.
-
-    `busy`: a request of somebody else leaves now and then.
-    """
+async def pass_on(there: Way, pieces: list[int], *, more_than: int) -> int:
+    """Write and read until a piece was larger than that; returns the bytes that were written."""
     written = 0
     while not pieces or pieces[-1] <= more_than:
-        written += some(there)
-        await asyncio.sleep(0)
-        with suppress(BlockingIOError):
-            while there.reader.recv(1 << 20):
-                pass
-        if busy:
-            outbox.first(nothing)
+        written += await pass_some(there)
+    return written
+
+
+async def pass_some(there: Way) -> int:
+    """Write what the kernel takes, and read what has come; returns the bytes that were written."""
+    written = some(there)
+    await asyncio.sleep(0)
+    with suppress(BlockingIOError):
+        while there.reader.recv(1 << 20):
+            pass
     return written
 
 
@@ -270,13 +272,13 @@ async def test_silence_of_the_source_ends_it_and_each_byte_begins_it_anew() -> N
     loop = asyncio.get_running_loop()
     async with way() as there:
         began = loop.time()
-        running = asyncio.create_task(there.splice.run(8, silence=0.2, patience=5))
-        for _ in range(3):
-            await asyncio.sleep(0.12)
+        running = asyncio.create_task(there.splice.run(100, silence=1.0, patience=5))
+        for _ in range(20):
+            await asyncio.sleep(0.06)
             await there.write(b"x")
         assert await running is End.SOURCE_LATE
-        assert 0.54 < loop.time() - began < 0.8
-        assert there.splice.passed == 3
+        assert loop.time() - began > 20 * 0.06 + 0.9
+        assert there.splice.passed == 20
 
 
 async def test_a_sink_that_takes_nothing_ends_it_and_one_that_is_slow_does_not() -> None:
@@ -288,14 +290,14 @@ async def test_a_sink_that_takes_nothing_ends_it_and_one_that_is_slow_does_not()
                 await there.write(b"x" * 65_536)
 
         sending = asyncio.create_task(send())
-        running = asyncio.create_task(there.splice.run(1 << 30, silence=0.1, patience=0.4))
-        for _ in range(20):
+        running = asyncio.create_task(there.splice.run(1 << 30, silence=0.1, patience=1.0))
+        for _ in range(24):
             await asyncio.sleep(0.05)
             await there.read(32_768)
         assert not running.done()
         stopped = loop.time()
         assert await running is End.SINK_LATE
-        assert 0.35 < loop.time() - stopped < 0.8
+        assert loop.time() - stopped > 0.5
         sending.cancel()
 
 

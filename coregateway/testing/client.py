@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 
 from coregateway.testing.exchange import reset_socket
 from coregateway.testing.messages import Body, Field, WireError, response_framing, split_head, values
+from coregateway.testing.queues import has_taken
 from coregateway.testing.recording import PATIENCE
 
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
@@ -131,6 +132,12 @@ class RawClient:
             for piece in pieces:
                 await self.send(piece, within=within)
                 await asyncio.sleep(every)
+
+    async def until_taken(self, *, within: float | None = None) -> None:
+        """Wait until the process at the other end, on this machine, has read all that was sent."""
+        async with self._deadline(within):
+            while not has_taken(self.local_address, self.address):  # noqa: ASYNC110 -- the kernel sets no event
+                await asyncio.sleep(0.005)
 
     async def receive(self, limit: int = _RECEIVE, *, within: float | None = None) -> bytes:
         """What is there, at most `limit` bytes, or what comes first; b"" when the peer has ended."""

@@ -5,12 +5,11 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
-from coregateway.testing import GatewayProcess, RawClient, ScriptedBackend, free_port
+from coregateway.testing import PATIENCE, GatewayProcess, RawClient, ScriptedBackend, free_port
 from tests.conftest import StartGateway
 
 GET = "GET {} HTTP/1.1\r\nHost: localhost\r\nOrigin: http://elsewhere.example\r\n\r\n"
@@ -84,18 +83,15 @@ async def test_switched_off_it_is_not_there(gateway: StartGateway) -> None:
 @pytest.mark.parametrize("where", ["main port", "admin address"])
 async def test_an_open_page_does_not_delay_a_stop(where: str, gateway: StartGateway) -> None:
     admin = free_port()
-    toml = (
-        f'[admin]\naddress = "127.0.0.1:{admin}"\n[dashboard]\non_main_port = true\n[shutdown]\ndelay = 0.1'
-    )
+    toml = f'[admin]\naddress = "127.0.0.1:{admin}"\n[dashboard]\non_main_port = true\n'
+    toml += "[shutdown]\ndelay = 0.1\ngrace = 100"
     running = await gateway(toml=toml, workers=2)
     port = running.port if where == "main port" else admin
     streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
     for reader, writer in streams:
         writer.write(GET.format("/dashboard/events").encode())
         assert await first_event(reader) == "whole"
-    begun = time.monotonic()
-    assert await running.stop() == 0
-    assert time.monotonic() - begun < 5.0  # shutdown.grace is 15
+    assert await running.stop() == 0  # in less time than the grace
     for reader, writer in streams:
         rest = (await reader.read()).decode()
         assert "event: bye" in rest
@@ -110,15 +106,15 @@ async def test_every_worker_tells_of_the_whole_node(backend: ScriptedBackend) ->
     async with GatewayProcess(backends={"coredinator": backend.url}, toml=toml, workers=2) as gateway:
         for _ in range(8):  # by connections of their own, to whichever worker
             assert (await ask(gateway.port, "/api/v1/coredinator/x"))[0] == 200
-        await asyncio.sleep(0.6)  # a worker reports twice a second
-        seen: list[tuple[object, ...]] = []
-        for _ in range(6):
-            status = json.loads((await ask(admin, "/status"))[2])
-            row = status["backends"]["coredinator"]
-            (upstream,) = row["upstreams"]
-            seen.append((row["requests"], row["errors"], upstream["state"], upstream["since"]))
-        assert seen[0][:3] == (8, 0, "up")
-        assert set(seen) == {seen[0]}
+        told: set[tuple[object, ...]] = set()
+        async with asyncio.timeout(PATIENCE):  # a worker reports twice a second
+            while len(told) != 1 or next(iter(told))[:3] != (8, 0, "up"):
+                told.clear()
+                for _ in range(6):
+                    status = json.loads((await ask(admin, "/status"))[2])
+                    row = status["backends"]["coredinator"]
+                    (upstream,) = row["upstreams"]
+                    told.add((row["requests"], row["errors"], upstream["state"], upstream["since"]))
         # a worker that has died is started again under the same name, and nothing is forgotten
         worker = json.loads((await ask(admin, "/status"))[2])["workers"][0]
         os.kill(worker["pid"], signal.SIGKILL)

@@ -53,4 +53,4 @@ async def test_a_limit_that_passes_while_the_worker_is_busy_holds_though_bytes_c
         await other.send(f"GET /busy?seconds={busy} HTTP/1.1\r\nHost: gw\r\n\r\n".encode())
         await asyncio.sleep(busy / 4)
         await slow.send(b"TP")
-        assert (await slow.read_response(within=2 * busy)).status == 408
+        assert (await slow.read_response()).status == 408

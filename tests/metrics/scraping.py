@@ -6,7 +6,7 @@ from time import monotonic
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from coregateway.testing import RawClient, Response
+from coregateway.testing import PATIENCE, RawClient, Response
 
 
 class Scrape:
@@ -54,7 +54,7 @@ async def scrape(port: int) -> Scrape:
     return Scrape(answer.body.decode())
 
 
-async def until(port: int, holds: Callable[[Scrape], bool], *, within: float = 5.0) -> Scrape:
+async def until(port: int, holds: Callable[[Scrape], bool], *, within: float = PATIENCE) -> Scrape:
     """The first scrape of which it holds. A request counts when all of it is over, after its answer."""
     end = monotonic() + within
     while not holds(found := await scrape(port)):

@@ -33,7 +33,7 @@ def finished(exchange: Exchange) -> None:
 
 async def finished_slowly(exchange: Exchange) -> None:
     outcome = exchange.status
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(2.0)
     logs.event("test.told", signal="finished slowly", id=exchange.request_id, outcome=outcome)
 
 

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event
 
 import pytest
 
+from coregateway.testing.queues import has_taken
 from tests.server.running_node import ROOT, TARGET, WAIT, RunningNode, until
 
 
@@ -42,22 +44,25 @@ def test_a_killed_worker_is_replaced_and_meanwhile_nobody_is_refused(workers: in
     with RunningNode("--workers", str(workers)) as node:
         before = node.ready().pids()
         os.kill(before[0], signal.SIGKILL)
-        killed_at = time.monotonic()
         # Those whose connection waits for the replacement are answered, too.
         answers = [node.get("/")[1] for _ in range(16)]
-        took = time.monotonic() - killed_at
         after = node.ready().pids()
         assert after[0] != before[0]
         assert after[1:] == before[1:]
         assert set(answers) <= {str(pid) for pid in after}
         assert node.event("worker.died")["status"] == -signal.SIGKILL
         assert node.event("worker.restarted")["died_pid"] == before[0]
-        assert took < 3 or os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
 
         os.kill(after[0], signal.SIGKILL)
         until(lambda: len(node.events("worker.restarted")) == 2, "second restart")
         assert [line["pause_s"] for line in node.events("worker.died")] == [0, 1]
         assert node.stderr == ""
+
+
+def arrives(connection: HTTPConnection) -> None:
+    """Wait until a worker has read what was sent."""
+    sock: socket.socket = connection.sock
+    until(lambda: has_taken(sock.getsockname(), sock.getpeername()), "a worker reads")
 
 
 def to_main(pid: int) -> None:
@@ -97,7 +102,7 @@ def test_a_stop_signal_drains(mode: str, stop: Callable[[int], None]) -> None:
             slow.putrequest("GET", "/")
             slow.putheader("Content-Length", "1")
             slow.endheaders()
-            time.sleep(0.1)  # lets it arrive
+            arrives(slow)
             stop(node.process.pid)
             node.event("worker.draining")
             idle.request("GET", "/readyz")
@@ -144,7 +149,7 @@ def test_a_worker_that_still_starts_is_waited_for_when_others_have_ended_already
 def test_a_second_interrupt_ends_at_once() -> None:
     with RunningNode("--workers", "1") as node, closing(node.ready().connect()) as stuck:
         stuck.request("GET", "/endless")
-        time.sleep(0.1)  # lets it arrive
+        arrives(stuck)
         os.killpg(node.process.pid, signal.SIGINT)
         node.event("node.stopping")
         time.sleep(1.1)  # sooner it would count as the same signal
@@ -172,7 +177,7 @@ def test_a_node_that_was_stopped_and_goes_on_is_as_before() -> None:
 def test_grace_is_all_that_an_endless_exchange_gets() -> None:
     with RunningNode("--workers", "1", grace=0.5) as node, closing(node.ready().connect()) as stuck:
         stuck.request("GET", "/endless")
-        time.sleep(0.1)  # lets it arrive
+        arrives(stuck)
         node.process.terminate()
         assert node.status() == 0
         with pytest.raises(ConnectionError):

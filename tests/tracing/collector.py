@@ -14,6 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from coregateway.testing import PATIENCE
+
 
 def attributes(of: Iterable[KeyValue]) -> dict[str, str | int]:
     """Attributes as a dictionary; none may come twice."""
@@ -69,7 +71,7 @@ class Collector:
             for span in scope.spans
         ]
 
-    async def trace(self, trace_id: str, count: int, *, within: float = 5.0) -> list[Span]:
+    async def trace(self, trace_id: str, count: int, *, within: float = PATIENCE) -> list[Span]:
         """The spans of a trace, by the time of their beginning, when `count` have come."""
 
         def found() -> list[Span]:
@@ -81,7 +83,7 @@ class Collector:
         return spans
 
 
-async def until(condition: Callable[[], bool], within: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], within: float = PATIENCE) -> None:
     """Wait until something holds; raises TimeoutError."""
     end = monotonic() + within
     while not condition():

@@ -307,7 +307,7 @@ async def test_a_collector_that_is_down_disturbs_nobody() -> None:
             assert (await stage.ask(stage.path())).status == 200
         begun = time.monotonic()
         assert await stage.gateway.stop() == 0
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 10  # of the 15 that requests would be given
         assert len(stage.gateway.log_lines(event="tracing.failing")) == 1
 
 

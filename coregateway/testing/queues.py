@@ -1,0 +1,31 @@
+"""What the kernel holds for the TCP connections of this machine. Linux only, IPv4."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Queues(NamedTuple):
+    """Bytes that the kernel holds for one socket."""
+
+    sending: int
+    """The peer's kernel has not confirmed them."""
+    receiving: int
+    """Its process has not read them."""
+
+
+def kernel_queues() -> dict[tuple[int, int], Queues]:
+    """By the local and the remote port of every connection."""
+    found: dict[tuple[int, int], Queues] = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        ports = int(local.rpartition(":")[2], 16), int(remote.rpartition(":")[2], 16)
+        found[ports] = Queues(*(int(size, 16) for size in queues.split(":")))
+    return found
+
+
+def has_taken(local: tuple[str, int], peer: tuple[str, int]) -> bool:
+    """Whether the peer's process has read all that was sent to it so far; it must be on this machine."""
+    queues = kernel_queues()
+    (_, here), (_, there) = local, peer
+    own, other = queues.get((here, there)), queues.get((there, here))
+    return own is not None and other is not None and own.sending == other.receiving == 0
