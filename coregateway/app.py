@@ -101,7 +101,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     app.register_listener(close_logs, "after_server_stop")
     tracing.attach(app, settings.tracing)
     app.register_listener(open_backends, "before_server_start")
-    workers.attach(app, settings.shutdown)
+    workers.attach(app, settings.shutdown, settings.watchdog)
     metrics.attach(app, operators, settings)
     watch.attach(app, settings)
     dashboard.attach(app, operators, settings)

@@ -1,31 +1,46 @@
-"""The main process's watch over its workers: it starts again those that died, and ends all at a stop signal.
+"""The main process's watch over its workers: it starts them, replaces those that die or hang, and ends all.
 
-Sanic does neither well by itself. It marks a dead worker FAILED and leaves it; a signal that comes while
-workers start makes it spin; and a signal to the whole process group, as Ctrl-C is, hits processes that are
-not prepared for it. So the stop signals are blocked in the main process (`hold_signals`), hence from their
-first moment on in all processes that it starts, and a thread of the main process waits for them.
+It stands in the place of the inside of Sanic's manager (`WorkerManager.run`), which waits for all workers to
+come up before it looks at any, and kills the process group of each when one does not. What users know of
+Sanic's manager works on: its processes, `manage`, and the messages of `app.m`. No process is signalled but
+children of this one whose status was not collected yet, so that no id can be another's by now.
+
+A worker that dies is started again, after a pause that grows with every death in a row. A node of which no
+worker has ever come up ends when one has failed `TRIES` times in a row, with status 1, or has refused the
+settings, with status 2: it would fail for ever, and its starter should see that.
 """
 
 import os
 import signal
-from contextlib import suppress
-from dataclasses import dataclass
-from math import inf
-from multiprocessing import active_children, resource_tracker
-from threading import Thread
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, nullcontext
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from time import monotonic
-from typing import NoReturn, Protocol, cast
+from typing import Any, Protocol, cast
 
+from sanic.exceptions import ServerKilled
 from sanic.worker.constants import ProcessState
 from sanic.worker.manager import WorkerManager
 from sanic.worker.process import Worker
 
-from coregateway.logs import event, sink
+from coregateway.logs import event
+from coregateway.server.children import Children, is_worker, write_lines
 from coregateway.server.listeners import Listeners, end, number_of
+from coregateway.server.lives import TRIES, Life
 from coregateway.server.node import MAIN, STATE_KEEPER, Node, State
+from coregateway.server.orphans import Orphans
+from coregateway.server.process_signals import (
+    RELOAD,
+    SIGNALS,
+    STOP_SIGNALS,
+    hold_signals,
+    release_signals,
+    warn_of_reload,
+)
+from coregateway.server.worker_states import outlive_keeper
+from coregateway.settings.process import EXIT_WRONG_SETTINGS
 from coregateway.shared import Board
-
-STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 
 TICK = 0.1
 """Seconds between two looks at the workers."""
@@ -33,49 +48,22 @@ TICK = 0.1
 START_LIMIT = 10.0
 """Seconds that workers which are still starting may take to do so after a stop signal."""
 
+DRAIN_MARGIN = 10.0
+"""Seconds beyond those of `[shutdown]` that a worker may take to end."""
+
+HELPERS_LIMIT = 3.0
+"""Seconds that processes beside the workers may take to end."""
+
 IMPATIENCE = 1.0
 """Seconds after the first stop signal from which on another one ends everything at once. Before, it is the
 same one come twice: `timeout` and some supervisors signal the process and its group."""
-
-LONG_LIFE = 60.0
-"""Seconds of life after which a worker's earlier deaths do not count any more."""
-
-LONGEST_PAUSE = 30.0
-"""Seconds, at most, between a worker's death and its restart."""
-
-
-def hold_signals() -> None:
-    """Block the stop signals in this thread, and in the processes and threads that it starts from now on."""
-    resource_tracker.ensure_running()  # which would unblock them when it is started later, by the first child
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-
-
-def release_signals() -> None:
-    """Let a process that is ready for them have the stop signals again."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-
-
-def pause_before_restart(deaths: int) -> float:
-    """Seconds to wait after so many deaths in a row, the last one included: 0, 1, 2, 4, … 30."""
-    # without the lesser of the two, a day of deaths would be more than a float holds
-    return min(2.0 ** (min(deaths, 10) - 2), LONGEST_PAUSE) if deaths > 1 else 0.0
-
-
-def deaths_in_a_row(before: int, lived: float) -> int:
-    """How many there are with that of a process that has lived so many seconds."""
-    return 1 if lived >= LONG_LIFE else before + 1
 
 
 def write_last_lines(board: Board) -> None:
     """Write the log lines of workers that did not live to do so; for the end of the main process."""
     for part in board.parts:
         if not part.living:
-            _write_lines(part.pending.take())
-
-
-def _write_lines(lines: bytes) -> None:
-    for line in lines.splitlines(keepends=True):
-        sink().write(line)
+            write_lines(part.pending.take())
 
 
 class Process(Protocol):
@@ -89,141 +77,248 @@ class Process(Protocol):
     @property
     def exitcode(self) -> int | None: ...
     def is_alive(self) -> bool: ...
-
-
-@dataclass(slots=True)
-class Life:
-    """What is known of a worker: its present process, and the deaths in a row before."""
-
-    pid: int | None
-    since: float
-    deaths: int = 0
-    restart_at: float | None = None
-    """When to start it again; None while it lives, infinite once that was asked for."""
+    def start(self) -> None: ...
+    def restart(self) -> None: ...
+    def set_state(self, state: ProcessState, force: bool = False) -> None: ...
 
 
 class Supervisor:
-    """The thread that watches. Its clock is the monotonic one."""
+    """What the main thread of the main process does from the first worker on. Its clock is `monotonic`."""
 
-    def __init__(self, manager: WorkerManager, board: Board, listeners: Listeners | None) -> None:
+    def __init__(
+        self,
+        manager: WorkerManager,
+        board: Board,
+        listeners: Listeners | None,
+        *,
+        watchdog: float,
+        drain: float,
+    ) -> None:
+        """In seconds: `watchdog` that a worker may stand still, 0: for ever; `drain` that one may take."""
+        outlive_keeper(manager)
         self._manager = manager
-        self._board = board
         self._node = Node(board)
+        self._workers = board.workers
         self._listeners = listeners
+        self._drain = drain
+        self._children = Children(board, manager.worker_state, watchdog)
+        self._orphans = Orphans()
         self._lives: dict[str, Life] = {}
+        """By the names of the workers."""
         self._stopped_at: float | None = None
-        self._monitoring = (
-            False  # whether the manager reads its messages, which it does when all have started
-        )
-        self._told = False  # whether it was told to end
+        self._helpers_told_at: float | None = None
+        self._status = 0
+        """With which the node ends."""
 
-    def start(self) -> None:
-        """Begin to watch; from now on the stop signals work."""
-        self._node.enter(MAIN, State.STARTING, os.getpid())
+    def take_over(self) -> None:
+        """Have Sanic's manager run this; for `main_process_ready`. From now on signals have their meaning."""
+        self._node.enter(MAIN, State.READY, os.getpid())
         for child in active_children():
-            self._node.enter(STATE_KEEPER, State.READY, child.pid or 0)  # no other one runs yet
+            if child.name.startswith("SyncManager"):
+                self._node.enter(STATE_KEEPER, State.READY, child.pid or 0)
         # A thread that is older than the blocking may still be handed a signal.
-        for number in STOP_SIGNALS:
-            signal.signal(number, lambda number, _: self.stop(number))
-        Thread(target=self._run, name="supervisor", daemon=True).start()
+        for number in SIGNALS:
+            signal.signal(number, lambda number, _: self._take(number))
+        vars(self._manager).update(run=self.run, shutdown=self._stop, kill=self._end_at_once)
 
-    def stop(self, number: int) -> None:
-        """Take in a stop signal: readiness fails at once, the rest follows."""
+    def run(self) -> None:
+        """Start the workers, and watch them until the last one has ended.
+
+        Raises `SystemExit` with status 2, or Sanic's `ServerKilled` for status 1, when none has come up.
+        """
+        for worker, process in self._processes():
+            if worker.auto_start:
+                self._start(process)
+            else:
+                process.set_state(ProcessState.NONE, force=True)
+        while not self._has_ended():
+            self._wait()
+            self._hear()
+            self._look(monotonic())
+        self._manager.cleanup()
+        if self._status == EXIT_WRONG_SETTINGS:
+            raise SystemExit(self._status)
+        if self._status:
+            raise ServerKilled
+
+    def _processes(self) -> list[tuple[Worker, Process]]:
+        """Those that Sanic's manager knows: workers, and others beside them."""
+        workers = self._manager.workers
+        return [(worker, cast(Process, process)) for worker in workers for process in worker.processes]
+
+    # What comes from outside
+
+    def _wait(self) -> None:
+        """Wait for signals, until the next look is due."""
+        limit = TICK
+        # A process that was stopped and goes on (Ctrl-Z, `fg`) is woken without a signal: number 0.
+        while (received := signal.sigtimedwait(SIGNALS, limit)) is not None and received.si_signo:
+            self._take(received.si_signo)
+            limit = 0.0
+
+    def _take(self, number: int) -> None:
+        if number in STOP_SIGNALS:
+            self._stop(signal.Signals(number).name)
+        elif number == RELOAD:
+            warn_of_reload()
+
+    def _stop(self, by: str | None = None) -> None:
+        """Take in that the node is to stop, by a signal or `app.m`: readiness fails at once."""
         now = monotonic()
         if self._stopped_at is None:
-            self._node.enter(MAIN, State.DRAINING, os.getpid())
             self._stopped_at = now
-            event("node.stopping", signal=signal.Signals(number).name)
+            self._node.enter(MAIN, State.DRAINING, os.getpid())
+            event("node.stopping", signal=by)
+            for child in self._children:
+                child.process.terminate()  # it sees by and by that the node stops; this is sooner
         elif now - self._stopped_at > IMPATIENCE:
-            event("node.killed", level="WARNING", signal=signal.Signals(number).name)
-            _kill(self._processes())
+            event("node.killed", level="WARNING", signal=by)
+            self._children.kill()
 
-    def _run(self) -> NoReturn:
-        while True:
-            received = signal.sigtimedwait(STOP_SIGNALS, TICK)
-            # A process that was stopped and goes on (Ctrl-Z, `fg`) is woken without a signal: number 0.
-            if received is not None and received.si_signo in STOP_SIGNALS:
-                self.stop(received.si_signo)
-            processes = self._processes()
-            if not self._monitoring and any(process.state >= ProcessState.ACKED for process in processes):
-                self._monitoring = True
-                if self._stopped_at is None:
-                    self._node.enter(MAIN, State.READY, os.getpid())
-            if self._stopped_at is None:
-                self._revive(processes, monotonic())
-            else:
-                self._see_out(processes, monotonic() - self._stopped_at)
+    def _end_at_once(self) -> None:
+        """As Sanic's `kill`, but for the main process, which collects its children first."""
+        self._stop()
+        self._children.kill()
 
-    def _processes(self) -> list[Process]:
-        """Those of all workers that were started at least once."""
-        return [process for process in _processes_of(self._manager.transient) if process.pid]
+    def _hear(self) -> None:
+        """Do what workers ask for by `app.m`, in Sanic's own messages."""
+        while self._manager.monitor_subscriber.poll(0):
+            try:
+                self._obey(self._manager.monitor_subscriber.recv())
+            except Exception as error:
+                event("node.message_failed", level="ERROR", exception=error)
 
-    def _revive(self, processes: list[Process], now: float) -> None:
-        for process in processes:
-            life = self._lives.get(process.name)
-            if life is None or life.pid != process.pid:
-                life = Life(process.pid, now, life.deaths if life else 0)
-                self._lives[process.name] = life
-            if process.state not in (ProcessState.FAILED, ProcessState.COMPLETED):
-                continue
-            if life.restart_at is None:
-                self._mourn(process, life, now)
-            if life.restart_at is not None and life.restart_at <= now:
-                life.restart_at = inf
-                self._restart(process, life)
+    def _obey(self, message: Any) -> None:
+        if message == "__TERMINATE__":
+            self._stop()
+        elif isinstance(message, tuple):
+            with _ordinary_signals():
+                self._manager._handle_manage(*message)  # pyright: ignore -- no public way, and untyped
+        elif message and message != "__TERMINATE_EARLY__":  # a start that fails is seen by its end
+            self._manager._handle_message(message)  # pyright: ignore[reportPrivateUsage] -- no public way
+
+    # Watching
+
+    def _look(self, now: float) -> None:
+        living = {child.pid or 0: child for child in active_children()}
+        self._children.look(living, now)
+        self._orphans.look(now, living)
+        self._note_keeper(living)
+        for worker, process in self._processes():
+            if process.pid and not process.is_alive() and process.state < ProcessState.FAILED:
+                how = ProcessState.FAILED if process.exitcode else ProcessState.COMPLETED
+                process.set_state(how, force=True)
+            if is_worker(process.name):
+                self._look_at(process, now)
+            elif not worker.tracked and not worker.has_alive_processes():
+                self._manager.remove_worker(worker)
+        if self._stopped_at is not None:
+            self._see_out(living, now - self._stopped_at)
+
+    def _look_at(self, process: Process, now: float) -> None:
+        """Note that a worker has come up, and start one again that has died."""
+        life = self._lives.setdefault(process.name, Life())
+        if process.pid != life.pid:
+            life.begin(process.pid)
+        if process.is_alive():
+            if life.up_at is None and self._children.is_up(process.pid):
+                life.up_at = now
+                process.state = ProcessState.ACKED  # for Sanic, which replaces workers one by one
+            return
+        if life.restart_at is None and self._stopped_at is None:
+            self._mourn(process, life, now)
+        if life.restart_at is not None and life.restart_at <= now and self._stopped_at is None:
+            number = number_of(process.name)
+            restarts = self._node.count_restart(number)
+            event("worker.restarted", level="WARNING", number=number, died_pid=life.pid, restarts=restarts)
+            life.restart_at = None
+            self._start(process)
 
     def _mourn(self, process: Process, life: Life, now: float) -> None:
         number = number_of(process.name)
-        life.deaths = deaths_in_a_row(life.deaths, now - life.since)
-        pause = pause_before_restart(life.deaths)
-        life.restart_at = now + pause
+        pause = life.end(now)
         self._node.leave(number, State.DOWN, life.pid or 0)
-        _write_lines(self._board.bury(life.pid or 0))
-        event(
-            "worker.died", level="ERROR", number=number, pid=life.pid, status=process.exitcode, pause_s=pause
-        )
+        status = process.exitcode
+        event("worker.died", level="ERROR", number=number, pid=life.pid, status=status, pause_s=pause)
+        if self._children.has_come_up:
+            return
+        if status == EXIT_WRONG_SETTINGS:
+            self._give_up(status, "a worker has refused the settings")
+        elif life.deaths >= TRIES:
+            self._give_up(1, f"no worker has come up, and one has failed {TRIES} times")
 
-    def _restart(self, process: Process, life: Life) -> None:
-        number = number_of(process.name)
-        restarts = self._node.count_restart(number)
-        event("worker.restarted", level="WARNING", number=number, died_pid=life.pid, restarts=restarts)
-        # The manager's own thread does it; the message is Sanic's own, as of `app.m.restart(name)`.
-        self._manager.monitor_publisher.send(f"{process.name}:")
+    def _give_up(self, status: int, reason: str) -> None:
+        """End a node that would never serve."""
+        self._status = status
+        self._stopped_at = monotonic()
+        self._node.enter(MAIN, State.DRAINING, os.getpid())
+        event("node.failed", level="ERROR", message=f"{reason}: the gateway ends", status=status)
+        self._children.kill()
 
-    def _see_out(self, processes: list[Process], elapsed: float) -> None:
-        """Let the manager end the workers as soon as it listens to messages, and the rest after them."""
-        living = [process for process in processes if process.is_alive()]
+    def _start(self, process: Process) -> None:
+        """Start a process for the first time, or again."""
+        if self._stopped_at is not None:
+            return
+        try:
+            with nullcontext() if is_worker(process.name) else _ordinary_signals():
+                if process.state is ProcessState.IDLE:
+                    process.start()
+                else:
+                    process.restart()
+        except OSError as error:  # no memory, no process, no descriptor is left: it counts as a death
+            event("process.not_started", level="ERROR", name=process.name, exception=error)
+
+    def _note_keeper(self, living: Mapping[int, BaseProcess]) -> None:
+        """Forget the process of Sanic's notes when it has ended: its id may be another's soon."""
+        keeper = self._node.pid(STATE_KEEPER)
+        if keeper and keeper not in living:
+            self._node.enter(STATE_KEEPER, State.DOWN, 0)
+            message = "the process of Sanic's notes has ended: the gateway serves on without app.m.workers"
+            event("keeper.died", level="ERROR", message=message, pid=keeper)
+
+    # The end
+
+    def _see_out(self, living: Mapping[int, BaseProcess], elapsed: float) -> None:
+        """End what does not end in its time, and what is not needed without workers."""
         if self._listeners is not None:
-            for process in processes:
-                if process not in living:
-                    end(self._listeners.of(number_of(process.name)))
-        if self._monitoring and not self._told:
-            self._told = True
-            self._manager.monitor_publisher.send("__TERMINATE__")
-        elif not self._monitoring:
-            # One that has started may have ended already, as it should, while another still starts.
-            if any(process.exitcode for process in processes) or elapsed > START_LIMIT:
-                self._abandon(processes)
-        elif not living:
-            # Sanic's own helpers (reloader, inspector) cannot hear it: they have the signals blocked, too.
-            _kill(_processes_of(self._manager.durable))
+            for number in set(range(self._workers)) - {child.number for child in self._children}:
+                end(self._listeners.of(number))
+        for child in self._children:
+            limit = self._drain + DRAIN_MARGIN if child.is_up else START_LIMIT
+            if elapsed > limit and not child.is_killed:
+                child.is_killed = True
+                message = f"worker {child.number} has not ended in {limit:g} s: it is killed"
+                event("worker.killed", level="ERROR", message=message, number=child.number)
+                child.process.kill()
+        helpers = [living[pid] for pid in map(_pid, self._helpers()) if pid in living]
+        if self._children or not helpers:
+            return
+        if self._helpers_told_at is None:
+            self._helpers_told_at = elapsed
+            for helper in helpers:
+                os.kill(helper.pid or 0, signal.SIGINT)  # as Sanic does
+        elif elapsed - self._helpers_told_at > HELPERS_LIMIT:
+            for helper in helpers:
+                helper.kill()
 
-    def _abandon(self, processes: list[Process]) -> NoReturn:
-        """End a node that was told to stop and has not even started: the manager would wait on."""
-        event("node.abandoned", level="WARNING")
-        _kill(processes)
-        for child in active_children():
-            child.kill()
-        sink().finish()
-        os._exit(1)
+    def _helpers(self) -> list[Process]:
+        """Sanic's own processes (reloader, inspector), and those that users have it manage."""
+        return [process for _, process in self._processes() if not is_worker(process.name)]
+
+    def _has_ended(self) -> bool:
+        ended = self._stopped_at is not None and not self._children
+        return ended and not any(process.is_alive() for process in self._helpers())
 
 
-def _processes_of(workers: dict[str, Worker]) -> list[Process]:
-    return [cast(Process, process) for worker in list(workers.values()) for process in worker.processes]
+def _pid(process: Process) -> int:
+    return process.pid or 0
 
 
-def _kill(processes: list[Process]) -> None:
-    for process in processes:
-        with suppress(ProcessLookupError):
-            if process.pid:
-                os.kill(process.pid, signal.SIGKILL)
+@contextmanager
+def _ordinary_signals() -> Generator[None]:
+    """Take signals for a moment, so that a process which is no worker can take them from its start."""
+    release_signals()
+    try:
+        yield
+    finally:
+        hold_signals()

@@ -18,7 +18,7 @@ import signal
 import sys
 from contextlib import suppress
 from importlib.util import find_spec
-from multiprocessing import parent_process
+from multiprocessing import active_children, parent_process
 from socket import socket
 from typing import Any
 
@@ -27,13 +27,14 @@ from sanic import Sanic
 from coregateway.logs import event
 from coregateway.server.listeners import Listeners, end, worker_number
 from coregateway.server.node import MAIN, STATE_KEEPER, Node, State
-from coregateway.server.supervisor import (
-    STOP_SIGNALS,
-    Supervisor,
+from coregateway.server.orphans import Orphans
+from coregateway.server.process_signals import (
+    handle_signals,
     hold_signals,
+    ignore_signals,
     release_signals,
-    write_last_lines,
 )
+from coregateway.server.supervisor import Supervisor, write_last_lines
 from coregateway.settings.model import ShutdownSettings
 from coregateway.settings.process import started_by_sanic
 from coregateway.shared import Board
@@ -55,7 +56,7 @@ type App = Sanic[Any, Any]
 def found(app: App, board: Board) -> None:
     """Begin a node in this process, which will be its main process; for `prepare()`.
 
-    Blocks the stop signals: from here on they wait for the node's supervisor. Not for `single_process`.
+    Blocks the signals: from here on they wait for the node's supervisor. Not for `single_process`.
     """
     hold_signals()
     # Set as an attribute, Sanic would warn of whatever is not of multiprocessing; this is made to be shared.
@@ -66,15 +67,20 @@ def found(app: App, board: Board) -> None:
         sys.modules["__main__"].__spec__ = find_spec("sanic.__main__")
 
 
-def attach(app: App, shutdown: ShutdownSettings) -> None:
-    """Give an application a worker's life. It is ready after all other listeners that were added before."""
+def attach(app: App, shutdown: ShutdownSettings, watchdog: float) -> None:
+    """Give an application a worker's life. It is ready after all other listeners that were added before.
+
+    `watchdog`: seconds that a worker may take to come up, or its loop stand still; 0: for ever.
+    """
     app.config.GRACEFUL_SHUTDOWN_TIMEOUT = shutdown.grace
     app.ctx.draining = False
 
     async def supervise(app: App) -> None:
         board = _board(app)
         if board is not None:
-            Supervisor(app.manager, board, listeners_of(app)).start()
+            drain = shutdown.delay + shutdown.grace
+            supervisor = Supervisor(app.manager, board, listeners_of(app), watchdog=watchdog, drain=drain)
+            supervisor.take_over()
 
     async def start(app: App) -> None:
         worker = Worker(app, _board(app), listeners_of(app), shutdown.delay)
@@ -118,6 +124,7 @@ class Worker:
             event("worker.uncounted", level="WARNING", number=self._number)
         parent = parent_process()
         self._parent = parent.pid if board and parent else 0
+        self._orphans = Orphans()
         self._drain_task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -129,14 +136,12 @@ class Worker:
         """Say that this worker listens, and be ready to be stopped."""
         self.node.enter(self._number, State.READY, self._pid)
         loop = asyncio.get_running_loop()
-        for number in STOP_SIGNALS:
-            if loop.remove_signal_handler(number):  # Sanic's, which does not survive a second signal
-                loop.add_signal_handler(number, self.stop)
+        if loop.remove_signal_handler(signal.SIGTERM):  # Sanic's, which does not survive a second signal
+            handle_signals(loop, self.stop, alone=not self._parent)
         release_signals()
-        if self._parent:
-            self._look()
-        else:
+        if not self._parent:
             self.node.enter(MAIN, State.READY, self._pid)
+        self._look()
 
     def leave(self) -> None:
         """Say that this worker has ended."""
@@ -153,9 +158,7 @@ class Worker:
         if self._drain_task is not None:
             return
         loop = asyncio.get_running_loop()
-        for number in STOP_SIGNALS:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
+        ignore_signals(loop)
         self._app.ctx.draining = True
         self.node.leave(self._number, State.DRAINING, self._pid)
         if not self._parent:
@@ -176,13 +179,22 @@ class Worker:
         return self._parent != 0 and os.getppid() != self._parent
 
     def _look(self) -> None:
-        """Every `TICK`: stop with the node, after its main process, or when a successor took the place."""
+        """Every `TICK`, to the end: show that the loop turns, and look whether to stop.
+
+        That is with the node, after its main process, or when a successor took the place.
+        """
+        loop = asyncio.get_running_loop()
+        loop.call_later(TICK, self._look)
+        if self.part is not None:
+            self.part.beat()
+        if not self._parent:
+            if self._orphans.is_init:
+                self._orphans.look(loop.time(), {child.pid or 0 for child in active_children()})
+            return
         if self._is_orphan:
             self.node.enter(MAIN, State.DRAINING, self._pid)
         if self.node.stopping or self.node.pid(self._number) not in (self._pid, 0):
             self.stop()
-        else:
-            asyncio.get_running_loop().call_later(TICK, self._look)
 
 
 async def _empty(listener: socket) -> None:

@@ -231,6 +231,8 @@ class Settings(Table):
     admin: AdminSettings = AdminSettings()
     cors: CorsSettings = CorsSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
+    watchdog: Pause = 30.0
+    """Seconds that a worker may take to come up, or its loop stand still, until it is replaced; 0: any."""
     metrics: MetricsSettings = MetricsSettings()
     tracing: TracingSettings = TracingSettings()
     dashboard: DashboardSettings = DashboardSettings()

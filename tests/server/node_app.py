@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import signal
+import sys
+import threading
 import time
 from typing import Any
 
@@ -64,6 +67,34 @@ async def start_slowly(_: NodeApp) -> None:
     await asyncio.sleep(seconds("START") + seconds("STAGGER") * worker_number())
 
 
+async def stumble(_: NodeApp) -> None:
+    """Do as this process was told, by the order in which those of workers start."""
+    stumbles = os.environ.get("NODE_STUMBLES", "").split()
+    if not stumbles:
+        return
+    descriptor = os.open(os.environ["NODE_STARTS"], os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    os.write(descriptor, b".")
+    before = os.lseek(descriptor, 0, os.SEEK_CUR) - 1
+    os.close(descriptor)
+    match stumbles[before] if before < len(stumbles) else "none":
+        case "raise":
+            raise RuntimeError("it cannot start")
+        case "exit":
+            os._exit(3)
+        case "settings":
+            sys.exit(2)
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case "block":
+            time.sleep(3600)  # noqa: ASYNC251 - the whole worker stands still
+        case "wait":
+            await asyncio.Future[None]()
+        case _:
+            pass
+
+
 async def pid(_: Request) -> HTTPResponse:
     return text(str(os.getpid()))
 
@@ -86,6 +117,26 @@ async def busy(_: Request) -> HTTPResponse:
     return text("")
 
 
+async def deadlock(_: Request) -> HTTPResponse:
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+    return text("")
+
+
+async def orphan(_: Request) -> HTTPResponse:
+    """Leave a process behind that ends when it has no parent any more."""
+    command = "(sleep 0.2 & echo $!)"
+    process = await asyncio.create_subprocess_shell(command, stdout=asyncio.subprocess.PIPE)
+    told, _error = await process.communicate()
+    return json([int(told), process.returncode])
+
+
+async def block(_: Request) -> HTTPResponse:
+    time.sleep(3600)  # noqa: ASYNC251 - the whole worker stands still
+    return text("")
+
+
 async def endless(_: Request) -> HTTPResponse:
     await asyncio.Future[None]()
     return text("never")
@@ -97,11 +148,15 @@ async def reload(request: Request) -> HTTPResponse:
 
 
 app.register_listener(start_slowly, "before_server_start")
+app.register_listener(stumble, "before_server_start")
 app.add_route(pid, "/")
 app.add_route(readyz, "/readyz")
 app.add_route(states, "/workers")
 app.add_route(slow, "/slow")
 app.add_route(busy, "/busy")
+app.add_route(block, "/block")
+app.add_route(deadlock, "/deadlock")
+app.add_route(orphan, "/orphan")
 app.add_route(endless, "/endless")
 app.add_route(reload, "/reload")
-workers.attach(app, ShutdownSettings(delay=seconds("DELAY"), grace=seconds("GRACE")))
+workers.attach(app, ShutdownSettings(delay=seconds("DELAY"), grace=seconds("GRACE")), seconds("WATCHDOG"))

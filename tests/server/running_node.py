@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Self
@@ -40,7 +40,8 @@ class RunningNode:
     """`sanic tests.server.node_app:app` with arguments, on a free port, in a session of its own.
 
     Seconds: `start` that a worker takes longer to start, `stagger` that each takes longer than the one
-    before, and those of `[shutdown]`.
+    before, `watchdog`, and those of `[shutdown]`. `stumbles`: what the first processes of workers do in
+    place of coming up, one after the other, in words of `node_app.stumble`. `command`: what runs it all.
     """
 
     def __init__(
@@ -51,17 +52,23 @@ class RunningNode:
         stagger: float = 0.0,
         delay: float = 0.3,
         grace: float = 5.0,
+        watchdog: float = 0.0,
+        stumbles: Sequence[str] = (),
+        command: Sequence[str] = (),
     ) -> None:
         self._files = tempfile.TemporaryDirectory(prefix="node-")
-        command = [sys.executable, "-m", "sanic", TARGET, "--port", str(port), *arguments]
-        times = {"START": start, "STAGGER": stagger, "DELAY": delay, "GRACE": grace}
+        command = [*command, sys.executable, "-m", "sanic", TARGET, "--port", str(port), *arguments]
+        times = {"START": start, "STAGGER": stagger, "DELAY": delay, "GRACE": grace, "WATCHDOG": watchdog}
+        environ = {f"NODE_{name}": str(value) for name, value in times.items()}
+        environ["NODE_STUMBLES"] = " ".join(stumbles)
+        environ["NODE_STARTS"] = str(self._file("starts"))
         with self._file("out").open("wb") as out, self._file("err").open("wb") as err:
             self.process = subprocess.Popen(
                 command,
                 stdout=out,
                 stderr=err,
                 cwd=ROOT,
-                env=os.environ | {f"NODE_{name}": str(value) for name, value in times.items()},
+                env=os.environ | environ,
                 start_new_session=True,
             )
 

@@ -71,7 +71,7 @@ def test_to_bury_a_stranger_changes_nothing() -> None:
     assert part.living
 
 
-def test_the_beats_of_a_part_begin_aanew_with_each_process() -> None:
+def test_the_beats_of_a_part_begin_anew_with_each_process() -> None:
     board = Board(1)
     part = board.claim(11, 0)
     assert part is not None
