@@ -71,6 +71,7 @@ SOURCES = (
     "upstream/connection.py",
     "upstream/idle.py",
     "upstream/line.py",
+    "upstream/look.py",
     "upstream/pool.py",
     "upstream/record.py",
     "upstream/roles.py",

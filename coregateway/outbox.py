@@ -25,13 +25,19 @@ MOST: Final = 32
 class Outlet:
     """A connection by which bytes leave."""
 
-    __slots__ = ("closing", "descriptor", "transport")
+    __slots__ = ("closing", "descriptor", "looks", "transport")
 
     transport: Transport
     descriptor: int
     """Of the transport's socket, which has it until the connection is lost."""
     closing: bool
     """Whether nothing is to leave by it any more; so it is at the latest when the connection is lost."""
+    looks: bool
+    """Whether `look` decides about the next bytes."""
+
+    def look(self) -> bool:
+        """Whether the bytes that are about to leave may do so."""
+        return True
 
 
 class Outbox:
@@ -75,7 +81,7 @@ class Outbox:
         waiting, self._waiting = self._waiting, []
         send = self._send
         for outlet, data in waiting:
-            if outlet.closing:
+            if outlet.closing or (outlet.looks and not outlet.look()):
                 continue
             if isinstance(data, list):
                 outlet.transport.writelines(data)

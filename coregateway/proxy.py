@@ -377,7 +377,7 @@ class Passage(Waiter):
             bodiless=outgoing.bodiless,
             upgrade=outgoing.websocket,
         )
-        if not connection.closed and (not complete or len(self.body) > REPLAYABLE):
+        if connection.error is None and (not complete or len(self.body) > REPLAYABLE):
             self.body = b""  # it is sent, not to be sent again, and nobody keeps it
 
     def _answer(self, response: ResponseHead, whole: bytes) -> bytes:

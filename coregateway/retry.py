@@ -27,6 +27,8 @@ def may_retry(error: GatewayError, method: str, *, attempt: int, attempts: int, 
 
     `replayable`: the request has no body, or the gateway still holds all of it.
     """
+    if isinstance(error, UpstreamClosed) and error.reused and not error.sent:
+        return True  # the connection was found unfit before anything was tried on it
     if attempt >= attempts:
         return False
     if isinstance(error, ConnectFailed):

@@ -37,7 +37,7 @@ class Wire:
         outlet = Outlet()
         outlet.transport = cast(Any, transport or Transport())
         outlet.descriptor = self.near.fileno()
-        outlet.closing = False
+        outlet.closing = outlet.looks = False
         return outlet
 
     def write(self, data: bytes | list[Any], transport: Transport | None = None) -> None:

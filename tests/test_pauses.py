@@ -70,6 +70,27 @@ async def test_an_answer_that_came_meanwhile_is_passed_on(stage: Stage) -> None:
     assert (await asked).body == b"in time"
 
 
+@pytest.mark.parametrize(
+    ("before", "meanwhile"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-", b"Length: 7\r\n\r\nin time"),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nin time"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nin time"),
+    ],
+)
+async def test_an_answer_whose_head_was_complete_meanwhile_is_passed_on(
+    before: bytes, meanwhile: bytes, stage: Stage
+) -> None:
+    path, go = stage.path(), asyncio.Event()
+    stage.backend.on(path, send(before), wait(go), send(meanwhile))
+    asked = asyncio.create_task(stage.ask(path))
+    await stage.wait_seen(path)
+    with resting(stage):
+        go.set()
+        await asyncio.sleep(REST)
+    assert (await asked).body == b"in time"
+
+
 async def test_a_large_body_that_came_meanwhile_is_passed_on(stage: Stage) -> None:
     path, go = stage.path(), asyncio.Event()
     body = b"".join(Filler(SIZE))

@@ -25,6 +25,9 @@ from coregateway.status.reachability import Verdict
 LOOK = 5.0
 """Seconds between two looks at the backends; rules see the last two of these."""
 
+YOUNG = 20.0
+"""Seconds from the start of the node in which its workers start."""
+
 AT_ONCE = 16
 """Backends that are looked at between two turns of the loop."""
 
@@ -48,12 +51,19 @@ class Observer:
         self._before: dict[str, list[Sums]] = {}
         self._down: dict[str, float] = {}
         self._ages: dict[str, list[Ages]] = {}
+        self._surpluses: dict[tuple[str, int], int] = {}
+        """How many were told of each upstream; of those before this worker spoke, nothing is known."""
 
     @property
     def speaks(self) -> bool:
         """Whether it is this worker that speaks for the node."""
         ready = (worker.number for worker in self._node.workers() if worker.state == State.READY.name.lower())
         return next(ready, None) == self._number
+
+    @property
+    def _is_young(self) -> bool:
+        """Whether the node has just started, so that nobody can have told anything before."""
+        return time() - self._node.started < YOUNG
 
     def notice(self, late: float, computed: float, now: float) -> None:
         """Take in how late the loop was; see `reporter.Late`."""
@@ -99,6 +109,11 @@ class Observer:
                 )
         before.append(sums)
         del before[:-2]
+        for number, url in enumerate(row.urls):
+            total = sums.surpluses[number]
+            told = self._surpluses.setdefault((name, number), 0 if self._is_young else total)
+            if self._tell(rules.surplus(name, url, times=total - told), now):
+                self._surpluses[name, number] = total
         ages = [_ages(name, part) for part in living]
         if ages != self._ages.get(name):  # what was told once needs new observations to be told again
             finding = rules.idle_connections(name, ages, limits.keepalive_expiry)
@@ -128,13 +143,14 @@ class Observer:
 class Sums:
     """What the whole node has counted of one backend, `at` a moment."""
 
-    __slots__ = ("at", "busy", "connects", "queued", "refusals")
+    __slots__ = ("at", "busy", "connects", "queued", "refusals", "surpluses")
 
     def __init__(self, name: str, row: BackendSettings, parts: list[Part], at: float) -> None:
         self.at = at
         self.busy = self.queued = 0.0
         self.connects = [0] * len(row.urls)
         self.refusals = [0] * len(row.urls)
+        self.surpluses = [0] * len(row.urls)
         for part in parts:
             series = part.series
             if (place := series.find(places.pool(name))) is None:
@@ -145,6 +161,7 @@ class Sums:
                 if (place := series.find(places.upstream(name, number))) is not None:
                     self.connects[number] += int(series.numbers[place + places.CONNECTS])
                     self.refusals[number] += int(series.numbers[place + places.REFUSALS])
+                    self.surpluses[number] += int(series.numbers[place + places.SURPLUSES])
 
 
 def _ages(name: str, part: Part) -> Ages:

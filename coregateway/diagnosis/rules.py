@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from coregateway.diagnosis.reminder import A_MINUTE
 from coregateway.status.reachability import CONNECTING, Verdict
+from coregateway.upstream.record import DISTRUST
 
 AGREEING = 3
 """Idle connections that must have ended at about the same age, each at another time."""
@@ -41,6 +42,7 @@ type Kind = Literal[
     "idle_connections",
     "waiting_for_connections",
     "connections_refused",
+    "surplus",
     "no_answer",
     "answers_again",
     "loop_blocked",
@@ -129,6 +131,23 @@ def connections_refused(backend: str, url: str, *, tried: int, refused: int, win
     )
     fields: dict[str, object] = {"backend": backend, "upstream": url, "tried": tried, "refused": refused}
     return Finding("connections_refused", url, message, fields)
+
+
+def surplus(backend: str, url: str, *, times: int) -> Finding | None:
+    """An upstream that sends bytes which no request asked for: they would pass for the answer to the next.
+
+    `times`: how many of its connections did.
+    """
+    if not times:
+        return None
+    message = (
+        f"backend {backend} sent bytes that no request asked for on {times} "
+        f"connection{'s' if times != 1 else ''} ({url}), which can pass for the answer to another request: "
+        f"a worker that meets them uses each connection to it once for {DISTRUST:.0f} s; look there for "
+        "answers that are longer than their Content-Length, sent twice, or with a body after HEAD, 204 or 304"
+    )
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "connections": times}
+    return Finding("surplus", url, message, fields)
 
 
 def no_answer(backend: str, url: str, verdict: Verdict) -> Finding | None:

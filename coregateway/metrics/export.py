@@ -96,6 +96,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "reqps",
                 ((_rate("upstream_retries", "backend, reason"), "{{backend}} {{reason}}"),),
             ),
+            Panel(
+                "Connections with bytes nobody asked for",
+                "cps",
+                ((_rate("upstream_surplus", "backend"), "{{backend}}"),),
+            ),
             Panel("Attempts", "reqps", ((_rate("upstream_attempts", "backend"), "{{backend}}"),)),
         ),
     ),

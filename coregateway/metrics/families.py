@@ -114,6 +114,9 @@ ATTEMPTS = _counter("upstream_attempts", "Tries of requests at a backend, the fi
 RETRIES = _counter(
     "upstream_retries", "Tries after the first, by what ended the one before.", "backend", "reason"
 )
+SURPLUS = _counter(
+    "upstream_surplus", "Connections to a backend that brought bytes no request asked for.", "backend"
+)
 REQUEST_BYTES = _counter("request_bytes", "Of request bodies, without chunk framing.", "backend")
 RESPONSE_BYTES = _counter("response_bytes", "Of response bodies, without chunk framing.", "backend")
 DISCONNECTS = _counter("client_disconnects", "Requests whose client left before their end.", "backend")
@@ -142,9 +145,10 @@ WORKERS = _gauge("workers", "Worker processes by what they do.", "state")
 BUILD_INFO = _gauge("build_info", "1, with the version that runs.", "version")
 
 FAMILIES = (
-    *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES, REQUEST_BYTES),
-    *(RESPONSE_BYTES, DISCONNECTS, ERRORS, REFUSED, TUNNELS_OPENED, IN_FLIGHT, TUNNELS, CLIENT_CONNECTIONS),
-    *(UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, LOG_LINES_DROPPED, WORKER_RESTARTS, WORKERS, BUILD_INFO),
+    *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES, SURPLUS),
+    *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, REFUSED, TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
+    *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, LOG_LINES_DROPPED),
+    *(WORKER_RESTARTS, WORKERS, BUILD_INFO),
 )
 BY_NAME = MappingProxyType({family.name: family for family in FAMILIES})
 

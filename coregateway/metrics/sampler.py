@@ -29,6 +29,7 @@ class _Row(NamedTuple):
     active: int
     idle: int
     opening: int
+    surplus: int
 
 
 class Sampler:
@@ -40,6 +41,7 @@ class Sampler:
         self._loop = loop
         self._rows = list(_rows(context.backends.values(), series))
         self._busy: set[str] = set()
+        self._surpluses = dict.fromkeys(context.backends, 0)
         self._clients = [
             _slot(series, key(families.CLIENT_CONNECTIONS, state)) for state in ("active", "idle")
         ]
@@ -76,6 +78,10 @@ class Sampler:
             backend = row.backend
             service, pool = backend.service, backend.pool
             under_way += service.in_flight
+            surpluses = pool.surpluses
+            if surpluses != self._surpluses[backend.name]:
+                numbers[row.surplus] += surpluses - self._surpluses[backend.name]
+                self._surpluses[backend.name] = surpluses
             if pool.is_empty and not service.in_flight:
                 if self._timer is not None and backend.name not in self._busy:
                     continue
@@ -103,6 +109,7 @@ def _rows(backends: Iterable[Backend], series: Series) -> Iterable[_Row]:
         keys += [
             key(families.UPSTREAM_CONNECTIONS, backend.name, state) for state in ("active", "idle", "opening")
         ]
+        keys.append(key(families.SURPLUS, backend.name))
         yield _Row(backend, *(_slot(series, each) for each in keys))
 
 

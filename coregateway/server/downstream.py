@@ -109,7 +109,7 @@ class Downstream(Outlet):
         self.peer = peer
         self.peer_bytes = peer_bytes
         self.transport = transport
-        self.closing = False
+        self.closing = self.looks = False
         self.descriptor = transport.get_extra_info("socket").fileno()
         self.hold = hold
 

@@ -79,7 +79,7 @@ class TimeoutSettings(Table):
     connect: Seconds = 5.0
     """To open a connection to a backend."""
     read: Seconds = 30.0
-    """Of silence from the backend: until the response head, and between bytes."""
+    """Until the response head is complete, 1xx responses included; then of silence from the backend."""
     write: Seconds = 10.0
     """Of a backend that takes no bytes."""
     pool: Seconds = 5.0

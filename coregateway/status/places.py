@@ -55,6 +55,8 @@ ACTIVE_HERE = 6
 CONNECTS = 7
 """Connections that were tried, from the beginning, and those that could not be had."""
 REFUSALS = 8
+SURPLUSES = 9
+"""How often a connection brought bytes that no request asked for, from the beginning."""
 
 CAUSES = (
     "",

@@ -158,6 +158,7 @@ class _Upstream:
             self._failing = before[places.ANSWERED] <= before[places.FAILED]
             self._connects = before[places.CONNECTS]
             self._refusals = before[places.REFUSALS]
+            self._surpluses = before[places.SURPLUSES]
             series.numbers[self._at + places.ACTIVE_HERE] = 0
 
     def report(self, numbers: "memoryview[float]", epoch: float, active: int) -> None:
@@ -177,6 +178,7 @@ class _Upstream:
                 numbers[at + places.RECOVERED] = epoch + record.answered
         numbers[at + places.CONNECTS] = self._connects + record.connects
         numbers[at + places.REFUSALS] = self._refusals + record.refusals
+        numbers[at + places.SURPLUSES] = self._surpluses + record.surpluses
 
     def _fail(self, numbers: "memoryview[float]", at: int, record: Record, epoch: float) -> None:
         self._failing = True

@@ -5,7 +5,9 @@ and raw pieces of its body. What a connection promises:
 
 - it knows exactly whether any byte of a request was handed to the kernel, and tells in its errors;
 - a response that was cut, that breaks the grammar or that is late never looks complete;
-- it is reusable only after a complete exchange that left no byte over.
+- it is reusable only after a complete exchange that left no byte over;
+- before a request leaves on it that is not its first, nothing is there to be read: an end costs another try,
+  and bytes that no request asked for (a surplus) are told to its owner, whenever and however they come.
 """
 
 import os
@@ -27,10 +29,17 @@ from coregateway.notifier import Notifier
 from coregateway.outbox import Outlet, outbox
 from coregateway.reset import reset
 from coregateway.upstream.address import Upstream
+from coregateway.upstream.look import Look
 from coregateway.upstream.roles import Owner, Peer, Timeouts
 
 FRESH: Final = 0.005
-"""Seconds of rest after which the kernel is asked whether a connection is still fit for use."""
+"""Seconds of rest after which a connection is looked at when it is chosen, too: an end costs no attempt then.
+
+Each is looked at when the next request leaves on it, whatever its age.
+"""
+
+LOOKED_AT_ONCE: Final = 65_536
+"""Bytes of a request; before a longer one the look is at once, for nobody keeps it for another try."""
 
 HIGH_WATER: Final = 65_536
 """Bytes of a body that wait to be relayed before reading pauses; less when `allowance` says so."""
@@ -46,13 +55,13 @@ class UpstreamConnection(Outlet):
         "_backlog",
         "_deadline",
         "_defaults",
+        "_look",
         "_loop",
         "_meter",
         "_notifier",
         "_owner",
         "_paused",
         "_peer",
-        "_poll",
         "_request_sent",
         "_response",
         "busy",
@@ -77,7 +86,7 @@ class UpstreamConnection(Outlet):
         self._paused = False
         self.upstream = upstream
         self.busy = False
-        self.closed = self.closing = False
+        self.closed = self.closing = self.looks = False
         self.served = 0
         self.idle_since = 0.0
         self.waited = 0.0
@@ -96,15 +105,22 @@ class UpstreamConnection(Outlet):
     # The exchange, in order
 
     def is_stale(self, now: float) -> bool:
-        """Whether an idle connection has anything to read: an end, or bytes that nobody asked for.
-
-        The loop may not have seen it yet, and what is read after the next request was written would pass
-        for its response. A connection that has rested for less than `FRESH` is not asked, which costs a
-        system call: the loop has just read it, and no idle timeout of a backend is that short.
-        """
+        """Whether an idle connection has ended, or rested for long enough to be looked at and has anything
+        to read."""
         if self.closed or self.transport.is_closing():
             return True
-        return now - self.idle_since > FRESH and bool(self._poll.poll(0))
+        return now - self.idle_since > FRESH and not self._is_clear()
+
+    def look(self) -> bool:
+        """Look at it once more, for its request leaves now; False: it must not, and is tried elsewhere.
+
+        What is read after the request was written would pass for its response.
+        """
+        self.looks = False
+        if self._is_clear():
+            return True
+        self._fail(UpstreamClosed(reused=True))
+        return False
 
     def begin(
         self,
@@ -128,6 +144,9 @@ class UpstreamConnection(Outlet):
         self._request_sent = complete
         if self.closed:
             self.error = UpstreamClosed(reused=self._unanswered)
+            return
+        self.looks = self.served > 1
+        if self.looks and (not complete or len(data) > LOOKED_AT_ONCE) and not self.look():
             return
         if complete:
             outbox.write(self, data)
@@ -235,18 +254,12 @@ class UpstreamConnection(Outlet):
         """Somebody else has read so many bytes of the body."""
         self._notifier.forget()
         self._response.skip(count)
-        if self.complete:  # whoever comes next must not meet with what was not read yet
-            self._response.surplus = bool(self._poll.poll(0))
+        if self.complete:
             self._resume_reading()
 
     def is_ready(self, events: int) -> bool:
-        """Whether the kernel knows of any of these events (of poll(2)), or that the connection has ended.
-
-        Behind a rest of the whole process limits pass before the loop has told of what came meanwhile.
-        """
-        poll = select.poll()
-        poll.register(self.descriptor, events)
-        return bool(poll.poll(0))
+        """As `Look.is_ready`."""
+        return self._look.is_ready(events)
 
     @property
     def complete(self) -> bool:
@@ -278,6 +291,11 @@ class UpstreamConnection(Outlet):
             and response.head.reusable
             and not self._backlog.blocks
         )
+
+    @property
+    def has_surplus(self) -> bool:
+        """Whether bytes came behind the response."""
+        return self._response.surplus
 
     @property
     def _unanswered(self) -> bool:
@@ -333,8 +351,7 @@ class UpstreamConnection(Outlet):
         self._meter = Meter(self.transport, self)
         self._backlog = Backlog(self._loop, self.transport)
         self.descriptor = self.transport.get_extra_info("socket").fileno()
-        self._poll = select.poll()
-        self._poll.register(self.descriptor, select.POLLIN)
+        self._look = Look(self.descriptor)
 
     def data_received(self, data: bytes) -> None:
         if len(data) > MUCH:
@@ -342,9 +359,10 @@ class UpstreamConnection(Outlet):
         if self._peer is not None:
             self._peer.receive(data)
             return
-        if not self.busy:
-            # Bytes that no request asked for: whoever came next would take them for their own.
-            self.abort()
+        if not self.busy or self.looks:
+            # No request asked for them, or it has not left yet.
+            self._owner.distrust(self)
+            self._fail(UpstreamClosed(reused=True))
             return
         response = self._response
         try:
@@ -354,8 +372,8 @@ class UpstreamConnection(Outlet):
             return
         if response.waiting >= LEAST and response.waiting >= min(HIGH_WATER, allowance.size):
             self.hold()
-        self._touch()
-        if response.head is not None:
+        if response.head is not None:  # which is limited as a whole: what comes of it sets no new limit
+            self._touch()
             self._notifier.notify()
 
     def eof_received(self) -> bool:
@@ -391,29 +409,38 @@ class UpstreamConnection(Outlet):
         if self._peer is not None:
             self._peer.lost()
         elif self._awaited and (exc is not None or not self._response.close()):
-            self.error = UpstreamClosed(sent=True, reused=self._unanswered)
+            self.error = UpstreamClosed(sent=not self.looks, reused=self._unanswered)
         self._notifier.notify()
         self._backlog.wake()
         self._owner.lost(self)
 
     # The parts of it
 
+    def _is_clear(self) -> bool:
+        """Whether nothing is to be read; a surplus is told to the owner."""
+        if self._look.finds_nothing():
+            return True
+        if self._look.finds_bytes():
+            self._owner.distrust(self)
+        return False
+
     def _resume_reading(self) -> None:
         self._paused = False
         self.transport.resume_reading()
         self._touch()
 
-    def _read_rest(self) -> None:
-        """Take what came before the connection failed.
+    def _read_rest(self) -> bool:
+        """Take what has come and the loop has not read; whether the end was there, which the loop will tell.
 
         An upstream that answers early and closes makes writing fail, often before its answer was read; the
-        kernel has it still.
+        kernel has it still. So it has what came in time, when the whole process has rested beyond a limit.
         """
         with suppress(OSError):
             while self._awaited and self._response.waiting < HIGH_WATER:
                 if not (data := os.read(self.descriptor, HIGH_WATER)):
-                    break
+                    return True
                 self.data_received(data)
+        return False
 
     @property
     def _awaited(self) -> bool:
@@ -431,10 +458,13 @@ class UpstreamConnection(Outlet):
 
     def _expired(self) -> None:
         if not self._backlog.blocks:
-            if self.is_ready(select.POLLIN):
+            if not self.answered:
+                if self._read_rest() or self.answered or not self._awaited:
+                    return
+            elif self.is_ready(select.POLLIN):
                 self._deadline.within(self.timeouts.read)
-            else:
-                self._fail(ReadTimeout(sent=True, reused=self._unanswered))
+                return
+            self._fail(ReadTimeout(sent=True, reused=self._unanswered))
         elif left := self._backlog.look(self.timeouts.write):
             self._deadline.within(left)
         elif self.is_ready(select.POLLOUT):

@@ -1,8 +1,8 @@
 """The idle connections of one pool: which of them is used next, and which is closed.
 
 They lie with their upstreams, last used last, and the one that was used last is used next: so those that are
-not needed grow old. One that has ended, or brought bytes that nobody asked for, is not used; one that is too
-old, or one too many, is closed within `SWEEP`.
+not needed grow old. One that has ended, or brought bytes that no request asked for, is not used; one that is
+too old, or one too many, is closed within `SWEEP`.
 """
 
 from asyncio import AbstractEventLoop, TimerHandle
@@ -87,6 +87,12 @@ class IdleConnections:
                 return connection
             self._discard(connection)
         return None
+
+    def drop_all(self, upstream: Upstream) -> None:
+        """Close all that lead to an upstream."""
+        idle = upstream.idle
+        while idle:
+            self._discard(idle.pop())
 
     def take_oldest(self) -> UpstreamConnection | None:
         """The one that has been idle for longest, whichever upstream it leads to, fit or not."""

@@ -113,6 +113,11 @@ class Pool:
         """Whether it holds nothing and nobody waits."""
         return not self._open and not self._line.length
 
+    @property
+    def surpluses(self) -> int:
+        """How often a connection brought bytes that no request asked for."""
+        return sum(upstream.record.surpluses for upstream in self.upstreams)
+
     def active_at(self, upstream: Upstream) -> int:
         """Connections to one of the upstreams that carry an exchange."""
         if len(self.upstreams) == 1:
@@ -200,10 +205,13 @@ class Pool:
         self._busy.remove(connection)
         fit = connection.reusable and not self._closing
         connection.rest()
-        if fit:
-            connection.upstream.record.answered = connection.idle_since
+        record = connection.upstream.record
+        if fit and connection.idle_since >= record.distrusted_until:
+            record.answered = connection.idle_since
             self._offer(connection)
         else:
+            if connection.has_surplus:
+                self.distrust(connection)
             self._note_end(connection)
             self._discard(connection)
 
@@ -211,6 +219,15 @@ class Pool:
         """A connection ended by itself; a busy one still comes back through `give_back`."""
         if self._idle.lose(connection):
             self.free_slot()
+
+    def distrust(self, connection: UpstreamConnection) -> None:
+        """Bytes came on a connection that no request asked for: use its upstream's once each for a while.
+
+        Those at rest are closed now, those that are busy when they come back.
+        """
+        upstream = connection.upstream
+        upstream.record.distrust(self._loop.time())
+        self._idle.drop_all(upstream)
 
     async def close(self) -> None:
         """End every connection; exchanges under way fail."""
@@ -254,7 +271,10 @@ class Pool:
                     self.free_slot()
                 else:
                     self._busy.remove(connection)
-                    self._offer(connection)
+                    if self._loop.time() < connection.upstream.record.distrusted_until:
+                        self._discard(connection)
+                    else:
+                        self._offer(connection)
             raise
         finally:
             self.leave_line()
@@ -262,7 +282,7 @@ class Pool:
     def _offer(self, connection: UpstreamConnection) -> None:
         """Give a connection to the first in line, or let it rest."""
         if self._line.has_waiters:
-            if connection.is_stale(self._loop.time()):
+            if connection.closing:
                 self._discard(connection)
             else:
                 self._busy.add(connection)

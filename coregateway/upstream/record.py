@@ -4,11 +4,26 @@ Nobody asks the upstream for this: it is what exchanges and probes came upon. Su
 number, everything else is written down on failure.
 """
 
+from typing import Final
+
+DISTRUST: Final = 10.0
+"""Seconds after a surplus for which the worker sends one request on each connection to that upstream."""
+
 
 class Record:
     """Of one upstream in one worker. Times are seconds of the monotonic clock, 0.0: never."""
 
-    __slots__ = ("answered", "cause", "connects", "failed", "failing_since", "failures", "refusals")
+    __slots__ = (
+        "answered",
+        "cause",
+        "connects",
+        "distrusted_until",
+        "failed",
+        "failing_since",
+        "failures",
+        "refusals",
+        "surpluses",
+    )
 
     def __init__(self) -> None:
         self.answered = 0.0
@@ -25,6 +40,10 @@ class Record:
         """Connections that were tried, from the beginning."""
         self.refusals = 0
         """Those of them that could not be had."""
+        self.surpluses = 0
+        """How often a connection brought bytes that no request asked for, from the beginning."""
+        self.distrusted_until = 0.0
+        """Until when no connection is used twice."""
 
     def fail(self, cause: str, now: float) -> None:
         """It failed once more."""
@@ -34,3 +53,8 @@ class Record:
         self.failures += 1
         self.failed = now
         self.cause = cause
+
+    def distrust(self, now: float) -> None:
+        """Bytes came that no request asked for: what shifts one connection by a response may shift others."""
+        self.surpluses += 1
+        self.distrusted_until = now + DISTRUST

@@ -50,3 +50,6 @@ class Owner(Interface):
     """Who must know when a connection ends."""
 
     def lost(self, connection: "UpstreamConnection") -> None: ...
+    def distrust(self, connection: "UpstreamConnection") -> None:
+        """It has brought bytes that no request asked for; it is closed, or about to be."""
+        ...

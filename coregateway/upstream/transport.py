@@ -45,12 +45,15 @@ _EXCEPTIONS: dict[type[GatewayError], type[httpx.TransportError]] = {
 _is_target = re.compile(rb"[\x21-\x7e]+").fullmatch
 _is_length = re.compile(r"[0-9]{1,18}").fullmatch
 
+_NEW = -1.0
+"""Seconds of rest: no idle connection will do."""
+
 _DAY = 86_400.0
 """Seconds that stand for httpx's None: no limit."""
 
 
 class PoolTransport(httpx.AsyncBaseTransport):
-    """Sends httpx requests through a `Pool`, one attempt each.
+    """Sends httpx requests through a `Pool`, each once; a connection that was unfit before that costs no try.
 
     Raises (from every call of a client over it): the `httpx.TransportError` that fits; a request that would
     not be sound HTTP is a `LocalProtocolError`, and none of its bytes reaches the next request.
@@ -73,16 +76,26 @@ class PoolTransport(httpx.AsyncBaseTransport):
         line, fields = _start(request)
         length = _length(request)
         connection = await self._pool.acquire(timeouts=timeouts)
-        try:
-            host = b"Host: " + connection.upstream.authority
-            data = b"\r\n".join([line, host, *fields, b"", b""])
-            connection.begin(data, complete=not length, bodiless=request.method == "HEAD", timeouts=timeouts)
-            if length:
-                await _send_body(request, length, connection)
-            head = await connection.head()
-        except BaseException:
-            self._pool.give_back(connection)
-            raise
+        while True:
+            try:
+                host = b"Host: " + connection.upstream.authority
+                data = b"\r\n".join([line, host, *fields, b"", b""])
+                bodiless = request.method == "HEAD"
+                connection.begin(data, complete=not length, bodiless=bodiless, timeouts=timeouts)
+                connection.check()
+                if length:
+                    await _send_body(request, length, connection)
+                head = await connection.head()
+                break
+            except UpstreamClosed as error:
+                self._pool.give_back(connection)
+                if error.sent or not error.reused:
+                    raise
+                # A look found it unfit before a byte of the request left; one that is new needs none.
+                connection = await self._pool.acquire(rested=_NEW, timeouts=timeouts)
+            except BaseException:
+                self._pool.give_back(connection)
+                raise
         return httpx.Response(
             status_code=head.status,
             headers=[(name.strip(), value.strip()) for name, _, value in _split(head.raw)],

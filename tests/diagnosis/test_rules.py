@@ -85,6 +85,19 @@ def test_an_upstream_that_leaves_requests_without_an_answer() -> None:
     assert rules.no_answer("billing", "http://a:1", verdict("down", "connect_failed", 5.0)) is None
 
 
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [(0, None), (1, "on 1 connection (http://a:1)"), (3, "on 3 connections (http://a:1)")],
+)
+def test_an_upstream_that_sends_what_no_request_asked_for(times: int, told: str | None) -> None:
+    finding = rules.surplus("billing", "http://a:1", times=times)
+    assert (finding is not None) == (told is not None)
+    if finding is not None and told is not None:
+        assert finding.message.startswith(f"backend billing sent bytes that no request asked for {told}, ")
+        assert "uses each connection to it once for 10 s" in finding.message
+        assert finding.fields == {"backend": "billing", "upstream": "http://a:1", "connections": times}
+
+
 def test_an_upstream_that_is_back() -> None:
     finding = rules.answers_again("billing", "http://a:1", verdict("up", None, 47.0), down_since=13.0)
     assert finding is not None

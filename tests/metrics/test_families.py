@@ -16,6 +16,7 @@ PROMISED = {
     "coregateway_queue_length": ("backend",),
     "coregateway_upstream_attempts_total": ("backend",),
     "coregateway_upstream_retries_total": ("backend", "reason"),
+    "coregateway_upstream_surplus_total": ("backend",),
     "coregateway_request_bytes_total": ("backend",),
     "coregateway_response_bytes_total": ("backend",),
     "coregateway_client_disconnects_total": ("backend",),

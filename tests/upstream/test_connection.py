@@ -47,6 +47,7 @@ from tests.upstream.pools import LATE, fetch, pool_to, read_all, request, state,
 from tests.waiting import eventually
 
 OK = render_head(200, [("Content-Length", "2")]) + b"ok"
+HINT = render_head(103)
 CHUNKED = render_head(200, [("Transfer-Encoding", "chunked")])
 
 
@@ -432,14 +433,64 @@ async def test_silence_within_the_body_ends_in_time(begun: bytes) -> None:
         assert state(pool) == (0, 0, 0, 0, 0, 50)
 
 
-async def test_a_slow_backend_that_never_falls_silent_is_in_time() -> None:
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        pytest.param(render_head(200, [("Content-Length", "13")]), b"rather slowly", id="length"),
+        pytest.param(CHUNKED, chunk(b"rather slowly") + LAST_CHUNK, id="chunked"),
+        pytest.param(
+            render_head(103) + CHUNKED, chunk(b"rather ") + chunk(b"slowly") + LAST_CHUNK, id="in chunks"
+        ),
+    ],
+)
+async def test_a_body_that_never_falls_silent_is_in_time(head: bytes, body: bytes) -> None:
     async with (
-        ScriptedBackend(drip(response(200, b"ok"), every=0.03)) as backend,
+        ScriptedBackend(send(head), drip(body, every=0.1)) as backend,
         pool_to(backend.url, timeouts=IN_TIME) as pool,
     ):
         started = time.monotonic()
-        assert await fetch(pool) == (200, b"ok")
+        assert await fetch(pool) == (200, b"rather slowly")
         assert time.monotonic() - started > IN_TIME["read"]
+
+
+@pytest.mark.parametrize(
+    ("head", "size"),
+    [
+        pytest.param(OK, 1, id="byte by byte"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 60, 6, id="line by line"),
+        pytest.param(HINT * 9, 4, id="interim responses, in pieces"),
+        pytest.param(HINT * MAX_INTERIM, len(HINT), id="interim responses"),
+        pytest.param(render_head(100) + OK, 2, id="behind an interim response"),
+    ],
+)
+async def test_a_head_is_limited_as_a_whole(head: bytes, size: int) -> None:
+    """Each piece comes in time, and all of them take ten times as long as a head may."""
+    every = 10 * READ["read"] / -(-len(head) // size)
+    async with (
+        ScriptedBackend(drip(head, every=every, size=size)) as backend,
+        pool_to(backend.url, timeouts=READ) as pool,
+        asking(pool) as connection,
+    ):
+        with pytest.raises(ReadTimeout) as raised:
+            await connection.head()
+        assert raised.value.sent
+        assert not connection.answered
+        assert backend.connections[0].sent < len(head)
+
+
+@pytest.mark.parametrize("request_complete", [True, False])
+async def test_the_time_for_a_head_begins_anew_with_each_request(request_complete: bool) -> None:
+    slow = (delay(0.4), respond(200, b"ok"))
+    async with ScriptedBackend(*slow) as backend, pool_to(backend.url, timeouts=IN_TIME) as pool:
+        for _ in range(4):
+            async with borrowed(pool) as connection:
+                length = () if request_complete else ("Content-Length: 0",)
+                connection.begin(request("/", "PUT", *length), complete=request_complete)
+                if not request_complete:
+                    connection.end_request()
+                assert (await connection.head()).status == 200
+                assert await read_all(connection) == b"ok"
+        assert len(backend.connections) == 1
 
 
 async def test_the_time_for_an_answer_begins_when_the_request_is_complete() -> None:
