@@ -15,39 +15,45 @@ type Outcomes = dict[str, list[Outcome]]
 """By the id of the case: that of the whole request, and that of the request in segments."""
 
 SEGMENTED_UP_TO = 4096  # bytes; larger cases are only sent whole
-IMPATIENT = "[timeouts]\nclient = 8.0\npool = 20.0\n"
-"""What never ends is given up soon, though not before a busy machine has sent the segments of the longest
-case; and what cannot end holds a connection to the backend until then."""
-
+WHOLE = 2.0
+"""Seconds after which the gateway gives up a request that was sent whole and has no end."""
+IN_SEGMENTS = 6.0
+"""The same for one in segments: not before a busy machine has sent the segments of the longest."""
+SETTINGS = "timeouts.client = {}\nlimits.max_connections = 1000\n"
+"""What has no end holds a connection to the backend until it is given up, and nothing may wait for that."""
 
 pytestmark = pytest.mark.timeout(120)  # the first of them plays all
 
 
-def sendings_of(cases: list[Case]) -> list[Sending]:
-    small = [case for case in cases if len(case.raw) <= SEGMENTED_UP_TO]
-    both = [(case, False) for case in cases] + [(case, True) for case in small]
-    return [Sending(case, tag, split) for (case, split), tag in zip(both, tags(), strict=False)]
+def sendings_of(cases: list[Case], *, split: bool) -> list[Sending]:
+    return [Sending(case, tag, split) for case, tag in zip(cases, tags(), strict=False)]
 
 
-def played(sendings: list[Sending]) -> Outcomes:
+async def play_all(sendings: list[Sending], limit: float) -> list[Outcome]:
     """Send them through a gateway between two recording backends."""
+    async with (
+        ScriptedBackend(echo) as backend,
+        ScriptedBackend(echo) as other,
+        GatewayProcess(
+            backends={"coredinator": backend.url, "coretelemetry": other.url}, toml=SETTINGS.format(limit)
+        ) as gateway,
+    ):
+        outcomes = await play(sendings, gateway.address, backend, other)
+        assert gateway.stderr == ""
+        assert gateway.log_lines(error="internal_error") == []
+        return outcomes
 
-    async def run() -> list[Outcome]:
-        async with (
-            ScriptedBackend(echo) as backend,
-            ScriptedBackend(echo) as other,
-            GatewayProcess(
-                backends={"coredinator": backend.url, "coretelemetry": other.url}, toml=IMPATIENT
-            ) as gateway,
-        ):
-            outcomes = await play(sendings, gateway.address, backend, other)
-            assert gateway.stderr == ""
-            assert gateway.log_lines(error="internal_error") == []
-            return outcomes
+
+def played(*parts: tuple[list[Sending], float]) -> Outcomes:
+    """Each part with its limit, all at the same time, for it is mostly waiting."""
+
+    async def run() -> list[list[Outcome]]:
+        return await asyncio.gather(*(play_all(sendings, limit) for sendings, limit in parts))
 
     by_case: defaultdict[str, list[Outcome]] = defaultdict(list)
-    for outcome in asyncio.run(run()):
-        by_case[outcome.sending.case.id].append(outcome)
+    for outcomes in asyncio.run(run()):
+        for outcome in outcomes:
+            by_case[outcome.sending.case.id].append(outcome)
     return by_case
 
 
@@ -67,14 +73,16 @@ def complaints_about(outcomes: list[Outcome]) -> list[str]:
 def cases(request: pytest.FixtureRequest) -> Outcomes:
     """The cases of the files, those that this run has chosen."""
     chosen = {item.name for item in request.session.items}
-    return played(sendings_of([case for case in read_cases() if f"test_case[{case.id}]" in chosen]))
+    every = [case for case in read_cases() if f"test_case[{case.id}]" in chosen]
+    small = [case for case in every if len(case.raw) <= SEGMENTED_UP_TO]
+    return played((sendings_of(every, split=False), WHOLE), (sendings_of(small, split=True), IN_SEGMENTS))
 
 
 @pytest.fixture(scope="module")
 def sweeps() -> Outcomes:
     """Every byte in every place, whole."""
     every = [case for place in PLACES for case in sweep(place)]
-    return played([Sending(case, tag, split=False) for case, tag in zip(every, tags(), strict=False)])
+    return played((sendings_of(every, split=False), WHOLE))
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in read_cases()])

@@ -21,7 +21,7 @@ from coregateway.testing import (
 from tests.corpus.cases import PREFIX, TAG, Sending
 
 PATIENCE = 15.0  # s until an answer; the gateway under test is told to give up on its clients much earlier
-AT_ONCE = 64
+AT_ONCE = 128
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (?:http://[^/ ]*)?(/\S*) HTTP/1\.[01]\r\n")
 
 

@@ -1,0 +1,10 @@
+import pytest
+
+from tests.scheduling import APART
+from tests.server.running_node import ROOT
+
+
+@pytest.mark.parametrize("module", sorted(APART))
+def test_tests_that_are_dealt_out_one_by_one_share_nothing(module: str) -> None:
+    text = (ROOT / module).read_text("utf-8")
+    assert 'scope="module"' not in text
