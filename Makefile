@@ -21,9 +21,9 @@ compile: .venv/.installed
 run: setup ## Run the gateway with two demo backends; Ctrl-C ends all of it
 	@exec $(RUN)/coregateway demo $(ARGS)
 
-# A module's tests stay in one process, for they share a gateway.
+# Most of its time is waiting, hence more processes than cores. How tests are dealt out: tests/scheduling.py.
 test: setup lint ## Check style and types, then run the whole test suite
-	$(RUN)/pytest -n 4 --dist loadscope
+	$(RUN)/pytest -n 6 --dist loadscope
 
 bench: setup ## Compare the gateway with its peers, side by side
 	$(UV) sync --quiet --inexact --group bench

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from tests.server.running_node import ROOT, until
 
-WAIT = 30.0
+WAIT = 60.0
 """Seconds, at most, that a test waits for anything."""
 
 

@@ -5,6 +5,7 @@ readers and 500 uploads that have come to a stop.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable
 from pathlib import Path
@@ -20,6 +21,7 @@ AT_REST = 70 * MIB
 GROWTH = 24 * MIB
 STALLED = 500
 IN_FLIGHT = 256 * 1024
+PAGE = os.sysconf("SC_PAGE_SIZE")
 UNLIMITED = {"COREGATEWAY_LIMITS__REQUEST__MAX_BODY": "0"}
 PATIENT = UNLIMITED | {
     "COREGATEWAY_LIMITS__MAX_CONNECTIONS": str(STALLED),
@@ -141,8 +143,9 @@ async def stalled(*, uploads: bool) -> tuple[int, int]:
 
     async with server, GatewayProcess(backends={"coredinator": url}, env=PATIENT) as gateway:
         try:
-            at_rest = worker_memory(gateway)
-            growth = await highest(gateway, all_of_them()) - at_rest
+            worker = worker_of(gateway)
+            at_rest = memory(worker)
+            growth = await highest(worker, all_of_them()) - at_rest
             queues = kernel_queues()
             in_flight = [
                 held_between(clients[path], backends[path], queues)
@@ -170,9 +173,10 @@ async def figures(size: int) -> tuple[int, int, int]:
         backend.on("/download", respond(200, Filler(size)))
         backend.default(respond(200, b"taken"))
         async with GatewayProcess(backends={"coredinator": backend.url}, env=UNLIMITED) as gateway:
-            at_rest = worker_memory(gateway)
-            after_download = await highest(gateway, download(gateway, size))
-            after_upload = await highest(gateway, upload(gateway, size))
+            worker = worker_of(gateway)
+            at_rest = memory(worker)
+            after_download = await highest(worker, download(gateway, size))
+            after_upload = await highest(worker, upload(gateway, size))
     return at_rest, after_download - at_rest, after_upload - at_rest
 
 
@@ -200,23 +204,30 @@ async def upload(gateway: GatewayProcess, size: int) -> None:
     await writer.wait_closed()
 
 
-async def highest(gateway: GatewayProcess, transfer: Awaitable[None]) -> int:
+async def highest(worker: int, transfer: Awaitable[None]) -> int:
     """The most resident bytes that a worker had while something passed through it."""
     task = asyncio.ensure_future(transfer)
     most = 0
     while not task.done():
-        most = max(most, worker_memory(gateway))
+        most = max(most, memory(worker))
         await asyncio.wait({task}, timeout=0.02)
     await task
     return most
 
 
-def worker_memory(gateway: GatewayProcess) -> int:
-    """Resident bytes of the gateway's one worker."""
-    for pid, resident in gateway.resident_memory().items():
-        if b"SANIC_WORKER_NAME=" in Path(f"/proc/{pid}/environ").read_bytes():
-            return resident
-    raise AssertionError("the gateway has no worker")
+def worker_of(gateway: GatewayProcess) -> int:
+    """The gateway's one worker."""
+    (worker,) = [
+        pid
+        for pid in gateway.processes()
+        if b"SANIC_WORKER_NAME=" in Path(f"/proc/{pid}/environ").read_bytes()
+    ]
+    return worker
+
+
+def memory(worker: int) -> int:
+    """Its resident bytes."""
+    return int(Path(f"/proc/{worker}/statm").read_text().split()[1]) * PAGE
 
 
 async def main(size: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
 TARGET = "tests.server.node_app:app"
-WAIT = 30.0
+WAIT = 60.0
 """Seconds, at most, that a test waits for anything."""
 
 
