@@ -13,8 +13,8 @@ const CALM = 15; // seconds for which a backend keeps its place among those in t
 const LONG = 12; // backends from which on the list scrolls by itself
 
 const WORDS = {
-  connect_failed: "refuses connections",
-  connect_timeout: "cannot be reached",
+  connect_failed: "no connection can be opened",
+  connect_timeout: "takes no connection in time",
   upstream_closed: "ends connections without an answer",
   upstream_protocol: "answers with something else than HTTP",
   read_timeout: "does not answer in time",
@@ -29,7 +29,7 @@ const CAUSES = {
   body_too_large: "body too large",
   uri_too_long: "address too long",
   head_too_large: "head too large",
-  connect_failed: "connection refused",
+  connect_failed: "no connection possible",
   connect_timeout: "no connection in time",
   upstream_closed: "connection lost",
   upstream_protocol: "broken answer",
@@ -154,10 +154,11 @@ function inWords(row) {
   const how = stateOf(row);
   const down = row[UPSTREAMS].filter((upstream) => upstream[1] === "down");
   if (!down.length) return how === "unknown" ? "no requests yet" : null;
-  const cause = down[0][2].split(/ since |: /).find((word) => word in WORDS) ?? "";
+  const cause = down[0][2].match(/\((\w+)\)/)?.[1] ?? "";
   const since = down[0][3] ? ` for ${duration(now() - down[0][3])}` : "";
   const who = how === "partly" ? `${down.length} of ${row[UPSTREAMS].length} addresses ` : "";
-  return `${who}${who && !cause ? "down" : (WORDS[cause] ?? "down")}${since}`;
+  const where = down.length === 1 ? down[0][0] : `${down[0][0]} and ${plural(down.length - 1, "other")}`;
+  return `${who}${who ? "down" : (WORDS[cause] ?? "down")}${since}: ${where}${who && cause in WORDS ? `, ${WORDS[cause]}` : ""}`;
 }
 
 function verdict() {
@@ -294,6 +295,7 @@ function fillRow(parts, name) {
   parts.item.className = how + (parts.first ? " first" : "");
   const words = inWords(row);
   say(parts.what, words && how !== "unknown" ? words : `${state.prefixes[name]}${words ? `, ${words}` : ""}`);
+  parts.what.title = words ?? ""; // in full, should it be too long
   parts.button.setAttribute("aria-pressed", String(selected === name));
   const failing = share(row);
   if (state.measured) {

@@ -95,6 +95,7 @@ class Observer:
             window = now - first.at
             finding = rules.waiting_for_connections(
                 name,
+                row.urls,
                 queued=sums.queued - first.queued,
                 busy=sums.busy - first.busy,
                 window=window,
@@ -102,11 +103,16 @@ class Observer:
             )
             self._tell(finding, now)
             for number, url in enumerate(row.urls):
-                tried = sums.connects[number] - first.connects[number]
-                refused = sums.refusals[number] - first.refusals[number]
-                self._tell(
-                    rules.connections_refused(name, url, tried=tried, refused=refused, window=window), now
-                )
+                tried, *missed = map(int.__sub__, sums.connections[number], first.connections[number])
+                refused, late, unresolved, failed = missed
+                limit = row.timeouts.connect
+                for finding in (
+                    rules.connections_refused(name, url, tried=tried, refused=refused, window=window),
+                    rules.connections_late(name, url, tried=tried, late=late, window=window, limit=limit),
+                    rules.name_unresolved(name, url, tried=tried, unresolved=unresolved, window=window),
+                    rules.unreachable(name, url, tried=tried, failed=failed, window=window),
+                ):
+                    self._tell(finding, now)
         before.append(sums)
         del before[:-2]
         for number, url in enumerate(row.urls):
@@ -116,7 +122,7 @@ class Observer:
                 self._surpluses[name, number] = total
         ages = [_ages(name, part) for part in living]
         if ages != self._ages.get(name):  # what was told once needs new observations to be told again
-            finding = rules.idle_connections(name, ages, limits.keepalive_expiry)
+            finding = rules.idle_connections(name, row.urls, ages, limits.keepalive_expiry)
             if finding is None or self._tell(finding, now):
                 self._ages[name] = ages
         for number, url in enumerate(row.urls):
@@ -140,16 +146,19 @@ class Observer:
         return True
 
 
+KINDS = places.UNREACHABLE + 1 - places.CONNECTS
+
+
 class Sums:
     """What the whole node has counted of one backend, `at` a moment."""
 
-    __slots__ = ("at", "busy", "connects", "queued", "refusals", "surpluses")
+    __slots__ = ("at", "busy", "connections", "queued", "surpluses")
 
     def __init__(self, name: str, row: BackendSettings, parts: list[Part], at: float) -> None:
         self.at = at
         self.busy = self.queued = 0.0
-        self.connects = [0] * len(row.urls)
-        self.refusals = [0] * len(row.urls)
+        self.connections = [[0] * KINDS for _ in row.urls]
+        """Of each upstream: those that were tried, and those that could not be had, from `CONNECTS` on."""
         self.surpluses = [0] * len(row.urls)
         for part in parts:
             series = part.series
@@ -159,8 +168,10 @@ class Sums:
             self.queued += series.numbers[place + places.QUEUED_TIME]
             for number in range(len(row.urls)):
                 if (place := series.find(places.upstream(name, number))) is not None:
-                    self.connects[number] += int(series.numbers[place + places.CONNECTS])
-                    self.refusals[number] += int(series.numbers[place + places.REFUSALS])
+                    numbers = series.read(place, places.UNREACHABLE + 1)[places.CONNECTS :]
+                    self.connections[number] = list(
+                        map(int.__add__, self.connections[number], map(int, numbers))
+                    )
                     self.surpluses[number] += int(series.numbers[place + places.SURPLUSES])
 
 

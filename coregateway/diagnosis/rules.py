@@ -3,12 +3,12 @@
 All times are seconds; a window is the time over which numbers were summed, over the whole node.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from coregateway.diagnosis.reminder import A_MINUTE
-from coregateway.status.reachability import CONNECTING, Verdict
+from coregateway.status.reachability import CONNECTING, Verdict, in_words
 from coregateway.upstream.record import DISTRUST
 
 AGREEING = 3
@@ -25,10 +25,10 @@ WAITING_SHARE = 0.3
 WAITING = 0.1
 """Requests, on average, that must have waited."""
 
-REFUSED = 3
-"""Connections of many that must have been refused; when all were, one is enough."""
+MISSED = 3
+"""Connections of many that must have failed in one way; when all did, one is enough."""
 
-REFUSED_SHARE = 0.1
+MISSED_SHARE = 0.1
 
 BLOCKED = 0.2
 """Seconds from which on a blocked event loop is worth a word."""
@@ -36,12 +36,18 @@ BLOCKED = 0.2
 FILES_SHARE = 0.8
 """Of the files that a process may have open."""
 
+NAMED = 3
+"""Addresses of a backend that a message names."""
+
 AN_HOUR = 3600.0
 
 type Kind = Literal[
     "idle_connections",
     "waiting_for_connections",
     "connections_refused",
+    "connections_late",
+    "name_unresolved",
+    "unreachable",
     "surplus",
     "no_answer",
     "answers_again",
@@ -70,10 +76,12 @@ class Ages(NamedTuple):
     longest: float
 
 
-def idle_connections(backend: str, ages: Iterable[Ages], expiry: float) -> Finding | None:
+def idle_connections(
+    backend: str, urls: Sequence[str], ages: Iterable[Ages], expiry: float
+) -> Finding | None:
     """A backend that ends idle connections earlier than the gateway would: each may cost a request.
 
-    `ages`: of each worker. `expiry`: `limits.keepalive_expiry`.
+    `urls`: of the backend. `ages`: of each worker. `expiry`: `limits.keepalive_expiry`.
     """
     known = [each for each in ages if each.seen]
     if sum(each.seen for each in known) < AGREEING:
@@ -86,7 +94,7 @@ def idle_connections(backend: str, ages: Iterable[Ages], expiry: float) -> Findi
     # The gateway sees the end a little late, never early.
     message = (
         f"backend {backend} closes idle connections after {_seconds(shortest)} while limits.keepalive_expiry "
-        f"is {_seconds(expiry)}: set it below that"
+        f"is {_seconds(expiry)}: set it below that ({_addresses(urls)})"
     )
     fields: dict[str, object] = {
         "backend": backend,
@@ -97,19 +105,19 @@ def idle_connections(backend: str, ages: Iterable[Ages], expiry: float) -> Findi
 
 
 def waiting_for_connections(
-    backend: str, *, queued: float, busy: float, window: float, limit: int
+    backend: str, urls: Sequence[str], *, queued: float, busy: float, window: float, limit: int
 ) -> Finding | None:
     """Requests that wait for a connection for a good part of their time.
 
-    `queued`, `busy`: seconds that requests waited, and that connections worked. `limit`:
-    `limits.max_connections`, per worker.
+    `urls`: of the backend. `queued`, `busy`: seconds that requests waited, and that connections worked.
+    `limit`: `limits.max_connections`, per worker.
     """
     if queued < WAITING * window or queued < WAITING_SHARE * (queued + busy):
         return None
     share = queued / (queued + busy)
     message = (
         f"{share:.0%} of the waiting time at backend {backend} is for a free connection: raise "
-        f"limits.max_connections ({limit} per worker)"
+        f"limits.max_connections, {limit} per worker ({_addresses(urls)})"
     ).replace("%", " %", 1)
     fields: dict[str, object] = {
         "backend": backend,
@@ -121,14 +129,11 @@ def waiting_for_connections(
 
 
 def connections_refused(backend: str, url: str, *, tried: int, refused: int, window: float) -> Finding | None:
-    """An upstream that connections cannot be opened to; `tried` includes those that were refused."""
+    """An upstream whose host refuses connections; `tried` includes those that were refused."""
     tried = max(tried, refused)  # one may have been tried before the window
-    if not refused or (refused < tried and (refused < REFUSED or refused < REFUSED_SHARE * tried)):
+    if not _tells(refused, tried):
         return None
-    message = (
-        f"backend {backend} refused {refused} of {tried} connection{'s' if tried != 1 else ''} "
-        f"in the last {window:.0f} s ({url})"
-    )
+    message = f"backend {backend} refused {_of(refused, tried)} in the last {window:.0f} s ({url})"
     fields: dict[str, object] = {"backend": backend, "upstream": url, "tried": tried, "refused": refused}
     return Finding("connections_refused", url, message, fields)
 
@@ -150,13 +155,57 @@ def surplus(backend: str, url: str, *, times: int) -> Finding | None:
     return Finding("surplus", url, message, fields)
 
 
+def connections_late(
+    backend: str, url: str, *, tried: int, late: int, window: float, limit: float
+) -> Finding | None:
+    """An upstream that connections to are not there in time, as of a host that is down or behind a filter.
+
+    `limit`: `timeouts.connect` of the backend.
+    """
+    tried = max(tried, late)
+    if not _tells(late, tried):
+        return None
+    message = (
+        f"backend {backend} did not take {_of(late, tried)} within timeouts.connect ({_seconds(limit)}) "
+        f"in the last {window:.0f} s: its host is down, slow, or drops them ({url})"
+    )
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "tried": tried, "late": late}
+    return Finding("connections_late", url, message, fields | {"connect_s": limit})
+
+
+def name_unresolved(backend: str, url: str, *, tried: int, unresolved: int, window: float) -> Finding | None:
+    """An upstream of which the name servers know nothing, or do not answer."""
+    tried = max(tried, unresolved)
+    if not _tells(unresolved, tried):
+        return None
+    message = (
+        f"the host name of backend {backend} could not be resolved for {_of(unresolved, tried)} "
+        f"in the last {window:.0f} s: look at backends.{backend}.urls and the name servers ({url})"
+    )
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "tried": tried}
+    return Finding("name_unresolved", url, message, fields | {"unresolved": unresolved})
+
+
+def unreachable(backend: str, url: str, *, tried: int, failed: int, window: float) -> Finding | None:
+    """An upstream that there is no way to, or that this process can open no connection to."""
+    tried = max(tried, failed)
+    if not _tells(failed, tried):
+        return None
+    message = (
+        f"no connection to backend {backend} could be opened in {_of(failed, tried, 'attempt')} "
+        f"in the last {window:.0f} s: no route, or no file or port left here ({url})"
+    )
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "tried": tried, "failed": failed}
+    return Finding("unreachable", url, message, fields)
+
+
 def no_answer(backend: str, url: str, verdict: Verdict) -> Finding | None:
     """An upstream that takes connections and does not answer."""
     if verdict.state != "down" or verdict.cause in CONNECTING:
         return None
     message = (
         f"backend {backend} left the last {verdict.failures} requests without an answer: "
-        f"{verdict.cause} ({url})"
+        f"{in_words(verdict.cause)} ({url})"
     )
     fields: dict[str, object] = {"backend": backend, "upstream": url, "cause": verdict.cause}
     return Finding("no_answer", url, message, fields | {"requests": verdict.failures})
@@ -196,6 +245,21 @@ def files_running_out(worker: int, *, used: int, limit: int) -> Finding | None:
     message = f"worker {worker} has {used:,} of {limit:,} files open: raise the limit (ulimit -n)"
     fields: dict[str, object] = {"number": worker, "files": used, "limit": limit}
     return Finding("files_running_out", str(worker), message, fields)
+
+
+def _tells(failed: int, tried: int) -> bool:
+    """Whether so many failures of so many attempts mean something."""
+    return failed > 0 and (failed >= tried or (failed >= MISSED and failed >= MISSED_SHARE * tried))
+
+
+def _of(some: int, all_of_them: int, what: str = "connection") -> str:
+    return f"{some} of {all_of_them} {what}{'s' if all_of_them != 1 else ''}"
+
+
+def _addresses(urls: Sequence[str]) -> str:
+    """All of a few, or the first ones of many."""
+    more = len(urls) - NAMED
+    return ", ".join(urls[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _seconds(seconds: float) -> str:

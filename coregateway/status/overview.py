@@ -14,7 +14,7 @@ from coregateway.server.node import Node
 from coregateway.settings import BackendSettings, Settings
 from coregateway.shared import Board, Part
 from coregateway.status import places
-from coregateway.status.reachability import Sighting, Verdict, judge
+from coregateway.status.reachability import Sighting, Verdict, in_words, judge
 
 type Counted = dict[str, tuple[int, int]]
 """Of each backend: requests that ended, and those of them that failed (status 5xx); from the beginning."""
@@ -112,14 +112,14 @@ def reason(verdict: Verdict) -> str:
     match verdict.state:
         case "down" if verdict.since is not None:
             begun = datetime.fromtimestamp(verdict.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            return f"{verdict.cause} since {begun}"
+            return f"{in_words(verdict.cause)} since {begun}"
         case "up" if not verdict.cause:
             return "it answers"
         case "unknown" if not verdict.cause:
             return "no request yet"
         case _:
             count = "the last request" if verdict.failures == 1 else f"the last {verdict.failures} requests"
-            return f"no answer to {count}: {verdict.cause}"
+            return f"no answer to {count}: {in_words(verdict.cause)}"
 
 
 def _workers(node: Node, living: list[Part]) -> list[dict[str, Any]]:

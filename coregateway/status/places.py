@@ -53,9 +53,14 @@ RECOVERED = 5
 ACTIVE_HERE = 6
 """Connections with an exchange."""
 CONNECTS = 7
-"""Connections that were tried, from the beginning, and those that could not be had."""
+"""Connections that were tried, from the beginning."""
 REFUSALS = 8
-SURPLUSES = 9
+"""Those that its host refused, that were not there in time, whose name could not be resolved, and the rest of
+those that could not be had."""
+TIMEOUTS = 9
+UNRESOLVED = 10
+UNREACHABLE = 11
+SURPLUSES = 12
 """How often a connection brought bytes that no request asked for, from the beginning."""
 
 CAUSES = (

@@ -11,6 +11,16 @@ from typing import Literal
 
 CONNECTING = frozenset({"connect_failed", "connect_timeout"})
 
+WORDS = {
+    "connect_failed": "no connection can be opened",
+    "connect_timeout": "no connection in time",
+    "upstream_closed": "it closes connections without an answer",
+    "upstream_protocol": "what it answers is not valid HTTP",
+    "read_timeout": "no answer in time",
+    "write_timeout": "it takes no bytes in time",
+}
+"""What the causes of failures mean."""
+
 DOUBT = 3
 """Requests in a row without an answer."""
 
@@ -38,6 +48,11 @@ class Verdict:
     failed: float | None
     failures: int
     """In a row, without an answer to anybody."""
+
+
+def in_words(cause: str | None) -> str:
+    """A cause in words, with its token: `no answer in time (read_timeout)`."""
+    return f"{WORDS[cause]} ({cause})" if cause in WORDS else cause or "no cause"
 
 
 def judge(sightings: Iterable[Sighting]) -> Verdict:

@@ -157,7 +157,7 @@ class _Upstream:
             before = series.read(self._at)
             self._failing = before[places.ANSWERED] <= before[places.FAILED]
             self._connects = before[places.CONNECTS]
-            self._refusals = before[places.REFUSALS]
+            self._misses = before[places.REFUSALS : places.UNREACHABLE + 1]
             self._surpluses = before[places.SURPLUSES]
             series.numbers[self._at + places.ACTIVE_HERE] = 0
 
@@ -177,7 +177,10 @@ class _Upstream:
                 self._failing = False
                 numbers[at + places.RECOVERED] = epoch + record.answered
         numbers[at + places.CONNECTS] = self._connects + record.connects
-        numbers[at + places.REFUSALS] = self._refusals + record.refusals
+        misses = record.refusals, record.timeouts, record.unresolved, record.unreachable
+        if any(misses):
+            for place, (earlier, own) in enumerate(zip(self._misses, misses, strict=True), places.REFUSALS):
+                numbers[at + place] = earlier + own
         numbers[at + places.SURPLUSES] = self._surpluses + record.surpluses
 
     def _fail(self, numbers: "memoryview[float]", at: int, record: Record, epoch: float) -> None:

@@ -304,12 +304,12 @@ class Pool:
                     upstream.host,
                     upstream.port,
                 )
-        except TimeoutError:
-            record.refusals += 1
+        except TimeoutError as error:
+            record.miss(error)
             record.fail(ConnectTimeout.cause, self._loop.time())
             raise ConnectTimeout(upstream=upstream.name) from None
         except OSError as error:
-            record.refusals += 1
+            record.miss(error)
             record.fail(ConnectFailed.cause, self._loop.time())
             raise ConnectFailed(upstream=upstream.name) from error
         connection = cast(UpstreamConnection, protocol)

@@ -4,10 +4,14 @@ Nobody asks the upstream for this: it is what exchanges and probes came upon. Su
 number, everything else is written down on failure.
 """
 
+from socket import gaierror
 from typing import Final
 
 DISTRUST: Final = 10.0
 """Seconds after a surplus for which the worker sends one request on each connection to that upstream."""
+
+_REFUSED: Final = "[Errno 111]"
+"""ECONNREFUSED on Linux, in the one text in which asyncio tells of several addresses of a name."""
 
 
 class Record:
@@ -23,6 +27,9 @@ class Record:
         "failures",
         "refusals",
         "surpluses",
+        "timeouts",
+        "unreachable",
+        "unresolved",
     )
 
     def __init__(self) -> None:
@@ -39,11 +46,28 @@ class Record:
         self.connects = 0
         """Connections that were tried, from the beginning."""
         self.refusals = 0
-        """Those of them that could not be had."""
+        """Those of them that its host refused."""
+        self.timeouts = 0
+        """Those that were not there in time."""
+        self.unresolved = 0
+        """Those for which its name could not be resolved."""
+        self.unreachable = 0
+        """Those that could not be opened for another reason: no route, no file or port left here."""
         self.surpluses = 0
         """How often a connection brought bytes that no request asked for, from the beginning."""
         self.distrusted_until = 0.0
         """Until when no connection is used twice."""
+
+    def miss(self, error: OSError) -> None:
+        """A connection could not be had."""
+        if isinstance(error, TimeoutError):
+            self.timeouts += 1
+        elif isinstance(error, ConnectionRefusedError) or _REFUSED in str(error):
+            self.refusals += 1
+        elif isinstance(error, gaierror):
+            self.unresolved += 1
+        else:
+            self.unreachable += 1
 
     def fail(self, cause: str, now: float) -> None:
         """It failed once more."""

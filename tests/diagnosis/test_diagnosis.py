@@ -36,6 +36,13 @@ urls = ["{narrow}"]
 [backends.gone]
 prefix = "/gone"
 urls = ["{gone}"]
+[backends.nowhere]
+prefix = "/nowhere"
+urls = ["http://nowhere.invalid:1"]
+[backends.late]
+prefix = "/late"
+urls = ["{late}"]
+timeouts.connect = 0.1
 [backends.silent]
 prefix = "/silent"
 urls = ["{silent}"]
@@ -46,7 +53,9 @@ KINDS = {
     "idle_connections": "backend idle closes idle connections after 1.",
     "waiting_for_connections": "of the waiting time at backend narrow is for a free connection",
     "connections_refused": "backend gone refused 15 of 15 connections in the last ",
-    "no_answer": "backend silent left the last 3 requests without an answer: read_timeout",
+    "name_unresolved": "the host name of backend nowhere could not be resolved for ",
+    "connections_late": " within timeouts.connect (0.1 s) in the last ",
+    "no_answer": "backend silent left the last 3 requests without an answer: no answer in time (read_",
     "answers_again": "backend silent answers again, after ",
     "loop_blocked": "worker 0's event loop was blocked for ",
     "files_running_out": "worker 0 has ",
@@ -95,6 +104,12 @@ async def refuse(gateway: GatewayProcess) -> None:
     await told(gateway, "connections_refused")
 
 
+async def be_unreachable(gateway: GatewayProcess, name: str, kind: str) -> None:
+    await asyncio.sleep(2.5)
+    await ask(gateway, f"/{name}/x", 2)
+    await told(gateway, kind)
+
+
 async def fall_silent(gateway: GatewayProcess, backend: ScriptedBackend) -> None:
     await ask(gateway, "/silent/x", 3)
     await told(gateway, "no_answer")
@@ -126,13 +141,18 @@ async def fixture_running(down: str) -> AsyncIterator[GatewayProcess]:
         idle = await stack.enter_async_context(ScriptedBackend())
         narrow = await stack.enter_async_context(ScriptedBackend(delay(0.05), respond(200, b"late")))
         silent = await stack.enter_async_context(ScriptedBackend(hang()))
-        toml = TOML.format(admin=admin, idle=idle.url, narrow=narrow.url, silent=silent.url, gone=down)
+        late = await stack.enter_async_context(ScriptedBackend(accepting=False))
+        toml = TOML.format(
+            late=late.url, admin=admin, idle=idle.url, narrow=narrow.url, silent=silent.url, gone=down
+        )
         gateway = await stack.enter_async_context(GatewayProcess(toml=toml))
         (worker,) = await workers(admin)
         await asyncio.gather(
             end_idle_connections(gateway, idle),
             crowd(gateway),
             refuse(gateway),
+            be_unreachable(gateway, "nowhere", "name_unresolved"),
+            be_unreachable(gateway, "late", "connections_late"),
             fall_silent(gateway, silent),
             fill_files(gateway, worker),
         )

@@ -1,12 +1,17 @@
 """What numbers mean, in words; and when they mean nothing."""
 
+import re
+from typing import get_args
+
 import pytest
 
 from coregateway.diagnosis import rules
 from coregateway.diagnosis.reminder import Reminder
-from coregateway.diagnosis.rules import Ages
+from coregateway.diagnosis.rules import Ages, Finding
+from coregateway.settings.keys import field_of
 from coregateway.status.reachability import Verdict
 
+URLS = ["http://a:1"]
 NONE = Ages(0, 0.0, 0.0)
 
 
@@ -24,11 +29,11 @@ NONE = Ages(0, 0.0, 0.0)
     ],
 )
 def test_idle_connections_that_the_backend_ends(ages: list[Ages], told: str | None) -> None:
-    finding = rules.idle_connections("billing", ages, 30.0)
+    finding = rules.idle_connections("billing", ["http://a:1"], ages, 30.0)
     assert (finding and finding.message) == (
         told
         and f"backend billing closes idle connections after {told} while limits.keepalive_expiry is 30 s: "
-        "set it below that"
+        "set it below that (http://a:1)"
     )
 
 
@@ -43,11 +48,13 @@ def test_idle_connections_that_the_backend_ends(ages: list[Ages], told: str | No
     ],
 )
 def test_requests_that_wait_for_a_connection(queued: float, busy: float, told: str | None) -> None:
-    finding = rules.waiting_for_connections("billing", queued=queued, busy=busy, window=10.0, limit=50)
+    finding = rules.waiting_for_connections(
+        "billing", ["http://a:1"], queued=queued, busy=busy, window=10.0, limit=50
+    )
     assert (finding and finding.message) == (
         told
         and f"{told} of the waiting time at backend billing is for a free connection: raise "
-        "limits.max_connections (50 per worker)"
+        "limits.max_connections, 50 per worker (http://a:1)"
     )
 
 
@@ -70,6 +77,99 @@ def test_connections_that_are_refused(tried: int, refused: int, told: str | None
     assert told is None or (finding is not None and told in finding.message)
 
 
+@pytest.mark.parametrize(
+    ("tried", "failed", "worth_a_word"),
+    [
+        (40, 40, True),
+        (1, 1, True),
+        (30, 3, True),
+        (9, 10, True),
+        (40, 2, False),
+        (100, 3, False),
+        (0, 0, False),
+    ],
+)
+def test_other_connections_that_cannot_be_had(tried: int, failed: int, worth_a_word: bool) -> None:
+    about = "billing", "http://a:1"
+    findings = (
+        rules.connections_late(*about, tried=tried, late=failed, window=10.0, limit=5.0),
+        rules.name_unresolved(*about, tried=tried, unresolved=failed, window=10.0),
+        rules.unreachable(*about, tried=tried, failed=failed, window=10.0),
+    )
+    for finding in findings:
+        assert (finding is not None) is worth_a_word
+        if finding is not None:
+            assert f"{failed} of {max(tried, failed)} " in finding.message
+            assert "refused" not in finding.message
+
+
+EXAMPLES: dict[str, Finding | None] = {
+    "idle_connections": rules.idle_connections("billing", URLS, [Ages(4, 5.0, 5.1)], 30.0),
+    "waiting_for_connections": rules.waiting_for_connections(
+        "billing", URLS, queued=62.0, busy=38.0, window=10.0, limit=50
+    ),
+    "connections_refused": rules.connections_refused("billing", URLS[0], tried=3, refused=3, window=10.0),
+    "connections_late": rules.connections_late("billing", URLS[0], tried=3, late=3, window=10.0, limit=5.0),
+    "name_unresolved": rules.name_unresolved("billing", URLS[0], tried=3, unresolved=3, window=10.0),
+    "unreachable": rules.unreachable("billing", URLS[0], tried=3, failed=3, window=10.0),
+    "surplus": rules.surplus("billing", URLS[0], times=2),
+    "no_answer": rules.no_answer("billing", URLS[0], Verdict("down", "read_timeout", 5.0, None, None, 3)),
+    "answers_again": rules.answers_again(
+        "billing", URLS[0], Verdict("up", None, 47.0, None, None, 3), down_since=13.0
+    ),
+    "loop_blocked": rules.loop_blocked(2, late=0.34, computed=0.33),
+    "files_running_out": rules.files_running_out(1, used=1000, limit=1024),
+}
+"""One finding of each kind."""
+
+KEY = re.compile(r"(?<![\w./:-])[a-z_]+(?:\.[a-z_]+)+(?![\w./:-])")
+
+
+def example(kind: str) -> Finding:
+    finding = EXAMPLES[kind]
+    assert finding is not None
+    assert finding.kind == kind
+    return finding
+
+
+def test_there_is_an_example_of_each_kind() -> None:
+    assert EXAMPLES.keys() == {*get_args(rules.Kind.__value__)}
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_a_setting_that_is_named_exists(kind: str) -> None:
+    for name in KEY.findall(example(kind).message.replace(".\n", "")):
+        assert field_of(tuple(name.split("."))) is not None, name
+
+
+def test_the_settings_that_are_named_are_found() -> None:
+    named = {name for kind in EXAMPLES for name in KEY.findall(example(kind).message)}
+    wanted = {
+        "limits.keepalive_expiry",
+        "limits.max_connections",
+        "timeouts.connect",
+        "backends.billing.urls",
+    }
+    assert wanted <= named
+
+
+@pytest.mark.parametrize("kind", sorted(EXAMPLES.keys() - {"loop_blocked", "files_running_out"}))
+def test_what_is_said_of_a_backend_names_its_address(kind: str) -> None:
+    assert URLS[0] in example(kind).message
+
+
+def test_of_many_addresses_the_first_ones_are_named() -> None:
+    urls = [f"http://a:{number}" for number in range(1, 6)]
+    finding = rules.idle_connections("billing", urls, [Ages(4, 5.0, 5.1)], 30.0)
+    assert finding is not None
+    assert finding.message.endswith(" (http://a:1, http://a:2, http://a:3 and 2 more)")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EXAMPLES if kind != "connections_refused"])
+def test_only_a_refusal_is_called_one(kind: str) -> None:
+    assert "refuse" not in example(kind).message
+
+
 def verdict(state: str, cause: str | None, since: float | None) -> Verdict:
     return Verdict(state, cause, since, None, None, 3)  # pyright: ignore[reportArgumentType] -- one of the three
 
@@ -78,7 +178,8 @@ def test_an_upstream_that_leaves_requests_without_an_answer() -> None:
     finding = rules.no_answer("billing", "http://a:1", verdict("down", "read_timeout", 5.0))
     assert finding is not None
     assert finding.message == (
-        "backend billing left the last 3 requests without an answer: read_timeout (http://a:1)"
+        "backend billing left the last 3 requests without an answer: no answer in time (read_timeout) "
+        "(http://a:1)"
     )
     assert rules.no_answer("billing", "http://a:1", verdict("up", None, 5.0)) is None
     # that one is told by how many connections it refused

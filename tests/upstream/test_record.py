@@ -1,6 +1,7 @@
 """What a pool notes of its upstreams: answers, failures, and connections that the backend ended."""
 
 import asyncio
+from socket import gaierror
 
 import pytest
 
@@ -54,6 +55,34 @@ async def test_a_refused_connection_is_noted(down: str) -> None:
         record = record_of(pool)
         assert (record.failures, record.cause) == (2, "connect_failed")
         assert (record.connects, record.refusals) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "refusals"),
+        (OSError("Multiple exceptions: [Errno 111] Connect call failed, [Errno 111] Connect"), "refusals"),
+        (TimeoutError(), "timeouts"),
+        (TimeoutError(110, "Connection timed out"), "timeouts"),
+        (gaierror(-2, "Name or service not known"), "unresolved"),
+        (gaierror(-3, "Temporary failure in name resolution"), "unresolved"),
+        (OSError(113, "No route to host"), "unreachable"),
+        (OSError(24, "Too many open files"), "unreachable"),
+        (PermissionError(1, "Operation not permitted"), "unreachable"),
+    ],
+)
+def test_connections_that_cannot_be_had_count_by_what_came_in_their_place(error: OSError, what: str) -> None:
+    record = Record()
+    record.miss(error)
+    counted = {name: getattr(record, name) for name in ("refusals", "timeouts", "unresolved", "unreachable")}
+    assert counted == {name: int(name == what) for name in counted}
+
+
+async def test_a_name_that_nothing_is_known_of_is_noted() -> None:
+    async with pool_to("http://nowhere.invalid:1") as pool:
+        await failed(pool)
+        record = record_of(pool)
+        assert (record.cause, record.refusals, record.unresolved) == ("connect_failed", 0, 1)
 
 
 @pytest.mark.parametrize(
