@@ -49,7 +49,7 @@ def test_a_port_in_use_is_told_in_one_line_and_nothing_starts(command: list[str]
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=60,
         )
     line = f"cannot listen on 127.0.0.1:{port}: address already in use\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", line)
@@ -65,7 +65,7 @@ def test_an_admin_address_that_was_set_and_is_taken_is_a_reason_not_to_start() -
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=60,
         )
     line = f"cannot listen on 127.0.0.1:{port}: address already in use\n"
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", line)

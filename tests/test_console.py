@@ -154,7 +154,7 @@ SCRIPT = "from coregateway import logs; logs.configure('INFO', 'console'); logs.
 def test_a_terminal_is_recognized(environ: dict[str, str], is_coloured: bool) -> None:
     reader, terminal = os.openpty()
     subprocess.run(
-        [sys.executable, "-c", SCRIPT], stdout=terminal, env=os.environ | environ, check=True, timeout=30
+        [sys.executable, "-c", SCRIPT], stdout=terminal, env=os.environ | environ, check=True, timeout=60
     )
     shown = os.read(reader, 4096).decode()
     assert COLOURS.sub("", shown).endswith(" INFO  it.works number=1\r\n")

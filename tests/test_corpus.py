@@ -22,8 +22,6 @@ IN_SEGMENTS = 6.0
 SETTINGS = "timeouts.client = {}\nlimits.max_connections = 1000\n"
 """What has no end holds a connection to the backend until it is given up, and nothing may wait for that."""
 
-pytestmark = pytest.mark.timeout(120)  # the first of them plays all
-
 
 def sendings_of(cases: list[Case], *, split: bool) -> list[Sending]:
     return [Sending(case, tag, split) for case, tag in zip(cases, tags(), strict=False)]

@@ -39,7 +39,6 @@ pytestmark = [
         not (CHROMIUM.exists() and CHROMEDRIVER.exists()),
         reason=f"needs {CHROMIUM} and {CHROMEDRIVER} (Debian packages chromium and chromium-driver)",
     ),
-    pytest.mark.timeout(180),  # starting a browser on a busy machine
 ]
 
 

@@ -24,7 +24,7 @@ PROGRAM = """if True:
 def figures(state: str) -> tuple[int, int]:
     """Page faults of 200 large bodies, and objects that are collected no more, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, state], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", PROGRAM, state], capture_output=True, text=True, check=True, timeout=60
     )
     faults, frozen = done.stdout.split()
     return int(faults), int(frozen)

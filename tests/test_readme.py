@@ -83,7 +83,6 @@ async def tell(_):
 """
 """What the test adds to the example of a subscriber, to see what it has counted."""
 
-pytestmark = pytest.mark.timeout(120)  # several gateways start here, on a busy machine
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 
 

@@ -596,5 +596,5 @@ LineSink(stdout_destination(), lambda dropped: b"").write(b"log line")
 ''', sys.argv[1]])
 """
     path = tmp_path / "other"
-    subprocess.run([sys.executable, "-c", script, str(path)], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, timeout=60)
     assert path.read_bytes() == b""

@@ -12,7 +12,6 @@ from tests.server.running_node import ROOT, until
 
 pytestmark = [
     pytest.mark.skipif(find_spec("locust") is None, reason="needs locust, which `make load` installs"),
-    pytest.mark.timeout(180),
 ]
 
 LOAD = [sys.executable, str(ROOT / "benchmarks" / "load.py")]

@@ -33,7 +33,6 @@ pytestmark = [
         not (CHROMIUM.exists() and CHROMEDRIVER.exists()),
         reason=f"needs {CHROMIUM} and {CHROMEDRIVER} (Debian packages chromium and chromium-driver)",
     ),
-    pytest.mark.timeout(180),  # starting a browser on a busy machine
     pytest.mark.xdist_group("dashboard in browser"),
 ]
 

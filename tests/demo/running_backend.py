@@ -33,7 +33,7 @@ def quiet_backend(name: str) -> Generator[httpx.Client]:
 
 
 def new_client(url: str) -> httpx.Client:
-    return httpx.Client(base_url=url, trust_env=False, timeout=10)
+    return httpx.Client(base_url=url, trust_env=False, timeout=30)
 
 
 def answers(client: httpx.Client, path: str) -> bool:

@@ -19,8 +19,6 @@ from tests.demo.running_backend import HEALTH, answers, new_client
 from tests.running_command import RunningCommand, alive
 from tests.server.running_node import until
 
-pytestmark = pytest.mark.timeout(120)  # seven processes, and a second time, on a busy machine
-
 FLAGS = ("--port", "--coredinator-port", "--coretelemetry-port")
 END = "Ctrl-C ends everything.\n"
 """The last words of the greeting."""

@@ -39,7 +39,7 @@ def test_a_stop_signal_ends_streams_properly_and_gives_status_0(number: signal.S
 def test_a_stop_signal_closes_websockets_and_gives_status_0() -> None:
     with running_backend("coretelemetry") as (backend, client):
         url = client.base_url.copy_with(scheme="ws").join("/demo/data/pump/socket")
-        with connect(str(url), proxy=None, open_timeout=10) as websocket:
+        with connect(str(url), proxy=None, open_timeout=30) as websocket:
             websocket.send('{"metric": "reward"}')
             websocket.recv(10)
             backend.process.send_signal(signal.SIGTERM)
@@ -81,7 +81,7 @@ def test_a_stop_signal_counts_from_the_first_byte_of_the_first_answer(
 def test_even_what_is_hardly_http_is_answered_with_a_version(
     coredinator: httpx.URL, request_head: bytes, status: int
 ) -> None:
-    with socket.create_connection((coredinator.host, coredinator.port or 0), timeout=10) as client:
+    with socket.create_connection((coredinator.host, coredinator.port or 0), timeout=30) as client:
         client.sendall(request_head)
         answer = b""
         while data := client.recv(65536):

@@ -63,7 +63,6 @@ KINDS = {
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.timeout(120),
     pytest.mark.xdist_group("diagnosis"),
 ]
 

@@ -5,7 +5,6 @@ import pytest
 from tests.fuzz.running import Side, run
 
 
-@pytest.mark.timeout(180)  # of a failure, most is for making it smaller
 @pytest.mark.parametrize(("side", "inputs"), [("requests", 240), ("responses", 96)])
 def test_generated_inputs(side: Side, inputs: int) -> None:
     done = run(side, inputs, first_seed=1, seconds=60)

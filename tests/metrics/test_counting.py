@@ -3,12 +3,9 @@
 import subprocess
 import sys
 
-import pytest
-
 from tests.server.running_node import ROOT
 
 
-@pytest.mark.timeout(120)
 def test_the_count_of_lines_and_requests_holds_when_a_worker_is_killed() -> None:
     command = [sys.executable, "-m", "tests.metrics.counting", "--requests", "3000", "--kills", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)

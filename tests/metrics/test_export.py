@@ -111,7 +111,7 @@ def promtool(*arguments: str, given: bytes = b"") -> str:
         input=given,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     return f"{done.returncode}: {done.stdout.decode()}"
