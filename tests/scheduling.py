@@ -9,8 +9,14 @@ from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs] -- 
 from xdist.scheduler.loadscope import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs] -- as above
 
 APART = {
+    "tests/dashboard/test_dashboard.py",
     "tests/demo/test_demo.py",
     "tests/endurance/test_endurance.py",
+    "tests/server/test_lives.py",
+    "tests/server/test_orphans.py",
+    "tests/server/test_process_signals.py",
+    "tests/server/test_watchdog.py",
+    "tests/server/test_worker_states.py",
     "tests/server/test_workers.py",
     "tests/test_app.py",
     "tests/test_command_line.py",

@@ -19,8 +19,6 @@ from tests.demo.description import (
 )
 from tests.demo.running_backend import quiet_backend
 
-pytestmark = pytest.mark.xdist_group("demo-coredinator")
-
 
 @pytest.fixture(scope="module", name="client")
 def fixture_client() -> Iterator[httpx.Client]:

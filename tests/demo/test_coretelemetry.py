@@ -24,8 +24,6 @@ from tests.demo.description import (
 )
 from tests.demo.running_backend import quiet_backend
 
-pytestmark = pytest.mark.xdist_group("demo-coretelemetry")
-
 DATA = "/api/data/pump"
 SOCKET = "/demo/data/{agent_id}/socket"
 

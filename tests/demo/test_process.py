@@ -16,8 +16,6 @@ from tests.demo.running_backend import quiet_backend, running_backend
 from tests.running_command import RunningCommand
 from tests.server.running_node import until
 
-pytestmark = pytest.mark.xdist_group("demo-process")
-
 
 @pytest.fixture(scope="module", name="coredinator")
 def fixture_coredinator() -> Iterator[httpx.URL]:

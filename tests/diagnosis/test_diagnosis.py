@@ -61,10 +61,7 @@ KINDS = {
     "files_running_out": "worker 0 has ",
 }
 
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("diagnosis"),
-]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def ask(gateway: GatewayProcess, path: str, times: int = 1) -> int:

@@ -26,10 +26,8 @@ from tests.metrics.scraping import Scrape, get, scrape, until
 from tests.stage import PREFIX, Stage, request
 from tests.test_tunnel import SWITCHED, UPGRADE
 
-
-def in_module[T: Callable[..., object]](test: T) -> T:
-    """For the tests that share a stage."""
-    return pytest.mark.xdist_group("metrics")(pytest.mark.asyncio(loop_scope="module")(test))
+in_module = pytest.mark.asyncio(loop_scope="module")
+"""For the tests that share a stage."""
 
 
 def admin(port: int, more: str = "") -> str:

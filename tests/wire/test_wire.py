@@ -24,7 +24,6 @@ _lines = re.compile(r"^\**\s+([cs]\d+)\s+rxhdr\|(.*?)(?:\\r)?$", re.MULTILINE).f
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.xdist_group("wire"),  # one gateway and one port for all of them
     pytest.mark.skipif(shutil.which("varnishtest") is None, reason="needs Debian's package varnish"),
 ]
 
