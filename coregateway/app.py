@@ -66,6 +66,9 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
         if app.ctx.part is not None:
             logs.keep(app.ctx.part.pending)
 
+    async def open_probes(app: Gateway) -> None:
+        app.ctx.watch_over_backends()
+
     async def settle_heap(_: Gateway) -> None:
         heap.settle()
 
@@ -106,6 +109,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     watch.attach(app, settings)
     dashboard.attach(app, operators, settings)
     app.register_listener(keep_lines, "before_server_start")
+    app.register_listener(open_probes, "before_server_start")
     app.register_listener(open_admin, "before_server_start")
     app.register_listener(settle_heap, "before_server_start")
     app.register_listener(close_admin, "before_server_stop")

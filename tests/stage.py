@@ -34,15 +34,18 @@ _numbers = count(1)
 
 
 class Stage:
-    """`backend` is coredinator; `toml` and `backends` are as for `GatewayProcess`.
+    """`backend` is coredinator; `toml`, `backends` and `workers` are as for `GatewayProcess`.
 
     In `toml`, `{backend}` stands for its URL: another row may lead to it, too, with limits of its own.
     """
 
-    def __init__(self, *, toml: str = "", backends: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *, toml: str = "", backends: Mapping[str, str] | None = None, workers: int = 1
+    ) -> None:
         self.backend = ScriptedBackend()
         self._toml = toml
         self._backends = backends or {}
+        self._workers = workers
         self._running = AsyncExitStack()
         self._gateway: GatewayProcess | None = None
 
@@ -58,6 +61,7 @@ class Stage:
                 GatewayProcess(
                     backends={"coredinator": self.backend.url, **self._backends},
                     toml=self._toml.replace("{backend}", self.backend.url),
+                    workers=self._workers,
                 )
             )
             self._running = running.pop_all()

@@ -67,7 +67,7 @@ class Context:
             client_timeout=settings.timeouts.client,
         )
         self.backends: dict[str, Backend] = {}
-        self.probes = Probes({})
+        self.probes = Probes((), ())
         self.clients = 0
         """Connections of clients that are open, in this worker."""
         self.acceptor: Acceptor | None = None
@@ -96,9 +96,13 @@ class Context:
         self.backends = {name: Backend(name, row, self.settings, self.cors) for name, row in rows}
         self.frontend.routes = Routes(backend.service for backend in self.backends.values())
         self.frontend.observed = observed
-        self.probes = Probes(self.backends)
+
+    def watch_over_backends(self) -> None:
+        """Let `/health` ask the backends, on behalf of the node that this worker is of by now."""
+        self.probes = Probes(self.backends.values(), self.board.verdicts)
 
     async def close(self) -> None:
+        await self.probes.close()
         for backend in self.backends.values():
             await backend.close()
 

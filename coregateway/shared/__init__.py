@@ -1,6 +1,7 @@
 """What belongs to the node rather than to one worker: numbers and records in memory that all processes share.
 
     memory    the mapping itself: made by the main process, inherited by every worker
+    verdict   whether a backend is healthy: found out by one process for all
     board     its layout; each process claims one part of it and is the only one that writes there
     series    numbers by name in a part: counters, histograms, gauges
     ring      the latest records of a part

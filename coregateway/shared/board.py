@@ -1,4 +1,5 @@
-"""The layout of the shared memory: the rows of `server.node`, then one part for each process.
+"""The layout of the shared memory: the rows of `server.node`, a verdict for each backend, and one part for
+each process.
 
 There are more parts than workers: a worker that is replaced keeps its own until it has drained, while its
 successor writes to another. A process claims the first part that no living process has, and goes on from what
@@ -15,6 +16,8 @@ from coregateway.shared.ring import Ring
 from coregateway.shared.ring import size_of as ring_size
 from coregateway.shared.series import Series
 from coregateway.shared.series import size_of as series_size
+from coregateway.shared.verdict import SIZE as VERDICT_SIZE
+from coregateway.shared.verdict import SharedVerdict
 
 ROW = 8
 """Numbers in a row of `server.node`."""
@@ -30,9 +33,10 @@ _HEADER = 24  # the process that owns a part, the number of its worker, and its 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How many rows and parts there are, and where they begin, in bytes. The same in all processes."""
+    """How many rows, verdicts and parts there are, and where they begin, in bytes. Alike in all processes."""
 
     workers: int
+    backends: int
     slots: int
 
     @property
@@ -51,10 +55,13 @@ class Layout:
 
     @property
     def size(self) -> int:
-        return 8 * ROW * self.rows + self.parts * self.part_size
+        return self.part(self.parts)
+
+    def verdict(self, number: int) -> int:
+        return 8 * ROW * self.rows + number * VERDICT_SIZE
 
     def part(self, number: int) -> int:
-        return 8 * ROW * self.rows + number * self.part_size
+        return self.verdict(self.backends) + number * self.part_size
 
 
 class Part:
@@ -116,10 +123,14 @@ class Board:
 
     def __init__(self, workers: int, backends: int = 0, *, memory: SharedMemory | None = None) -> None:
         self._backends = backends
-        self._layout = Layout(workers, max(MIN_SLOTS, SLOTS_PER_BACKEND * (backends + 1)))
+        self._layout = Layout(workers, backends, max(MIN_SLOTS, SLOTS_PER_BACKEND * (backends + 1)))
         self._memory = memory or SharedMemory(self._layout.size)
         self.workers = workers
         self.rows = self._memory.doubles(0, ROW * self._layout.rows)
+        self.verdicts = [
+            SharedVerdict(self._memory, self._layout.verdict(number)) for number in range(backends)
+        ]
+        """Of `/health`, one for each backend in the order of the settings."""
         self._parts = [Part(self._memory, self._layout, number) for number in range(self._layout.parts)]
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:

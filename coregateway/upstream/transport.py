@@ -8,6 +8,7 @@ what is connected to.
 
 import re
 from collections.abc import AsyncIterator
+from math import inf
 from types import TracebackType
 from typing import cast
 
@@ -59,8 +60,10 @@ class PoolTransport(httpx.AsyncBaseTransport):
     not be sound HTTP is a `LocalProtocolError`, and none of its bytes reaches the next request.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, rested: float = inf) -> None:
+        """`rested`: seconds; a connection that has been idle for longer is not used."""
         self._pool = pool
+        self._rested = rested
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         try:
@@ -75,7 +78,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
         timeouts = _timeouts(request)
         line, fields = _start(request)
         length = _length(request)
-        connection = await self._pool.acquire(timeouts=timeouts)
+        connection = await self._pool.acquire(rested=self._rested, timeouts=timeouts)
         while True:
             try:
                 host = b"Host: " + connection.upstream.authority
