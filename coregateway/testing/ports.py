@@ -1,23 +1,42 @@
 """Ports of 127.0.0.1 for tests, such that no other test takes them by chance."""
 
+import os
 import random
 import socket
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from itertools import chain, cycle
+
+PORTS = range(20_000, 32_000)
+"""Not those that the kernel picks: these are also what it gives to outgoing connections, so that under load
+one may be taken as soon as it is free again."""
+
+SHARES = 8
+
+
+def ports_of(worker: str) -> Iterator[int]:
+    """The ports of one process of pytest-xdist ("gw3"), or of another process (""), again and again.
+
+    Processes have shares of their own, and each takes one port after the other. So a port that was found free
+    stays free until the process that was told of it has started to listen there.
+    """
+    share = PORTS[int(worker.removeprefix("gw") or 0) % SHARES :: SHARES]
+    first = random.randrange(len(share))
+    return cycle(chain(share[first:], share[:first]))
+
+
+_ports = ports_of(os.environ.get("PYTEST_XDIST_WORKER", ""))
 
 
 def bind_free(sock: socket.socket) -> int:
-    """Bind a socket to a free port, which is returned.
-
-    Not one that the kernel picks: those are also what it gives to outgoing connections, so that under load
-    one may be taken as soon as it is free again.
-    """
+    """Bind a socket to a free port, which is returned."""
     while True:
+        port = next(_ports)
         try:
-            sock.bind(("127.0.0.1", random.randrange(20000, 32000)))
+            sock.bind(("127.0.0.1", port))
         except OSError:
             continue
-        return sock.getsockname()[1]
+        return port
 
 
 def free_port() -> int:
