@@ -54,13 +54,12 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     admin.refuse_strangers(operators, settings.admin)
     operators.blueprint(admin.blueprint(settings))
     admin_server: list[AsyncioServer] = []
+    acceptors: list[Acceptor] = []
     ending: list[Task[None]] = []
 
     async def open_backends(app: Gateway) -> None:
         logs.attach(get_running_loop())
         app.ctx.open(observed=app.is_observed)
-        sock = workers.listeners_of(app)
-        app.ctx.acceptor = Acceptor(sock) if sock is not None else None
 
     async def keep_lines(app: Gateway) -> None:
         if app.ctx.part is not None:
@@ -79,8 +78,14 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
             operators.ctx.poll = app.ctx.poll
             admin_server.append(await admin.serve(operators, sock.admin))
 
+    async def accept(app: Gateway) -> None:
+        sock = workers.listeners_of(app)
+        if sock is not None:
+            acceptors.append(app.accept(sock))
+
     async def limit_grace(app: Gateway) -> None:
-        app.ctx.acceptor = None  # whom it would bring in from here on, the end of the loop might cut off
+        for acceptor in acceptors:
+            acceptor.stop()  # those who came from here on, the end of the loop might cut off
         # Exchanges that outlive it end here, where a client that waits still gets an answer.
         app.config.GRACEFUL_SHUTDOWN_TIMEOUT = settings.shutdown.grace + LAST_WORDS
         loop = get_running_loop()
@@ -112,6 +117,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     app.register_listener(open_probes, "before_server_start")
     app.register_listener(open_admin, "before_server_start")
     app.register_listener(settle_heap, "before_server_start")
+    app.register_listener(accept, "after_server_start")
     app.register_listener(close_admin, "before_server_stop")
     app.register_listener(limit_grace, "before_server_stop")
     app.register_listener(close_backends, "after_server_stop")

@@ -98,25 +98,27 @@ class Pipes:
 
     def __init__(self) -> None:
         self._spare: list[Pipe] = []
-        self._more = PIPES
+        self._made = 0
+        self.most = PIPES
+        """How many there may be."""
 
     def take(self) -> Pipe | None:
         """An empty pipe; None where all are in use, or cannot be had."""
         if self._spare:
             return self._spare.pop()
-        if not self._more:
+        if self._made >= self.most:
             return None
         try:
             pipe = Pipe()
         except OSError:
             return None
-        self._more -= 1
+        self._made += 1
         return pipe
 
     @property
     def lent(self) -> int:
         """How many are in use."""
-        return PIPES - self._more - len(self._spare)
+        return self._made - len(self._spare)
 
     def give_back(self, pipe: Pipe, *, empty: bool) -> None:
         """A wide one is not kept, so that there is one at a time, more or less."""
@@ -124,7 +126,7 @@ class Pipes:
             self._spare.append(pipe)
         else:
             pipe.close()
-            self._more += 1
+            self._made -= 1
 
 
 pipes = Pipes()

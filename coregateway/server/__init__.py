@@ -14,9 +14,18 @@ body         a request's body, told from what comes behind it
 request      Sanic's request object over a strictly parsed head
 ledger       the exchanges that begin and end, told to those who asked for it
 signals      Sanic's signals, looked up once
-acceptor     accepting more than one connection at a time
+acceptor     accepting the connections of clients, and making room for them
+descriptors  how many of them a worker may have, and for how many clients that is
 poll         which clients have sent something, a few of them at a time
 transport    a client's connection, as asyncio's transports are, over the poll
 listeners    listening sockets that several workers share
 workers      the workers of one node: readiness, restarts, drain
+node         what its processes know of each other
+supervisor   the main process: starts the workers, replaces those that die or hang, ends all
+children     the workers' processes, and which of them are well
+lives        when a worker that died is started again
+watchdog     which processes have stood still for too long
+orphans      what PID 1 collects
+process_signals  what signals to a process mean
+worker_states    Sanic's notes of its processes
 """

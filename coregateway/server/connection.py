@@ -47,6 +47,9 @@ NEWCOMER = 1.0
 """Seconds from its beginning in which the drain leaves a connection that has brought no request yet: the
 first may be on its way."""
 
+FIRST_REQUEST = 0.25
+"""The same, where another client waits for the connection's descriptor: a silent one must not hold it."""
+
 
 class ClientConnection(HttpProtocol):
     """Sanic's protocol with its parsing, timers and flow control replaced; its life cycle is Sanic's."""
@@ -80,27 +83,12 @@ class ClientConnection(HttpProtocol):
         "source",
     )
 
-    def _another(self) -> "ClientConnection":
-        """A connection for a client who waited behind this one."""
-        return ClientConnection(
-            loop=self.loop,
-            app=self.app,
-            signal=self.signal,
-            connections=self.connections,
-            state=self.state,
-            unix=self._unix,
-        )
-
     @override
     def connection_made(self, transport: object) -> None:
-        """The loop has accepted it: take it over, and those who wait behind it."""
-        context = self.app.ctx
-        if context.acceptor is not None:
-            for accepted in context.acceptor.burst():
-                self._another().begin(ClientTransport(self.loop, context.poll, accepted))
+        """The loop has accepted it, rather than an `Acceptor`: take it over."""
         accepted = take_over(cast(Transport, transport))
         if accepted is not None:
-            self.begin(ClientTransport(self.loop, context.poll, accepted))
+            self.begin(ClientTransport(self.loop, self.app.ctx.poll, accepted))
 
     def begin(self, transport: ClientTransport) -> None:
         """Serve the client behind this transport."""
@@ -330,6 +318,20 @@ class ClientConnection(HttpProtocol):
     @override
     def check_timeouts(self) -> None:
         """Sanic's periodic timer; this class keeps its own time."""
+
+    @property
+    def idle_since(self) -> float | None:
+        """When the last request of a connection has ended that has nothing under way, in monotonic seconds.
+
+        None for all others, and for one that has just come: its first request may be on its way.
+        """
+        downstream = self.downstream
+        if downstream.buffer or downstream.exchange is not None or downstream.diverted:
+            return None
+        if downstream.closing or downstream.is_write_paused or self.transport.get_write_buffer_size():
+            return None
+        since = downstream.received_at
+        return since if downstream.served or monotonic() - since >= FIRST_REQUEST else None
 
     @override
     def close_if_idle(self) -> bool:

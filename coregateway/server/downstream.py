@@ -75,7 +75,7 @@ class Downstream(Outlet):
         self.buffer = b""
         """What has come and nobody has taken."""
         self.received_at = monotonic()
-        """When the request that is served now began to come; behind one that was taken at once, its end."""
+        """When the request that is served now began to come; between two, when the last one ended."""
         self.resting = False
         """Whether the task waits for a head of which nothing has come."""
         self.diverted = False
@@ -189,8 +189,6 @@ class Downstream(Outlet):
             self.connection.hand_over()
             return
         self.finish()
-        if not self.buffer:
-            self.received_at = exchange.ended
         if self.served == 1 or self.buffer:
             self.connection.rest()
 
@@ -282,6 +280,8 @@ class Downstream(Outlet):
         exchange = cast(Exchange, self.exchange)
         exchange.ended = monotonic()
         self.frontend.ledger.end(exchange)
+        if not self.buffer:
+            self.received_at = exchange.ended
         self.exchange = self.head = self.passage = self.wrong = self.request_body = None
         self.head_only = self.expecting_continue = self.has_answer = False
 

@@ -28,6 +28,7 @@ from coregateway.http1.rules import OWN_ROUTE
 from coregateway.logs import SANIC_LOG_CONFIG, event
 from coregateway.proxy import serve
 from coregateway.routes import Routes
+from coregateway.server import descriptors
 from coregateway.server.acceptor import Acceptor
 from coregateway.server.answers import send_empty
 from coregateway.server.connection import ClientConnection
@@ -39,11 +40,13 @@ from coregateway.server.poll import Poll
 from coregateway.server.request import GatewayRequest
 from coregateway.server.signals import RESPONSE, GatewaySignals
 from coregateway.server.stream import ClientStream
+from coregateway.server.transport import ClientTransport
 from coregateway.server.workers import found
 from coregateway.service import Service
 from coregateway.settings import Settings
 from coregateway.settings.process import EXIT_WRONG_SETTINGS
 from coregateway.shared import Board, Part
+from coregateway.splice import PIPES, pipes
 from coregateway.tracing.context import Tracer
 from coregateway.tracing.timing import server_timing
 
@@ -70,7 +73,6 @@ class Context:
         self.probes = Probes((), ())
         self.clients = 0
         """Connections of clients that are open, in this worker."""
-        self.acceptor: Acceptor | None = None
         self.poll: Poll
         """Of the clients of this worker; there is one while a loop runs."""
         self.board = Board(1, len(settings.backends))
@@ -148,7 +150,9 @@ class Gateway(Sanic[Config, Context]):
         options.pop("fast", None)
         given = options.get("workers", 1)
         options["workers"] = workers = settings.workers if given in (0, 1) and not single else given
-        if not (options.get("unix") or options.get("sock")):
+        descriptors.raise_limit()
+        accepts = not (options.get("unix") or options.get("sock"))
+        if accepts:
             try:
                 options["sock"] = sock = listen(host, port, workers)
                 sock.admin = self._listen_for_admin()
@@ -168,6 +172,33 @@ class Gateway(Sanic[Config, Context]):
         if not single:
             found(self, Board(workers, len(settings.backends)))
         super().prepare(host, port, **options)  # pyright: ignore[reportUnknownMemberType] -- its options are
+        if accepts:
+            # What Sanic's server takes, though no option of `prepare`: the worker accepts itself (`accept`).
+            self.state.server_info[-1].settings |= {
+                "asyncio_server_kwargs": {"start_serving": False},
+                "connections": set[ClientConnection](),
+            }
+
+    def accept(self, listener: socket) -> Acceptor:
+        """Let clients in at this socket from now on, in the loop that runs."""
+        loop = get_running_loop()
+        served = self.state.server_info[0].settings
+        connections = cast(set[ClientConnection], served["connections"])
+
+        def begin(accepted: socket) -> None:
+            connection = ClientConnection(
+                loop=loop, app=self, signal=served["signal"], connections=connections
+            )
+            connection.begin(ClientTransport(loop, self.ctx.poll, accepted))
+
+        backends = self.ctx.settings.backends.values()
+        upstreams = sum(len(row.urls) for row in backends) * self.ctx.settings.limits.max_connections
+        limit = descriptors.limit()
+        pipes.most = min(PIPES, max(limit // descriptors.FOR_PIPES // descriptors.PER_PIPE, 1))
+        room = descriptors.room_for_clients(limit, descriptors.in_use(), upstreams, pipes.most)
+        acceptor = Acceptor(loop, listener, begin, connections, room)
+        acceptor.start()
+        return acceptor
 
     def _listen_for_admin(self) -> socket | None:
         endpoint = self.ctx.settings.admin.endpoint

@@ -42,7 +42,7 @@ class GatewayProcess:
     text, as `env` (without them none of the surroundings' COREGATEWAY_ variables count), or as further
     `arguments`. The admin address is off unless the settings name one, so that several can run side by
     side. It starts in a new directory; entering waits until /readyz says 200, and leaving kills the whole
-    process group whatever has happened.
+    process group whatever has happened. `files`: descriptors that each process may have; 0: as this one.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class GatewayProcess:
         toml: str = "",
         env: Mapping[str, str] | None = None,
         workers: int = 1,
+        files: int = 0,
         ready_within: float = 60.0,
     ) -> None:
         self.port = free_port()
@@ -63,6 +64,8 @@ class GatewayProcess:
         self._toml = toml
         self._command = [sys.executable, "-m", "coregateway", "run", "--host", "127.0.0.1"]
         self._command += ["--port", str(self.port), "--workers", str(workers), *arguments]
+        if files:
+            self._command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *self._command]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("COREGATEWAY_")}
         paths = [str(_PACKAGE_PARENT), *filter(None, [inherited.get("PYTHONPATH")])]
         urls = {f"COREGATEWAY_BACKENDS__{name.upper()}__URLS": url for name, url in (backends or {}).items()}
