@@ -435,7 +435,7 @@ async def detach(app):
     logs.detach()
 
 
-workers.attach(app, ShutdownSettings(delay=0, grace=5))
+workers.attach(app, ShutdownSettings(delay=0, grace=5), 0.0)
 
 
 @app.get("/boom")
