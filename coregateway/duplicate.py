@@ -1,4 +1,8 @@
-"""A second descriptor of a connection, which outlives the one that its transport has."""
+"""A second descriptor of a connection, which outlives the one that its transport has.
+
+It knows nothing of what its transport decides. So nothing is written by it while there is another: it is for
+reading, or takes the place of a transport that ends.
+"""
 
 import os
 from asyncio import Transport

@@ -31,7 +31,8 @@ class Outlet:
     descriptor: int
     """Of the transport's socket, which has it until the connection is lost."""
     closing: bool
-    """Whether nothing is to leave by it any more; so it is at the latest when the connection is lost."""
+    """Whether nothing is to leave by it any more: its transport's decision to close sets it, or at the latest
+    the loss of the connection."""
     looks: bool
     """Whether `look` decides about the next bytes."""
 

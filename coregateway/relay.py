@@ -69,7 +69,7 @@ async def _by_kernel(stream: "ClientMessage", connection: UpstreamConnection) ->
         UpstreamError: the body is broken; what came before it was passed on.
     """
     protocol = stream.protocol
-    splice = prepare(get_running_loop(), connection.transport, protocol.transport)
+    splice = prepare(get_running_loop(), connection.transport, protocol.client_transport)
     if splice is None:
         return
     try:

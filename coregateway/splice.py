@@ -4,6 +4,10 @@ A body of a known length need not be looked at, so it need not be copied into th
 its pages pass from socket to socket through a pipe, for a third of the CPU time. What is on the way waits in
 the pipe; while the sink takes nothing, nothing is read from the source.
 
+Only the transport of the sink writes to it: a connection that is closing takes nothing more, and what was
+written before has left. Of the source there is a second descriptor, to read from; it is closed as soon as the
+splice has ended, whatever became of it.
+
 It passes in pieces, and others have their turn after each. But each wakes both peers, which takes a third of
 the CPU time: while nobody else is served at once (`outbox`), pieces are larger.
 
@@ -14,10 +18,12 @@ import os
 import socket
 import struct
 from asyncio import AbstractEventLoop, Future, Transport
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum, auto
 from errno import EINVAL
 from fcntl import F_GETPIPE_SZ, F_SETPIPE_SZ, fcntl
+from typing import Any, Protocol
 
 from coregateway.deadline import Deadline
 from coregateway.duplicate import duplicate
@@ -38,7 +44,7 @@ CALM = 32
 Their streams and tunnels are not seen there: these may wait for a large piece, about half a millisecond."""
 
 PIPES = 64
-"""Bodies that pass like this at once, per worker. Each takes four descriptors, and an account without
+"""Bodies that pass like this at once, per worker. Each takes three descriptors, and an account without
 privileges may have 64 MiB in pipes (pipe(7))."""
 
 _CAPACITY = 256 * 1024
@@ -63,6 +69,16 @@ class End(Enum):
     SOURCE_LATE = auto()
     SINK_ENDED = auto()
     SINK_LATE = auto()
+
+
+class Sink(Protocol):
+    """Where a body goes: see `ClientTransport`."""
+
+    def begin_splice(self, call: Callable[[], None]) -> None: ...
+    def splice(self, pipe: int, size: int) -> int: ...
+    def end_splice(self) -> None: ...
+    def is_closing(self) -> bool: ...
+    def get_extra_info(self, name: str, default: object = None) -> Any: ...
 
 
 class Pipe:
@@ -134,9 +150,9 @@ pipes = Pipes()
 
 
 class Splice:
-    """One body on its way between two TCP connections, whose own transports must rest meanwhile.
+    """One body on its way between two TCP connections; nothing else may be read or written meanwhile.
 
-    It watches descriptors of its own for them: the loop lets nobody else watch a transport's.
+    It watches a descriptor of its own for the source: the loop lets nobody else watch a transport's.
     """
 
     __slots__ = (
@@ -156,16 +172,12 @@ class Splice:
         "passed",
     )
 
-    def __init__(self, loop: AbstractEventLoop, source: Transport, sink: Transport, pipe: Pipe) -> None:
+    def __init__(self, loop: AbstractEventLoop, source: Transport, sink: Sink, pipe: Pipe) -> None:
         """`close` must follow. Raises OSError where no descriptor is free."""
         self._loop = loop
         self._pipe = pipe
         self._source = duplicate(source)
-        try:
-            self._sink = duplicate(sink)
-        except OSError:
-            self._source.close()
-            raise
+        self._sink = sink
         self._late = Deadline(loop, self._expired)
         self._ended: Future[End] = loop.create_future()
         self._blocked = False
@@ -183,7 +195,10 @@ class Splice:
         self._left = size
         self._silence = silence
         self._patience = patience
+        if self._sink.is_closing():
+            self._end(End.SINK_ENDED)
         if not self._ended.done():
+            self._sink.begin_splice(self._sink_changed)
             self._late.within(silence)
             self._loop.add_reader(self._source, self._fill)
         return await self._ended
@@ -194,8 +209,6 @@ class Splice:
 
     def close(self) -> None:
         self._rest()
-        self._source.close()
-        self._sink.close()
         pipes.give_back(self._pipe, empty=not self._held)
 
     def _fill(self) -> None:
@@ -219,27 +232,27 @@ class Splice:
         before = self._held
         try:
             while self._held:
-                moved = os.splice(self._pipe.out_of, self._sink.fileno(), self._held, flags=_FLAGS)
+                moved = self._sink.splice(self._pipe.out_of, self._held)
+                if not moved:
+                    break
                 self._held -= moved
                 self.passed += moved
-        except BlockingIOError:
+        except OSError:
+            self._end(End.SINK_ENDED)
+            return
+        if self._held:
             if not self._blocked:
                 self._blocked = True
                 self._loop.remove_reader(self._source)
-                self._loop.add_writer(self._sink, self._drain)
             elif self._held == before:
                 return
             self._late.within(self._patience)
-            return
-        except OSError:
-            self._end(End.SINK_ENDED)
             return
         if not self._left:
             self._end(End.COMPLETE)
             return
         if self._blocked:
             self._blocked = False
-            self._loop.remove_writer(self._sink)
             self._loop.add_reader(self._source, self._fill)
         self._late.within(self._silence)
 
@@ -262,7 +275,8 @@ class Splice:
         they arrived in scraps): room for that is left.
         """
         try:
-            memory = _MEMINFO.unpack(self._sink.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))
+            sink: socket.socket = self._sink.get_extra_info("socket")
+            memory = _MEMINFO.unpack(sink.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))
         except OSError:
             return 0
         return max(0, memory[_SNDBUF] - memory[_WMEM_QUEUED]) * 15 // 16
@@ -276,18 +290,28 @@ class Splice:
         if (self._left, self._held) == before:  # it is not that the whole process has rested
             self._end(End.SINK_LATE if self._blocked else End.SOURCE_LATE)
 
+    def _sink_changed(self) -> None:
+        """The sink takes more, or is closing."""
+        if self._sink.is_closing():
+            self._end(End.SINK_ENDED)
+        else:
+            self._drain()
+
     def _end(self, end: End) -> None:
         self._rest()
         if not self._ended.done():
             self._ended.set_result(end)
 
     def _rest(self) -> None:
+        """Let go of both connections."""
         self._late.close()
-        self._loop.remove_reader(self._source)
-        self._loop.remove_writer(self._sink)
+        self._sink.end_splice()
+        if self._source.fileno() >= 0:
+            self._loop.remove_reader(self._source)
+            self._source.close()
 
 
-def prepare(loop: AbstractEventLoop, source: Transport, sink: Transport) -> Splice | None:
+def prepare(loop: AbstractEventLoop, source: Transport, sink: Sink) -> Splice | None:
     """A splice between two connections, or None where that cannot be."""
     pipe = pipes.take()
     if pipe is None:

@@ -9,10 +9,12 @@ Every test takes paths of its own from `path()`, so that none sees the requests 
 ends, it checks what holds for every test: a clean stderr, no defect in the log, and no request logged twice.
 """
 
+import os
+import signal
 from asyncio import sleep
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Generator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from itertools import count
 from time import monotonic
 from types import TracebackType
@@ -145,3 +147,16 @@ def request(path: str, *fields: str, method: str = "GET", body: bytes = b"") -> 
     """A request with a Host and, for a body, its Content-Length."""
     length = [f"Content-Length: {len(body)}"] if body else []
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: gw", *length, *fields, "", ""]).encode() + body
+
+
+@contextmanager
+def resting(stage: Stage) -> Generator[None]:
+    """All processes of the gateway stand still meanwhile."""
+    processes = stage.gateway.processes()
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)

@@ -5,17 +5,15 @@ timers before it reads, so that each of these was late once by its limit.
 """
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Generator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
 
 from coregateway.server.poll import MOST
 from coregateway.testing import Filler, hang, read_body, render_head, respond, send, wait
-from tests.stage import PREFIX, Stage, request
+from tests.stage import PREFIX, Stage, request, resting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -31,19 +29,6 @@ async def stage() -> AsyncIterator[Stage]:
     toml = f"[timeouts]\nclient = {LIMIT}\nidle = {LIMIT}\nread = {LIMIT}\nwrite = {LIMIT}"
     async with Stage(toml=toml) as stage:
         yield stage
-
-
-@contextmanager
-def resting(stage: Stage) -> Generator[None]:
-    """All processes of the gateway stand still meanwhile."""
-    processes = stage.gateway.processes()
-    for pid in processes:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in processes:
-            os.kill(pid, signal.SIGCONT)
 
 
 async def test_requests_that_came_meanwhile_are_answered_however_many(stage: Stage) -> None:

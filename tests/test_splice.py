@@ -3,15 +3,19 @@ import hashlib
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from fcntl import ioctl
 from termios import FIONREAD
+from typing import Any, cast
 
 import pytest
 
 from coregateway import splice
 from coregateway.outbox import outbox
+from coregateway.reset import reset
+from coregateway.server.poll import Poll
+from coregateway.server.transport import ClientTransport
 from coregateway.splice import CALM, LARGE_PIECE, PIECE, PIPES, End, Pipes, Splice, prepare
 from coregateway.testing import Filler
 
@@ -22,6 +26,18 @@ SMALL = 4096
 """Bytes of a socket's buffer, where little is to be taken."""
 
 
+class Client(asyncio.Protocol):
+    """The protocol of a sink, whose transport tells when it has decided to close."""
+
+    def __init__(self) -> None:
+        self.decided: Callable[[], object] = lambda: None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "closing":
+            self.decided()
+
+
 class Way:
     """What a splice passes from `writer`, a socket of its source's peer, to `reader`, one of its sink's."""
 
@@ -30,13 +46,16 @@ class Way:
         writer: socket.socket,
         reader: socket.socket,
         source: socket.socket,
-        sink: socket.socket,
+        transport: ClientTransport,
+        client: Client,
         splice: Splice,
     ) -> None:
         self.writer = writer
         self.reader = reader
         self.source = source
-        self.sink = sink
+        self.transport = transport
+        self.client = client
+        self.sink: socket.socket = transport.get_extra_info("socket")
         self.splice = splice
 
     async def write(self, data: bytes) -> None:
@@ -54,7 +73,9 @@ async def way(*, buffers: int = 0) -> AsyncGenerator[Way]:
     """`buffers`: bytes of those of the sockets at both ends, where not as large as usual."""
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
-        transports: list[asyncio.Transport] = []
+        poll = Poll(loop)
+        stack.callback(poll.close)
+        accepted: list[socket.socket] = []
         peers: list[socket.socket] = []
         for _ in range(2):
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -65,19 +86,23 @@ async def way(*, buffers: int = 0) -> AsyncGenerator[Way]:
                     peer.setsockopt(socket.SOL_SOCKET, option, buffers)
             peer.setblocking(False)
             await loop.sock_connect(peer, listener.getsockname())
-            accepted, _ = listener.accept()
-            transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, accepted)
-            transport.pause_reading()
-            transports.append(transport)
+            accepted.append(listener.accept()[0])
+            accepted[-1].setblocking(False)
             peers.append(peer)
-            stack.callback(transport.abort)
-        splicing = prepare(loop, transports[0], transports[1])
+        source, _ = await loop.connect_accepted_socket(asyncio.Protocol, accepted[0])
+        source.pause_reading()
+        stack.callback(source.abort)
+        sink = ClientTransport(loop, poll, accepted[1])
+        client = Client()
+        sink.begin(cast(Any, client))
+        stack.callback(sink.abort)
+        splicing = prepare(loop, source, sink)
         assert splicing is not None
         try:
-            source, sink = (transport.get_extra_info("socket") for transport in transports)
-            yield Way(peers[0], peers[1], source, sink, splicing)
+            yield Way(peers[0], peers[1], source.get_extra_info("socket"), sink, client, splicing)
         finally:
             splicing.close()
+    await asyncio.sleep(0)  # the last call of an aborted transport
 
 
 def descriptors() -> int:
@@ -211,6 +236,15 @@ def nothing() -> None:
     pass
 
 
+def taken(there: Way) -> int:
+    """Read all that is there; returns how many bytes that was."""
+    size = 0
+    with suppress(OSError):
+        while data := there.reader.recv(1 << 20):
+            size += len(data)
+    return size
+
+
 async def turns() -> None:
     """Let the loop do what it can do by now."""
     for _ in range(20):
@@ -309,6 +343,75 @@ async def test_a_sink_that_is_gone_ends_it() -> None:
             await there.write(b"x" * 65_536)
             await asyncio.sleep(0)
         assert await running is End.SINK_ENDED
+
+
+DECISIONS: dict[str, Callable[[Way], object]] = {
+    "close": lambda there: there.transport.close(),
+    "abort": lambda there: there.transport.abort(),
+    "reset": lambda there: reset(there.transport.as_transport()),
+    "no more is written": lambda there: there.transport.write_eof(),
+    "the client's end": lambda there: there.reader.shutdown(socket.SHUT_WR),
+}
+"""What is decided at the sink."""
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+@pytest.mark.parametrize("when", ["before it begins", "between two pieces", "while a piece waits"])
+async def test_a_sink_that_has_decided_to_close_gets_not_one_byte_more(name: str, when: str) -> None:
+    blocked = when == "while a piece waits"
+    async with way(buffers=SMALL if blocked else 0) as there:
+        running: asyncio.Task[End] | None = None
+        if when != "before it begins":
+            running = asyncio.create_task(there.splice.run(1 << 30, silence=5, patience=5))
+            await there.write(b"first")
+            assert await there.read(5) == b"first"
+        if blocked:
+            await fill(there)
+        else:
+            await there.write(b"later")
+        passed: list[int] = []
+        there.client.decided = lambda: passed.append(there.splice.passed)
+        DECISIONS[name](there)
+        if name == "no more is written":
+            there.client.decided()
+        received = taken(there)  # so that there is room for more
+        if running is None:
+            await turns()
+            running = asyncio.create_task(there.splice.run(1 << 30, silence=5, patience=5))
+        assert await running is End.SINK_ENDED
+        assert passed == [there.splice.passed]
+        await turns()
+        assert received + taken(there) <= passed[0]
+
+
+async def test_what_was_written_before_leaves_before() -> None:
+    async with way() as there:
+        written = b"w" * (8 << 20)
+        there.transport.write(written)
+        assert there.transport.get_write_buffer_size() > 0
+        running = asyncio.create_task(there.splice.run(8, silence=5, patience=5))
+        await there.write(b"spliced!")
+        assert await there.read(len(written) + 8) == written + b"spliced!"
+        assert await running is End.COMPLETE
+
+
+@pytest.mark.parametrize("way_to_end", ["interrupted", "complete", "the sink is gone"])
+async def test_the_second_descriptor_goes_as_soon_as_it_has_ended(way_to_end: str) -> None:
+    async with way() as there:
+        running = asyncio.create_task(there.splice.run(8, silence=5, patience=5))
+        await there.write(b"x")
+        await there.read(1)
+        open_ones = descriptors()
+        match way_to_end:
+            case "interrupted":
+                there.splice.interrupt()
+            case "complete":
+                await there.write(b"x" * 7)
+                await there.read(7)
+            case _:
+                there.transport.close()
+        assert descriptors() < open_ones
+        await asyncio.wait([running])
 
 
 async def test_what_is_interrupted_before_it_runs_does_not_run() -> None:

@@ -350,7 +350,6 @@ class ClientConnection(HttpProtocol):
         """Close after what was written is sent, at the latest after the client's time."""
         if not self.transport.is_closing():
             outbox.flush()
-            self.downstream.closing = True
             self.transport.close()
             if self.transport.get_write_buffer_size():
                 self.pause_writing()
@@ -365,12 +364,10 @@ class ClientConnection(HttpProtocol):
         if self.app.ctx.draining and exchange is not None and exchange.error is None:
             exchange.error = Draining.cause
             exchange.status = exchange.status or Draining.status
-        self.downstream.closing = True
         self.transport.abort()
 
     def reset(self) -> None:
         """As `abort`, by a reset: the client cannot take it for the end of a body."""
-        self.downstream.closing = True
         reset(self.transport)
 
 

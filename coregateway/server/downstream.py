@@ -79,7 +79,7 @@ class Downstream(Outlet):
         self.resting = False
         """Whether the task waits for a head of which nothing has come."""
         self.diverted = False
-        """Whether what comes is for the connection itself: it is a tunnel, or about to end."""
+        """Whether what comes is for the tunnel that the connection is."""
         self.is_write_paused = False
         """Whether the client owes it to take what was written: as the backlog has it, but nearer."""
         self.keep_alive = True
@@ -129,9 +129,7 @@ class Downstream(Outlet):
         self.connection.notice()
 
     def eof_received(self) -> bool:
-        stays = self.connection.eof_received()
-        self.closing = not stays
-        return stays
+        return self.connection.eof_received()
 
     def pause_writing(self) -> None:
         self.connection.pause_writing()
@@ -300,6 +298,11 @@ class Downstream(Outlet):
             self.hold.end()
         return data
 
+    def discard(self) -> None:
+        """Drop what has come, and all that will: nobody wants it."""
+        self.take()
+        self.connection.client_transport.discard()
+
     def take_body(self) -> bytes:
         """What has come of the body, without waiting. `request_body` tells whether there will be more.
 
@@ -339,7 +342,12 @@ class Downstream(Outlet):
 
     def answer(self, data: bytes | list[Piece]) -> None:
         """Write a whole response that nobody waits for; it may be in pieces."""
-        outbox.write(self, data)
+        if not self.is_write_paused:
+            outbox.write(self, data)
+        elif isinstance(data, list):  # the rest of the answer before it goes first
+            self.transport.writelines(data)
+        else:
+            self.transport.write(data)
         self.has_answer = True
 
     def hand_over(self) -> None:

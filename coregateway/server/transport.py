@@ -2,13 +2,18 @@
 
 A read brings no more than is allowed, so that what waits for slow backends stays small (`allowance`). Who
 writes is told of every byte that the kernel does not take at once.
+
+Nothing is written past a transport that is closing, neither by a second descriptor nor by its own: `splice`
+asks the transport for every piece, and the decision to close sets `closing` of the protocol, which the outbox
+looks at before it writes to the descriptor.
 """
 
 import os
 from asyncio import AbstractEventLoop, Transport
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from socket import SHUT_WR, socket
+from errno import EPIPE
+from socket import MSG_TRUNC, SHUT_WR, socket
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from coregateway.addresses import plain_peer
@@ -24,6 +29,14 @@ _AT_ONCE: Final = 1024
 _READS: Final = 4
 """Reads of one client in a turn of the loop, at most; as long as each brings all that it may."""
 
+_DROPPED: Final = 256 * 1024
+"""Bytes that are dropped of one client in a turn of the loop, at most, once `discard` was called."""
+
+_SPLICE_FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+_dropped: Final = bytearray(_DROPPED)
+"""Takes what is dropped where the kernel copies it all the same; nobody looks at it."""
+
 _read: Final[Callable[[int, int], bytes]] = os.read
 _write: Final[Callable[[int, Any], int]] = os.write
 
@@ -33,6 +46,7 @@ class ClientTransport(Watched):
 
     __slots__ = (
         "_closing",
+        "_discards",
         "_has_ended",
         "_is_paused",
         "_loop",
@@ -40,6 +54,7 @@ class ClientTransport(Watched):
         "_poll",
         "_protocol",
         "_sock",
+        "_spliced",
         "_streams",
         "_unsent",
         "_writes_end",
@@ -62,6 +77,10 @@ class ClientTransport(Watched):
         self._is_paused = False
         self._streams = False
         """Whether what comes is likely to be passed on at once."""
+        self._discards = False
+        """Whether what comes is dropped."""
+        self._spliced: Callable[[], None] | None = None
+        """Of whoever writes by `splice`: called when that may go on, or never will."""
         self._unsent: list[memoryview] = []
         self.descriptor = sock.fileno()
         self.events = 0
@@ -80,6 +99,11 @@ class ClientTransport(Watched):
         """Let a read bring more, as a body is to be passed on."""
         self._streams = True
 
+    def discard(self) -> None:
+        """Drop all that comes from now on; the protocol is told of the client's end alone."""
+        self._discards = True
+        self.resume_reading()
+
     def catch_up(self) -> None:
         """Do at once what would be done in its turn: a limit has passed, and what is here came before it."""
         if self.events:
@@ -88,8 +112,12 @@ class ClientTransport(Watched):
     # What the poll tells
 
     def ready(self, events: int) -> None:
-        if events != IN and self._unsent:
-            self._write_on()
+        if events != IN:
+            if self._unsent:
+                self._write_on()
+            elif self._spliced is not None and events & OUT:
+                self._poll.watch(self, self.events & ~OUT)
+                self._spliced()
         if not events & ~OUT:
             return
         for _ in range(_READS):
@@ -103,6 +131,9 @@ class ClientTransport(Watched):
 
     def _read(self) -> bool:
         """Pass on what the client has sent; whether there is likely to be more."""
+        if self._discards:
+            self._drop()
+            return False
         most = allowance.size if self._streams else allowance.ahead
         try:
             data = _read(self.descriptor, most)
@@ -111,21 +142,35 @@ class ClientTransport(Watched):
         except OSError as error:
             self._lose(error)
             return False
-        protocol = cast("Downstream", self._protocol)
         size = len(data)
         if not size:
-            self._has_ended = True
-            if protocol.eof_received():
-                self._poll.watch(self, self.events & ~IN)
-            else:
-                self.close()
+            self._read_end()
             return False
+        protocol = cast("Downstream", self._protocol)
         if size <= MUCH:
             protocol.data_received(data)
             return False
         allowance.spend(size)
         protocol.data_received(data)
         return size == most
+
+    def _drop(self) -> None:
+        """Drop some of what the client has sent: where the kernel can do that (tcp(7)), nothing is copied."""
+        try:
+            if not self._sock.recv_into(_dropped, _DROPPED, MSG_TRUNC):
+                self._read_end()
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._lose(error)
+
+    def _read_end(self) -> None:
+        """The client sends no more."""
+        self._has_ended = True
+        if cast("Downstream", self._protocol).eof_received():
+            self._poll.watch(self, self.events & ~IN)
+        else:
+            self.close()
 
     def fail(self, error: Exception) -> None:
         self._loop.call_exception_handler(
@@ -136,7 +181,7 @@ class ClientTransport(Watched):
     # What asyncio's transports have
 
     def pause_reading(self) -> None:
-        self._is_paused = True  # the poll is asked to be quiet only when it is not
+        self._is_paused = not self._discards  # the poll is asked to be quiet only when it is not
 
     def resume_reading(self) -> None:
         self._is_paused = False
@@ -186,7 +231,7 @@ class ClientTransport(Watched):
     def close(self) -> None:
         if self._closing:
             return
-        self._closing = True
+        self._refuse()
         if self._unsent:
             self._poll.watch(self, OUT)
         else:
@@ -200,6 +245,36 @@ class ClientTransport(Watched):
 
     def get_write_buffer_size(self) -> int:
         return sum(map(len, self._unsent))
+
+    # A body that does not pass through this process
+
+    def begin_splice(self, call: Callable[[], None]) -> None:
+        """Let `splice` be used. `call` is called whenever that may go on, and once when it never will.
+
+        `end_splice` must follow; nothing may be written meanwhile.
+        """
+        self._spliced = call
+
+    def splice(self, pipe: int, size: int) -> int:
+        """Send so many bytes out of a pipe, at most; returns how many. None: `call` tells when to go on.
+
+        Raises OSError: the client has left, or the connection is closing.
+        """
+        if self._closing or self._writes_end:
+            raise BrokenPipeError(EPIPE, "closing")
+        if not self._unsent:
+            try:
+                return os.splice(pipe, self.descriptor, size, flags=_SPLICE_FLAGS)
+            except BlockingIOError:
+                self._poll.watch(self, self.events | OUT)
+        return 0
+
+    def end_splice(self) -> None:
+        """Nobody uses `splice` any more."""
+        if self._spliced is not None:
+            self._spliced = None
+            if not self._unsent and self.events & OUT:
+                self._poll.watch(self, self.events & ~OUT)
 
     def get_extra_info(self, name: str, default: object = None) -> Any:
         with suppress(OSError):  # the client has left
@@ -235,6 +310,8 @@ class ClientTransport(Watched):
         if self._unsent:
             return
         self._poll.watch(self, self.events & ~OUT)
+        if self._spliced is not None:
+            self._spliced()
         if self._writes_end:
             self._shut()
         if self._protocol is not None:
@@ -246,8 +323,18 @@ class ClientTransport(Watched):
         with suppress(OSError):  # the client has left
             self._sock.shutdown(SHUT_WR)
 
-    def _lose(self, error: Exception | None) -> None:
+    def _refuse(self) -> None:
+        """From here on nothing is taken to be written, and all who write past `write` know it at once."""
         self._closing = True
+        if self._protocol is not None:
+            self._protocol.closing = True
+        call, self._spliced = self._spliced, None
+        if call is not None:
+            call()
+
+    def _lose(self, error: Exception | None) -> None:
+        if not self._closing:
+            self._refuse()
         if not self._lost:
             self._lost = True
             self._unsent = []

@@ -8,10 +8,13 @@ from typing import Any, cast
 import pytest
 
 from coregateway.forwarded import TrustedProxies
+from coregateway.outbox import outbox
 from coregateway.server import downstream
 from coregateway.server.downstream import Downstream
 from coregateway.server.frontend import Frontend
 from coregateway.server.ledger import Ledger
+from coregateway.server.poll import Poll
+from coregateway.server.transport import ClientTransport
 
 REQUEST = b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -41,7 +44,8 @@ class Stage:
         frontend.routes = cast(Any, SimpleNamespace(match=lambda path: path))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType] -- what it finds, `begin` gets
         connection = SimpleNamespace(
             hand_over=self.hand_over,
-            eof_received=lambda: False,
+            pause_writing=self.pause_writing,
+            resume_writing=self.resume_writing,
             connection_lost=lambda _: None,  # pyright: ignore[reportUnknownLambdaType] -- why it was lost
         )
         sock = SimpleNamespace(fileno=lambda: descriptor)
@@ -62,6 +66,12 @@ class Stage:
 
     def hand_over(self) -> None:
         self.handed_over += 1
+
+    def pause_writing(self) -> None:
+        self.downstream.is_write_paused = True
+
+    def resume_writing(self) -> None:
+        self.downstream.is_write_paused = False
 
 
 @pytest.mark.parametrize("fails", [True, False], ids=["while it is begun", "when it is answered"])
@@ -84,7 +94,7 @@ def test_what_the_upstream_says_after_the_client_has_left_is_nobodys(
 ) -> None:
     stage = Stage(monkeypatch, fails=False)
     stage.downstream.data_received(REQUEST)
-    assert stage.downstream.eof_received() is False
+    stage.downstream.closing = True  # by its transport, which has decided to close
     stage.downstream.answered()
     assert (stage.passage.left, stage.handed_over) == (0, 0)
 
@@ -105,3 +115,34 @@ async def test_a_descriptor_is_not_written_to_once_its_connection_is_lost(
         far.setblocking(False)
         with pytest.raises(BlockingIOError):
             far.recv(100)
+
+
+@pytest.mark.parametrize("answer", [b"the next", [b"the ", b"next"]], ids=["whole", "in pieces"])
+async def test_an_answer_never_overtakes_the_rest_of_the_one_before_it(
+    monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    """The kernel may have room by now, of which the transport has not heard yet."""
+    loop = asyncio.get_running_loop()
+    near, far = socket.socketpair()
+    poll = Poll(loop)
+    with near, far:
+        near.setblocking(False)
+        far.setblocking(False)
+        stage = Stage(monkeypatch, fails=False, descriptor=near.fileno())
+        transport = ClientTransport(loop, poll, near)
+        stage.downstream.transport = transport.as_transport()
+        transport.begin(stage.downstream)
+        before = b"a" * (8 << 20)
+        stage.downstream.answer(before)
+        outbox.flush()
+        assert stage.downstream.is_write_paused
+        received = far.recv(1 << 20)
+        stage.downstream.answer(answer)
+        outbox.flush()
+        async with asyncio.timeout(5):
+            while len(received) < len(before) + 8:
+                received += await loop.sock_recv(far, 1 << 20)
+        assert received == before + b"the next"
+        transport.abort()
+        await asyncio.sleep(0)
+    poll.close()

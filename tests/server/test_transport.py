@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 
 from coregateway.allowance import AHEAD, SHARES, allowance
-from coregateway.server.poll import Poll
+from coregateway.reset import reset
+from coregateway.server.poll import IN, Poll
 from coregateway.server.transport import ClientTransport
 from coregateway.testing import PATIENCE
 
@@ -26,6 +27,7 @@ class Protocol:
         self.reads: list[bytes] = []
         self.events: list[object] = []
         self.stays = False
+        self.closing = False
         self.on_data: Callable[[], object] = lambda: None
 
     def data_received(self, data: bytes) -> None:
@@ -286,3 +288,79 @@ async def test_a_defect_of_who_is_told_ends_the_connection_and_is_told_to_the_lo
         there.client.send(b"x")
         await there.told(ZeroDivisionError)
         assert [context["exception"] for context in told] == [defect]
+
+
+DECISIONS: dict[str, Callable[[Wire], object]] = {
+    "close": lambda there: there.transport.close(),
+    "abort": lambda there: there.transport.abort(),
+    "reset": lambda there: reset(there.transport.as_transport()),
+    "the client's end": lambda there: there.client.shutdown(socket.SHUT_WR),
+    "the client breaks off": lambda there: there.reset(),
+}
+"""What makes a transport close."""
+
+
+@pytest.mark.parametrize("stalled", [False, True], ids=["all has left", "some is unsent"])
+@pytest.mark.parametrize("name", DECISIONS)
+async def test_the_decision_to_close_is_known_to_all_who_write_by_the_descriptor(
+    name: str, *, stalled: bool
+) -> None:
+    with wire() as there:
+        told: list[tuple[bool, bool]] = []
+        if stalled:
+            there.stall()
+        there.transport.begin_splice(
+            lambda: told.append((there.protocol.closing, there.transport.is_closing()))
+        )
+        assert not there.protocol.closing
+        DECISIONS[name](there)
+        await until(lambda: there.protocol.closing)
+        assert told == [(True, True)]
+        into, out = os.pipe()
+        try:
+            os.write(out, b"x")
+            with pytest.raises(BrokenPipeError):
+                there.transport.splice(into, 1)
+        finally:
+            os.close(into)
+            os.close(out)
+
+
+async def test_what_is_spliced_waits_for_what_was_written_and_for_room() -> None:
+    with wire() as there:
+        room = asyncio.Event()
+        into, out = os.pipe()
+        try:
+            os.write(out, b"spliced")
+            there.transport.begin_splice(room.set)
+            data = there.stall()
+            assert there.transport.splice(into, 7) == 0
+            assert await there.taken(len(data)) == data
+            await asyncio.wait_for(room.wait(), 5)
+            assert there.transport.splice(into, 7) == 7
+            assert await there.taken(7) == b"spliced"
+            os.set_blocking(into, False)
+            assert there.transport.splice(into, 7) == 0  # nothing is in it
+            there.transport.end_splice()
+            there.transport.end_splice()
+            assert there.transport.events == IN
+        finally:
+            os.close(into)
+            os.close(out)
+
+
+@pytest.mark.parametrize("size", [1, 300_000, 8 << 20])
+@pytest.mark.parametrize("paused", [False, True])
+async def test_what_is_discarded_is_told_to_nobody_but_its_end_is(size: int, *, paused: bool) -> None:
+    with wire() as there:
+        if paused:
+            there.transport.pause_reading()
+        there.transport.discard()
+        there.transport.pause_reading()  # a pause would keep the client from its end
+        async with asyncio.timeout(10):
+            await asyncio.get_running_loop().sock_sendall(there.client, bytes(size))
+        there.transport.write(b"answer")
+        assert await there.taken(6) == b"answer"
+        there.client.shutdown(socket.SHUT_WR)
+        await there.told("eof", "lost")
+        assert there.protocol.reads == []
