@@ -38,7 +38,7 @@ def blueprint(settings: Settings) -> Blueprint:
     front = _front_page(settings)
     readers: dict[Board, Reader] = {}
 
-    @routes.route("/status", methods=["GET", "HEAD"])
+    @routes.route("/status", methods=["GET", "HEAD"], ignore_body=True)
     async def status(request: GatewayRequest) -> HTTPResponse:
         context = request.app.ctx
         counted = None

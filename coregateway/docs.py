@@ -85,14 +85,14 @@ def blueprint(settings: Settings) -> Blueprint:
     page = PAGE
     for asset in _assets():
         name = asset.location.name
-        routes.add_route(_file(asset), f"/docs/{name}", methods=METHODS, name=name.replace(".", "_"))
+        routes.route(f"/docs/{name}", METHODS, name=name.replace(".", "_"), ignore_body=True)(_file(asset))
         page = page.replace(f"{{{name}}}", asset.url)
     page_headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": "no-referrer"}
     page_handler = _text(page.encode(), "text/html; charset=utf-8", page_headers)
-    routes.add_route(page_handler, "/docs", methods=METHODS, name="page")
+    routes.route("/docs", METHODS, name="page", ignore_body=True)(page_handler)
     openapi = _text(orjson.dumps(document(settings, __version__)), "application/json", {})
-    routes.add_route(openapi, "/openapi.json", methods=METHODS, name="openapi")
-    routes.add_route(_to_docs, "/", methods=METHODS, name="root")
+    routes.route("/openapi.json", METHODS, name="openapi", ignore_body=True)(openapi)
+    routes.route("/", METHODS, name="root", ignore_body=True)(_to_docs)
     return routes
 
 

@@ -190,7 +190,7 @@ def blueprint() -> Blueprint:
     """`/health`, `/livez` and `/readyz`."""
     routes = Blueprint("health")
 
-    @routes.route("/health", methods=["GET", "HEAD"])
+    @routes.route("/health", methods=["GET", "HEAD"], ignore_body=True)
     async def health(request: GatewayRequest) -> HTTPResponse:
         results = await request.app.ctx.probes.results()
         well = all(results.values())
@@ -202,11 +202,11 @@ def blueprint() -> Blueprint:
             well=well,
         )
 
-    @routes.route("/livez", methods=["GET", "HEAD"])
+    @routes.route("/livez", methods=["GET", "HEAD"], ignore_body=True)
     async def livez(_: GatewayRequest) -> HTTPResponse:
         return _json({"status": "alive"}, well=True)
 
-    @routes.route("/readyz", methods=["GET", "HEAD"])
+    @routes.route("/readyz", methods=["GET", "HEAD"], ignore_body=True)
     async def readyz(request: GatewayRequest) -> HTTPResponse:
         ready = request.app.ctx.is_ready()
         return _json({"status": "ready" if ready else "not ready"}, well=ready)

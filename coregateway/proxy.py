@@ -239,6 +239,8 @@ class Passage(Waiter):
         if not exchange.attempts:
             self.body = self.downstream.take_body()
             self.count_attempt()
+            if self.downstream.expecting_continue:
+                await stream.ask_for_body()
         rested = inf if self.head.method in IDEMPOTENT else RESTED
         while True:
             replayable = self.downstream.request_body is None and len(self.body) <= REPLAYABLE
@@ -289,6 +291,8 @@ class Passage(Waiter):
             exchange.responded = monotonic()
             exchange.upstream_status = response.status
             self.body = b""  # nothing is sent again behind an answer
+            if pump is not None and pump.done():
+                stream.drop_rest()
             if response.status == 101:
                 await self._switch(stream, response, connection)
             elif connection.complete:
@@ -306,6 +310,7 @@ class Passage(Waiter):
             pool.give_back(connection)
         if whole is not None:
             # The connection serves others already while this client takes its time.
+            stream.drop_rest()
             stream.begin(response.status, self._answer(response, whole), len(whole))
             whole = None  # a slow client's response waits once, in its transport
             await stream.protocol.drained()

@@ -20,7 +20,8 @@ async def upwards(stream: "ClientMessage", connection: UpstreamConnection, *, ch
     """Stream the rest of a request's body to its upstream.
 
     A client that is at fault ends the attempt with its own error. An upstream that takes no more is not an
-    error here: its answer may be on the way, and whoever waits for that learns how the connection ended.
+    error here: its answer may be on the way, and whoever waits for that learns how the connection ended. What
+    it does not take behind its answer is dropped.
     """
     try:
         while (data := await stream.read()) is not None:
@@ -31,7 +32,8 @@ async def upwards(stream: "ClientMessage", connection: UpstreamConnection, *, ch
             await connection.write(LAST_CHUNK)
         connection.end_request()
     except UpstreamError:
-        pass
+        if connection.answered:
+            stream.drop_rest()
     except GatewayError as error:
         connection.cancel(error)
 

@@ -35,6 +35,7 @@ CONTRACT: Mapping[str, object] = {
     "timeouts.pool": 5.0,
     "timeouts.client": 30.0,
     "timeouts.idle": 75.0,
+    "timeouts.linger": 30.0,
     "limits.max_connections": 50,
     "limits.max_keepalive_connections": 20,
     "limits.keepalive_expiry": 30.0,
@@ -94,6 +95,7 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ('["query"]', '["time"]', '["status", "status"]', '"status"', "[1]"),
     ),
     **{f"timeouts.{each}": SECONDS for each in ("connect", "read", "write", "pool", "client", "idle")},
+    "timeouts.linger": PAUSE,
     "limits.max_connections": POSITIVE,
     "limits.max_keepalive_connections": (("0", "1", "50"), ("-1", "1.5", "true", '"1"', "51")),
     "limits.keepalive_expiry": SECONDS,
@@ -194,6 +196,7 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         f"backends.coredinator.timeouts.{each}": SECONDS
         for each in ("connect", "read", "write", "pool", "client", "idle")
     },
+    "backends.coredinator.timeouts.linger": PAUSE,
 }
 
 

@@ -97,4 +97,4 @@ def _add_file(routes: Blueprint, path: str, body: bytes, media_type: str) -> Non
         return HTTPResponse(body, headers=HEADERS, content_type=media_type)
 
     name = path.removeprefix("/").replace(".", "_") or "page"
-    routes.add_route(answer, path, methods=METHODS, name=name)
+    routes.route(path, METHODS, name=name, ignore_body=True)(answer)

@@ -92,7 +92,7 @@ def blueprint(scraper: Scraper) -> Blueprint:
     """`/metrics`."""
     routes = Blueprint("metrics")
 
-    @routes.route("/metrics", methods=["GET", "HEAD"])
+    @routes.route("/metrics", methods=["GET", "HEAD"], ignore_body=True)
     async def metrics(request: GatewayRequest) -> HTTPResponse:
         accept = ",".join(cast(list[str], request.headers.getall("accept", [])))
         body, content_type = await scraper.scrape(accept)

@@ -57,6 +57,7 @@ async def send_empty(stream: "ClientMessage", status: int, extra: bytes) -> None
 async def _send(stream: "ClientMessage", status: int, data: bytes) -> None:
     body = len(data) - data.find(END) - len(END)
     stream.begin(status, data, body)
+    stream.drop_rest()
     await stream.protocol.drained()
     stream.end()
 

@@ -32,7 +32,7 @@ from coregateway.server.acceptor import take_over
 from coregateway.server.downstream import Downstream
 from coregateway.server.head_search import HeadSearch
 from coregateway.server.hold import Hold
-from coregateway.server.linger import Linger
+from coregateway.server.linger import DRAIN, Linger
 from coregateway.server.stream import ClientStream
 from coregateway.server.transport import ClientTransport
 from coregateway.upstream.roles import Peer
@@ -226,15 +226,22 @@ class ClientConnection(HttpProtocol):
         while self.downstream.is_write_paused:
             await self._backlog.wait()
 
-    async def linger(self) -> None:
-        """Close for writing, and read on for a while so that what was written arrives."""
-        if self.transport.is_closing():
+    async def linger(self, backend: str | None) -> None:
+        """Close for writing, and read on for a while so that what was written arrives.
+
+        `backend`: the name of the one that the last request was for, whose `timeouts.linger` holds.
+        """
+        settings = self.app.ctx.settings
+        timeouts = settings.timeouts if backend is None else settings.backends[backend].timeouts
+        if not timeouts.linger or self.transport.is_closing():
             return
+        frontend = self.downstream.frontend
         self._linger = Linger(self.loop)
-        self.downstream.diverted = True
-        self._linger.drop(len(self.downstream.take()))
+        self.downstream.discard()
         self.transport.write_eof()
-        await self._linger.wait()
+        await frontend.lingering.wait(
+            self._linger, min(timeouts.linger, DRAIN) if frontend.draining else timeouts.linger
+        )
 
     def switch(self, tunnel: Peer) -> bytes:
         """Hand every further byte to a tunnel; returns those that came already."""
@@ -245,11 +252,9 @@ class ClientConnection(HttpProtocol):
     # What the loop tells the downstream, and that passes on
 
     def divert(self, data: bytes) -> None:
-        """Bytes have come behind the last request."""
+        """Bytes have come for the tunnel."""
         if self._tunnel is not None:
             self._tunnel.receive(data)
-        elif self._linger is not None:
-            self._linger.drop(len(data))
 
     def notice(self) -> None:
         """Bytes have come that are in the buffer now."""
@@ -337,6 +342,9 @@ class ClientConnection(HttpProtocol):
     def close_if_idle(self) -> bool:
         """For the drain: end the connection, unless a request is under way or has begun to arrive."""
         downstream = self.downstream
+        if self._linger is not None:
+            self._linger.hurry()
+            return False
         if downstream.buffer or downstream.exchange is not None:
             return False
         left = 0.0 if downstream.served else downstream.received_at + NEWCOMER - monotonic()

@@ -4,6 +4,7 @@ from coregateway.forwarded import TrustedProxies
 from coregateway.http1.request import RequestHead
 from coregateway.routes import Routes
 from coregateway.server.ledger import Ledger
+from coregateway.server.linger import Lingering
 from coregateway.tracing.context import Tracer
 
 
@@ -17,6 +18,7 @@ class Frontend:
         "client_timeout",
         "draining",
         "ledger",
+        "lingering",
         "max_body",
         "max_head",
         "observed",
@@ -47,6 +49,7 @@ class Frontend:
         self.observed = False
         """Whether requests take Sanic's way, for all to see."""
         self.draining = False
+        self.lingering = Lingering()
 
     def client_of(self, peer: str, head: RequestHead) -> str:
         """The client's address, for the log, where the peer is a trusted proxy."""

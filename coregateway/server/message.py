@@ -89,13 +89,27 @@ class ClientMessage(Http):
         downstream = self.downstream
         while downstream.request_body is not None:
             if downstream.expecting_continue:
-                downstream.expecting_continue = False
-                if not downstream.buffer:
-                    await self.protocol.send(CONTINUE)
+                await self.ask_for_body()
             data = downstream.content(await self.protocol.read_body())
             if data:
                 return data
         return None
+
+    async def ask_for_body(self) -> None:
+        """Tell a client that waits for it to send its body (RFC 9110 §10.1.1), unless it has begun to."""
+        self.downstream.expecting_continue = False
+        if not self.downstream.buffer:
+            await self.protocol.send(CONTINUE)
+
+    def drop_rest(self) -> None:
+        """Drop what is still to come of a body that nobody wants, while the answer to it leaves.
+
+        Many clients read no answer before they have sent their whole request; were nothing read of it, an
+        answer that does not fit into the kernel's buffers would never leave.
+        """
+        if self.downstream.request_body is not None:
+            self.downstream.keep_alive = False
+            self.downstream.discard()
 
     def discard_body(self) -> None:
         """Drop what has come of a body that nobody wants; one that is not complete costs the connection."""
@@ -158,6 +172,8 @@ class ClientMessage(Http):
         self._app.signal_router.announce(RESPONSE, request=self.request, response=response)
         if not self.head_only:
             exchange.bytes_out += len(data or response.body or b"")
+        if end_stream:
+            self.drop_rest()
         await super().http1_response_header(data, end_stream)
 
     async def http1_response_chunked(self, data: bytes, end_stream: bool) -> None:

@@ -21,6 +21,7 @@ class ClientStream(ClientMessage):
     async def http1(self) -> None:
         """Serve the connection until it cannot or need not be kept."""
         downstream = self.downstream
+        backend: str | None = None
         while downstream.keep_alive:
             try:
                 raw = await self.protocol.read_head(downstream.frontend.max_head)
@@ -36,12 +37,12 @@ class ClientStream(ClientMessage):
                 if raw is None:
                     break
                 downstream.open(raw)
-            await self._serve()
+            backend = await self._serve()
         if not downstream.keep_alive:
-            await self.protocol.linger()
+            await self.protocol.linger(backend)
 
-    async def _serve(self) -> None:
-        """Carry the request that was opened to its end."""
+    async def _serve(self) -> str | None:
+        """Carry the request that was opened to its end; returns the name of the backend that it was for."""
         downstream = self.downstream
         exchange = self.exchange
         try:
@@ -69,6 +70,7 @@ class ClientStream(ClientMessage):
             downstream.finish()
             self._let_go()
             self._app.signal_router.ledger.end_turn()  # the client has its response: it should be on record
+        return exchange.backend
 
     def announce(self, name: str, **context: object) -> None:
         """Tell the subscribers of an event what happened to the exchange."""

@@ -88,6 +88,8 @@ class TimeoutSettings(Table):
     """For a client to send its whole request head, and of silence in its body."""
     idle: Seconds = 75.0
     """Of an idle client connection between two requests."""
+    linger: Pause = 30.0
+    """That a client whose answer came early may go on sending; 0: its connection is closed at once."""
 
 
 class RequestLimits(Table):

@@ -16,6 +16,7 @@ from coregateway.testing import (
     hang,
     read_body,
     respond,
+    wait,
 )
 from tests.stage import PREFIX, Stage, request
 
@@ -81,7 +82,21 @@ async def test_a_client_that_does_not_wait_is_served_all_the_same(stage: Stage) 
         (PREFIX + "/x", ["Content-Length: 5"], "TRACE", 405),
         ("/nowhere", ["Content-Length: 5"], "POST", 404),
         ("/livez", ["Content-Length: 5"], "POST", 405),
-        ("/down/x", ["Content-Length: 5"], "POST", 502),
+        ("/nowhere", ["Transfer-Encoding: chunked"], "PUT", 404),
+        ("/docs", ["Content-Length: 5"], "GET", 200),
+        ("/livez", ["Transfer-Encoding: chunked"], "GET", 200),
+        (PREFIX + "/x", ["Content-Length: 999999", "Connection: close"], "PUT", 413),
+        (PREFIX + "/x", ["Content-Length: 5", "Max-Forwards: 0"], "OPTIONS", 204),
+        (
+            PREFIX + "/x",
+            ["Content-Length: 5", "Origin: https://app.example", "Access-Control-Request-Method: PUT"],
+            "OPTIONS",
+            204,
+        ),
+        (PREFIX + "/x", ["Content-Length: 5", "Content-Length: 5"], "POST", 400),
+        (PREFIX + "/x", ["Content-Length: 5", "Transfer-Encoding: chunked"], "POST", 400),
+        (PREFIX + "/x", ["Content-Length: 5", "No field"], "POST", 400),
+        (PREFIX + "/x", ["Content-Length: 5", "X: " + "x" * MAX_HEAD], "POST", 431),
         (PREFIX + "/../x", ["Content-Length: 5"], "POST", 400),
     ],
 )
@@ -93,6 +108,40 @@ async def test_a_client_is_not_asked_for_a_body_that_nobody_wants(
         answer = await client.read_response()
         assert (answer.status, answer.interim) == (status, [])
         assert answer.header("connection") == b"close"
+        await client.expect_closed()
+
+
+@pytest.mark.parametrize("fields", [["Content-Length: 5"], ["Transfer-Encoding: chunked"]])
+@pytest.mark.parametrize("behind", [False, True], ids=["alone", "pipelined"])
+async def test_a_client_is_asked_for_its_body_before_a_connection_is_taken(
+    fields: list[str], *, behind: bool
+) -> None:
+    async with Stage(toml="limits.max_connections = 1\ntimeouts.pool = 60.0") as narrow:
+        path, held, go = narrow.path(), narrow.path(), asyncio.Event()
+        narrow.backend.on(held, wait(go), respond(200))
+        async with narrow.client(within=20) as holder, narrow.client(within=20) as client:
+            await holder.send(request(PREFIX + held))
+            await narrow.wait_seen(held)
+            if behind:
+                await client.send(request("/livez"))
+            await client.send(request(PREFIX + path, "Expect: 100-continue", *fields, method="POST"))
+            if behind:
+                assert (await client.read_response()).status == 200
+            assert await client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert narrow.seen(path) == []
+            await client.send(b"hello" if "Content" in fields[0] else chunk(b"hello") + LAST_CHUNK)
+            go.set()
+            answer = await client.read_response()
+            assert (answer.status, answer.interim) == (200, [])
+            assert (await holder.read_response()).status == 200
+        assert narrow.seen(path)[0].body == b"hello"
+
+
+async def test_a_failure_that_no_head_foretells_follows_the_interim_answer(stage: Stage) -> None:
+    async with stage.client() as client:
+        await client.send(request("/down/x", "Expect: 100-continue", "Content-Length: 5", method="POST"))
+        answer = await client.read_response()
+        assert (answer.status, [interim.status for interim in answer.interim]) == (502, [100])
         await client.expect_closed()
 
 
