@@ -30,6 +30,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SIZE = 3_000_000
 PIECE = b"".join(Filler(SIZE))
+NARROW = "[limits]\nmax_connections = 1"
 HEAD = render_head(200, [("Content-Length", str(2 * SIZE))])
 
 
@@ -49,7 +50,14 @@ async def hurried() -> AsyncIterator[Stage]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def narrow() -> AsyncIterator[Stage]:
     """A gateway with one connection to its backend."""
-    async with Stage(toml="[limits]\nmax_connections = 1") as stage:
+    async with Stage(toml=NARROW) as stage:
+        yield stage
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def distrustful() -> AsyncIterator[Stage]:
+    """Another one, which uses each connection once for a while after something came behind a body."""
+    async with Stage(toml=NARROW) as stage:
         yield stage
 
 
@@ -65,7 +73,8 @@ async def test_a_connection_serves_on_after_a_large_body(narrow: Stage) -> None:
     assert [(await narrow.line(path))["bytes_out"] for path in paths] == [SIZE] * 3
 
 
-async def test_what_comes_behind_a_large_body_reaches_no_other_client(narrow: Stage) -> None:
+async def test_what_comes_behind_a_large_body_reaches_no_other_client(distrustful: Stage) -> None:
+    narrow = distrustful
     path = narrow.path()
     narrow.backend.on(path, send(response(200, PIECE) + response(200, b"poison")))
     async with narrow.client() as alice, narrow.client() as bob:
