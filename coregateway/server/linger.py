@@ -7,7 +7,8 @@ So what the client sends after its answer is dropped, whatever its size, for `ti
 
 What clients can make that cost is bounded: a worker keeps `MOST` such connections, and one more ends the one
 that has lingered longest; a turn of the loop drops 256 KiB of one of them at most, which the kernel does
-without a copy; the client's own end is the connection's at once; and a drain leaves `DRAIN` seconds.
+without a copy; the client's own end is the connection's at once; a drain leaves `DRAIN` seconds; and where
+descriptors run out, newcomers take theirs as those of idle connections.
 """
 
 from asyncio import AbstractEventLoop, Future
