@@ -43,16 +43,19 @@ def is_confined(path: str) -> bool:
 
 
 def _is_confined_decoded(path: str) -> bool:
-    if _is_disguised(path) is not None:
-        return False
     if "%u" in path or "%U" in path:
+        if _is_disguised(path) is not None:
+            return False
         path = _unicode_escape.sub(_as_utf8, path)
     decoded = unquote_to_bytes(path)
     if b"\0" in decoded:
         return False
     text = decoded.decode("utf-8", "surrogateescape")
-    if not text.isascii() and _has_lookalike(text) is not None:
-        text = text.translate(_LOOKALIKES)
+    if not text.isascii():
+        if _is_disguised(path) is not None:
+            return False
+        if _has_lookalike(text) is not None:
+            text = text.translate(_LOOKALIKES)
     if "." not in text or _has_lone_dots(text) is None:
         return True
     # of whitespace only the blank is printable; what is invalid UTF-8 is a surrogate, which is not

@@ -2,6 +2,7 @@
 
 import pytest
 
+from coregateway.settings.keys import validated
 from coregateway.settings.spelling import closest, is_slip, slip_of
 from coregateway.settings.values import KNOWN_METHODS
 
@@ -37,8 +38,9 @@ def test_another_word_is_no_slip(typed: str, meant: str) -> None:
     assert not is_slip(typed, meant)
 
 
-def test_no_known_method_could_be_taken_for_a_slip_that_is_refused() -> None:
-    assert len({*KNOWN_METHODS}) == len(KNOWN_METHODS)
+def test_no_known_method_is_a_slip_of_another_and_all_pass() -> None:
+    assert [each for each in KNOWN_METHODS if slip_of(each, KNOWN_METHODS)] == []
+    assert validated(("backends", "x", "methods"), [*KNOWN_METHODS]) == KNOWN_METHODS
 
 
 def test_a_word_that_resembles_nothing_means_nothing() -> None:
