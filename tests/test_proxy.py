@@ -51,6 +51,8 @@ FIELDS = {
 
 HURRIED = "/hurried"
 """Leads to the same backend as `PREFIX`, with little time for it to answer."""
+SPILLING = "/spilling"
+"""Leads there, too, for what sends too much: for a while after that, connections are used once."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -110,6 +112,9 @@ async def narrow() -> AsyncIterator[Stage]:
         prefix = "{HURRIED}"
         urls = ["{{backend}}"]
         timeouts.pool = 1.0
+        [backends.spilling]
+        prefix = "{SPILLING}"
+        urls = ["{{backend}}"]
     """
     async with Stage(toml=toml) as stage:
         yield stage
@@ -1054,8 +1059,8 @@ async def test_what_a_backend_sends_too_much_reaches_no_other_client(narrow: Sta
     narrow.backend.on(path, send(response(200, b"alice") + response(200, b"poison")))
     async with narrow.client() as alice, narrow.client() as bob:
         for _ in range(5):
-            await alice.send(request(PREFIX + path))
-            await bob.send(request(PREFIX + narrow.path()))
+            await alice.send(request(SPILLING + path))
+            await bob.send(request(SPILLING + narrow.path()))
             assert (await alice.read_response()).body == b"alice"
             assert (await bob.read_response()).body == b"ok"
 
