@@ -126,13 +126,14 @@ class Supervisor:
 
         Raises `SystemExit` with status 2, or Sanic's `ServerKilled` for status 1, when none has come up.
         """
+        self._wait(0.0)  # what came while the main process got ready: no worker need start then
         for worker, process in self._processes():
             if worker.auto_start:
                 self._start(process)
             else:
                 process.set_state(ProcessState.NONE, force=True)
         while not self._has_ended():
-            self._wait()
+            self._wait(TICK)
             self._hear()
             self._look(monotonic())
         self._manager.cleanup()
@@ -148,9 +149,8 @@ class Supervisor:
 
     # What comes from outside
 
-    def _wait(self) -> None:
-        """Wait for signals, until the next look is due."""
-        limit = TICK
+    def _wait(self, limit: float) -> None:
+        """Take the signals that have come, or wait so many seconds for one."""
         # A process that was stopped and goes on (Ctrl-Z, `fg`) is woken without a signal: number 0.
         while (received := signal.sigtimedwait(SIGNALS, limit)) is not None and received.si_signo:
             self._take(received.si_signo)

@@ -129,3 +129,11 @@ def test_a_stop_signal_between_two_starts_ends_the_node(stumbles: Sequence[str])
         os.kill(node.process.pid, signal.SIGTERM)
         assert node.status() == 0
         assert node.events("node.failed") == []
+
+
+def test_a_stop_signal_before_the_first_worker_starts_none() -> None:
+    with RunningNode("--workers", "2") as node:
+        assert node.port  # signals are held from before this line on
+        os.kill(node.process.pid, signal.SIGTERM)
+        assert node.status() == 0
+        assert node.events("sanic.server") == []
