@@ -35,7 +35,7 @@ class Backend:
             row.methods,
             self.pool,
             Outbound(row.prefix, host=settings.forwarding.host),
-            Inbound(row.prefix, cors, __version__),
+            Inbound(row.prefix, cors, __version__, maps_cookies=row.cookies == "map"),
             attempts=settings.retries.attempts,
             client_timeout=row.timeouts.client,
             tunnel_idle=row.timeouts.idle,

@@ -1,16 +1,21 @@
 """Cross-origin resource sharing (the Fetch standard), answered at the edge. Pure.
 
-With any origin configured the gateway's `Access-Control-*` fields take the place of the backend's. With none
-CORS is off and the backend's own pass untouched.
+With any origin configured the gateway's `Access-Control-*` fields take the place of the backend's, but what
+that exposes is exposed beside the gateway's own. With none CORS is off and the backend's own pass untouched.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
+from coregateway.http1.grammar import is_token
 from coregateway.http1.request import RequestHead
 
 EXPOSED: Final = b"X-CoreRL-Version, X-Request-ID, X-CoreGateway-Error, Retry-After"
 """The fields of a response that scripts may read, besides the safe-listed ones."""
+
+_EXPOSE: Final = b"Access-Control-Expose-Headers: " + EXPOSED
+_OWN: Final = frozenset(EXPOSED.lower().split(b", "))
+_EXPOSES: Final = b"access-control-expose-headers"
 
 PREFLIGHT_MAX_AGE: Final = 600
 """Seconds for which a browser may keep a preflight's answer."""
@@ -19,29 +24,34 @@ PREFLIGHT_MAX_AGE: Final = 600
 class Cors:
     """What the configured origins mean for one response after another."""
 
-    __slots__ = ("_any", "_origins", "_shared", "enabled")
+    __slots__ = ("_any", "_credentials", "_origins", "_shared", "enabled")
 
     def __init__(self, origins: Sequence[str], *, credentials: bool) -> None:
         self.enabled = bool(origins)
         self._any = "*" in origins
         self._origins = frozenset(origin.lower().encode() for origin in origins)
-        self._shared = b"Access-Control-Expose-Headers: " + EXPOSED + b"\r\n"
-        if credentials:
-            self._shared += b"Access-Control-Allow-Credentials: true\r\n"
+        self._credentials = b"Access-Control-Allow-Credentials: true\r\n" if credentials else b""
+        self._shared = _EXPOSE + b"\r\n" + self._credentials
 
     @property
     def varies(self) -> bool:
         """Whether answers differ by `Origin`, which caches must be told."""
         return self.enabled and not self._any
 
-    def lines(self, origin: bytes | None) -> bytes:
-        """The field lines, each with its line end, that a response to this `Origin` carries."""
+    def lines(self, origin: bytes | None, exposed: bytes = b"") -> bytes:
+        """The field lines, each with its line end, that a response to this `Origin` carries.
+
+        `exposed`: what its backend lets scripts read besides, from `exposed_by`.
+        """
         if not self.enabled:
             return b""
+        shared = self._shared
+        if exposed:
+            shared = b"%b, %b\r\n%b" % (_EXPOSE, exposed, self._credentials)
         if self._any:
-            return b"Access-Control-Allow-Origin: *\r\n" + self._shared
+            return b"Access-Control-Allow-Origin: *\r\n" + shared
         if origin is not None and origin.lower() in self._origins:
-            return b"Access-Control-Allow-Origin: " + origin + b"\r\n" + self._shared
+            return b"Access-Control-Allow-Origin: " + origin + b"\r\n" + shared
         return b""
 
     def lines_of_own_answer(self, origin: bytes | None) -> bytes:
@@ -76,3 +86,17 @@ class Cors:
             PREFLIGHT_MAX_AGE,
             vary,
         )
+
+
+def exposed_by(lines: Sequence[bytes]) -> bytes:
+    """The names that a backend's field lines expose, without the gateway's own, as the members of a list."""
+    names: dict[bytes, bytes] = {}
+    for line in lines:
+        field, _, value = line.partition(b":")
+        if field.lower() != _EXPOSES:
+            continue
+        for member in value.split(b","):
+            name = member.strip(b" \t")
+            if is_token(name) and name.lower() not in _OWN:
+                names.setdefault(name.lower(), name)
+    return b", ".join(names.values())

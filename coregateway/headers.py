@@ -1,27 +1,26 @@
-"""What crosses the gateway, what is added, and where `Location` points. Pure: bytes in, bytes out.
+"""What crosses the gateway, and what is added: bytes in, bytes out.
 
 The parsers have already left out what no hop may pass on (`http1.request.DROPPED`, `http1.response.DROPPED`);
 here is what depends on the backend, the client and the settings.
 """
 
-import re
 from collections.abc import Collection
 from typing import Final
 
 from mypy_extensions import mypyc_attr
 
 from coregateway.addresses import plain_field
-from coregateway.cors import Cors
+from coregateway.cors import Cors, exposed_by
+from coregateway.date import date
 from coregateway.http1.fields import connection_options
 from coregateway.http1.grammar import CHUNKED, members, without
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
+from coregateway.prefix import SET_COOKIE, map_cookie, map_location
 from coregateway.tracing.context import PROPAGATED
 
 _OF_THIS_HOP: Final = frozenset((b"te", b"transfer-encoding", b"content-length", b"host"))
 """Fields that the gateway writes itself; naming them in Connection does not take them away."""
-_split_reference: Final = re.compile(rb"(?i:https?:)?//([^/?#]*)(.*)").fullmatch
-_default_port: Final = re.compile(rb":(?:80)?\Z")
 
 _ADDRESSES: Final = frozenset((b"forwarded", b"x-forwarded-for", b"x-real-ip"))
 """Forwarding fields that hold addresses of clients."""
@@ -166,12 +165,16 @@ class Outgoing:
 
 
 class Inbound:
-    """Renders the response heads that come back from one backend."""
+    """Renders the response heads that come back from one backend.
 
-    __slots__ = ("_cors", "_prefix", "_version")
+    `maps_cookies`: whether the paths of its cookies are mapped under the prefix.
+    """
 
-    def __init__(self, prefix: str, cors: Cors, version: str) -> None:
+    __slots__ = ("_cors", "_maps_cookies", "_prefix", "_version")
+
+    def __init__(self, prefix: str, cors: Cors, version: str, *, maps_cookies: bool = False) -> None:
         self._prefix = prefix.encode()
+        self._maps_cookies = maps_cookies
         self._cors = cors
         self._version = b"X-CoreRL-Version: %b\r\n" % version.encode()
 
@@ -193,18 +196,26 @@ class Inbound:
         noted = head.noted
         cors = b""
         if self._cors.enabled:
-            cors = self._cors.lines(origin)
+            exposed = b""
             if head.permits:
+                exposed = exposed_by(lines)
                 lines = [line for line in lines if not line[:15].lower().startswith(b"access-control-")]
+            cors = self._cors.lines(origin, exposed)
             if self._cors.varies and b"origin" not in members(noted.get(b"vary", b"")):
                 cors += b"Vary: Origin\r\n"
         if b"location" in noted or b"content-location" in noted:
             lines = [self._mapped(line, addressed_as) for line in lines]
-        return b"HTTP/1.1 %d %b\r\n%b%b%b%bX-Request-ID: %b\r\n\r\n" % (
+        if self._maps_cookies:
+            lines = [
+                map_cookie(line, self._prefix) if line[: len(SET_COOKIE)].lower() == SET_COOKIE else line
+                for line in lines
+            ]
+        return b"HTTP/1.1 %d %b\r\n%b%b%b%b%bX-Request-ID: %b\r\n\r\n" % (
             head.status,
             head.reason,
             b"\r\n".join(lines) + b"\r\n" if lines else b"",
             framing,
+            b"" if b"date" in noted else date.line(),
             cors,
             self._version,
             request_id,
@@ -215,26 +226,3 @@ class Inbound:
         if name.lower() not in (b"location", b"content-location"):
             return line
         return b"%b: %b" % (name, map_location(value.strip(b" \t"), self._prefix, addressed_as))
-
-
-def map_location(reference: bytes, prefix: bytes, addressed_as: Collection[bytes]) -> bytes:
-    """Where a reference of the backend to itself is found from outside.
-
-    A reference with one of the authorities in `addressed_as` (the default port may be spelt out or not,
-    RFC 9110 §4.2.3), or an absolute path, comes out as an absolute path under the prefix; one that is there
-    already, and any other reference, stays as it is.
-    """
-    path = reference
-    if not reference.startswith(b"/") or reference.startswith(b"//"):
-        match = _split_reference(reference)
-        if match is None or not _is_one_of(match[1].lower(), addressed_as):
-            return reference
-        path = match[2] if match[2].startswith(b"/") else b"/" + match[2]
-    if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/", b"?", b"#"):
-        return path
-    return prefix + path
-
-
-def _is_one_of(authority: bytes, addressed_as: Collection[bytes]) -> bool:
-    authority = _default_port.sub(b"", authority)
-    return any(authority == _default_port.sub(b"", own) for own in addressed_as)

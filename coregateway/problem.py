@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 import orjson
 
+from coregateway.date import date
 from coregateway.errors import GatewayError, MethodNotAllowed, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -45,4 +46,4 @@ def render(
         f"{'' if keep_alive else 'Connection: close\r\n'}"
         f"X-CoreRL-Version: {version}\r\nX-Request-ID: {request_id}\r\n"
     ).encode()
-    return head + extra + b"\r\n" + (b"" if bodiless else body)
+    return head + date.line() + extra + b"\r\n" + (b"" if bodiless else body)

@@ -64,11 +64,13 @@ CONTRACT: Mapping[str, object] = {
     "backends.coredinator.methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
     "backends.coredinator.health.path": "/api/healthcheck",
     "backends.coredinator.enabled": True,
+    "backends.coredinator.cookies": "pass",
     "backends.coretelemetry.prefix": "/api/v1/coretelemetry",
     "backends.coretelemetry.urls": ("http://localhost:7001",),
     "backends.coretelemetry.methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
     "backends.coretelemetry.health.path": "/health",
     "backends.coretelemetry.enabled": True,
+    "backends.coretelemetry.cookies": "pass",
 }
 
 SECONDS = (
@@ -140,6 +142,7 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
     "tracing.server_timing": (("false", "true"), ('"true"', "1", '"no"')),
+    "backends.coredinator.cookies": (('"pass"', '"map"'), ('"Map"', '""', "true", '"drop"')),
     "backends.coredinator.prefix": (
         ('"/a"', '"/api/v1/x_y.z~-"', '"/healthy"', '"/api/health"', '"/api/v1/coretelemetry/inner"'),
         (

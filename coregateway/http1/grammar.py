@@ -14,7 +14,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """Those that nearly all requests have; a backend takes these unless its settings say otherwise."""
 
 MAX_FIELDS: Final = 128
-"""Header fields of one message; more are refused. (HAProxy: 101, nginx: 1,000.)"""
+"""Header fields of one request; more are refused. (HAProxy: 101, nginx: 1,000.)"""
 
 is_token: Final = re.compile(TOKEN).fullmatch
 is_field_line: Final = re.compile(FIELD_LINE).fullmatch

@@ -9,7 +9,7 @@ from coregateway.http1.grammar import CHUNKED, END, UNTIL_CLOSE, MalformedHTTP, 
 from coregateway.http1.response import ResponseHead
 
 MAX_HEAD: Final = 65_536
-"""Bytes of a response head; a longer one is refused."""
+"""Bytes of a response head, without the empty line that ends it; a longer one is refused."""
 
 MAX_INTERIM: Final = 16
 """Interim (1xx) responses before a final one; more are refused."""
@@ -112,8 +112,10 @@ class ResponseReader:
         return data
 
     def _feed_head(self, data: bytes) -> None:
-        data = self._buffer + data if self._buffer else data
-        while 0 <= (end := data.find(END)) <= MAX_HEAD:
+        seen = len(self._buffer)
+        if seen:
+            data = self._buffer + data
+        while 0 <= (end := data.find(END, max(seen - len(END), 0))) <= MAX_HEAD:
             head = ResponseHead(data[:end], bodiless=self._bodiless)
             if head.status >= 200:
                 self.head = head
@@ -127,6 +129,7 @@ class ResponseReader:
                     self._feed_body(data[end + 4 :])
                 return
             data = data[end + 4 :]
+            seen = 0
             if head.status == 101:
                 if not self._upgrade:
                     raise MalformedHTTP("101 without an upgrade")
@@ -137,9 +140,9 @@ class ResponseReader:
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 raise MalformedHTTP("too many interim responses")
-        if len(data) > MAX_HEAD or (data and b"HTTP/1."[: len(data)] != data[:7]):
+        if len(data) >= MAX_HEAD + len(END) or (data and b"HTTP/1."[: len(data)] != data[:7]):
             raise MalformedHTTP("response head too large, or none")
-        if has_broken_line(data):
+        if has_broken_line(data, max(seen - 1, 0)):
             raise MalformedHTTP("broken line in a response head")
         self._buffer = data
 

@@ -7,17 +7,21 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from coregateway.http1.fields import LONGEST, Fate, Lines, connection_options
-from coregateway.http1.grammar import CHUNKED, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP, without
+from coregateway.http1.grammar import CHUNKED, UNTIL_CLOSE, MalformedHTTP, without
 
 _is_status_line: Final = re.compile(
     rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?"
 ).fullmatch
+
+MAX_FIELDS: Final = 1000
+"""Header fields of one response; more are refused. (nginx and HAProxy: by the size of the head alone.)"""
 
 NOTED: Final = frozenset(
     (
         b"connection",
         b"content-length",
         b"content-location",
+        b"date",
         b"location",
         b"transfer-encoding",
         b"upgrade",

@@ -5,6 +5,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from coregateway import __version__
+from coregateway.date import date
 from coregateway.errors import GatewayError
 from coregateway.exchange import Exchange, request_id
 from coregateway.http1.grammar import END
@@ -46,7 +47,7 @@ async def send_empty(stream: "ClientMessage", status: int, extra: bytes) -> None
     data = b"HTTP/1.1 %d %b\r\n%b%bX-CoreRL-Version: %b\r\nX-Request-ID: %b\r\n\r\n" % (
         status,
         HTTPStatus(status).phrase.encode(),
-        extra + _timing(stream, exchange),
+        date.line() + extra + _timing(stream, exchange),
         connection,
         __version__.encode(),
         exchange.request_id.encode(),

@@ -20,6 +20,7 @@ from sanic.response import HTTPResponse
 from coregateway import COMPILED, __version__, problem
 from coregateway.backends import Backend
 from coregateway.cors import Cors
+from coregateway.date import date
 from coregateway.errors import BadRequest, GatewayError, MethodNotAllowed, NoRoute
 from coregateway.forwarded import TrustedProxies
 from coregateway.health import Probes
@@ -303,6 +304,8 @@ def _as_gateway_error(exception: Exception) -> GatewayError:
 
 def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None:
     """Give an own answer the header fields that every response of the gateway carries."""
+    if "Date" not in response.headers:
+        response.headers["Date"] = date.text()
     response.headers["X-CoreRL-Version"] = __version__
     response.headers["X-Request-ID"] = request.exchange.request_id
     if request.exchange.route is None and request.route is not None:

@@ -16,6 +16,7 @@ from coregateway.settings.values import (
     BACKEND_NAME,
     BodySize,
     CollectorURL,
+    Cookies,
     Count,
     ForwardedHost,
     HeadSize,
@@ -209,6 +210,8 @@ class BackendSettings(Table):
     health: HealthSettings = HealthSettings()
     enabled: Switch = True
     """False: as if the row were not there. `Settings` holds no such backend."""
+    cookies: Cookies = "pass"
+    """What becomes of the `Path` of a `Set-Cookie`: it passes, or is mapped under the prefix."""
     timeouts: TimeoutSettings = TimeoutSettings()
     """Complete: the node-wide ones, with those that the backend has of its own in their place."""
 

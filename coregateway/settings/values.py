@@ -211,6 +211,7 @@ BodySize = Annotated[int, Field(ge=0, description="a whole number of bytes, 0 or
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="a share from 0 to 1")]
 Switch = Annotated[bool, Field(description="true or false")]
 ForwardedHost = Annotated[Literal["backend", "client"], Field(description='"backend" or "client"')]
+Cookies = Annotated[Literal["pass", "map"], Field(description='"pass" or "map"')]
 Networks = Annotated[
     tuple[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)], ...],
     BeforeValidator(_list_as_tuple),

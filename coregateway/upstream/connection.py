@@ -435,8 +435,9 @@ class UpstreamConnection(Outlet):
         An upstream that answers early and closes makes writing fail, often before its answer was read; the
         kernel has it still. So it has what came in time, when the whole process has rested beyond a limit.
         """
+        response = self._response
         with suppress(OSError):
-            while self._awaited and self._response.waiting < HIGH_WATER:
+            while self._awaited and self._response is response and response.waiting < HIGH_WATER:
                 if not (data := os.read(self.descriptor, HIGH_WATER)):
                     return True
                 self.data_received(data)
@@ -459,7 +460,9 @@ class UpstreamConnection(Outlet):
     def _expired(self) -> None:
         if not self._backlog.blocks:
             if not self.answered:
-                if self._read_rest() or self.answered or not self._awaited:
+                response = self._response
+                ended = self._read_rest()
+                if ended or self.answered or not self._awaited or self._response is not response:
                     return
             elif self.is_ready(select.POLLIN):
                 self._deadline.within(self.timeouts.read)

@@ -27,7 +27,7 @@ REFUSAL = (
     b"Content-Length: 2\r\n\r\n{}"
 )
 GIVEN = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 5\r\n\r\nhello"
-RELAYED = GIVEN.replace(b"\r\n\r\n", b"\r\nX-CoreRL-Version: 0\r\nX-Request-ID: id\r\n\r\n")
+RELAYED = GIVEN.replace(b"\r\n\r\n", b"\r\nDate: x\r\nX-CoreRL-Version: 0\r\nX-Request-ID: id\r\n\r\n")
 PROBLEM = (
     b"HTTP/1.1 502 Bad Gateway\r\nX-CoreGateway-Error: upstream_protocol\r\nX-CoreRL-Version: 0\r\n"
     b'X-Request-ID: id\r\nContent-Length: 14\r\n\r\n{"status":502}'
@@ -148,6 +148,8 @@ def test_forwarding_what_is_no_whole_request_is_a_complaint(raw: bytes) -> None:
         (b"X-A: 1", b"X-A: 1\r\nX-Stolen: 1"),
         (b"hello", b"hellO"),
         (b"X-CoreRL-Version: 0\r\n", b""),
+        (b"Date: x\r\n", b""),
+        (b"Date: x", b"Date: x\r\nDate: x"),
     ],
 )
 def test_another_response_is_a_complaint(was: bytes, instead: bytes) -> None:

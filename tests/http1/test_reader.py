@@ -3,7 +3,7 @@
 import pytest
 
 from coregateway.http1.grammar import MalformedHTTP
-from coregateway.http1.reader import SPLIT, ResponseReader
+from coregateway.http1.reader import MAX_HEAD, SPLIT, ResponseReader
 
 SOUND = b"HTTP/1.1 200 OK\r\nX-A: \t\xe9\r\nX-B:\r\nContent-Length: 2\r\n\r\n"
 
@@ -71,3 +71,42 @@ def test_what_went_another_way_counts_as_come() -> None:
     assert (reader.complete, reader.left) == (False, len(BODY) - 9600)
     reader.skip(len(BODY) - 9600)
     assert (reader.complete, reader.left, reader.waiting) == (True, 0, 9000)
+
+
+def head_of(size: int, *, fields: int = 0) -> bytes:
+    """A response head of so many bytes, without the empty line, and with at least so many fields."""
+    start = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + b"A: b\r\n" * fields + b"X: "
+    return start + b"x" * (size - len(start))
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 5, 1000, MAX_HEAD, MAX_HEAD + 3, MAX_HEAD + 4])
+@pytest.mark.parametrize(
+    ("fields", "interim"), [(0, b""), (998, b""), (0, b"HTTP/1.1 103 Early Hints\r\n\r\n")]
+)
+def test_a_head_as_large_as_may_be_passes_in_any_pieces_and_a_larger_one_does_not(
+    step: int, fields: int, interim: bytes
+) -> None:
+    for size in (MAX_HEAD, MAX_HEAD + 1):
+        raw = interim + head_of(size, fields=fields) + b"\r\n\r\n"
+        reader = ResponseReader(bodiless=False, upgrade=False)
+        refused = False
+        try:
+            for at in range(0, len(raw), step):
+                reader.feed(raw[at : at + step])
+        except MalformedHTTP:
+            refused = True
+        assert (reader.complete, refused) == (size == MAX_HEAD, size > MAX_HEAD)
+
+
+@pytest.mark.parametrize("broken", [b"a\nb", b"a\rb", b"a\0b", b"\n", b"\r\r\n"])
+def test_a_broken_line_is_found_wherever_the_pieces_are_cut(broken: bytes) -> None:
+    raw = b"HTTP/1.1 200 OK\r\nA: b\r\nX: " + broken + b"c"
+    for cut in range(len(raw) + 1):
+        reader = ResponseReader(bodiless=False, upgrade=False)
+        refused = False
+        try:
+            for piece in (raw[:cut], raw[cut:]):
+                reader.feed(piece)
+        except MalformedHTTP:
+            refused = True
+        assert refused

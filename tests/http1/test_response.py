@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway.http1.grammar import CHUNKED, MAX_FIELDS, UNTIL_CLOSE, MalformedHTTP
+from coregateway.http1.grammar import CHUNKED, UNTIL_CLOSE, MalformedHTTP
 from coregateway.http1.response import ResponseHead
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
@@ -143,7 +143,7 @@ def test_connection_cannot_take_the_framing_away() -> None:
 
 
 def test_as_many_fields_as_the_limit_pass_and_one_more_does_not() -> None:
-    fields = [b"X: %d" % number for number in range(MAX_FIELDS)]
+    fields = [b"X: %d" % number for number in range(1000)]
     assert head(*fields).lines == fields
     with pytest.raises(MalformedHTTP):
         head(*fields, b"X: one more")
