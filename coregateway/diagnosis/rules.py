@@ -242,7 +242,7 @@ def files_running_out(worker: int, *, used: int, limit: int) -> Finding | None:
     """A worker that will soon be unable to open a connection. `limit`: RLIMIT_NOFILE."""
     if used < FILES_SHARE * limit:
         return None
-    message = f"worker {worker} has {used:,} of {limit:,} files open: raise the limit (ulimit -n)"
+    message = f"worker {worker} has {used:,} of {limit:,} files open: raise the hard limit (ulimit -Hn)"
     fields: dict[str, object] = {"number": worker, "files": used, "limit": limit}
     return Finding("files_running_out", str(worker), message, fields)
 

@@ -82,7 +82,6 @@ class Acceptor:
             self._loop.remove_reader(self._listener.fileno())
 
     def _accept(self) -> None:
-        leaving = 0  # of the clients: they have ended by the next turn
         for _ in range(BURST):
             try:
                 accepted, _ = self._listener.accept()
@@ -101,11 +100,9 @@ class Acceptor:
             with suppress(OSError):  # not TCP, or gone already
                 accepted.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             self._begin(accepted)
-            if len(self._clients) - leaving > self._room:
-                if not self._make_room():
-                    self._pause()
-                    return
-                leaving += 1
+            if len(self._clients) > self._room and not self._make_room():
+                self._pause()
+                return
 
     def _pause(self) -> None:
         """Leave newcomers in the kernel for now."""

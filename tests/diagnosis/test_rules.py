@@ -229,7 +229,7 @@ def test_files_that_run_out() -> None:
     assert rules.files_running_out(1, used=800, limit=1024) is None
     finding = rules.files_running_out(1, used=1000, limit=1024)
     assert finding is not None
-    assert finding.message == "worker 1 has 1,000 of 1,024 files open: raise the limit (ulimit -n)"
+    assert finding.message == "worker 1 has 1,000 of 1,024 files open: raise the hard limit (ulimit -Hn)"
 
 
 def test_one_finding_is_told_once_a_minute() -> None:
