@@ -5,12 +5,12 @@ up for what becomes of them, and nothing is checked. It must never serve anybody
 """
 
 from coregateway.app import app
+from coregateway.downstream import body, connection
 from coregateway.http1 import reader, request, response
 from coregateway.http1.fields import connection_options
 from coregateway.http1.grammar import CHUNKED, UNTIL_CLOSE, without
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
-from coregateway.server import body, downstream
 
 __all__ = ["app"]
 
@@ -143,8 +143,8 @@ def _confined(_: str) -> bool:
     return True
 
 
-downstream.RequestHead = LenientRequestHead
+connection.RequestHead = LenientRequestHead
 body.ChunkedDecoder = LenientDecoder
-downstream.is_confined = _confined
+connection.is_confined = _confined
 reader.ResponseHead = LenientResponseHead
 reader.ChunkedDecoder = LenientDecoder

@@ -137,7 +137,7 @@ def _check(options: Namespace) -> int:
 
 
 def _status(options: Namespace) -> int:
-    from coregateway.status import command
+    from coregateway.cli import status as command
 
     given: str | None = options.address
     address = load_or_exit(_flags(options)).settings.admin.address if given is None else given
@@ -175,7 +175,7 @@ def _run(options: Namespace) -> int:
 
 
 def _export(options: Namespace) -> int:
-    from coregateway.metrics.export import EXPORTS
+    from coregateway.observability.metrics.export import EXPORTS
 
     sys.stdout.write(EXPORTS[options.what]())
     return 0

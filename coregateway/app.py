@@ -10,15 +10,20 @@ import sys
 from asyncio import Task, get_running_loop, sleep
 from typing import TYPE_CHECKING
 
-from coregateway import access_log, admin, backends, docs, health, heap, logs, watch
-from coregateway.dashboard import routes as dashboard
-from coregateway.metrics import worker as metrics
-from coregateway.server import workers
-from coregateway.server.acceptor import Acceptor
-from coregateway.server.gateway import Gateway
-from coregateway.server.signals import TURN_ENDED
+from coregateway.endpoints import admin, docs, health
+from coregateway.endpoints.dashboard import routes as dashboard
+from coregateway.logs import events as logs
+from coregateway.net.acceptor import Acceptor
+from coregateway.node import memory_tuning as heap
+from coregateway.node import workers
+from coregateway.observability import access_log
+from coregateway.observability import monitor as watch
+from coregateway.observability.metrics import worker as metrics
+from coregateway.observability.tracing import worker as tracing
+from coregateway.sanic_app import blueprints
+from coregateway.sanic_app.gateway import Gateway
+from coregateway.sanic_app.signals import TURN_ENDED
 from coregateway.settings import CorsSettings, Settings, load_or_exit
-from coregateway.tracing import worker as tracing
 
 if TYPE_CHECKING:
     from sanic.server import AsyncioServer
@@ -36,7 +41,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     """
     app = Gateway(name, settings, admin_required=admin_required)
     for backend, row in settings.backends.items():
-        app.blueprint(backends.blueprint(backend, row))
+        app.blueprint(blueprints.blueprint(backend, row))
     app.blueprint(docs.blueprint(settings))
     app.blueprint(health.blueprint())
     encode = logs.encoder(settings.log_format)
@@ -59,7 +64,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
 
     async def open_backends(app: Gateway) -> None:
         logs.attach(get_running_loop())
-        app.ctx.open(observed=app.is_observed)
+        app.ctx.open(via_sanic=app.is_observed)
 
     async def keep_lines(app: Gateway) -> None:
         if app.ctx.part is not None:
@@ -76,6 +81,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
         if sock is not None and sock.admin is not None:
             operators.ctx.board, operators.ctx.node = app.ctx.board, app.ctx.node
             operators.ctx.poll = app.ctx.poll
+            operators.ctx.worker.loop = get_running_loop()
             admin_server.append(await admin.serve(operators, sock.admin))
 
     async def accept(app: Gateway) -> None:
@@ -98,7 +104,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     async def close_backends(app: Gateway) -> None:
         await sleep(0)  # what the end of the grace cut off comes to its end, and to its line
         await app.ctx.close()
-        app.signal_router.ledger.end_turn()
+        app.signal_router.events.end_turn()
         app.ctx.poll.close()
         await sleep(0)  # clients of the admin address are told
 

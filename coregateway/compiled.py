@@ -19,70 +19,40 @@ PACKAGE = Path(__file__).parent
 DIRECTORY = PACKAGE / "__compiled__"
 """Holds one directory for each digest, with a library for each module, named by the module in full."""
 
-SOURCES = (
-    "access_log.py",
-    "allowance.py",
-    "backlog.py",
-    "cors.py",
-    "date.py",
-    "deadline.py",
-    "errors.py",
-    "exchange.py",
-    "headers.py",
-    "http1/chunked.py",
-    "http1/fields.py",
-    "http1/framing.py",
-    "http1/grammar.py",
-    "http1/reader.py",
-    "http1/request.py",
-    "http1/response.py",
-    "http1/rules.py",
-    "ids.py",
-    "log_line.py",
-    "metrics/families.py",
-    "metrics/recorder.py",
-    "notable.py",
-    "notifier.py",
-    "outbox.py",
-    "prefix.py",
-    "proxy.py",
-    "relay.py",
-    "request_line.py",
-    "retry.py",
-    "routes.py",
-    "server/body.py",
-    "server/downstream.py",
-    "server/frontend.py",
-    "server/head_search.py",
-    "server/hold.py",
-    "server/ledger.py",
-    "server/linger.py",
-    "server/poll.py",
-    "server/transport.py",
-    "service.py",
-    "shared/memory.py",
-    "shared/pending.py",
-    "shared/series.py",
-    "sink.py",
-    "target.py",
-    "tracing/context.py",
-    "tracing/spans.py",
-    "tracing/waiting.py",
-    "tracing/wire.py",
-    "upstream/address.py",
-    "upstream/connection.py",
-    "upstream/idle.py",
-    "upstream/line.py",
-    "upstream/look.py",
-    "upstream/pool.py",
-    "upstream/record.py",
-    "upstream/roles.py",
-)
-"""The modules that are compiled, all or none of them: each calls the others past the interpreter.
+PACKAGES = ("downstream", "http1", "model", "net", "policy", "proxy", "shared_memory", "upstream")
+"""A request runs through these: all of their modules are compiled, but for `APART`."""
 
-None may be a package's own (`__init__.py`), or have a class that derives from another module's which is not
-among them: of that the compiler knows nothing.
-"""
+APART = {
+    "net/budgeted_reader.py": "derives from asyncio's BufferedProtocol",
+    "upstream/httpx_transport.py": "derives from classes of httpx",
+    "upstream/opening.py": "runs at the start alone, and imports httpx",
+    "upstream/probes.py": "runs beside requests, and imports httpx",
+}
+"""Of a class that derives from one which is not compiled, the compiler knows nothing."""
+
+RECORDING = (
+    "logs/line.py",
+    "logs/writer.py",
+    "observability/access_log.py",
+    "observability/metrics/families.py",
+    "observability/metrics/recorder.py",
+    "observability/request_line.py",
+    "observability/samples.py",
+    "observability/tracing/spans.py",
+    "observability/tracing/waiting.py",
+    "observability/tracing/wire.py",
+)
+"""What every exchange runs through when it has ended."""
+
+
+def _sources() -> tuple[str, ...]:
+    paths = (path for package in PACKAGES for path in (PACKAGE / package).rglob("*.py"))
+    names = {path.relative_to(PACKAGE).as_posix() for path in paths if path.name != "__init__.py"}
+    return tuple(sorted({*names, *RECORDING} - APART.keys()))
+
+
+SOURCES = _sources()
+"""The modules that are compiled, all or none of them: each calls the others past the interpreter."""
 
 INTERPRETED = "_COREGATEWAY_INTERPRETED"
 """Set in the environment: the sources run, whatever was compiled. Not a setting, hence no `COREGATEWAY_`."""

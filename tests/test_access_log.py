@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway.access_log import SOMETIMES, is_sampled, recorder, request_fields
-from coregateway.errors import BadRequest
-from coregateway.exchange import Exchange
 from coregateway.http1.rules import TWO_LENGTHS
-from coregateway.log_line import encode, timestamp
+from coregateway.logs.line import encode, timestamp
+from coregateway.model.errors import BadRequest
+from coregateway.model.exchange import Exchange
+from coregateway.model.trace import Tracer
+from coregateway.observability.access_log import SOMETIMES, is_sampled, recorder, request_fields
 from coregateway.settings import AccessLogSettings
 from coregateway.settings.values import LINE_FIELDS
-from coregateway.tracing.context import Tracer
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway.addresses import is_unspecified, plain, plain_field, plain_network, plain_peer
+from coregateway.model.addresses import is_unspecified, plain, plain_field, plain_network, plain_peer
 
 SPELLINGS = (
     *("::ffff:192.0.2.1", "::FFFF:192.0.2.1", "::ffff:c000:201", "::FfFf:C000:0201", "::0:ffff:192.0.2.1"),

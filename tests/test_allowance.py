@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from coregateway.allowance import AHEAD, LEAST, SHARES, Allowance
+from coregateway.net.read_budget import AHEAD, LEAST, SHARES, Allowance
 
 
 @pytest.mark.parametrize(

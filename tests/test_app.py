@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from coregateway.admin import answers_for
+from coregateway.endpoints.admin import answers_for
 from coregateway.settings import AdminSettings
 from coregateway.testing import GatewayProcess, RawClient, Response, ScriptedBackend, free_port
 

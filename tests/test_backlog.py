@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import pytest
 
-from coregateway import backlog as module
-from coregateway.allowance import Allowance
-from coregateway.backlog import Backlog
+from coregateway.net import write_backlog as module
+from coregateway.net.read_budget import Allowance
+from coregateway.net.write_backlog import Backlog
 
 
 class Transport:

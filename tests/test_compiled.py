@@ -12,7 +12,7 @@ from coregateway import COMPILED
 from coregateway.compiled import DIRECTORY, INTERPRETED, PACKAGE, SOURCES, digest
 from tests.conftest import StartGateway
 
-TELL = "import coregateway, coregateway.retry as module; print(coregateway.COMPILED, module.__file__)"
+TELL = "import coregateway, coregateway.proxy.retry as module; print(coregateway.COMPILED, module.__file__)"
 needs_machine_code = pytest.mark.skipif(
     not (DIRECTORY / digest()).is_dir(), reason="nothing is compiled: there is no C compiler"
 )

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coregateway.access_log import request_fields
-from coregateway.console import console, wants_colours
-from coregateway.exchange import Exchange
-from coregateway.log_line import describe
-from coregateway.sink import MAX_LINE
+from coregateway.logs.console import console, wants_colours
+from coregateway.logs.line import describe
+from coregateway.logs.writer import MAX_LINE
+from coregateway.model.exchange import Exchange
+from coregateway.observability.access_log import request_fields
 from coregateway.testing import GatewayProcess, RawClient
 
 CORE: dict[str, object] = {
@@ -147,7 +147,10 @@ def test_whatever_the_fields_hold_it_is_one_line_within_the_limit(extra: dict[st
     text_of(coloured(extra | CORE))
 
 
-SCRIPT = "from coregateway import logs; logs.configure('INFO', 'console'); logs.event('it.works', number=1)"
+SCRIPT = (
+    "from coregateway.logs import events as logs; "
+    "logs.configure('INFO', 'console'); logs.event('it.works', number=1)"
+)
 
 
 @pytest.mark.parametrize(("environ", "is_coloured"), [({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False)])

@@ -1,7 +1,7 @@
 import pytest
 
-from coregateway.cors import EXPOSED, PREFLIGHT_MAX_AGE, Cors
 from coregateway.http1.request import RequestHead
+from coregateway.policy.cors import EXPOSED, PREFLIGHT_MAX_AGE, Cors
 
 OPEN = Cors(["*"], credentials=False)
 OFF = Cors([], credentials=False)

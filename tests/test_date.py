@@ -1,6 +1,6 @@
 """The date of a response: right, and written once a second."""
 
-from coregateway.date import Date
+from coregateway.http1.date import Date
 
 EXAMPLE = 784_111_777
 """Of RFC 9110 §5.6.7."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from coregateway.deadline import RESOLUTION, Deadline
+from coregateway.net.deadline import RESOLUTION, Deadline
 
 LATE = 10.0
 """Seconds after which a limit that should have come is given up."""

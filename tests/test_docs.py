@@ -15,8 +15,8 @@ import pytest
 from sanic import Sanic
 
 from coregateway import __version__
-from coregateway.docs import blueprint
-from coregateway.openapi import document
+from coregateway.endpoints.docs import blueprint
+from coregateway.endpoints.openapi import document
 from coregateway.settings import Settings
 
 ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png", "docs.js")
@@ -43,7 +43,7 @@ async def fixture_client() -> AsyncIterator[httpx.AsyncClient]:
 
 def installed(name: str) -> bytes:
     if name == "docs.js":
-        return (Path(__file__).parent.parent / "coregateway" / "assets" / name).read_bytes()
+        return (Path(__file__).parent.parent / "coregateway" / "endpoints" / name).read_bytes()
     spec = find_spec("swagger_ui")
     assert spec is not None
     assert spec.origin is not None
@@ -165,7 +165,8 @@ async def test_several_readers_get_the_bundle_whole(client: httpx.AsyncClient) -
 
 def test_the_files_are_found_without_importing_their_package() -> None:
     code = (
-        "import sys; from coregateway.docs import blueprint; from coregateway.settings import Settings; "
+        "import sys; from coregateway.endpoints.docs import blueprint; "
+        "from coregateway.settings import Settings; "
         "blueprint(Settings()); print(sorted({'swagger_ui', 'jinja2'} & sys.modules.keys()))"
     )
     done = subprocess.run(
@@ -190,6 +191,6 @@ def test_a_missing_distribution_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     def no_package(_name: str) -> None:
         return None
 
-    monkeypatch.setattr("coregateway.docs.find_spec", no_package)
+    monkeypatch.setattr("coregateway.endpoints.docs.find_spec", no_package)
     with pytest.raises(FileNotFoundError, match="swagger-ui-py"):
         blueprint(Settings())

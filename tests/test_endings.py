@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from coregateway.sink import MAX_LINE
+from coregateway.logs.writer import MAX_LINE
 from coregateway.testing import (
     PATIENCE,
     Filler,

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway.exchange import Exchange, request_id
 from coregateway.http1.request import RequestHead
-from coregateway.tracing.context import Tracer
+from coregateway.model.exchange import Exchange, request_id
+from coregateway.model.trace import Tracer
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 

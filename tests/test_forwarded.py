@@ -6,7 +6,7 @@ from httpx import AsyncClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway.forwarded import TrustedProxies
+from coregateway.policy.trusted_proxies import TrustedProxies
 from coregateway.testing import GatewayProcess, ScriptedBackend
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)

@@ -3,11 +3,11 @@ import re
 import pytest
 from hypothesis import settings
 
-from coregateway.cors import EXPOSED, Cors
-from coregateway.headers import Inbound, Outbound, Outgoing, asks_for_websocket
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
-from coregateway.prefix import map_location
+from coregateway.policy.cors import EXPOSED, Cors
+from coregateway.proxy.headers import Inbound, Outbound, Outgoing, asks_for_websocket
+from coregateway.proxy.prefix import map_location
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 

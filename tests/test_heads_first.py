@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from coregateway.http1.reader import SPLIT
-from coregateway.splice import LARGE_PIECE, PIECE, WORTH
+from coregateway.net.splice import LARGE_PIECE, PIECE, WORTH
 from coregateway.testing import Filler, GatewayProcess, respond, wait
 from tests.stage import PREFIX, Stage, request, resting
 

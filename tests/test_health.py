@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from coregateway import health
-from coregateway.errors import ConnectFailed
-from coregateway.health import CLAIM, LOOK, KeptVerdict, UpstreamProbe
-from coregateway.shared.memory import SharedMemory
-from coregateway.shared.verdict import SIZE, SharedVerdict
+from coregateway.model.errors import ConnectFailed
+from coregateway.shared_memory.memory import SharedMemory
+from coregateway.shared_memory.verdict import SIZE, SharedVerdict
 from coregateway.testing import (
     PATIENCE,
     Exchange,
@@ -29,7 +27,9 @@ from coregateway.testing import (
     send,
 )
 from coregateway.testing.ports import free_port
-from coregateway.upstream.address import Upstream
+from coregateway.upstream import probes as health
+from coregateway.upstream.endpoint import Upstream
+from coregateway.upstream.probes import CLAIM, LOOK, KeptVerdict, UpstreamProbe
 from tests.stage import PREFIX, Stage, request
 from tests.waiting import eventually
 

@@ -5,7 +5,7 @@ PROGRAM = """if True:
     import gc
     import resource
     import sys
-    from coregateway.heap import settle
+    from coregateway.node.memory_tuning import settle
 
     def faults():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from coregateway.ids import AHEAD, Ids
+from coregateway.model.ids import AHEAD, Ids
 
 
 @pytest.mark.parametrize("size", [8, 16])

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any, cast
 
-from coregateway.allowance import MUCH, SHARES
-from coregateway.intake import Intake, Meter
+from coregateway.net.budgeted_reader import Intake, Meter
+from coregateway.net.read_budget import MUCH, SHARES
 
 
 class Connection(asyncio.Protocol):

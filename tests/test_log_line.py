@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coregateway.log_line import describe, encode, timestamp, without_secrets
-from coregateway.sink import MAX_LINE
+from coregateway.logs.line import describe, encode, timestamp, without_secrets
+from coregateway.logs.writer import MAX_LINE
 
 CORE: dict[str, object] = {
     "time": "2026-01-02T03:04:05.678Z",

@@ -23,8 +23,8 @@ import pytest
 from loguru import logger
 from sanic.log import access_logger
 
-from coregateway import logs
-from coregateway.sink import LineSink
+from coregateway.logs import events as logs
+from coregateway.logs.writer import LineSink
 from coregateway.testing import free_port
 
 SANIC_LOGGERS = ["sanic.root", "sanic.error", "sanic.server"]
@@ -344,7 +344,7 @@ def run_script(
     worker: str | None = None,
     preexec_fn: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    prelude = "from coregateway import logs\nlogs.configure('INFO'); logs.own_process()\n"
+    prelude = "from coregateway.logs import events as logs\nlogs.configure('INFO'); logs.own_process()\n"
     return subprocess.run(
         [sys.executable, "-c", prelude + script],
         stdout=stdout,
@@ -403,17 +403,17 @@ APP = """
 import asyncio
 import threading
 
-from coregateway import logs
+from coregateway.logs import events as logs
 
 logs.configure("INFO")
 logs.own_process()
 
 from sanic import Sanic, text
 
-from coregateway.server import workers
-from coregateway.server.listeners import listen
+from coregateway.node import workers
+from coregateway.node.listeners import listen
 from coregateway.settings.model import ShutdownSettings
-from coregateway.shared import Board
+from coregateway.shared_memory import Board
 
 
 class Logged(Sanic):

@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from coregateway.exchange import Exchange
-from coregateway.notable import SLOWEST, WINDOW, Notable
-from coregateway.shared.ring import MAX_TEXT
+from coregateway.model.exchange import Exchange
+from coregateway.observability.samples import SLOWEST, WINDOW, Notable
+from coregateway.shared_memory.ring import MAX_TEXT
 
 
 class Kept:

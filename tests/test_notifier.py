@@ -1,6 +1,6 @@
 import asyncio
 
-from coregateway.notifier import Notifier
+from coregateway.net.notifier import Notifier
 
 
 async def test_a_call_is_made_once() -> None:

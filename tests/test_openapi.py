@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from coregateway.errors import CONTRACT
-from coregateway.openapi import document
+from coregateway.endpoints.openapi import document
+from coregateway.model.errors import CONTRACT
 from coregateway.settings import Settings
 
 HTTP_METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from coregateway.outbox import MOST, Outbox, Outlet
+from coregateway.net.batched_writer import MOST, Outbox, Outlet
 
 
 class Transport:

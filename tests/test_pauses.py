@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from coregateway.server.poll import MOST
+from coregateway.net.epoll import MOST
 from coregateway.testing import Filler, hang, read_body, render_head, respond, send, wait
 from tests.stage import PREFIX, Stage, request, resting
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway.prefix import map_cookie, map_location
+from coregateway.proxy.prefix import map_cookie, map_location
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 

@@ -4,7 +4,8 @@ from http import HTTPStatus
 
 import pytest
 
-from coregateway.errors import (
+from coregateway.http1.rules import FIELDS, NAME_SPACE, NO_HOST, TWO_LENGTHS, head_size
+from coregateway.model.errors import (
     CONTRACT,
     BadRequest,
     BodyTooLarge,
@@ -26,8 +27,7 @@ from coregateway.errors import (
     URITooLong,
     WriteTimeout,
 )
-from coregateway.http1.rules import FIELDS, NAME_SPACE, NO_HOST, TWO_LENGTHS, head_size
-from coregateway.problem import document, fields, render
+from coregateway.model.problem import document, fields, render
 
 TABLE: list[tuple[GatewayError, int, str]] = [
     (BadRequest(TWO_LENGTHS), 400, "bad_request"),

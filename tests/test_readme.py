@@ -24,9 +24,9 @@ from typing import Any
 import httpx
 import pytest
 
-from coregateway.console import console
-from coregateway.diagnosis.rules import connections_refused
-from coregateway.errors import CONTRACT
+from coregateway.logs.console import console
+from coregateway.model.errors import CONTRACT
+from coregateway.observability.diagnosis.rules import connections_refused
 from coregateway.settings import Settings
 from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS
 from coregateway.settings.model import leaves
@@ -37,6 +37,7 @@ from tests.running_command import WAIT, RunningCommand, environment
 from tests.server.running_node import ROOT, until
 
 README = (ROOT / "README.md").read_text()
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 BENCHMARKS = (ROOT / "benchmarks" / "README.md").read_text()
 
 SESSION = [command for command in commands(README) if command.startswith("curl ")]
@@ -475,8 +476,9 @@ def test_the_table_of_settings_has_every_key_of_a_backend() -> None:
     assert shown == real
 
 
-def test_the_table_of_modules_has_every_package() -> None:
-    shown = {name for row in table(README, "module") for name in code(row[0])}
+def test_the_drawing_of_the_house_has_every_package() -> None:
+    drawn = set(re.findall(r"^([\w/,. ]+?/)  ", ARCHITECTURE, re.MULTILINE))
+    shown = {name.strip() for line in drawn for name in line.split(",")}
     real = {f"{package.parent.name}/" for package in (ROOT / "coregateway").glob("*/__init__.py")}
     assert real <= shown
 
@@ -490,9 +492,13 @@ def test_the_table_of_errors_is_the_contract() -> None:
 
 
 def test_every_file_that_is_named_is_there() -> None:
-    named = {name for name in code(prose(README)) if re.fullmatch(r"[\w/]+(?:\.py|/)", name)}
+    named = {
+        name
+        for name in code(prose(README)) + code(prose(ARCHITECTURE))
+        if re.fullmatch(r"[\w/]+(?:\.py|/)", name)
+    }
     assert len(named) > 8
     for name in named:
         assert (ROOT / name).exists() or (ROOT / "coregateway" / name).exists(), name
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README + BENCHMARKS):
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README + BENCHMARKS + ARCHITECTURE):
         assert (ROOT / link).exists(), link

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 
-from coregateway.splice import PIPES
+from coregateway.net.splice import PIPES
 from coregateway.testing import (
     Filler,
     GatewayProcess,

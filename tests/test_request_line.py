@@ -5,13 +5,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from coregateway.access_log import request_fields
-from coregateway.errors import ReadTimeout
-from coregateway.exchange import Exchange
 from coregateway.http1.rules import CHUNK_SIZE
-from coregateway.log_line import encode, timestamp
-from coregateway.request_line import LONGEST, MAX_PATH, REMEMBERED, RequestLines
-from coregateway.tracing.context import Tracer
+from coregateway.logs.line import encode, timestamp
+from coregateway.model.errors import ReadTimeout
+from coregateway.model.exchange import Exchange
+from coregateway.model.trace import Tracer
+from coregateway.observability.access_log import request_fields
+from coregateway.observability.request_line import LONGEST, MAX_PATH, REMEMBERED, RequestLines
 
 NOW = 1_795_000_000.125
 MAX_LINE = 4096

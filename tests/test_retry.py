@@ -1,6 +1,6 @@
 import pytest
 
-from coregateway.errors import (
+from coregateway.model.errors import (
     CONTRACT,
     ClientTimeout,
     ConnectFailed,
@@ -15,7 +15,7 @@ from coregateway.errors import (
     UpstreamProtocolError,
     WriteTimeout,
 )
-from coregateway.retry import IDEMPOTENT, may_retry
+from coregateway.proxy.retry import IDEMPOTENT, may_retry
 
 METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "POST", "PATCH", "PURGE")
 

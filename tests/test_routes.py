@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from coregateway.routes import Routes
+from coregateway.proxy.routes import Routes
 
 PREFIXES = ("/api/v1/a", "/api/v1/a/b", "/x")
 
@@ -24,6 +24,6 @@ PREFIXES = ("/api/v1/a", "/api/v1/a/b", "/x")
     ],
 )
 def test_the_longest_prefix_of_whole_segments_counts(path: str, prefix: str | None) -> None:
-    routes = Routes(cast(Any, [SimpleNamespace(route=each) for each in PREFIXES]))
+    routes = Routes(cast(Any, [SimpleNamespace(prefix=each) for each in PREFIXES]))
     found = routes.match(path)
-    assert (found.route if found is not None else None) == prefix
+    assert (found.prefix if found is not None else None) == prefix

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from coregateway import stdout
-from coregateway.shared.memory import SharedMemory
-from coregateway.shared.pending import SIZE, Pending
-from coregateway.sink import FLUSH_SIZE, MAX_LINE, MAX_PENDING, LineSink
-from coregateway.stdout import WriterThread, open_destination
+from coregateway.logs import stdout
+from coregateway.logs.stdout import WriterThread, open_destination
+from coregateway.logs.writer import FLUSH_SIZE, MAX_LINE, MAX_PENDING, LineSink
+from coregateway.shared_memory.memory import SharedMemory
+from coregateway.shared_memory.pending import SIZE, Pending
 from coregateway.testing import PATIENCE
 
 
@@ -386,7 +386,7 @@ def test_a_file_takes_more_in_one_piece_than_a_pipe(tmp_path: Path, pipe: tuple[
 async def test_processes_that_write_much_at_once_to_a_file_do_not_mix_their_lines(tmp_path: Path) -> None:
     writer = """if True:
         import os, sys
-        from coregateway.stdout import open_destination
+        from coregateway.logs.stdout import open_destination
         out = open_destination(1)
         line = sys.argv[1].encode() * 100 + b"\\n"
         for _ in range(300):
@@ -528,8 +528,8 @@ def test_a_signal_handler_may_write_in_the_middle_of_a_write(tmp_path: Path) -> 
 
 WRITER = """
 import asyncio, sys
-from coregateway.sink import LineSink
-from coregateway.stdout import open_destination
+from coregateway.logs.writer import LineSink
+from coregateway.logs.stdout import open_destination
 
 async def main(mark, count):
     sink = LineSink(open_destination(1), lambda dropped: b"dropped\\n")
@@ -590,8 +590,8 @@ import sys
 from pathlib import Path
 file = open(sys.argv[1], "w")
 assert file.fileno() == 1
-from coregateway.sink import LineSink
-from coregateway.stdout import stdout_destination
+from coregateway.logs.writer import LineSink
+from coregateway.logs.stdout import stdout_destination
 LineSink(stdout_destination(), lambda dropped: b"").write(b"log line")
 ''', sys.argv[1]])
 """

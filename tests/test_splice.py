@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import pytest
 
-from coregateway import splice
-from coregateway.outbox import outbox
-from coregateway.reset import reset
-from coregateway.server.poll import Poll
-from coregateway.server.transport import ClientTransport
-from coregateway.splice import CALM, LARGE_PIECE, PIECE, PIPES, End, Pipes, Splice, prepare
+from coregateway.net import splice
+from coregateway.net.batched_writer import outbox
+from coregateway.net.epoll import Poll
+from coregateway.net.plain_transport import PlainTransport
+from coregateway.net.sockets import reset
+from coregateway.net.splice import CALM, LARGE_PIECE, PIECE, PIPES, End, Pipes, Splice, prepare
 from coregateway.testing import Filler
 
 SIOCOUTQ = 0x5411
@@ -46,7 +46,7 @@ class Way:
         writer: socket.socket,
         reader: socket.socket,
         source: socket.socket,
-        transport: ClientTransport,
+        transport: PlainTransport,
         client: Client,
         splice: Splice,
     ) -> None:
@@ -92,7 +92,7 @@ async def way(*, buffers: int = 0) -> AsyncGenerator[Way]:
         source, _ = await loop.connect_accepted_socket(asyncio.Protocol, accepted[0])
         source.pause_reading()
         stack.callback(source.abort)
-        sink = ClientTransport(loop, poll, accepted[1])
+        sink = PlainTransport(loop, poll, accepted[1])
         client = Client()
         sink.begin(cast(Any, client))
         stack.callback(sink.abort)

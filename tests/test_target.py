@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway.target import is_confined
+from coregateway.http1.path_safety import is_confined
 
 quick = settings(max_examples=300, deadline=None, derandomize=True)
 

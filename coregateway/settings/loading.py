@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +29,6 @@ from coregateway.settings.sources import (
     read_file,
     read_flags,
 )
-from coregateway.tracing import is_installed
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,17 @@ def _contradicted(sound: Mapping[KeyPath, Given], doubtful: set[KeyPath]) -> Ite
         yield Mistake(where, f"{expected} ({against})", shown(values[key]))
 
 
+def _has_opentelemetry() -> bool:
+    """Whether the extra `otel` is there."""
+    try:
+        return find_spec("opentelemetry.proto") is not None
+    except ModuleNotFoundError:  # nothing of OpenTelemetry is
+        return False
+
+
 def _not_installed(effective: Mapping[KeyPath, Given]) -> Iterator[Mistake]:
     tracing = effective.get(("tracing", "enabled"))
-    if tracing is not None and tracing.value is True and not is_installed():
+    if tracing is not None and tracing.value is True and not _has_opentelemetry():
         yield Mistake(
             tracing.source.where,
             "false while OpenTelemetry is not installed",

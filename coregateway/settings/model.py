@@ -10,8 +10,8 @@ from typing import Any, ClassVar, NamedTuple, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from coregateway.addresses import meet
 from coregateway.http1.grammar import METHODS
+from coregateway.model.addresses import meet
 from coregateway.settings.values import (
     BACKEND_NAME,
     BodySize,

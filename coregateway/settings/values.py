@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from coregateway.addresses import plain, plain_network
+from coregateway.model.addresses import plain, plain_network
 from coregateway.settings.spelling import slip_of
 
 OWN_PATHS = ("/docs", "/openapi.json", "/health", "/livez", "/readyz")

@@ -14,6 +14,16 @@ playbook: what the client sends, what the backend sees and answers, what the cli
         with pytest.raises(ResponseCut):
             await client.read_response()
 
+backend     a backend that does as it is told, and remembers what it was sent
+steps       the words of its script
+exchange    one connection of it, and one exchange on it
+recording   what it remembers
+client      sends exactly the bytes it is given, and reads answers strictly
+messages    HTTP/1.1 messages as bytes
+gateway     a gateway in processes of its own
+ports       ports that no other test takes
+queues      what the kernel holds for a connection
+
 Everything waits with a deadline, and nothing is left running after a context has ended. Linux only.
 """
 

@@ -1,11 +1,15 @@
 """The upstream client: an HTTP/1.1 client made for forwarding, and its httpx face.
 
-pool        bounds the connections of one backend and gives them out
-idle        those of them that rest: which is used next, which is closed
-line        those who wait for one
-connection  carries one exchange at a time
-look        asks the kernel what a connection has to read, before it is used again
-address     one address of a backend
-record      what was met there: when it answered last, how it failed since
-transport   shows pool and connection to everyone else as an `httpx.AsyncBaseTransport`
+backend           one backend in one worker
+opening           makes it from its row of the settings
+pool              bounds its connections and gives them out
+idle              the idle ones: which is used next, which is closed
+wait_queue        the requests that wait for one
+connection        carries one exchange at a time
+look              asks the kernel what a connection has to read, before it is used again
+endpoint          one address of a backend
+endpoint_health   what was met there: when it answered last, how it failed since
+httpx_transport   pool and connection as an `httpx.AsyncBaseTransport`
+probes            which backends are healthy, for `/health`
+roles             what a connection expects of its owner
 """

@@ -17,18 +17,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, cast
 
-from coregateway.allowance import LEAST, MUCH, allowance
-from coregateway.backlog import Backlog
-from coregateway.deadline import Deadline
-from coregateway.errors import GatewayError, ReadTimeout, UpstreamClosed, UpstreamProtocolError, WriteTimeout
 from coregateway.http1.grammar import MalformedHTTP
 from coregateway.http1.reader import Piece, ResponseReader
 from coregateway.http1.response import ResponseHead
-from coregateway.intake import Meter, Source
-from coregateway.notifier import Notifier
-from coregateway.outbox import Outlet, outbox
-from coregateway.reset import reset
-from coregateway.upstream.address import Upstream
+from coregateway.model.errors import (
+    GatewayError,
+    ReadTimeout,
+    UpstreamClosed,
+    UpstreamProtocolError,
+    WriteTimeout,
+)
+from coregateway.net.batched_writer import Outlet, outbox
+from coregateway.net.budgeted_reader import Meter, Source
+from coregateway.net.deadline import Deadline
+from coregateway.net.notifier import Notifier
+from coregateway.net.read_budget import LEAST, MUCH, allowance
+from coregateway.net.sockets import reset
+from coregateway.net.write_backlog import Backlog
+from coregateway.upstream.endpoint import Upstream
 from coregateway.upstream.look import Look
 from coregateway.upstream.roles import Owner, Peer, Timeouts
 

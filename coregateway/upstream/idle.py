@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Final
 
-from coregateway.upstream.address import Upstream
 from coregateway.upstream.connection import UpstreamConnection
+from coregateway.upstream.endpoint import Upstream
 
 SWEEP: Final = 0.5
 """Seconds between two looks at idle connections, and how long a surplus one may rest before it is closed:
@@ -21,6 +21,10 @@ under load connections rest for milliseconds, and closing those would only open 
 APART: Final = 1.0
 """Seconds between two ends of idle connections for them to tell more than one: a backend that is stopped ends
 all of its connections at once."""
+
+NEW: Final = -1.0
+"""For `take`, as seconds that a connection may have rested: no idle connection will do. What ended one that
+was reused may have ended them all, so that each try would be spent on another dead one."""
 
 REMEMBERED: Final = 4
 """Ages of idle connections that are kept: of those that the backend ended last."""

@@ -21,18 +21,12 @@ from time import monotonic
 from typing import Protocol as Interface
 from typing import cast
 
-from coregateway.errors import (
-    ConnectFailed,
-    ConnectTimeout,
-    Draining,
-    Overloaded,
-    UpstreamError,
-)
-from coregateway.upstream.address import Upstream
+from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, Overloaded, UpstreamError
 from coregateway.upstream.connection import UpstreamConnection
+from coregateway.upstream.endpoint import Upstream
 from coregateway.upstream.idle import IdleConnections
-from coregateway.upstream.line import Line, Place, Waiter
 from coregateway.upstream.roles import Timeouts, TimeoutSettings
+from coregateway.upstream.wait_queue import Line, Place, Waiter
 
 
 class Limits(Interface):

@@ -13,7 +13,7 @@ from coregateway.testing import PATIENCE, GatewayProcess, RawClient, ScriptedBac
 from tests.conftest import StartGateway
 
 GET = "GET {} HTTP/1.1\r\nHost: localhost\r\nOrigin: http://elsewhere.example\r\n\r\n"
-FILES = Path(__file__).parents[2] / "coregateway" / "dashboard"
+FILES = Path(__file__).parents[2] / "coregateway" / "endpoints" / "dashboard"
 
 
 async def ask(port: int, path: str) -> tuple[int, dict[str, str], str]:

@@ -15,8 +15,8 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-import coregateway.dashboard
-from coregateway.dashboard.routes import FILES, HEADERS
+import coregateway.endpoints.dashboard
+from coregateway.endpoints.dashboard.routes import FILES, HEADERS
 from coregateway.testing import (
     Exchange,
     GatewayProcess,
@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.xdist_group("dashboard in browser"),
 ]
 
-PACKAGE = Path(coregateway.dashboard.__file__).parent
+PACKAGE = Path(coregateway.endpoints.dashboard.__file__).parent
 
 MANY = 1000
 

@@ -7,13 +7,13 @@ from typing import Any
 import orjson
 import pytest
 
-from coregateway.dashboard import feed as feeds
-from coregateway.dashboard.feed import BYE, Feed
-from coregateway.errors import Overloaded
-from coregateway.metrics.families import DURATION, REQUESTS, key
-from coregateway.server.node import Node
+from coregateway.endpoints.dashboard import feed as feeds
+from coregateway.endpoints.dashboard.feed import BYE, Feed
+from coregateway.model.errors import Overloaded
+from coregateway.node.state import Node
+from coregateway.observability.metrics.families import DURATION, REQUESTS, key
 from coregateway.settings import Settings
-from coregateway.shared import Board, Part
+from coregateway.shared_memory import Board, Part
 
 SETTINGS = Settings.model_validate(
     {

@@ -5,8 +5,8 @@ from bisect import bisect_left
 
 import pytest
 
-from coregateway.dashboard.figures import difference, quantiles
-from coregateway.metrics.families import SECONDS
+from coregateway.endpoints.dashboard.figures import difference, quantiles
+from coregateway.observability.metrics.families import SECONDS
 
 
 def histogram(values: list[float]) -> list[float]:

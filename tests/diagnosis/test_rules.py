@@ -5,11 +5,11 @@ from typing import get_args
 
 import pytest
 
-from coregateway.diagnosis import rules
-from coregateway.diagnosis.reminder import Reminder
-from coregateway.diagnosis.rules import Ages, Finding
+from coregateway.observability.diagnosis import rules
+from coregateway.observability.diagnosis.reminder import Reminder
+from coregateway.observability.diagnosis.rules import Ages, Finding
+from coregateway.observability.status.reachability import Verdict
 from coregateway.settings.keys import field_of
-from coregateway.status.reachability import Verdict
 
 URLS = ["http://a:1"]
 NONE = Ages(0, 0.0, 0.0)

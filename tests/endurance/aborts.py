@@ -16,6 +16,7 @@ from coregateway.testing import (
     render_head,
     send,
 )
+from coregateway.testing.gateway import LogLine
 from tests.endurance.counting import CountedGateway, Counts
 
 SLOTS = 16
@@ -126,7 +127,7 @@ async def judged(
     """What the worker, and its log, look like after a storm in which this was `sent`."""
     lines: Counter[tuple[str, str]] = Counter()
     logged: Counter[str] = Counter()
-    for line in gateway.new_log_lines():
+    for line in await lines_so_far(gateway):
         if line["event"] == "request" and line["request_id"] in sent:
             logged[line["request_id"]] += 1
             lines[sent[line["request_id"]][0], f"{line['status']} {line['error']}"] += 1
@@ -149,6 +150,18 @@ async def judged(
         run.broken.append(f"logged other than as left by the client: {others}")
     run.broken += [f"on stderr: {gateway.stderr}"] if gateway.stderr else []
     return run
+
+
+async def lines_so_far(gateway: CountedGateway) -> list[LogLine]:
+    """The new lines of the log up to that of a request which is sent now: lines wait some milliseconds."""
+    async with RawClient(gateway.address) as client:
+        await client.send(b"GET /livez HTTP/1.1\r\nHost: gw\r\nX-Request-ID: the-last\r\n\r\n")
+        await client.read_response()
+    lines: list[LogLine] = []
+    while not any(line.get("request_id") == "the-last" for line in lines):
+        await asyncio.sleep(0.01)
+        lines += gateway.new_log_lines()
+    return lines
 
 
 async def storm(gateway: CountedGateway, number: int, name: str) -> dict[str, tuple[str, bool]]:

@@ -12,7 +12,6 @@ import sys
 import time
 from asyncio import all_tasks
 from collections import Counter
-from typing import Any, cast
 
 from sanic.request import Request
 from sanic.response import HTTPResponse, json
@@ -34,7 +33,7 @@ async def counts(request: Request) -> HTTPResponse:
         names = ("requests", "queued", "slots", "idle", "slots")
         for name, (number, _) in zip(names, _counted(repr(backend.pool)), strict=True):
             held[name] += int(number)
-    connections: Any = cast(Any, request.protocol).connections
+    connections = request.app.ctx.worker.connections
     return json(
         {
             **held,

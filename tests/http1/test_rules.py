@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway.errors import GatewayError
+from coregateway.downstream.body import RequestBody
+from coregateway.downstream.head_search import HeadSearch
 from coregateway.http1 import rules
 from coregateway.http1.grammar import END, TooManyFields
+from coregateway.http1.path_safety import is_confined
 from coregateway.http1.request import RequestHead
 from coregateway.http1.rules import RULES, BrokenRule, Rule
-from coregateway.server.body import RequestBody
-from coregateway.server.head_search import HeadSearch
-from coregateway.target import is_confined
+from coregateway.model.errors import GatewayError
 from tests.corpus.cases import Case, read_cases
 
 MAX_HEAD, MAX_BODY = 16_384, 104_857_600

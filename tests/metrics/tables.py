@@ -3,11 +3,11 @@
 import os
 from typing import Any
 
-from coregateway.exchange import Exchange
-from coregateway.metrics.reading import Reader, Snapshot
-from coregateway.metrics.recorder import Recorder
+from coregateway.model.exchange import Exchange
+from coregateway.observability.metrics.reading import Reader, Snapshot
+from coregateway.observability.metrics.recorder import Recorder
 from coregateway.settings import Settings
-from coregateway.shared import Board, Part
+from coregateway.shared_memory import Board, Part
 
 ROUTE = "/api/v1/coredinator"
 

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from coregateway.__main__ import main
-from coregateway.metrics import export
-from coregateway.metrics.families import FAMILIES, Kind
+from coregateway.observability.metrics import export
+from coregateway.observability.metrics.families import FAMILIES, Kind
 from coregateway.testing import ScriptedBackend, free_port
 from tests.conftest import StartGateway
 from tests.metrics.scraping import get

@@ -12,13 +12,13 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from coregateway.metrics import exposition, families
-from coregateway.metrics.families import FAMILIES, Kind, key
-from coregateway.metrics.reading import Snapshot
-from coregateway.metrics.recorder import Recorder
-from coregateway.metrics.worker import Scraper
+from coregateway.observability.metrics import exposition, families
+from coregateway.observability.metrics.families import FAMILIES, Kind, key
+from coregateway.observability.metrics.reading import Snapshot
+from coregateway.observability.metrics.recorder import Recorder
+from coregateway.observability.metrics.worker import Scraper
 from coregateway.settings import Settings
-from coregateway.shared import Board
+from coregateway.shared_memory import Board
 from tests.metrics.tables import claim
 
 type Makes = Callable[[], exposition.Exposition]

@@ -1,8 +1,8 @@
 """The metrics as data: their names, and the keys of their series."""
 
-from coregateway.metrics import families
-from coregateway.metrics.families import FAMILIES, key, parse
-from coregateway.shared.series import MAX_KEY, WIDTH
+from coregateway.observability.metrics import families
+from coregateway.observability.metrics.families import FAMILIES, key, parse
+from coregateway.shared_memory.series import MAX_KEY, WIDTH
 
 PROMISED = {
     "coregateway_requests_total": ("backend", "route", "method", "code"),

@@ -6,11 +6,11 @@ import subprocess
 import pytest
 
 from coregateway import __version__
-from coregateway.metrics import families
-from coregateway.metrics.families import key
-from coregateway.metrics.reading import Reader, Snapshot
-from coregateway.server.node import Node, State
-from coregateway.shared import Board, Part
+from coregateway.node.state import Node, State
+from coregateway.observability.metrics import families
+from coregateway.observability.metrics.families import key
+from coregateway.observability.metrics.reading import Reader, Snapshot
+from coregateway.shared_memory import Board, Part
 from tests.metrics.tables import claim
 
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coregateway import logs
-from coregateway.errors import ConnectFailed, UpstreamClosed
 from coregateway.http1.rules import NO_HOST, body_size
-from coregateway.metrics import families
-from coregateway.metrics.families import OVERFLOW, Family
-from coregateway.metrics.recorder import Recorder
+from coregateway.logs import events as logs
+from coregateway.model.errors import ConnectFailed, UpstreamClosed
+from coregateway.observability.metrics import families
+from coregateway.observability.metrics.families import OVERFLOW, Family
+from coregateway.observability.metrics.recorder import Recorder
 from coregateway.settings import Settings
-from coregateway.shared import Board
+from coregateway.shared_memory import Board
 from tests.metrics.tables import OWN, ROUTE, claim, counting, exchange, read
 
 

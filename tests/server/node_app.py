@@ -12,12 +12,12 @@ from sanic import Request, Sanic
 from sanic.response import HTTPResponse, json, text
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from coregateway import logs
-from coregateway.server import workers
-from coregateway.server.connection import NEWCOMER
-from coregateway.server.listeners import BACKLOG, CannotListen, listen, worker_number
+from coregateway.downstream.connection import NEWCOMER
+from coregateway.logs import events as logs
+from coregateway.node import workers
+from coregateway.node.listeners import BACKLOG, CannotListen, listen, worker_number
 from coregateway.settings.model import ShutdownSettings
-from coregateway.shared import Board
+from coregateway.shared_memory import Board
 
 
 class Patient(HttpProtocol):

@@ -12,11 +12,11 @@ from typing import Any, cast
 from sanic import Request
 from sanic.response import BaseHTTPResponse, HTTPResponse
 
-from coregateway import logs
 from coregateway.app import app
-from coregateway.exchange import Exchange
-from coregateway.server.request import GatewayRequest
-from coregateway.server.signals import FINISHED, RESPONSE, STARTED, TURN_ENDED
+from coregateway.logs import events as logs
+from coregateway.model.exchange import Exchange
+from coregateway.sanic_app.request import GatewayRequest
+from coregateway.sanic_app.signals import FINISHED, RESPONSE, STARTED, TURN_ENDED
 
 __all__ = ["app"]
 

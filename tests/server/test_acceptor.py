@@ -11,8 +11,7 @@ from typing import Self, cast
 import pytest
 import uvloop
 
-from coregateway.server import acceptor
-from coregateway.server.acceptor import BURST, RETRY, Acceptor, take_over
+from coregateway.net.acceptor import BURST, RETRY, Acceptor, take_over
 
 
 @pytest.fixture
@@ -55,10 +54,15 @@ class Door:
     def __init__(self, listener: socket.socket, room: int = 1000) -> None:
         self.clients: set[Served] = set()
         self.come = 0
+        self.warnings: list[str] = []
         self.idle = True
         """Whether those that come are idle."""
         loop = asyncio.get_running_loop()
-        self._acceptor = Acceptor(loop, listener, self._begin, self.clients, room)
+        self._acceptor = Acceptor(loop, listener, self._begin, self.clients, room, self._warn)
+
+    def _warn(self, name: str, message: str) -> None:
+        assert message
+        self.warnings.append(name)
 
     def _begin(self, accepted: socket.socket) -> None:
         assert not accepted.getblocking()
@@ -176,15 +180,8 @@ class Counting(socket.socket):
 
 @pytest.mark.parametrize("freed", ["ends", "rests"])
 def test_while_all_are_busy_newcomers_wait_in_the_kernel_and_come_in_when_one_is_not(
-    listener: socket.socket, freed: str, monkeypatch: pytest.MonkeyPatch
+    listener: socket.socket, freed: str
 ) -> None:
-    told: list[str] = []
-
-    def note(name: str, **_: object) -> None:
-        told.append(name)
-
-    monkeypatch.setattr(acceptor, "event", note)
-
     async def enter() -> None:
         with Counting(fileno=listener.detach()) as counting, clients(counting, 8), Door(counting, 4) as door:
             door.idle = False
@@ -202,7 +199,7 @@ def test_while_all_are_busy_newcomers_wait_in_the_kernel_and_come_in_when_one_is
                 elif one.idle_since is None:
                     one.idle_since = 0.0
                 await asyncio.sleep(0.01)
-            assert told.count("clients.waiting") == 1
+            assert door.warnings.count("clients.waiting") == 1
 
     uvloop.run(enter())
 

@@ -1,8 +1,8 @@
 import pytest
 
-from coregateway.errors import BadRequest
+from coregateway.downstream.body import RequestBody
 from coregateway.http1.grammar import CHUNKED
-from coregateway.server.body import RequestBody
+from coregateway.model.errors import BadRequest
 
 NEXT = b"GET / HTTP/1.1\r\n"
 

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from coregateway.server.children import Children, is_worker
-from coregateway.shared import Board
+from coregateway.node.children import Children, is_worker
+from coregateway.shared_memory import Board
 
 
 @dataclass

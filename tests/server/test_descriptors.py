@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from coregateway.server import descriptors
-from coregateway.server.descriptors import ASIDE, room_for_clients
+from coregateway.node import descriptors
+from coregateway.node.descriptors import ASIDE, room_for_clients
 
 
 @pytest.mark.parametrize(

@@ -1,148 +1,290 @@
-"""A defect while a request is served at once: nothing that it holds is lost, and the task gives an answer."""
+"""A connection's request ends once, gives back what it holds, and gets an answer, whatever goes wrong."""
 
 import asyncio
+import json
 import socket
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from coregateway.forwarded import TrustedProxies
-from coregateway.outbox import outbox
-from coregateway.server import downstream
-from coregateway.server.downstream import Downstream
-from coregateway.server.frontend import Frontend
-from coregateway.server.ledger import Ledger
-from coregateway.server.poll import Poll
-from coregateway.server.transport import ClientTransport
+from coregateway.downstream import connection as module
+from coregateway.downstream.connection import ClientConnection
+from coregateway.downstream.states import TRANSITIONS, State
+from coregateway.http1.request import RequestHead
+from coregateway.model.errors import ConnectFailed, GatewayError
+from coregateway.model.exchange import Exchange
+from coregateway.net.batched_writer import outbox
+from coregateway.net.epoll import Poll
+from coregateway.net.plain_transport import PlainTransport
+from coregateway.proxy.admission import Admission, Refusal, Waiting
+from coregateway.proxy.exchange_events import ExchangeEvents
+from coregateway.proxy.forwarded_request import CONNECTION, ForwardedRequest
+from coregateway.proxy.plan import Plan
+from coregateway.proxy.policies import plan_of
+from coregateway.proxy.route import Route
+from coregateway.proxy.routes import Routes
+from coregateway.proxy.worker import Worker
+from coregateway.settings import load
+from coregateway.testing import PATIENCE
 
-REQUEST = b"GET /api HTTP/1.1\r\nHost: a\r\n\r\n"
+REQUEST = b"GET /api/v1/a HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-class Passage:
-    """Stands for a request on its way."""
+class Pool:
+    """Counts the connections that come back."""
 
-    def __init__(self, owner: Any) -> None:
-        self._owner = owner
-        self.left = 0
+    def __init__(self) -> None:
+        self.returned: list[Any] = []
 
-    def end(self) -> bool:
+    def give_back(self, connection: Any) -> None:
+        self.returned.append(connection)
+
+
+class Connection:
+    """A connection whose response has come, and cannot be taken."""
+
+    source: Any = None
+    whole: Any = SimpleNamespace(status=200)
+
+    @property
+    def waiting(self) -> int:
         raise ZeroDivisionError
-
-    def leave(self) -> None:
-        self._owner.passage = None
-        self.left += 1
 
 
 class Stage:
-    """A downstream without its sockets."""
+    """A connection over a pair of sockets, whose one route forwards nothing by itself."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, fails: bool, descriptor: int = -1) -> None:
-        self._fails = fails
-        self.handed_over = 0
-        frontend = Frontend(Ledger(), TrustedProxies(()), None, max_head=1000, max_body=0, client_timeout=1.0)
-        frontend.routes = cast(Any, SimpleNamespace(match=lambda path: path))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType] -- what it finds, `begin` gets
-        connection = SimpleNamespace(
-            hand_over=self.hand_over,
-            pause_writing=self.pause_writing,
-            resume_writing=self.resume_writing,
-            connection_lost=lambda _: None,  # pyright: ignore[reportUnknownLambdaType] -- why it was lost
+    def __init__(self) -> None:
+        near, self.far = socket.socketpair()
+        near.setblocking(False)
+        self.far.setblocking(False)
+        self.loop = asyncio.get_running_loop()
+        self.poll = Poll(self.loop)
+        self.events = ExchangeEvents()
+        self.ended: list[Exchange] = []
+        self.events.on_end = self.ended.append
+        own = plan_of(load(environ={}).settings, {})
+        self.route = Route(
+            "a", "/api/v1/a", ("GET", "POST"), forwarding=cast(Any, SimpleNamespace(linger=30.0))
         )
-        sock = SimpleNamespace(fileno=lambda: descriptor)
-        transport = SimpleNamespace(get_extra_info=lambda _name: sock)  # pyright: ignore[reportUnknownLambdaType] -- its one argument
-        self.downstream = Downstream(
-            frontend, cast(Any, connection), cast(Any, transport), cast(Any, None), "127.0.0.1", b"127.0.0.1"
-        )
-        self.downstream.resting = True
-        self.passage = Passage(self.downstream)
-        monkeypatch.setattr(downstream, "begin", self.begin)
+        slots: dict[str, Any] = {name: getattr(own, name) for name in Plan.__slots__}
+        slots["routes"] = Routes([self.route])
+        self.worker = Worker(Plan(**slots), self.events)
+        self.worker.loop = self.loop
+        self.served: list[ClientConnection] = []
+        self.worker.application = self._serve
+        self.client = ClientConnection(self.worker, PlainTransport(self.loop, self.poll, near), "127.0.0.1")
 
-    def begin(self, service: Any, downstream: Any, *_: object) -> bool:
-        assert service == "/api"
-        downstream.passage = self.passage
-        if self._fails:
-            raise ZeroDivisionError
+    async def _serve(self, client: ClientConnection) -> None:
+        self.served.append(client)
+        client.respond(204, b"HTTP/1.1 204 No Content\r\n\r\n", 0)
+
+    async def answer(self) -> bytes:
+        return await self.loop.sock_recv(self.far, 65_536)
+
+    def close(self) -> None:
+        self.client.abort()
+        self.far.close()
+        self.poll.close()
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    stage = Stage()
+    yield stage
+    stage.close()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+def forwards(monkeypatch: pytest.MonkeyPatch) -> Pool:
+    """Let requests be forwarded; their connections come back to this pool."""
+    pool = Pool()
+    backend = SimpleNamespace(pool=pool, in_flight=0)
+    forwarding: Any = SimpleNamespace(backend=backend, client_timeout=1.0)
+
+    def start(_: object, client: ClientConnection, head: RequestHead, exchange: Exchange) -> bool:
+        client.forwarded = request = ForwardedRequest(forwarding, client, head, exchange)
+        request.connection = cast(Any, Connection())
+        request.holds = CONNECTION
         return True
 
-    def hand_over(self) -> None:
-        self.handed_over += 1
-
-    def pause_writing(self) -> None:
-        self.downstream.is_write_paused = True
-
-    def resume_writing(self) -> None:
-        self.downstream.is_write_paused = False
+    monkeypatch.setattr(module, "start", start)
+    return pool
 
 
-@pytest.mark.parametrize("fails", [True, False], ids=["while it is begun", "when it is answered"])
-def test_a_defect_lets_go_of_the_connection_and_hands_the_request_over(
-    monkeypatch: pytest.MonkeyPatch, *, fails: bool
+def fails() -> bool:
+    raise ZeroDivisionError
+
+
+async def test_a_defect_while_a_request_is_begun_is_answered_and_recorded_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = Stage(monkeypatch, fails=fails)
-    stage.downstream.data_received(REQUEST)
-    if not fails:
-        assert (stage.passage.left, stage.handed_over) == (0, 0)
-        stage.downstream.answered()
-    assert (stage.passage.left, stage.handed_over) == (1, 1)
-    assert stage.downstream.passage is None
-    assert isinstance(stage.downstream.wrong, ZeroDivisionError)
-    assert stage.downstream.exchange is not None
+    monkeypatch.setattr(module, "start", lambda *_: fails())  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType] -- whatever it is given
+    stage.client.data_received(REQUEST)
+    assert b" 500 " in await stage.answer()
+    assert [exchange.error for exchange in stage.ended] == ["internal_error"]
 
 
-def test_what_the_upstream_says_after_the_client_has_left_is_nobodys(
-    monkeypatch: pytest.MonkeyPatch,
+async def test_a_defect_while_a_request_is_answered_gives_back_what_it_holds(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = Stage(monkeypatch, fails=False)
-    stage.downstream.data_received(REQUEST)
-    stage.downstream.closing = True  # by its transport, which has decided to close
-    stage.downstream.answered()
-    assert (stage.passage.left, stage.handed_over) == (0, 0)
+    pool = forwards(monkeypatch)
+    stage.client.data_received(REQUEST)
+    assert stage.client.forwarded is not None
+    stage.client.forwarded.answered()
+    assert len(pool.returned) == 1
+    assert b" 500 " in await stage.answer()
+    assert [exchange.error for exchange in stage.ended] == ["internal_error"]
+
+
+async def test_a_failure_of_the_upstream_is_answered_without_a_task(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = forwards(monkeypatch)
+    stage.client.data_received(REQUEST)
+    stage.client.fail(ConnectFailed())
+    assert len(pool.returned) == 1
+    assert stage.client.state is State.IDLE
+    body = (await stage.answer()).partition(b"\r\n\r\n")[2]
+    assert json.loads(body)["status"] == 502
+
+
+async def test_an_answer_after_the_client_has_left_is_dropped(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = forwards(monkeypatch)
+    stage.client.data_received(REQUEST)
+    assert stage.client.forwarded is not None
+    stage.client.closing = True  # by its transport, which has decided to close
+    stage.client.forwarded.answered()
+    assert pool.returned == []  # the loss of the connection, which follows, gives it back
+    stage.client.connection_lost(None)
+    assert len(pool.returned) == 1
+    assert [(exchange.error, exchange.status) for exchange in stage.ended] == [("client_closed", 499)]
+
+
+async def test_a_client_that_leaves_before_the_task_has_begun_is_recorded(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "start", lambda *_: False)  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType] -- whatever it is given
+    stage.client.data_received(REQUEST)
+    assert stage.client.state is State.TASK
+    stage.client.connection_lost(None)
+    await asyncio.sleep(0)
+    assert [(exchange.error, exchange.status) for exchange in stage.ended] == [("client_closed", 499)]
 
 
 async def test_a_descriptor_is_not_written_to_once_its_connection_is_lost(
-    monkeypatch: pytest.MonkeyPatch,
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be another client's by then."""
-    near, far = socket.socketpair()
-    with near, far:
-        stage = Stage(monkeypatch, fails=False, descriptor=near.fileno())
-        stage.downstream.answer(b"answer")
-        await asyncio.sleep(0)
-        assert far.recv(100) == b"answer"
-        stage.downstream.answer(b"lost")
-        stage.downstream.connection_lost(None)
-        await asyncio.sleep(0)
-        far.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            far.recv(100)
+    forwards(monkeypatch)
+    stage.client.data_received(REQUEST)
+    stage.client.respond(200, b"answer", 6)
+    await asyncio.sleep(0)
+    assert stage.far.recv(100) == b"answer"
+    stage.client.respond(200, b"lost", 4)
+    stage.client.connection_lost(None)
+    await asyncio.sleep(0)
+    with pytest.raises(BlockingIOError):
+        stage.far.recv(100)
 
 
 @pytest.mark.parametrize("answer", [b"the next", [b"the ", b"next"]], ids=["whole", "in pieces"])
 async def test_an_answer_never_overtakes_the_rest_of_the_one_before_it(
-    monkeypatch: pytest.MonkeyPatch, answer: Any
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
     """The kernel may have room by now, of which the transport has not heard yet."""
-    loop = asyncio.get_running_loop()
-    near, far = socket.socketpair()
-    poll = Poll(loop)
-    with near, far:
-        near.setblocking(False)
-        far.setblocking(False)
-        stage = Stage(monkeypatch, fails=False, descriptor=near.fileno())
-        transport = ClientTransport(loop, poll, near)
-        stage.downstream.transport = transport.as_transport()
-        transport.begin(stage.downstream)
-        before = b"a" * (8 << 20)
-        stage.downstream.answer(before)
-        outbox.flush()
-        assert stage.downstream.is_write_paused
-        received = far.recv(1 << 20)
-        stage.downstream.answer(answer)
-        outbox.flush()
-        async with asyncio.timeout(5):
-            while len(received) < len(before) + 8:
-                received += await loop.sock_recv(far, 1 << 20)
-        assert received == before + b"the next"
-        transport.abort()
-        await asyncio.sleep(0)
-    poll.close()
+    forwards(monkeypatch)
+    stage.client.data_received(REQUEST)
+    before = b"a" * (8 << 20)
+    stage.client.respond(200, before, len(before))
+    outbox.flush()
+    assert stage.client.is_write_paused
+    received = stage.far.recv(1 << 20)
+    stage.client.respond(200, answer, 8)
+    outbox.flush()
+    async with asyncio.timeout(PATIENCE):
+        while len(received) < len(before) + 8:
+            received += await stage.loop.sock_recv(stage.far, 1 << 20)
+    assert received == before + b"the next"
+
+
+async def test_pipelined_requests_are_served_one_after_the_other(stage: Stage) -> None:
+    stage.client.data_received(b"GET /own HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+    answers = b""
+    while answers.count(b"204") < 3:
+        answers += await stage.answer()
+    assert len(stage.ended) == 3
+    assert stage.client.state is State.IDLE
+
+
+# ------------------------------------------------------------------ the states
+
+
+def test_every_state_can_end_and_is_reached() -> None:
+    assert set(TRANSITIONS) == set(State)
+    reached = {state for following in TRANSITIONS.values() for state in following}
+    assert reached == set(State)
+    assert all(State.CLOSED in TRANSITIONS[state] for state in State if state is not State.CLOSED)
+
+
+async def test_a_step_that_the_table_does_not_have_is_a_defect(stage: Stage) -> None:
+    with pytest.raises(AssertionError, match="idle to tunnel"):
+        stage.client.open_tunnel(cast(Any, None))
+
+
+# ------------------------------------------------------------------ admission
+
+
+def refuses(*_: object) -> Refusal:
+    return Refusal(status=204, fields=b"X-By: policy\r\n")
+
+
+async def waits_and_refuses() -> Refusal:
+    await asyncio.sleep(0)
+    return Refusal(error=ConnectFailed())
+
+
+async def waits() -> None:
+    await asyncio.sleep(0)
+
+
+CHAINS: list[tuple[list[Any], bytes | None]] = [
+    ([], None),
+    ([lambda *_: None, refuses], b"204"),  # pyright: ignore[reportUnknownLambdaType] -- a step that passes
+    ([lambda *_: waits(), refuses], b"204"),  # pyright: ignore[reportUnknownLambdaType] -- a step that waits
+    ([lambda *_: waits(), lambda *_: waits_and_refuses(), refuses], b"502"),  # pyright: ignore[reportUnknownLambdaType] -- likewise
+    ([lambda *_: waits(), lambda *_: None], None),  # pyright: ignore[reportUnknownLambdaType] -- likewise
+]
+
+
+@pytest.mark.parametrize("path", [b"/api/v1/a", b"/own"], ids=["forwarded", "own"])
+@pytest.mark.parametrize(("steps", "refused"), CHAINS)
+async def test_a_chain_passes_refuses_or_waits_for_forwarded_and_own_paths_alike(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, steps: list[Any], refused: bytes | None, path: bytes
+) -> None:
+    forwards(monkeypatch)
+    admission = Admission(steps) if steps else None
+    stage.route.admission = stage.worker.plan.own.admission = admission
+    stage.worker.via_sanic = True  # of forwarded requests, too, the application makes an answer here
+    stage.client.data_received(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+    answer = await stage.answer()
+    assert (b" %b " % (refused or b"204")) in answer
+    assert (stage.served == []) == (refused is not None)
+    assert len(stage.ended) == 1
+
+
+async def test_a_method_that_the_route_does_not_have_is_refused_behind_the_chain(stage: Stage) -> None:
+    head = RequestHead(b"PUT /api/v1/a HTTP/1.1\r\nHost: a\r\n\r\n")
+    refusal = stage.route.admit(stage.client, head)
+    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal.error, GatewayError)
+    assert refusal.error.status == 405
+    stage.route.admission = Admission([cast(Any, lambda *_: waits())])  # pyright: ignore[reportUnknownLambdaType] -- a step that waits
+    verdict = stage.route.admit(stage.client, head)
+    assert isinstance(verdict, Waiting)
+    await cast(Any, verdict.verdict)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from coregateway.errors import BadRequest, GatewayError, HeadTooLarge, URITooLong
+from coregateway.downstream.head_search import HeadSearch
 from coregateway.http1.grammar import END
-from coregateway.server.head_search import HeadSearch
+from coregateway.model.errors import BadRequest, GatewayError, HeadTooLarge, URITooLong
 
 MOST = 64
 HEAD = b"GET / HTTP/1.1\r\nHost: a"

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from coregateway.allowance import Allowance
-from coregateway.server import hold as module
-from coregateway.server.hold import Hold
+from coregateway.net import read_pause as module
+from coregateway.net.read_budget import Allowance
+from coregateway.net.read_pause import Hold
 from coregateway.testing import PATIENCE
 
 

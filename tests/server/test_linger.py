@@ -1,15 +1,24 @@
 """A connection that is about to be closed lasts until its peer has left or had its time, or too many do."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
-from coregateway.server import linger as module
-from coregateway.server.linger import DRAIN, MOST, Linger, Lingering
+from coregateway.net import lingering_close as module
+from coregateway.net.lingering_close import DRAIN, MOST, LingeringClose, LingeringConnections
 
 SECONDS = 30.0
+
+
+class Timer:
+    def __init__(self, due: float, call: Callable[[], object]) -> None:
+        self.due = due
+        self.call = call
+        self.over = False
+
+    def cancel(self) -> None:
+        self.over = True
 
 
 class Clock:
@@ -17,52 +26,42 @@ class Clock:
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._calls: list[tuple[float, Callable[[], object]]] = []
+        self._timers: list[Timer] = []
 
-    def create_future(self) -> "asyncio.Future[None]":
-        return asyncio.get_running_loop().create_future()
+    def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
+        timer = Timer(self._now + seconds, call)
+        self._timers.append(timer)
+        return timer
 
-    def call_later(self, seconds: float, call: Callable[[], object]) -> "Clock":
-        self._calls.append((self._now + seconds, call))
-        return self
-
-    def cancel(self) -> None:
-        """Of a timer: what it would end has ended."""
-
-    async def advance(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self._now += seconds
-        for due, call in self._calls:
-            if due <= self._now:
-                call()
-        await turns()
-
-
-async def turns() -> None:
-    """Let those go on that wait for nothing any more."""
-    for _ in range(4):
-        await asyncio.sleep(0)
+        for timer in self._timers:
+            if timer.due <= self._now and not timer.over:
+                timer.over = True
+                timer.call()
 
 
 class One:
-    """A connection that lingers."""
+    """A connection that lingers, and how often it was closed."""
 
-    def __init__(self, lingering: Lingering, clock: Clock) -> None:
-        self.linger = Linger(cast(Any, clock))
-        self.waiting = asyncio.ensure_future(lingering.wait(self.linger, SECONDS))
+    def __init__(self, others: LingeringConnections, clock: Clock) -> None:
+        self.closed = 0
+        self.lingering = LingeringClose(cast(Any, clock), others, self._close, SECONDS)
+
+    def _close(self) -> None:
+        self.closed += 1
 
 
-async def test_it_ends_when_the_peer_has_left() -> None:
-    lingering = Lingering()
-    one, another = One(lingering, Clock()), One(lingering, Clock())
-    await turns()
-    assert lingering.count == 2
-    one.linger.end()
-    one.linger.end()
-    await turns()
-    assert (one.waiting.done(), another.waiting.done(), lingering.count) == (True, False, 1)
-    another.waiting.cancel()
-    await turns()
-    assert lingering.count == 0
+def test_it_ends_when_the_peer_has_left() -> None:
+    others, clock = LingeringConnections(), Clock()
+    one, another = One(others, clock), One(others, clock)
+    assert others.count == 2
+    one.lingering.end()
+    one.lingering.end()
+    assert others.count == 1
+    another.lingering.end()
+    clock.advance(2 * SECONDS)
+    assert (one.closed, another.closed, others.count) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -74,41 +73,34 @@ async def test_it_ends_when_the_peer_has_left() -> None:
         (SECONDS - 1.0, SECONDS),
     ],
 )
-async def test_it_ends_when_the_peer_has_had_its_time_or_that_of_a_drain(
+def test_it_ends_when_the_peer_has_had_its_time_or_that_of_a_drain(
     drain_at: float | None, lasts: float
 ) -> None:
     clock = Clock()
-    one = One(Lingering(), clock)
-    await turns()
+    one = One(LingeringConnections(), clock)
     before = lasts - 0.5
     if drain_at is not None:
-        await clock.advance(drain_at)
+        clock.advance(drain_at)
         before -= drain_at
-        one.linger.hurry()
-    await clock.advance(before)
-    assert not one.waiting.done()
-    await clock.advance(0.5)
-    assert one.waiting.done()
+        one.lingering.hurry()
+    clock.advance(before)
+    assert one.closed == 0
+    clock.advance(0.5)
+    assert one.closed == 1
 
 
 @pytest.mark.parametrize("most", [1, 3, 10])
-async def test_one_too_many_ends_the_one_that_has_lingered_longest(
+def test_one_too_many_ends_the_one_that_has_lingered_longest(
     monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     if module.__file__.endswith(".so"):
         most = MOST  # a constant of machine code
     else:
         monkeypatch.setattr(module, "MOST", most)
-    lingering = Lingering()
-    some = [One(lingering, Clock()) for _ in range(most)]
-    await turns()
-    assert not any(one.waiting.done() for one in some)
-    newcomers = [One(lingering, Clock()) for _ in range(3)]
-    await turns()
-    ended = [one.waiting.done() for one in some + newcomers]
-    assert ended == [True] * 3 + [False] * most
-    assert lingering.count == most
-    for one in some + newcomers:
-        one.waiting.cancel()
-    await turns()
-    assert lingering.count == 0
+    others, clock = LingeringConnections(), Clock()
+    some = [One(others, clock) for _ in range(most)]
+    assert not any(one.closed for one in some)
+    newcomers = [One(others, clock) for _ in range(3)]
+    ended = [one.closed for one in some + newcomers]
+    assert ended == [1] * 3 + [0] * most
+    assert others.count == most

@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from coregateway.server.listeners import CannotListen, Listeners, end, listen, listen_for_admin
+from coregateway.node.listeners import CannotListen, Listeners, end, listen, listen_for_admin
 from coregateway.testing import PATIENCE
 
 HOST = "127.0.0.1"

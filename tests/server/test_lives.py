@@ -2,7 +2,7 @@
 
 import pytest
 
-from coregateway.server.lives import Life, deaths_in_a_row, pause_before_restart
+from coregateway.node.lives import Life, deaths_in_a_row, pause_before_restart
 
 
 @pytest.mark.parametrize(

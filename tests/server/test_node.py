@@ -2,8 +2,8 @@
 
 import pytest
 
-from coregateway.server.node import MAIN, Node, State
-from coregateway.shared import Board
+from coregateway.node.state import MAIN, Node, State
+from coregateway.shared_memory import Board
 
 
 def node_of(*states: State, main: State = State.READY) -> Node:

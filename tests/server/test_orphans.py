@@ -10,7 +10,7 @@ from time import monotonic
 
 import pytest
 
-from coregateway.server.orphans import LOOK, PATIENCE, Orphans
+from coregateway.node.orphans import LOOK, PATIENCE, Orphans
 from tests.server.running_node import RunningNode, until
 
 CONTAINER = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")

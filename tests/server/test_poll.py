@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, override
 
-from coregateway.server.poll import IN, MOST, OUT, Poll, Watched
+from coregateway.net.epoll import IN, MOST, OUT, Poll, Watched
 
 
 class Pair(Watched):

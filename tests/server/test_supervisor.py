@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from coregateway.server import children
-from coregateway.server.supervisor import write_last_lines
-from coregateway.shared import Board
-from coregateway.sink import LineSink
+from coregateway.logs.writer import LineSink
+from coregateway.node import children
+from coregateway.node.supervisor import write_last_lines
+from coregateway.shared_memory import Board
 from tests.server.running_node import WAIT, RunningNode, until
 
 

@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import pytest
 
-from coregateway.allowance import AHEAD, SHARES, allowance
-from coregateway.reset import reset
-from coregateway.server.poll import IN, Poll
-from coregateway.server.transport import ClientTransport
+from coregateway.net.epoll import IN, Poll
+from coregateway.net.plain_transport import PlainTransport
+from coregateway.net.read_budget import AHEAD, SHARES, allowance
+from coregateway.net.sockets import reset
 from coregateway.testing import PATIENCE
 
 BODY = os.urandom(1 << 20)
@@ -68,7 +68,7 @@ class Wire:
         sock.setblocking(False)
         self.client.setblocking(False)
         self.protocol = Protocol()
-        self.transport = ClientTransport(loop, self.poll, sock)
+        self.transport = PlainTransport(loop, self.poll, sock)
         self.transport.begin(cast(Any, self.protocol))
 
     async def taken(self, size: int) -> bytes:

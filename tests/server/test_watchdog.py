@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from coregateway.server.watchdog import LONGEST_STEP, Watchdog
+from coregateway.node.watchdog import LONGEST_STEP, Watchdog
 from tests.server.running_node import RunningNode, until
 
 type Look = tuple[float, dict[int, int]]

@@ -5,7 +5,7 @@ import signal
 from multiprocessing import Manager
 from pathlib import Path
 
-from coregateway.server.worker_states import WorkerStates
+from coregateway.node.worker_states import WorkerStates
 from tests.server.running_node import RunningNode, until
 
 

@@ -6,7 +6,7 @@ import signal
 from multiprocessing.connection import Connection
 from time import sleep
 
-from coregateway.shared import Board
+from coregateway.shared_memory import Board
 
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -3,7 +3,7 @@
 import multiprocessing
 from multiprocessing.connection import Connection
 
-from coregateway.shared.memory import SharedMemory
+from coregateway.shared_memory.memory import SharedMemory
 
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from coregateway.shared.memory import SharedMemory
-from coregateway.shared.pending import CAPACITY, SIZE, Pending
+from coregateway.shared_memory.memory import SharedMemory
+from coregateway.shared_memory.pending import CAPACITY, SIZE, Pending
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The latest records of a process."""
 
-from coregateway.shared.memory import SharedMemory
-from coregateway.shared.ring import MAX_TEXT, RECORD, Ring, size_of
+from coregateway.shared_memory.memory import SharedMemory
+from coregateway.shared_memory.ring import MAX_TEXT, RECORD, Ring, size_of
 
 
 def test_a_ring_keeps_the_latest_records_oldest_first() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from coregateway.shared.memory import SharedMemory
-from coregateway.shared.series import MAX_KEY, WIDTH, Series, size_of
+from coregateway.shared_memory.memory import SharedMemory
+from coregateway.shared_memory.series import MAX_KEY, WIDTH, Series, size_of
 
 
 def tables(slots: int) -> tuple[Series, Series]:

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from coregateway.shared import Board
-from coregateway.shared.memory import SharedMemory
-from coregateway.shared.verdict import SIZE, SharedVerdict
+from coregateway.shared_memory import Board
+from coregateway.shared_memory.memory import SharedMemory
+from coregateway.shared_memory.verdict import SIZE, SharedVerdict
 
 SPAWN = multiprocessing.get_context("spawn")
 

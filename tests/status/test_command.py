@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from coregateway.__main__ import main
-from coregateway.status.command import table
+from coregateway.cli.status import table
 from coregateway.testing import free_port
 
 NOW = 1_000_000.0

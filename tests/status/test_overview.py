@@ -4,11 +4,11 @@ import os
 import time
 from collections.abc import Mapping
 
-from coregateway.server.node import MAIN, Node, State
+from coregateway.node.state import MAIN, Node, State
+from coregateway.observability.status import places
+from coregateway.observability.status.overview import overview
 from coregateway.settings import Settings
-from coregateway.shared import Board, Part
-from coregateway.status import places
-from coregateway.status.overview import overview
+from coregateway.shared_memory import Board, Part
 
 DEAD = 2**22 + 1
 """The id of no process: beyond the most that the kernel gives."""

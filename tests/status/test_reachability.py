@@ -2,7 +2,7 @@
 
 import pytest
 
-from coregateway.status.reachability import Sighting, judge
+from coregateway.observability.status.reachability import Sighting, judge
 
 NEVER = Sighting(0.0, 0.0, 0.0, 0, "", 0.0)
 

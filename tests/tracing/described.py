@@ -1,13 +1,13 @@
 """What the spans of an exchange say, put together from protobuf's own objects: slow, and easy to read.
 
-`coregateway.tracing.spans` writes the bytes of the same without them.
+`coregateway.observability.tracing.spans` writes the bytes of the same without them.
 """
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags, Status
 
-from coregateway.exchange import Exchange
-from coregateway.tracing.context import Attempt, Trace
+from coregateway.model.exchange import Exchange
+from coregateway.model.trace import Attempt, Trace
 
 KNOWN = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE")
 LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK

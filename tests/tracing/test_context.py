@@ -5,7 +5,7 @@ import re
 import pytest
 from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 
-from coregateway.tracing.context import MAX_STATE, Trace, Tracer, bounded_state
+from coregateway.model.trace import MAX_STATE, Trace, Tracer, bounded_state
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"

@@ -10,11 +10,11 @@ import pytest_asyncio
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from coregateway import __version__
-from coregateway.tracing import export
-from coregateway.tracing.collector import MAX_ANSWER
-from coregateway.tracing.collector import Collector as Receiver
-from coregateway.tracing.export import Exporter
-from coregateway.tracing.waiting import ENOUGH
+from coregateway.observability.tracing import export
+from coregateway.observability.tracing.collector import MAX_ANSWER
+from coregateway.observability.tracing.collector import Collector as Receiver
+from coregateway.observability.tracing.export import Exporter
+from coregateway.observability.tracing.waiting import ENOUGH
 from tests.tracing.collector import Collector, attributes, until
 from tests.tracing.test_spans import exchange_of
 

@@ -23,10 +23,10 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags, TraceState
 from opentelemetry.trace.status import Status as SDKStatus
 from opentelemetry.trace.status import StatusCode
 
-from coregateway.exchange import Exchange
-from coregateway.tracing import spans as module
-from coregateway.tracing.context import Trace, Tracer
-from coregateway.tracing.spans import spans_of
+from coregateway.model.exchange import Exchange
+from coregateway.model.trace import Trace, Tracer
+from coregateway.observability.tracing import spans as module
+from coregateway.observability.tracing.spans import spans_of
 from tests.tracing.collector import attributes
 from tests.tracing.described import described
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from coregateway.tracing.waiting import ENOUGH, TOGETHER, WaitingSpans
+from coregateway.observability.tracing.waiting import ENOUGH, TOGETHER, WaitingSpans
 from tests.tracing.test_spans import exchange_of
 
 

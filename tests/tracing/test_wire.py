@@ -4,7 +4,7 @@ import pytest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from coregateway.tracing.wire import delimited, number, text
+from coregateway.observability.tracing.wire import delimited, number, text
 
 # About every length at which one of the lengths around it takes a byte more.
 SIZES = [*range(300), *range(1000, 1050), *range(16_340, 16_400), 2_097_100, 2_097_152]

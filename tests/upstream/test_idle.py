@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from coregateway.errors import GatewayError
+from coregateway.model.errors import GatewayError
 from coregateway.testing import PATIENCE, ScriptedBackend, delay, respond, send, wait
 from coregateway.upstream.connection import FRESH
 from tests.upstream.pools import fetch, pool_to, request, state

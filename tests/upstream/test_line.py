@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from coregateway.errors import Draining, GatewayError, Overloaded, PoolTimeout
+from coregateway.model.errors import Draining, GatewayError, Overloaded, PoolTimeout
 from coregateway.settings.model import TimeoutSettings
 from coregateway.testing import PATIENCE, ScriptedBackend
 from coregateway.upstream.connection import UpstreamConnection
-from coregateway.upstream.line import Line, Place, Waiter
 from coregateway.upstream.pool import Pool
 from coregateway.upstream.roles import Timeouts
+from coregateway.upstream.wait_queue import Line, Place, Waiter
 from tests.upstream.pools import LATE, fetch, pool_to, state
 from tests.waiting import eventually
 

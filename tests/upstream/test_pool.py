@@ -8,13 +8,7 @@ from collections.abc import Callable, Coroutine
 import httpx
 import pytest
 
-from coregateway.errors import (
-    ConnectFailed,
-    ConnectTimeout,
-    Draining,
-    GatewayError,
-    UpstreamClosed,
-)
+from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, GatewayError, UpstreamClosed
 from coregateway.testing import (
     PATIENCE,
     Exchange,
@@ -30,8 +24,8 @@ from coregateway.testing import (
     send,
 )
 from coregateway.upstream.connection import UpstreamConnection
+from coregateway.upstream.httpx_transport import PoolTransport
 from coregateway.upstream.pool import Pool
-from coregateway.upstream.transport import PoolTransport
 from tests.upstream.pools import (
     LATE,
     descriptors,

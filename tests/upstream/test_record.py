@@ -5,10 +5,10 @@ from socket import gaierror
 
 import pytest
 
-from coregateway.errors import GatewayError
+from coregateway.model.errors import GatewayError
 from coregateway.testing import ScriptedBackend, close, hang, reset, respond, send
+from coregateway.upstream.endpoint_health import Record
 from coregateway.upstream.pool import Pool
-from coregateway.upstream.record import Record
 from tests.upstream.pools import fetch, pool_to
 
 

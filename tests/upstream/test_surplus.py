@@ -9,14 +9,14 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from coregateway.errors import GatewayError, UpstreamClosed
-from coregateway.retry import REPLAYABLE
+from coregateway.model.errors import GatewayError, UpstreamClosed
+from coregateway.proxy.retry import REPLAYABLE
 from coregateway.testing import ScriptedBackend, render_head, respond, send
 from coregateway.upstream.connection import FRESH, LOOKED_AT_ONCE, UpstreamConnection
-from coregateway.upstream.line import Waiter
+from coregateway.upstream.endpoint_health import DISTRUST, Record
+from coregateway.upstream.httpx_transport import PoolTransport
 from coregateway.upstream.pool import Pool
-from coregateway.upstream.record import DISTRUST, Record
-from coregateway.upstream.transport import PoolTransport
+from coregateway.upstream.wait_queue import Waiter
 from tests.upstream.pools import fetch, pool_to, read_all, request, state
 from tests.waiting import eventually
 

@@ -9,8 +9,6 @@ from typing import Any
 import httpx
 import pytest
 
-from coregateway.backends import Backend
-from coregateway.cors import Cors
 from coregateway.settings.model import BackendSettings, Settings
 from coregateway.testing import (
     PATIENCE,
@@ -27,8 +25,10 @@ from coregateway.testing import (
     response,
     send,
 )
+from coregateway.upstream.backend import Backend
+from coregateway.upstream.httpx_transport import PoolTransport
+from coregateway.upstream.opening import open_backend
 from coregateway.upstream.pool import Pool
-from coregateway.upstream.transport import PoolTransport
 from tests.upstream.pools import LATE, fetch, pool_to, state
 from tests.waiting import eventually
 
@@ -47,7 +47,7 @@ def client_of(pool: Pool, **options: Any) -> httpx.AsyncClient:
 async def backend_row(url: str) -> AsyncGenerator[Backend]:
     """A backend as the gateway makes it from its settings."""
     row = BackendSettings(prefix="/b", urls=(url,))
-    backend = Backend("b", row, Settings(backends={"b": row}), Cors((), credentials=False))
+    backend = open_backend("b", row, Settings(backends={"b": row}).limits)
     try:
         yield backend
     finally:

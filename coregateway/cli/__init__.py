@@ -1,0 +1,4 @@
+"""The commands of `coregateway` that have something to do of their own.
+
+status      the state of the node that runs, asked for on its admin address
+"""

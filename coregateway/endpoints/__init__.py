@@ -1,0 +1,8 @@
+"""What the gateway answers itself, as handlers of the Sanic application.
+
+health       /health, /livez, /readyz
+docs         /docs, /openapi.json and their files
+openapi      the API document
+admin        the admin address: /status, and who may ask there
+dashboard    /dashboard
+"""

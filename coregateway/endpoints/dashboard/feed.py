@@ -1,0 +1,261 @@
+"""One picture of the node a second, for as long as somebody watches; made once, however many do.
+
+A watcher gets the whole picture first (`whole`), then each second what has changed (`change`). Whoever has
+missed one, because it reads too slowly, gets the whole again. One feed per worker: it tells of the node.
+"""
+
+from asyncio import Event, Task, get_running_loop, sleep
+from collections import deque
+from collections.abc import AsyncGenerator
+from time import monotonic, time
+from typing import Any
+
+import orjson
+
+from coregateway.endpoints.dashboard.figures import difference, quantiles
+from coregateway.logs.events import event
+from coregateway.model.errors import Overloaded
+from coregateway.node.state import Node
+from coregateway.observability.diagnosis.observer import SAID
+from coregateway.observability.metrics.families import DURATION, REQUESTS
+from coregateway.observability.metrics.reading import Reader, Snapshot
+from coregateway.observability.samples import FAILED, SLOW, WINDOW
+from coregateway.observability.status.overview import overview
+from coregateway.settings import Settings
+from coregateway.shared_memory import Board
+
+PERIOD = 1.0
+"""Seconds between two pictures."""
+
+LATELY = 5
+"""Periods over which times are estimated: in one there may be too few requests for a quantile."""
+
+WATCHERS = 32
+"""Pages that one worker feeds at a time."""
+
+AT_ONCE = 32
+"""Backends whose rates are made between two turns of the loop."""
+
+SHOWN = {FAILED: 10, SLOW: 8, SAID: 6}
+"""Records of each kind, of the whole node."""
+
+SAID_FOR = 3600.0
+"""Seconds for which a finding is shown."""
+
+ALL = "*"
+"""Stands for all backends together, and for what the gateway answers itself; no backend's name."""
+
+BYE = b"event: bye\ndata: {}\n\n"
+
+type Row = list[Any]
+"""Of one backend: requests and failures a second, three quantiles in seconds, requests in flight and queued,
+connections active, idle and opening, and of each upstream its URL, state, reason, since, and how many of its
+connections are busy. A change leaves the upstreams out when they are as they were."""
+
+
+class Feed:
+    """Of one worker; see the module."""
+
+    def __init__(self, settings: Settings, board: Board, node: Node) -> None:
+        self._settings = settings
+        self._board = board
+        self._node = node
+        self._reader = Reader(board) if settings.metrics.enabled else None
+        self._watchers = 0
+        self._task: Task[None] | None = None
+        self._tick = Event()
+        self._number = 0
+        self._closed = False
+        self._picture: dict[str, Any] = {}
+        self._change = b""
+        self._counted: deque[Counted] = deque(maxlen=LATELY + 1)
+        self._rings: list[list[bytes]] = []
+        self._records: dict[str, list[Any]] = {}
+
+    async def watch(self) -> AsyncGenerator[bytes]:
+        """The events of one watcher, until the feed closes.
+
+        Raises:
+            Overloaded: there are `WATCHERS` already.
+        """
+        if self._watchers >= WATCHERS:
+            raise Overloaded
+        self._watchers += 1
+        try:
+            if self._task is None:
+                self._task = get_running_loop().create_task(self._run())
+            seen = 0
+            while not self._closed:
+                if not self._picture or seen == self._number:
+                    await self._tick.wait()
+                    continue
+                missed = seen != self._number - 1 or not seen
+                seen = self._number
+                yield _event("whole", self._picture) if missed else self._change
+            yield BYE
+        finally:
+            self._watchers -= 1
+            if not self._watchers:
+                self._rest()
+
+    def close(self) -> None:
+        """End all streams: the worker stops."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self._tick.set()
+        self._tick = Event()
+
+    def _rest(self) -> None:
+        """Nobody watches any more: forget everything."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._picture = {}
+        self._counted.clear()
+        self._rings = []
+
+    async def _run(self) -> None:
+        while True:
+            begun = monotonic()
+            try:
+                await self._look()
+            except Exception as error:
+                event("dashboard.failed", level="ERROR", exception=error)
+            self._wake()
+            await sleep(max(PERIOD - (monotonic() - begun), 0.1))
+
+    async def _look(self) -> None:
+        """Make the next picture, and what changed since the one before."""
+        status = await overview(self._settings, self._board, self._node, None)
+        counted = await self._count()
+        picture: dict[str, Any] = {
+            "time": round(time(), 3),
+            "version": status["version"],
+            "ready": status["ready"],
+            "started": status["started"],
+            "measured": self._reader is not None,
+            "prefixes": {name: backend["prefix"] for name, backend in status["backends"].items()},
+            "limit": self._settings.limits.max_connections,
+            "workers": status["workers"],
+            "all": counted.pop(ALL, None),
+            "backends": {
+                name: [*counted.get(name, NOTHING), *_state_of(backend)]
+                for name, backend in status["backends"].items()
+            },
+            **self._read_records(),
+        }
+        await sleep(0)
+        before = self._picture
+        changed = {
+            key: value
+            for key, value in picture.items()
+            if key in ("time", "all") or (key != "backends" and value != before.get(key))
+        }
+        rows = before.get("backends", {})
+        changed["backends"] = {
+            name: row if name not in rows or row[-1] != rows[name][-1] else row[:-1]
+            for name, row in picture["backends"].items()
+            if row != rows.get(name)
+        }
+        await sleep(0)
+        self._change = _event("change", changed)
+        self._picture = picture
+        self._number += 1
+
+    async def _count(self) -> dict[str, Row]:
+        """Rates and quantiles of each backend, and of all together, since the pictures before."""
+        if self._reader is None:
+            return {}
+        snapshot = Snapshot()
+        for _ in self._reader.steps(snapshot, REQUESTS, DURATION):
+            await sleep(0)
+        now = Counted(snapshot, monotonic())
+        self._counted.append(now)
+        rows: dict[str, Row] = {}
+        if len(self._counted) < 2:
+            return rows
+        before, long_before = self._counted[-2], self._counted[0]
+        for number, name in enumerate(now.active_since(long_before)):
+            if number % AT_ONCE == 0:
+                await sleep(0)
+            rows[name] = now.row(name, before, long_before)
+        return rows
+
+    def _read_records(self) -> dict[str, list[Any]]:
+        rings = [part.ring.read() for part in self._board.parts]
+        if rings != self._rings:
+            self._rings = rings
+            found = [orjson.loads(record) for ring in rings for record in ring]
+            found.sort(key=lambda record: record["time"], reverse=True)
+            self._records = {kind: [each for each in found if each["kind"] == kind] for kind in SHOWN}
+        now = time()
+        slow = [each for each in self._records[SLOW] if now - each["time"] < WINDOW]
+        slow.sort(key=lambda record: record["ms"], reverse=True)
+        said = [each for each in self._records[SAID] if now - each["time"] < SAID_FOR]
+        return {
+            FAILED: self._records[FAILED][: SHOWN[FAILED]],
+            SLOW: slow[: SHOWN[SLOW]],
+            SAID: said[: SHOWN[SAID]],
+        }
+
+
+NOTHING: Row = [0, 0, None, None, None]
+"""Of a backend that had no request."""
+
+
+class Counted:
+    """What the node has counted of each backend at a moment: requests, failures, and how long they took."""
+
+    def __init__(self, snapshot: Snapshot, at: float) -> None:
+        self._at = at
+        self._requests: dict[str, float] = {ALL: 0.0}
+        self._failures: dict[str, float] = {ALL: 0.0}
+        for (backend, _, _, code), number in snapshot.values(REQUESTS).items():
+            failed = number if code.startswith("5") else 0.0
+            for name in (backend, ALL):
+                self._requests[name] = self._requests.get(name, 0.0) + number
+                self._failures[name] = self._failures.get(name, 0.0) + failed
+        self._times = {backend: counts for (backend,), counts in snapshot.histograms(DURATION).items()}
+        whole = [0.0] * DURATION.width
+        for counts in self._times.values():
+            whole = [a + b for a, b in zip(whole, counts, strict=True)]
+        self._times[ALL] = whole
+
+    def active_since(self, before: "Counted") -> list[str]:
+        """The backends that had a request since then, and `ALL`."""
+        counted = before._requests
+        return [
+            name for name, number in self._requests.items() if name == ALL or number != counted.get(name, 0.0)
+        ]
+
+    def row(self, name: str, before: "Counted", long_before: "Counted") -> Row:
+        """The rates since one moment and the quantiles since another."""
+        elapsed = max(self._at - before._at, 0.001)
+        rate = (self._requests[name] - before._requests.get(name, 0.0)) / elapsed
+        failures = (self._failures[name] - before._failures.get(name, 0.0)) / elapsed
+        return [round(rate, 2), round(failures, 2), *self._quantiles(name, long_before)]
+
+    def _quantiles(self, name: str, before: "Counted") -> list[float | None]:
+        counts = self._times.get(name)
+        if counts is None:
+            return [None, None, None]
+        counts = difference(counts, before._times.get(name) or [0.0] * len(counts))
+        found = quantiles(counts, DURATION.buckets)
+        return [None, None, None] if found is None else [float(f"{each:.3g}") for each in found]
+
+
+def _state_of(backend: dict[str, Any]) -> Row:
+    """The rest of a row: what is under way, and the upstreams."""
+    connections = backend["connections"]
+    upstreams = [
+        [each["url"], each["state"], each["reason"], each["since"], each["in_flight"]]
+        for each in backend["upstreams"]
+    ]
+    under_way = backend["in_flight"], backend["queued"]
+    return [*under_way, connections["active"], connections["idle"], connections["opening"], upstreams]
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(data))

@@ -1,0 +1,166 @@
+"""The page of the API: Swagger UI, the OpenAPI document, and the redirect from `/`.
+
+Everything that the page loads comes from this gateway. Swagger UI's files are those of the installed
+`swagger-ui-py` distribution, found without importing it (that would import a template engine) and sent from
+disk, so that a worker holds none of the bundle in memory. Links carry a digest of the file's bytes, hence
+browsers may keep a file for ever and still see the next one.
+"""
+
+import hashlib
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sanic import Blueprint, HTTPResponse, Request
+from sanic.response import redirect
+
+from coregateway import __version__
+from coregateway.endpoints.openapi import document
+from coregateway.settings import Settings
+
+type Handler = Callable[[Request], Coroutine[Any, Any, HTTPResponse | None]]
+
+METHODS = ("GET", "HEAD")
+CHUNK = 64 * 1024
+REVALIDATE = "no-cache"
+FOR_EVER = "public, max-age=31536000, immutable"
+
+SWAGGER_UI_FILES = {
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "favicon-32x32.png": "image/png",
+}
+OWN_FILES = {"docs.js": "text/javascript; charset=utf-8"}
+
+PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>CoreGateway</title>
+<link rel="icon" type="image/png" href="{favicon-32x32.png}">
+<link rel="stylesheet" href="{swagger-ui.css}">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<noscript>This page needs JavaScript. The document is <a href="/openapi.json">/openapi.json</a>.</noscript>
+<script src="{swagger-ui-bundle.js}"></script>
+<script src="{docs.js}"></script>
+</body>
+</html>
+"""
+
+# "img-src" besides our own: icons in the style sheet (data:), an image that a backend answered (blob:).
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file of the page: `size` in bytes, `digest` of its contents in hexadecimal."""
+
+    location: Path
+    media_type: str
+    size: int
+    digest: str
+
+    @property
+    def url(self) -> str:
+        return f"/docs/{self.location.name}?v={self.digest}"
+
+
+def blueprint(settings: Settings) -> Blueprint:
+    """Return the routes `/`, `/docs`, `/docs/<asset>` and `/openapi.json`.
+
+    Raises:
+        FileNotFoundError: Swagger UI's files are not installed.
+    """
+    routes = Blueprint("docs")
+    page = PAGE
+    for asset in _assets():
+        name = asset.location.name
+        routes.route(f"/docs/{name}", METHODS, name=name.replace(".", "_"), ignore_body=True)(_file(asset))
+        page = page.replace(f"{{{name}}}", asset.url)
+    page_headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": "no-referrer"}
+    page_handler = _text(page.encode(), "text/html; charset=utf-8", page_headers)
+    routes.route("/docs", METHODS, name="page", ignore_body=True)(page_handler)
+    openapi = _text(orjson.dumps(document(settings, __version__)), "application/json", {})
+    routes.route("/openapi.json", METHODS, name="openapi", ignore_body=True)(openapi)
+    routes.route("/", METHODS, name="root", ignore_body=True)(_to_docs)
+    return routes
+
+
+async def _to_docs(_request: Request) -> HTTPResponse:
+    return redirect("/docs", status=307)
+
+
+def _text(body: bytes, media_type: str, headers: dict[str, str]) -> Handler:
+    digest = hashlib.blake2b(body, digest_size=8).hexdigest()
+    every = {**headers, **_validators(digest), "Cache-Control": REVALIDATE}
+
+    async def answer(request: Request) -> HTTPResponse:
+        if _is_fresh(request, digest):
+            return HTTPResponse(status=304, headers=every)
+        return HTTPResponse(body, headers=every, content_type=media_type)
+
+    return answer
+
+
+def _file(asset: Asset) -> Handler:
+    async def answer(request: Request) -> HTTPResponse | None:
+        # Another version's link must not fix these bytes under its own address.
+        current = request.query_string == f"v={asset.digest}"
+        headers = {**_validators(asset.digest), "Cache-Control": FOR_EVER if current else REVALIDATE}
+        if _is_fresh(request, asset.digest):
+            return HTTPResponse(status=304, headers=headers)
+        headers["Content-Length"] = str(asset.size)
+        response = HTTPResponse(headers=headers, content_type=asset.media_type)
+        if request.method == "HEAD":
+            return response
+        await request.respond(response)
+        for chunk in _chunks(asset.location):
+            await response.send(chunk)
+        return None
+
+    return answer
+
+
+def _chunks(location: Path) -> Iterator[bytes]:
+    # Read on the loop: the files are small and in the page cache, a thread for each read takes longer.
+    with location.open("rb") as content:
+        while chunk := content.read(CHUNK):
+            yield chunk
+
+
+def _validators(digest: str) -> dict[str, str]:
+    return {"ETag": f'"{digest}"', "X-Content-Type-Options": "nosniff"}
+
+
+def _is_fresh(request: Request, digest: str) -> bool:
+    return f'"{digest}"' in request.headers.get("If-None-Match", "")
+
+
+def _assets() -> list[Asset]:
+    files = {_swagger_ui() / name: media_type for name, media_type in SWAGGER_UI_FILES.items()}
+    own = Path(__file__).parent
+    files |= {own / name: media_type for name, media_type in OWN_FILES.items()}
+    return [_asset(location, media_type) for location, media_type in files.items()]
+
+
+def _asset(location: Path, media_type: str) -> Asset:
+    with location.open("rb") as content:
+        digest = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+        return Asset(location, media_type, content.tell(), digest)
+
+
+def _swagger_ui() -> Path:
+    spec = find_spec("swagger_ui")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("Swagger UI's files: the distribution swagger-ui-py is not installed")
+    return Path(spec.origin).parent / "static"

@@ -1,0 +1,308 @@
+"""The gateway's OpenAPI 3.1 document, made from the settings alone.
+
+Each backend is a tag. OpenAPI cannot describe a path of any depth, so a backend's routes are one path item
+`<prefix>/{path}` in which `path` may contain slashes; `/docs` sends them as slashes. Upstream addresses are
+nowhere in the document: it is for the gateway's clients.
+"""
+
+from collections.abc import Iterable
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from coregateway.model.errors import CONTRACT, GatewayError, MethodNotAllowed, Unavailable
+from coregateway.settings import BackendSettings, Settings
+
+type JSON = dict[str, Any]
+
+OWN_TAG = "gateway"
+
+DESCRIBABLE = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"})
+"""The methods that a path item has a field for (OpenAPI 3.1 §4.8.9), TRACE apart: it is never forwarded."""
+
+WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+"""Methods whose body has a meaning. Others are forwarded with their bodies too, but seldom have one."""
+
+EXAMPLE_REQUEST_ID = "0b9d1c6e4f5a47d2a3c8e7f601b2c3d4"
+
+DESCRIPTION = """\
+One address for every backend. A request to `<prefix>/<path>` is forwarded to `/<path>` of the backend that
+has the prefix, and what the backend answers comes back unchanged.
+
+Every answer carries `X-CoreRL-Version` and `X-Request-ID`. When the gateway itself has to refuse or to give
+up, the answer is a problem document (RFC 9457) and the header `X-CoreGateway-Error` names the cause; an
+answer without that header is the backend's own, whatever its status.
+"""
+
+
+def document(settings: Settings, version: str) -> JSON:
+    """Return the document for the gateway with these settings; `version` is the gateway's own."""
+    # By name, for tags have to be unique: a backend may be called "gateway" too.
+    tags = {name: _about(name, backend) for name, backend in settings.backends.items()}
+    tags[OWN_TAG] = " ".join([*filter(None, [tags.get(OWN_TAG)]), "What the gateway answers itself."])
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "CoreGateway", "version": version, "description": DESCRIPTION},
+        "tags": [{"name": name, "description": description} for name, description in tags.items()],
+        "paths": {
+            **{
+                f"{backend.prefix}/{{path}}": _forwarded(name, backend)
+                for name, backend in settings.backends.items()
+            },
+            **_own_paths(settings),
+        },
+        "components": {
+            "schemas": {"Problem": _PROBLEM, "Health": _HEALTH, "State": _STATE},
+            "parameters": {
+                **{_path_of(name): _path_parameter(backend) for name, backend in settings.backends.items()},
+                "Query": _QUERY,
+            },
+            "headers": {"Version": _VERSION, "RequestID": _REQUEST_ID, "RetryAfter": _RETRY_AFTER},
+            "requestBodies": {"Body": _BODY},
+            "responses": {
+                "Relayed": _RELAYED,
+                "Refused": _REFUSED,
+                **{_component(status): _problem(errors) for status, errors in _by_status().items()},
+            },
+        },
+    }
+
+
+def _about(name: str, backend: BackendSettings) -> str:
+    words = f"The backend *{name}*: `{backend.prefix}/<path>` is its `/<path>`."
+    if backend.health.path is None:
+        return f"{words} `/health` opens a connection to it."
+    return f"{words} `/health` asks its `{backend.health.path}`."
+
+
+def _forwarded(name: str, backend: BackendSettings) -> JSON:
+    responses = {str(status): _ref("responses", _component(status)) for status in _by_status()}
+    responses["default"] = _ref("responses", "Relayed")
+    item: JSON = {}
+    for method in backend.methods:
+        if method not in DESCRIBABLE:
+            continue
+        operation: JSON = {
+            "tags": [name],
+            "operationId": f"{method.lower()}_{name}",
+            "summary": f"Forward to {name}",
+            # Not at the path item, where Swagger UI shows them after the operation's and ignores references.
+            "parameters": [_ref("parameters", _path_of(name)), _ref("parameters", "Query")],
+            "responses": responses,
+        }
+        if method in WITH_BODY:
+            operation["requestBody"] = _ref("requestBodies", "Body")
+        item[method.lower()] = operation
+    return item
+
+
+def _path_of(name: str) -> str:
+    return f"Path-{name}"
+
+
+def _path_parameter(backend: BackendSettings) -> JSON:
+    parameter: JSON = {
+        "name": "path",
+        "in": "path",
+        "required": True,
+        "description": (
+            "The path at the backend without its first slash, written as in a URL: it is forwarded byte "
+            "for byte. It may contain slashes, which must be sent as slashes and not as `%2F`."
+        ),
+        "schema": {"type": "string"},
+    }
+    if backend.health.path is not None:
+        parameter["example"] = backend.health.path.partition("?")[0].removeprefix("/")
+    return parameter
+
+
+def _own_paths(settings: Settings) -> JSON:
+    well = dict.fromkeys(settings.backends, "healthy")
+    ill = well | dict.fromkeys(list(settings.backends)[:1], "unhealthy")
+    return {
+        "/health": _own(
+            "health",
+            "Ask every backend for its health, all at the same time",
+            {
+                "200": _state("Every backend is healthy.", "Health", {"status": "healthy", "services": well}),
+                "503": _state("A backend is not.", "Health", {"status": "degraded", "services": ill}),
+            },
+        ),
+        "/livez": _own(
+            "livez",
+            "Whether this worker is alive; asks no backend",
+            {"200": _state("The worker's event loop turns.", "State", {"status": "alive"})},
+        ),
+        "/readyz": _own(
+            "readyz",
+            "Whether this gateway takes traffic; a backend that is down does not change it",
+            {
+                "200": _state("All workers listen.", "State", {"status": "ready"}),
+                "503": _state(
+                    "Some do not yet, or the gateway is shutting down.", "State", {"status": "not ready"}
+                ),
+            },
+        ),
+        "/docs": _own("docs", "This document as a page", {"200": _answer("The page.", "text/html")}),
+        "/openapi.json": _own(
+            "openapi", "This document", {"200": _answer("The document.", "application/json")}
+        ),
+        "/": _own("root", "Go to `/docs`", {"307": _answer("`Location: /docs`")}),
+    }
+
+
+def _own(operation_id: str, summary: str, responses: JSON) -> JSON:
+    responses["default"] = _ref("responses", "Refused")
+    return {
+        "get": {
+            "tags": [OWN_TAG],
+            "operationId": operation_id,
+            "summary": summary,
+            "responses": responses,
+        }
+    }
+
+
+def _state(description: str, schema: str, example: JSON) -> JSON:
+    content = {"schema": _ref("schemas", schema), "example": example}
+    return {**_answer(description), "content": {"application/json": content}}
+
+
+def _answer(description: str, media_type: str | None = None) -> JSON:
+    answer: JSON = {"description": description, "headers": _ALWAYS}
+    if media_type is not None:
+        answer["content"] = {media_type: {"schema": {}}}
+    return answer
+
+
+def _by_status() -> dict[int, tuple[type[GatewayError], ...]]:
+    status = attrgetter("status")
+    return {key: tuple(errors) for key, errors in groupby(sorted(CONTRACT, key=status), key=status)}
+
+
+def _component(status: int) -> str:
+    return f"Problem{status}"
+
+
+def _problem(errors: tuple[type[GatewayError], ...]) -> JSON:
+    headers: JSON = {**_ALWAYS, "X-CoreGateway-Error": _cause(errors)}
+    if any(issubclass(error, Unavailable) for error in errors):
+        headers["Retry-After"] = _ref("headers", "RetryAfter")
+    if MethodNotAllowed in errors:
+        headers["Allow"] = {"description": "The methods of this backend.", "schema": {"type": "string"}}
+    causes = ", ".join(f"`{error.cause}`" for error in errors)
+    return {
+        "description": f"{errors[0].title}, from the gateway: {causes}.",
+        "headers": headers,
+        "content": {
+            "application/problem+json": {
+                "schema": _ref("schemas", "Problem"),
+                "examples": {
+                    error.cause: {
+                        "value": {
+                            "type": "about:blank",
+                            "title": error.title,
+                            "status": error.status,
+                            "detail": error.detail,
+                            "request_id": EXAMPLE_REQUEST_ID,
+                        }
+                    }
+                    for error in errors
+                },
+            }
+        },
+    }
+
+
+def _cause(errors: Iterable[type[GatewayError]]) -> JSON:
+    return {
+        "description": "The cause, as one token. Only on answers of the gateway itself.",
+        "schema": {"type": "string", "enum": [error.cause for error in errors]},
+    }
+
+
+def _ref(kind: str, name: str) -> JSON:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+_ALWAYS: JSON = {
+    "X-CoreRL-Version": _ref("headers", "Version"),
+    "X-Request-ID": _ref("headers", "RequestID"),
+}
+
+_VERSION: JSON = {"description": "The gateway's version.", "schema": {"type": "string"}}
+
+_REQUEST_ID: JSON = {
+    "description": "The client's own `X-Request-ID` when it is usable, otherwise a new one.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
+}
+
+_RETRY_AFTER: JSON = {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}
+
+_PROBLEM: JSON = {
+    "type": "object",
+    "description": "A problem document (RFC 9457).",
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string", "description": "The same as in `X-Request-ID` and in the log."},
+    },
+    "required": ["type", "title", "status", "detail", "request_id"],
+}
+
+_HEALTH: JSON = {
+    "type": "object",
+    "properties": {
+        "status": {"type": "string", "enum": ["healthy", "degraded"]},
+        "services": {
+            "type": "object",
+            "additionalProperties": {"type": "string", "enum": ["healthy", "unhealthy"]},
+        },
+    },
+    "required": ["status", "services"],
+}
+
+_STATE: JSON = {
+    "type": "object",
+    "properties": {"status": {"type": "string", "enum": ["alive", "ready", "not ready"]}},
+    "required": ["status"],
+}
+
+_QUERY: JSON = {
+    "name": "query",
+    "in": "query",
+    "style": "form",
+    "explode": True,
+    "description": "Any query: each property becomes one `name=value`. It is forwarded byte for byte.",
+    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+    "example": {},
+}
+
+_BODY: JSON = {
+    "description": "Any body of any media type.",
+    "content": {
+        "application/json": {"schema": {}, "example": {}},
+        "text/plain": {"schema": {"type": "string"}},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+
+_RELAYED: JSON = {
+    "description": (
+        "What the backend sent: its status, headers and body. It may have a status listed above too, "
+        "then without `X-CoreGateway-Error`."
+    ),
+    "headers": _ALWAYS,
+    "content": {"*/*": {"schema": {}}},
+}
+
+_REFUSED: JSON = {
+    "description": "The gateway refused the request.",
+    "headers": {
+        **_ALWAYS,
+        "X-CoreGateway-Error": {"description": "The cause, as one token.", "schema": {"type": "string"}},
+    },
+    "content": {"application/problem+json": {"schema": _ref("schemas", "Problem")}},
+}

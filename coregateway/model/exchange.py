@@ -1,0 +1,124 @@
+"""What is known of one request: its ids, times, bytes, attempts and outcome."""
+
+import re
+from time import monotonic
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from coregateway.http1.request import RequestHead, sound_start
+from coregateway.http1.rules import Rule
+from coregateway.model.errors import GatewayError
+from coregateway.model.ids import Ids
+from coregateway.model.trace import Trace, Tracer
+
+_is_request_id: Final = re.compile(rb"[A-Za-z0-9._~\-]{1,128}").fullmatch
+
+_ids: Final = Ids(16)
+
+
+def request_id(given: bytes | None) -> str:
+    """The client's request id where it is fit for headers and logs, otherwise a new one (128 random bits)."""
+    if given is not None and _is_request_id(given):
+        return given.decode()
+    return _ids.take()
+
+
+@mypyc_attr(acyclic=True)
+class Exchange:
+    """One request and its response, from the first byte of its head to the recorded outcome.
+
+    Times are seconds of the monotonic clock, 0.0 while unknown. `bytes_in` and `bytes_out` count bodies,
+    without heads and chunk framing. Every exchange ends in exactly one `coregateway.exchange.finished`.
+    """
+
+    __slots__ = (
+        "attempts",
+        "backend",
+        "bytes_in",
+        "bytes_out",
+        "client",
+        "ended",
+        "error",
+        "method",
+        "path",
+        "protocol",
+        "request_id",
+        "responded",
+        "route",
+        "rule",
+        "started",
+        "status",
+        "trace",
+        "upstream",
+        "upstream_ended",
+        "upstream_started",
+        "upstream_status",
+        "waited",
+    )
+
+    def __init__(self, started: float, client: str) -> None:
+        self.started = started
+        self.ended = 0.0
+        self.client = client
+        self.request_id = ""
+        self.method: str | None = None
+        self.path: str | None = None
+        self.protocol: str | None = None
+        self.backend: str | None = None
+        self.route: str | None = None
+        """The template of the path: a backend's prefix, or the path of an own answer as it was registered."""
+        self.upstream: str | None = None
+        self.status: int | None = None
+        self.upstream_status: int | None = None
+        self.waited = 0.0
+        """Seconds in the queue for a connection, over all attempts."""
+        self.upstream_started = 0.0
+        self.responded = 0.0
+        """When the head of the upstream's response had come."""
+        self.upstream_ended = 0.0
+        self.attempts = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.error: str | None = None
+        self.rule: Rule | None = None
+        """The one that the request breaks, if it is refused for that."""
+        self.trace: Trace | None = None
+        """None: tracing is off, or no head was read."""
+
+    def describe(self, head: RequestHead, tracer: Tracer | None) -> None:
+        """Take down what a request's head says of it.
+
+        A trace that begins here lends its id to a request that has none: so both are found by one.
+        """
+        noted = head.noted
+        given = noted.get(b"x-request-id")
+        if tracer is None:
+            self.request_id = request_id(given)
+        else:
+            self.trace = trace = tracer.begin(noted)
+            self.request_id = trace.trace_id if given is None and not trace.parent_id else request_id(given)
+        self.method = head.method
+        self.path = head.path
+        self.protocol = "HTTP/1.1" if head.minor else "HTTP/1.0"
+
+    def describe_refused(self, begun: bytes) -> None:
+        """As `describe`, of a head that is refused or was not completed: what is sound of its first line."""
+        self.method, self.path, self.protocol = sound_start(begun)
+
+    def fail(self, error: GatewayError) -> None:
+        """Take down what it ends with."""
+        self.error = error.cause
+        self.rule = error.rule
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the request's first byte to the outcome."""
+        return (self.ended or monotonic()) - self.started
+
+    @property
+    def upstream_duration(self) -> float:
+        """Seconds from handing the request to the upstream to the last byte of its response."""
+        if not self.upstream_started:
+            return 0.0
+        return (self.upstream_ended or self.ended or monotonic()) - self.upstream_started

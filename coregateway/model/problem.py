@@ -1,0 +1,49 @@
+"""Problem documents (RFC 9457): how the gateway tells a client what went wrong."""
+
+from http import HTTPStatus
+
+import orjson
+
+from coregateway.http1.date import date
+from coregateway.model.errors import GatewayError, MethodNotAllowed, Unavailable
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def document(error: GatewayError, request_id: str) -> bytes:
+    """The body. Its words are those of the error's class and rule: no address, no traceback, nothing of the
+    request."""
+    return orjson.dumps(
+        {
+            "type": "about:blank",
+            "title": error.title,
+            "status": error.status,
+            "detail": error.explanation,
+            "request_id": request_id,
+        }
+    )
+
+
+def fields(error: GatewayError) -> dict[str, str]:
+    """The header fields that belong to an error, besides those of every response."""
+    found = {"X-CoreGateway-Error": error.cause}
+    if isinstance(error, Unavailable):
+        found["Retry-After"] = str(error.retry_after)
+    if isinstance(error, MethodNotAllowed):
+        found["Allow"] = ", ".join(error.allow)
+    return found
+
+
+def render(
+    error: GatewayError, *, request_id: str, version: str, extra: bytes, keep_alive: bool, bodiless: bool
+) -> bytes:
+    """A complete response. `extra`: further field lines with their line ends; `bodiless`: to a HEAD."""
+    body = document(error, request_id)
+    own = "".join(f"{name}: {value}\r\n" for name, value in fields(error).items())
+    head = (
+        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
+        f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n{own}"
+        f"{'' if keep_alive else 'Connection: close\r\n'}"
+        f"X-CoreRL-Version: {version}\r\nX-Request-ID: {request_id}\r\n"
+    ).encode()
+    return head + date.line() + extra + b"\r\n" + (b"" if bodiless else body)

@@ -1,0 +1,17 @@
+"""Bytes and time: transports, accepting, flow control, limits of time. Knows nothing of HTTP's meaning.
+
+plain_transport    the transport of a client in the clear
+receiver           what a transport tells of
+epoll              which clients have sent something, a few at a time
+acceptor           accepts more than one connection at a time
+batched_writer     bytes that leave at the end of a turn of the loop
+read_budget        how much one read may bring
+budgeted_reader    reads from upstreams within the budget
+write_backlog      what was written to a peer and is not taken yet
+read_pause         a client that is not read for a while
+lingering_close    the last seconds of a connection that the gateway ends
+deadline           a time limit that is cheap to move
+notifier           one waiter for news of a connection
+splice             bodies that pass inside the kernel
+sockets            addresses, second descriptors, resets
+"""

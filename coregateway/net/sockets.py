@@ -1,0 +1,43 @@
+"""Sockets beneath transports: their addresses, second descriptors, and the hard end."""
+
+import os
+from asyncio import Transport
+from socket import SO_LINGER, SOL_SOCKET, socket
+from struct import pack
+from typing import cast
+
+from coregateway.model.addresses import plain_peer
+
+_AT_ONCE = pack("ii", 1, 0)
+
+
+def peer_address(sock: socket) -> str:
+    """The IP address of the other end; empty for a Unix socket, and when the peer has left already."""
+    try:
+        address: object = sock.getpeername()
+    except OSError:
+        return ""
+    plain = plain_peer(address)
+    return str(cast("tuple[object, ...]", plain)[0]) if isinstance(plain, tuple) else ""
+
+
+def duplicate(transport: Transport) -> socket:
+    """A transport's socket by a second descriptor, which may outlive the transport's own.
+
+    It knows nothing of what the transport decides: so nothing is written by it while the transport lives. It
+    is for reading, or takes the place of a transport that ends.
+
+    Raises OSError where no descriptor is free.
+    """
+    known = transport.get_extra_info("socket")
+    return socket(known.family, known.type, known.proto, os.dup(known.fileno()))
+
+
+def reset(transport: Transport) -> None:
+    """Close at once, by a reset (RFC 9293 §3.5.2). What was written and has not arrived is lost.
+
+    The peer cannot take it for the end of what was sent.
+    """
+    if not transport.is_closing():
+        transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
+    transport.abort()

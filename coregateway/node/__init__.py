@@ -1,0 +1,15 @@
+"""The processes of one gateway.
+
+supervisor        the main process: starts workers, replaces those that die or hang, ends all
+children          its workers, and which of them are well
+lives             when a worker that died is started again
+watchdog          which processes have stood still for too long
+worker_states     Sanic's notes of its processes
+process_signals   what signals to a process mean
+orphans           what PID 1 collects
+workers           the life of a process as a worker
+state             what the processes know of each other
+listeners         sockets that all workers accept from
+descriptors       how many descriptors a worker may have, and for how many clients that is
+memory_tuning     the memory of a worker
+"""

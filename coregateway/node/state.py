@@ -1,0 +1,128 @@
+"""What the processes of one node know of each other.
+
+It lies in shared memory (`shared.board`), in one row of numbers per worker, and two more (`STATE_KEEPER`,
+`MAIN`). There is no lock: a number has one writer at a time, its row's process (of a worker that has died:
+the main process), and is written at once.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from time import time
+
+from coregateway.shared_memory.board import ROW, Board
+
+MAIN = -1
+"""The row of the main process. It is DRAINING from the node's stop signal on."""
+
+STATE_KEEPER = -2
+"""The row of the process in which Sanic keeps what it knows of its workers."""
+
+
+class State(IntEnum):
+    """Of a process of the node."""
+
+    DOWN = 0
+    """Not started yet, or ended."""
+    STARTING = 1
+    READY = 2
+    """It listens and serves."""
+    DRAINING = 3
+    """It was told to stop and completes what it has begun."""
+
+
+class Field(IntEnum):
+    """What a row holds, and in which order."""
+
+    STATE = 0
+    PID = 1
+    SINCE = 2
+    """When the state was entered, in seconds since the epoch."""
+    RESTARTS = 3
+    """How often a worker was started again because it had died."""
+    STARTED = 4
+    """When the row was entered for the first time, in seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker at a moment; `since` in seconds since the epoch."""
+
+    number: int
+    pid: int
+    state: str
+    since: float
+    restarts: int
+
+
+class Node:
+    """The workers of one gateway and their main process: readings are per node, whichever worker asks."""
+
+    def __init__(self, board: Board) -> None:
+        self._rows = board.rows
+        self._workers = range(board.workers)
+
+    def ready(self) -> bool:
+        """Whether the node takes traffic: every worker listens, and the main process watches over them."""
+        return self.state(MAIN) is State.READY and all(
+            self.state(number) is State.READY for number in self._workers
+        )
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the whole node was told to stop, rather than one worker that is replaced."""
+        return self.state(MAIN) is State.DRAINING
+
+    @property
+    def started(self) -> float:
+        """When the node began, in seconds since the epoch."""
+        return self._get(MAIN, Field.STARTED)
+
+    def workers(self) -> list[WorkerStatus]:
+        """All workers, by number."""
+        return [
+            WorkerStatus(
+                number,
+                self.pid(number),
+                self.state(number).name.lower(),
+                self._get(number, Field.SINCE),
+                int(self._get(number, Field.RESTARTS)),
+            )
+            for number in self._workers
+        ]
+
+    def state(self, number: int) -> State:
+        """The state of a row's process: of a worker by its number, or of `MAIN`."""
+        return State(int(self._get(number, Field.STATE)))
+
+    def pid(self, number: int) -> int:
+        """The id of a row's process; 0: none yet."""
+        return int(self._get(number, Field.PID))
+
+    def enter(self, number: int, state: State, pid: int) -> None:
+        """Note that from now on the row is that of the process `pid`, in that state."""
+        now = time()
+        self._set(number, Field.PID, pid)
+        self._set(number, Field.SINCE, now)
+        if not self._get(number, Field.STARTED):
+            self._set(number, Field.STARTED, now)
+        self._set(number, Field.STATE, state)
+
+    def leave(self, number: int, state: State, pid: int) -> None:
+        """Note a step towards its end of a worker's process, unless another one has taken its place."""
+        if self.pid(number) == pid:
+            self.enter(number, state, pid)
+
+    def count_restart(self, number: int) -> int:
+        """Note one more restart of a worker; returns how many there were."""
+        restarts = self._get(number, Field.RESTARTS) + 1
+        self._set(number, Field.RESTARTS, restarts)
+        return int(restarts)
+
+    # Workers that Sanic is told to add at run time have no row: they serve, and are not counted.
+
+    def _get(self, number: int, field: Field) -> float:
+        return self._rows[number * ROW + field] if number < len(self._workers) else 0.0
+
+    def _set(self, number: int, field: Field, value: float) -> None:
+        if number < len(self._workers):
+            self._rows[number * ROW + field] = value

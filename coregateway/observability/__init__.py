@@ -1,0 +1,11 @@
+"""What operators see: written down beside the request path, never on it.
+
+access_log      the line of each request
+request_line    its fields
+samples         the slowest and failed exchanges, for the page
+monitor         what a worker does beside its requests
+metrics         counts, and /metrics
+tracing         spans, and their way to a collector
+diagnosis       what an operator should hear, in words
+status          the state of the node, for /status
+"""

@@ -1,0 +1,183 @@
+"""Brings the numbers of the node to the rules, and what they find to the log and to the live page.
+
+Each worker speaks of itself. Of the backends one worker speaks for all, the first that is ready: so a finding
+is told once per node, but for the moment in which another takes over.
+"""
+
+import resource
+from collections.abc import Callable, Iterator
+from time import time
+from typing import Any
+
+import orjson
+
+from coregateway.logs.events import event
+from coregateway.node.state import Node, State
+from coregateway.observability.diagnosis import rules
+from coregateway.observability.diagnosis.reminder import Reminder
+from coregateway.observability.diagnosis.rules import Ages, Finding
+from coregateway.observability.status import places
+from coregateway.observability.status.overview import verdict_of
+from coregateway.observability.status.reachability import Verdict
+from coregateway.settings import BackendSettings, Settings
+from coregateway.shared_memory import Board, Part
+
+LOOK = 5.0
+"""Seconds between two looks at the backends; rules see the last two of these."""
+
+YOUNG = 20.0
+"""Seconds from the start of the node in which its workers start."""
+
+AT_ONCE = 16
+"""Backends that are looked at between two turns of the loop."""
+
+OWN_FILES = 24
+"""Files that a worker has open besides its connections, about."""
+
+SAID = "said"
+"""The kind of a record in a part's ring that is a finding."""
+
+
+class Observer:
+    """For one worker, by its number in the node."""
+
+    def __init__(self, settings: Settings, board: Board, part: Part, number: int) -> None:
+        self._settings = settings
+        self._board = board
+        self._node = Node(board)
+        self._part = part
+        self._number = number
+        self._reminder = Reminder()
+        self._before: dict[str, list[Sums]] = {}
+        self._down: dict[str, float] = {}
+        self._ages: dict[str, list[Ages]] = {}
+        self._surpluses: dict[tuple[str, int], int] = {}
+        """How many were told of each upstream; of those before this worker spoke, nothing is known."""
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it is this worker that speaks for the node."""
+        ready = (worker.number for worker in self._node.workers() if worker.state == State.READY.name.lower())
+        return next(ready, None) == self._number
+
+    @property
+    def _is_young(self) -> bool:
+        """Whether the node has just started, so that nobody can have told anything before."""
+        return time() - self._node.started < YOUNG
+
+    def notice(self, late: float, computed: float, now: float) -> None:
+        """Take in how late the loop was; see `reporter.Late`."""
+        if late >= rules.BLOCKED:
+            self._tell(rules.loop_blocked(self._number, late=late, computed=computed), now)
+
+    def look(self, now: float, connections: Callable[[], int]) -> Iterator[None]:
+        """Look at the backends and at this worker, in steps that take well below a millisecond each.
+
+        `now`: of the monotonic clock. `connections`: how many the worker has.
+        """
+        used, limit = connections() + OWN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._tell(rules.files_running_out(self._number, used=used, limit=limit), now)
+        if not self.speaks:
+            self._before.clear()
+            return
+        living = [part for part in self._board.parts if part.living]
+        for count, (name, row) in enumerate(self._settings.backends.items()):
+            if count % AT_ONCE == 0:
+                yield
+            self._look_at(name, row, living, now)
+
+    def _look_at(self, name: str, row: BackendSettings, living: list[Part], now: float) -> None:
+        limits = self._settings.limits
+        sums = Sums(name, row, self._board.parts, now)
+        before = self._before.setdefault(name, [])
+        if before:
+            first = before[0]
+            window = now - first.at
+            finding = rules.waiting_for_connections(
+                name,
+                row.urls,
+                queued=sums.queued - first.queued,
+                busy=sums.busy - first.busy,
+                window=window,
+                limit=limits.max_connections,
+            )
+            self._tell(finding, now)
+            for number, url in enumerate(row.urls):
+                tried, *missed = map(int.__sub__, sums.connections[number], first.connections[number])
+                refused, late, unresolved, failed = missed
+                limit = row.timeouts.connect
+                for finding in (
+                    rules.connections_refused(name, url, tried=tried, refused=refused, window=window),
+                    rules.connections_late(name, url, tried=tried, late=late, window=window, limit=limit),
+                    rules.name_unresolved(name, url, tried=tried, unresolved=unresolved, window=window),
+                    rules.unreachable(name, url, tried=tried, failed=failed, window=window),
+                ):
+                    self._tell(finding, now)
+        before.append(sums)
+        del before[:-2]
+        for number, url in enumerate(row.urls):
+            total = sums.surpluses[number]
+            told = self._surpluses.setdefault((name, number), 0 if self._is_young else total)
+            if self._tell(rules.surplus(name, url, times=total - told), now):
+                self._surpluses[name, number] = total
+        ages = [_ages(name, part) for part in living]
+        if ages != self._ages.get(name):  # what was told once needs new observations to be told again
+            finding = rules.idle_connections(name, row.urls, ages, limits.keepalive_expiry)
+            if finding is None or self._tell(finding, now):
+                self._ages[name] = ages
+        for number, url in enumerate(row.urls):
+            self._look_at_upstream(name, url, verdict_of(name, number, self._board.parts), now)
+
+    def _look_at_upstream(self, name: str, url: str, verdict: Verdict, now: float) -> None:
+        if verdict.state == "down":
+            if url not in self._down:
+                self._down[url] = verdict.since or time()
+                self._tell(rules.no_answer(name, url, verdict), now)
+        elif (since := self._down.pop(url, None)) is not None:
+            self._tell(rules.answers_again(name, url, verdict, down_since=since), now)
+
+    def _tell(self, finding: Finding | None, now: float) -> bool:
+        if finding is None or not self._reminder.due(finding.kind, finding.subject, now, pause=finding.pause):
+            return False
+        fields: dict[str, Any] = dict(finding.fields)
+        event(f"diagnosis.{finding.kind}", level=finding.level, message=finding.message, **fields)
+        told = {"kind": SAID, "time": round(time(), 3), "level": finding.level, "text": finding.message[:600]}
+        self._part.ring.add(orjson.dumps(told))
+        return True
+
+
+KINDS = places.UNREACHABLE + 1 - places.CONNECTS
+
+
+class Sums:
+    """What the whole node has counted of one backend, `at` a moment."""
+
+    __slots__ = ("at", "busy", "connections", "queued", "surpluses")
+
+    def __init__(self, name: str, row: BackendSettings, parts: list[Part], at: float) -> None:
+        self.at = at
+        self.busy = self.queued = 0.0
+        self.connections = [[0] * KINDS for _ in row.urls]
+        """Of each upstream: those that were tried, and those that could not be had, from `CONNECTS` on."""
+        self.surpluses = [0] * len(row.urls)
+        for part in parts:
+            series = part.series
+            if (place := series.find(places.pool(name))) is None:
+                continue
+            self.busy += series.numbers[place + places.BUSY_TIME]
+            self.queued += series.numbers[place + places.QUEUED_TIME]
+            for number in range(len(row.urls)):
+                if (place := series.find(places.upstream(name, number))) is not None:
+                    numbers = series.read(place, places.UNREACHABLE + 1)[places.CONNECTS :]
+                    self.connections[number] = list(
+                        map(int.__add__, self.connections[number], map(int, numbers))
+                    )
+                    self.surpluses[number] += int(series.numbers[place + places.SURPLUSES])
+
+
+def _ages(name: str, part: Part) -> Ages:
+    place = part.series.find(places.pool(name))
+    if place is None:
+        return Ages(0, 0.0, 0.0)
+    numbers = part.series.read(place)
+    return Ages(int(numbers[places.ENDED]), numbers[places.SHORTEST], numbers[places.LONGEST])

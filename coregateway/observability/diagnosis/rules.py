@@ -1,0 +1,266 @@
+"""From numbers to findings: each rule says in one sentence what the numbers mean, or that they mean nothing.
+
+All times are seconds; a window is the time over which numbers were summed, over the whole node.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from coregateway.observability.diagnosis.reminder import A_MINUTE
+from coregateway.observability.status.reachability import CONNECTING, Verdict, in_words
+from coregateway.upstream.endpoint_health import DISTRUST
+
+AGREEING = 3
+"""Idle connections that must have ended at about the same age, each at another time."""
+
+SPREAD = 0.5
+"""Seconds, or `SPREAD_SHARE` of the age, by which those ages may differ."""
+
+SPREAD_SHARE = 0.1
+
+WAITING_SHARE = 0.3
+"""Of the time that requests spend at a backend: from here on the queue is worth a word."""
+
+WAITING = 0.1
+"""Requests, on average, that must have waited."""
+
+MISSED = 3
+"""Connections of many that must have failed in one way; when all did, one is enough."""
+
+MISSED_SHARE = 0.1
+
+BLOCKED = 0.2
+"""Seconds from which on a blocked event loop is worth a word."""
+
+FILES_SHARE = 0.8
+"""Of the files that a process may have open."""
+
+NAMED = 3
+"""Addresses of a backend that a message names."""
+
+AN_HOUR = 3600.0
+
+type Kind = Literal[
+    "idle_connections",
+    "waiting_for_connections",
+    "connections_refused",
+    "connections_late",
+    "name_unresolved",
+    "unreachable",
+    "surplus",
+    "no_answer",
+    "answers_again",
+    "loop_blocked",
+    "files_running_out",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding; `subject` is the backend, upstream or worker, `pause` how long it is not told again."""
+
+    kind: Kind
+    subject: str
+    message: str
+    fields: dict[str, object] = field(default_factory=dict[str, object])
+    level: Literal["INFO", "WARNING"] = "WARNING"
+    pause: float = A_MINUTE
+
+
+class Ages(NamedTuple):
+    """Of connections that a backend ended while they were idle: how many, the least and the most."""
+
+    seen: int
+    shortest: float
+    longest: float
+
+
+def idle_connections(
+    backend: str, urls: Sequence[str], ages: Iterable[Ages], expiry: float
+) -> Finding | None:
+    """A backend that ends idle connections earlier than the gateway would: each may cost a request.
+
+    `urls`: of the backend. `ages`: of each worker. `expiry`: `limits.keepalive_expiry`.
+    """
+    known = [each for each in ages if each.seen]
+    if sum(each.seen for each in known) < AGREEING:
+        return None
+    shortest, longest = min(each.shortest for each in known), max(each.longest for each in known)
+    if longest - shortest > max(SPREAD, SPREAD_SHARE * longest) or longest >= expiry - SPREAD:
+        return None
+    if shortest < SPREAD:
+        return None  # it ends them with their answers, and no setting would help
+    # The gateway sees the end a little late, never early.
+    message = (
+        f"backend {backend} closes idle connections after {_seconds(shortest)} while limits.keepalive_expiry "
+        f"is {_seconds(expiry)}: set it below that ({_addresses(urls)})"
+    )
+    fields: dict[str, object] = {
+        "backend": backend,
+        "idle_s": round(shortest, 1),
+        "keepalive_expiry_s": expiry,
+    }
+    return Finding("idle_connections", backend, message, fields, pause=AN_HOUR)
+
+
+def waiting_for_connections(
+    backend: str, urls: Sequence[str], *, queued: float, busy: float, window: float, limit: int
+) -> Finding | None:
+    """Requests that wait for a connection for a good part of their time.
+
+    `urls`: of the backend. `queued`, `busy`: seconds that requests waited, and that connections worked.
+    `limit`: `limits.max_connections`, per worker.
+    """
+    if queued < WAITING * window or queued < WAITING_SHARE * (queued + busy):
+        return None
+    share = queued / (queued + busy)
+    message = (
+        f"{share:.0%} of the waiting time at backend {backend} is for a free connection: raise "
+        f"limits.max_connections, {limit} per worker ({_addresses(urls)})"
+    ).replace("%", " %", 1)
+    fields: dict[str, object] = {
+        "backend": backend,
+        "share": round(share, 3),
+        "waiting_requests": round(queued / window, 1),
+        "max_connections": limit,
+    }
+    return Finding("waiting_for_connections", backend, message, fields)
+
+
+def connections_refused(backend: str, url: str, *, tried: int, refused: int, window: float) -> Finding | None:
+    """An upstream whose host refuses connections; `tried` includes those that were refused."""
+    tried = max(tried, refused)  # one may have been tried before the window
+    if not _tells(refused, tried):
+        return None
+    message = f"backend {backend} refused {_of(refused, tried)} in the last {window:.0f} s ({url})"
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "tried": tried, "refused": refused}
+    return Finding("connections_refused", url, message, fields)
+
+
+def surplus(backend: str, url: str, *, times: int) -> Finding | None:
+    """An upstream that sends bytes which no request asked for: they would pass for the answer to the next.
+
+    `times`: how many of its connections did.
+    """
+    if not times:
+        return None
+    message = (
+        f"backend {backend} sent bytes that no request asked for on {times} "
+        f"connection{'s' if times != 1 else ''} ({url}), which can pass for the answer to another request: "
+        f"a worker that meets them uses each connection to it once for {DISTRUST:.0f} s; look there for "
+        "answers that are longer than their Content-Length, sent twice, or with a body after HEAD, 204 or 304"
+    )
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "connections": times}
+    return Finding("surplus", url, message, fields)
+
+
+def connections_late(
+    backend: str, url: str, *, tried: int, late: int, window: float, limit: float
+) -> Finding | None:
+    """An upstream that connections to are not there in time, as of a host that is down or behind a filter.
+
+    `limit`: `timeouts.connect` of the backend.
+    """
+    tried = max(tried, late)
+    if not _tells(late, tried):
+        return None
+    message = (
+        f"backend {backend} did not take {_of(late, tried)} within timeouts.connect ({_seconds(limit)}) "
+        f"in the last {window:.0f} s: its host is down, slow, or drops them ({url})"
+    )
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "tried": tried, "late": late}
+    return Finding("connections_late", url, message, fields | {"connect_s": limit})
+
+
+def name_unresolved(backend: str, url: str, *, tried: int, unresolved: int, window: float) -> Finding | None:
+    """An upstream of which the name servers know nothing, or do not answer."""
+    tried = max(tried, unresolved)
+    if not _tells(unresolved, tried):
+        return None
+    message = (
+        f"the host name of backend {backend} could not be resolved for {_of(unresolved, tried)} "
+        f"in the last {window:.0f} s: look at backends.{backend}.urls and the name servers ({url})"
+    )
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "tried": tried}
+    return Finding("name_unresolved", url, message, fields | {"unresolved": unresolved})
+
+
+def unreachable(backend: str, url: str, *, tried: int, failed: int, window: float) -> Finding | None:
+    """An upstream that there is no way to, or that this process can open no connection to."""
+    tried = max(tried, failed)
+    if not _tells(failed, tried):
+        return None
+    message = (
+        f"no connection to backend {backend} could be opened in {_of(failed, tried, 'attempt')} "
+        f"in the last {window:.0f} s: no route, or no file or port left here ({url})"
+    )
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "tried": tried, "failed": failed}
+    return Finding("unreachable", url, message, fields)
+
+
+def no_answer(backend: str, url: str, verdict: Verdict) -> Finding | None:
+    """An upstream that takes connections and does not answer."""
+    if verdict.state != "down" or verdict.cause in CONNECTING:
+        return None
+    message = (
+        f"backend {backend} left the last {verdict.failures} requests without an answer: "
+        f"{in_words(verdict.cause)} ({url})"
+    )
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "cause": verdict.cause}
+    return Finding("no_answer", url, message, fields | {"requests": verdict.failures})
+
+
+def answers_again(backend: str, url: str, verdict: Verdict, *, down_since: float) -> Finding | None:
+    """An upstream that was down, from `down_since` on, and is up."""
+    if verdict.state != "up" or verdict.since is None:
+        return None
+    away = max(verdict.since - down_since, 0.0)
+    message = f"backend {backend} answers again, after {_seconds(away)} ({url})"
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "away_s": round(away, 1)}
+    return Finding("answers_again", url, message, fields, level="INFO")
+
+
+def loop_blocked(worker: int, *, late: float, computed: float) -> Finding | None:
+    """A worker that could not serve anybody for a moment: something held its event loop.
+
+    `late`: by how much a timer was; `computed`: CPU time of the process meanwhile.
+    """
+    if late < BLOCKED:
+        return None
+    doing = "computing" if computed > late / 2 else "not computing: a blocking call, or no CPU for it"
+    message = f"worker {worker}'s event loop was blocked for {late * 1000:.0f} ms ({doing})"
+    fields: dict[str, object] = {
+        "number": worker,
+        "blocked_ms": round(late * 1000),
+        "cpu_ms": round(computed * 1000),
+    }
+    return Finding("loop_blocked", str(worker), message, fields)
+
+
+def files_running_out(worker: int, *, used: int, limit: int) -> Finding | None:
+    """A worker that will soon be unable to open a connection. `limit`: RLIMIT_NOFILE."""
+    if used < FILES_SHARE * limit:
+        return None
+    message = f"worker {worker} has {used:,} of {limit:,} files open: raise the hard limit (ulimit -Hn)"
+    fields: dict[str, object] = {"number": worker, "files": used, "limit": limit}
+    return Finding("files_running_out", str(worker), message, fields)
+
+
+def _tells(failed: int, tried: int) -> bool:
+    """Whether so many failures of so many attempts mean something."""
+    return failed > 0 and (failed >= tried or (failed >= MISSED and failed >= MISSED_SHARE * tried))
+
+
+def _of(some: int, all_of_them: int, what: str = "connection") -> str:
+    return f"{some} of {all_of_them} {what}{'s' if all_of_them != 1 else ''}"
+
+
+def _addresses(urls: Sequence[str]) -> str:
+    """All of a few, or the first ones of many."""
+    more = len(urls) - NAMED
+    return ", ".join(urls[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

@@ -1,0 +1,215 @@
+"""Ready to use elsewhere: a Grafana dashboard and Prometheus alert rules that know the metrics of `families`.
+
+coregateway export grafana > coregateway.json
+coregateway export alerts > coregateway.rules.yaml
+"""
+
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import orjson
+
+_LATENCY = (0.5, 0.95, 0.99)
+
+_WIDTH, _HEIGHT, _COLUMNS = 8, 7, 3
+
+
+class Panel(NamedTuple):
+    """One plot: pairs of an expression and the legend of its series. `unit` is one of Grafana's."""
+
+    title: str
+    unit: str
+    targets: tuple[tuple[str, str], ...]
+
+
+def _rate(name: str, by: str, match: str = 'backend=~"$backend"') -> str:
+    return f"sum by ({by}) (rate(coregateway_{name}_total{{{match}}}[$__rate_interval]))"
+
+
+def _quantiles(name: str, *quantiles: float) -> tuple[tuple[str, str], ...]:
+    """Of a histogram of each backend."""
+    buckets = f'rate(coregateway_{name}_bucket{{backend=~"$backend"}}[$__rate_interval])'
+    return tuple(
+        (f"histogram_quantile({each}, sum by (backend, le) ({buckets}))", f"{{{{backend}}}} p{each * 100:g}")
+        for each in quantiles
+    )
+
+
+def _gauge(name: str, by: str, match: str = 'backend=~"$backend"') -> str:
+    return f"sum by ({by}) (coregateway_{name}{{{match}}})"
+
+
+_FAILED = _rate("requests", "backend", 'backend=~"$backend",code=~"5.."')
+_LAG = "rate(coregateway_event_loop_lag_seconds_bucket[$__rate_interval])"
+
+ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
+    (
+        "Traffic",
+        (
+            Panel("Requests", "reqps", ((_rate("requests", "backend"), "{{backend}}"),)),
+            Panel("Answers by status", "reqps", ((_rate("requests", "code"), "{{code}}"),)),
+            Panel(
+                "Share of 5xx",
+                "percentunit",
+                ((f"{_FAILED} / {_rate('requests', 'backend')}", "{{backend}}"),),
+            ),
+            Panel(
+                "Errors by cause", "reqps", ((_rate("errors", "backend, cause"), "{{backend}} {{cause}}"),)
+            ),
+            Panel(
+                "Bodies",
+                "Bps",
+                (
+                    (_rate("request_bytes", "backend"), "{{backend}} in"),
+                    (_rate("response_bytes", "backend"), "{{backend}} out"),
+                ),
+            ),
+            Panel("Refused, by rule", "reqps", ((_rate("refused", "rule", ""), "{{rule}}"),)),
+            Panel("Clients that left", "reqps", ((_rate("client_disconnects", "backend"), "{{backend}}"),)),
+        ),
+    ),
+    (
+        "Time",
+        (
+            Panel("Whole request", "s", _quantiles("request_duration_seconds", *_LATENCY)),
+            Panel(
+                "Backend, to the head of its response",
+                "s",
+                _quantiles("upstream_duration_seconds", *_LATENCY),
+            ),
+            Panel("Gateway's own share", "s", _quantiles("overhead_seconds", *_LATENCY)),
+        ),
+    ),
+    (
+        "Backends",
+        (
+            Panel("Requests under way", "short", ((_gauge("inflight_requests", "backend"), "{{backend}}"),)),
+            Panel(
+                "Connections",
+                "short",
+                ((_gauge("upstream_connections", "backend, state"), "{{backend}} {{state}}"),),
+            ),
+            Panel("Waiting for a connection", "short", ((_gauge("queue_length", "backend"), "{{backend}}"),)),
+            Panel("Time waited for a connection", "s", _quantiles("pool_wait_seconds", 0.95, 0.99)),
+            Panel(
+                "Retries",
+                "reqps",
+                ((_rate("upstream_retries", "backend, reason"), "{{backend}} {{reason}}"),),
+            ),
+            Panel(
+                "Connections with bytes nobody asked for",
+                "cps",
+                ((_rate("upstream_surplus", "backend"), "{{backend}}"),),
+            ),
+            Panel("Attempts", "reqps", ((_rate("upstream_attempts", "backend"), "{{backend}}"),)),
+        ),
+    ),
+    (
+        "Clients and processes",
+        (
+            Panel(
+                "Client connections",
+                "short",
+                (("sum by (state) (coregateway_client_connections)", "{{state}}"),),
+            ),
+            Panel(
+                "WebSockets",
+                "short",
+                (
+                    (_gauge("tunnels", "backend"), "{{backend}} open"),
+                    (_rate("tunnels_opened", "backend"), "{{backend}} opened per second"),
+                ),
+            ),
+            Panel("Event loop lag", "s", ((f"histogram_quantile(0.99, sum by (le) ({_LAG}))", "p99"),)),
+            Panel("Workers", "short", (("sum by (state) (coregateway_workers)", "{{state}}"),)),
+            Panel(
+                "Worker restarts, lost log lines",
+                "short",
+                (
+                    ("sum(increase(coregateway_worker_restarts_total[$__rate_interval]))", "restarts"),
+                    ("sum(increase(coregateway_log_lines_dropped_total[$__rate_interval]))", "lines"),
+                ),
+            ),
+            Panel("Versions", "short", (("count by (version) (coregateway_build_info)", "{{version}}"),)),
+        ),
+    ),
+)
+
+
+def grafana() -> str:
+    """The dashboard, as JSON that Grafana (10 and later) imports. It asks for its data source."""
+    return orjson.dumps(_dashboard(), option=orjson.OPT_INDENT_2).decode() + "\n"
+
+
+def alerts() -> str:
+    """The alert rules, as YAML for a `rule_files` entry of Prometheus."""
+    return files("coregateway.observability.metrics").joinpath("alerts.yaml").read_text("utf-8")
+
+
+EXPORTS = {"grafana": grafana, "alerts": alerts}
+"""By the word that `coregateway export` takes."""
+
+
+def _dashboard() -> dict[str, Any]:
+    panels: list[dict[str, Any]] = []
+    y = 0
+    for title, row in ROWS:
+        place = {"x": 0, "y": y, "w": _WIDTH * _COLUMNS, "h": 1}
+        panels.append(
+            {"id": len(panels) + 1, "type": "row", "title": title, "collapsed": False, "gridPos": place}
+        )
+        y += 1
+        for number, panel in enumerate(row):
+            down, across = divmod(number, _COLUMNS)
+            place = {"x": across * _WIDTH, "y": y + down * _HEIGHT, "w": _WIDTH, "h": _HEIGHT}
+            panels.append(_plot(panel, len(panels) + 1, place))
+        y += -(-len(row) // _COLUMNS) * _HEIGHT
+    return {
+        "title": "CoreGateway",
+        "uid": "coregateway",
+        "tags": ["coregateway"],
+        "schemaVersion": 39,
+        "editable": True,
+        "time": {"from": "now-1h", "to": "now"},
+        "refresh": "10s",
+        "templating": {"list": _VARIABLES},
+        "panels": panels,
+    }
+
+
+_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+_VARIABLES: list[dict[str, Any]] = [
+    {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"},
+    {
+        "name": "backend",
+        "label": "Backend",
+        "type": "query",
+        "datasource": _SOURCE,
+        "query": "label_values(coregateway_request_duration_seconds_count, backend)",
+        "refresh": 2,
+        "multi": True,
+        "includeAll": True,
+        "allValue": ".*",
+        "current": {"text": "All", "value": "$__all"},
+    },
+]
+
+
+def _plot(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
+    return {
+        "id": number,
+        "type": "timeseries",
+        "title": panel.title,
+        "datasource": _SOURCE,
+        "gridPos": place,
+        "fieldConfig": {
+            "defaults": {"unit": panel.unit, "min": 0, "custom": {"fillOpacity": 8, "showPoints": "never"}},
+            "overrides": [],
+        },
+        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
+        "targets": [
+            {"refId": chr(ord("A") + at), "datasource": _SOURCE, "expr": expression, "legendFormat": legend}
+            for at, (expression, legend) in enumerate(panel.targets)
+        ],
+    }

@@ -1,0 +1,128 @@
+"""What is under way in this worker, written down ten times a second: gauges, and how late the loop is."""
+
+from asyncio import AbstractEventLoop, TimerHandle
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from time import monotonic
+from typing import NamedTuple
+
+from coregateway.logs.events import sink
+from coregateway.observability.metrics import families
+from coregateway.observability.metrics.families import key
+from coregateway.proxy.worker import Worker
+from coregateway.shared_memory.series import Series
+from coregateway.upstream.backend import Backend
+
+TICK = 0.1
+"""Seconds between two looks, per worker. A gauge of another worker may be as old as that."""
+
+_LAG = families.LOOP_LAG.buckets
+
+
+class _Row(NamedTuple):
+    """A backend, and where its gauges are."""
+
+    backend: Backend
+    in_flight: int
+    tunnels: int
+    queued: int
+    active: int
+    idle: int
+    opening: int
+    surplus: int
+
+
+class Sampler:
+    """Looks at the backends and the loop of one worker, from `start` to `stop`."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        backends: Mapping[str, Backend],
+        series: Series,
+        loop: AbstractEventLoop,
+    ) -> None:
+        self._worker = worker
+        self._numbers = series.numbers
+        self._loop = loop
+        self._rows = list(_rows(backends.values(), series))
+        self._busy: set[str] = set()
+        self._surpluses = dict.fromkeys(backends, 0)
+        self._clients = [
+            _slot(series, key(families.CLIENT_CONNECTIONS, state)) for state in ("active", "idle")
+        ]
+        self._lag = _slot(series, key(families.LOOP_LAG))
+        self._dropped = _slot(series, key(families.LOG_LINES_DROPPED))
+        self._dropped_before = 0
+        self._due = 0.0
+        self._timer: TimerHandle | None = None
+
+    def start(self) -> None:
+        self._write()  # over what a predecessor has left
+        self._arm()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        self._due = monotonic() + TICK
+        self._timer = self._loop.call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        late = max(monotonic() - self._due, 0.0)
+        self._numbers[self._lag + bisect_left(_LAG, late)] += 1.0
+        self._numbers[self._lag + len(_LAG) + 1] += late
+        self._write()
+        self._arm()
+
+    def _write(self) -> None:
+        numbers = self._numbers
+        under_way = 0
+        for row in self._rows:
+            backend = row.backend
+            pool = backend.pool
+            under_way += backend.in_flight
+            surpluses = pool.surpluses
+            if surpluses != self._surpluses[backend.name]:
+                numbers[row.surplus] += surpluses - self._surpluses[backend.name]
+                self._surpluses[backend.name] = surpluses
+            if pool.is_empty and not backend.in_flight:
+                if self._timer is not None and backend.name not in self._busy:
+                    continue
+                self._busy.discard(backend.name)
+            else:
+                self._busy.add(backend.name)
+            numbers[row.in_flight] = backend.in_flight
+            numbers[row.tunnels] = backend.tunnels
+            numbers[row.queued] = pool.queued
+            numbers[row.active] = pool.active
+            numbers[row.idle] = pool.idle
+            numbers[row.opening] = pool.opening
+        active, idle = self._clients
+        numbers[active] = under_way
+        numbers[idle] = max(self._worker.clients - under_way, 0)
+        dropped = sink().dropped_total
+        numbers[self._dropped] += dropped - self._dropped_before
+        self._dropped_before = dropped
+
+
+def _rows(backends: Iterable[Backend], series: Series) -> Iterable[_Row]:
+    for backend in backends:
+        single = (families.IN_FLIGHT, families.TUNNELS, families.QUEUE_LENGTH)
+        keys = [key(family, backend.name) for family in single]
+        keys += [
+            key(families.UPSTREAM_CONNECTIONS, backend.name, state) for state in ("active", "idle", "opening")
+        ]
+        keys.append(key(families.SURPLUS, backend.name))
+        yield _Row(backend, *(_slot(series, each) for each in keys))
+
+
+def _slot(series: Series, key: str) -> int:
+    """As `Series.slot`; what finds no room is written where nobody reads."""
+    place = series.slot(key)
+    if place is None:
+        place = series.slot(families.SPILL)
+    assert place is not None  # noqa: S101 -- the recorder has made it first
+    return place

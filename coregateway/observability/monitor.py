@@ -1,0 +1,90 @@
+"""What a worker does beside its requests so that the node can be looked into.
+
+It reports its state (`status.reporter`), keeps notable exchanges (`notable`), and looks for what an operator
+should hear (`diagnosis.observer`), all of it in its part of the shared memory. Requests take part in none of
+it, but for one comparison when an exchange has ended, and only while there is a live page to show it.
+"""
+
+from asyncio import Task, get_running_loop, sleep
+from time import monotonic
+
+from coregateway.node.listeners import worker_number
+from coregateway.observability.diagnosis.observer import LOOK, Observer
+from coregateway.observability.samples import Notable
+from coregateway.observability.status.reporter import Reporter
+from coregateway.sanic_app.gateway import Gateway
+from coregateway.sanic_app.signals import TURN_ENDED
+from coregateway.settings import Settings
+from coregateway.shared_memory import Part
+
+EVERY = 1.0
+"""Seconds between two flushes of the slowest exchanges."""
+
+
+class Watch:
+    """Of one worker, from `start` to `stop`."""
+
+    def __init__(self, app: Gateway, settings: Settings, part: Part, notable: Notable | None) -> None:
+        self._app = app
+        self._notable = notable
+        self._observer = Observer(settings, app.ctx.board, part, worker_number())
+        self._reporter = Reporter(
+            part.series, app.ctx.backends.values(), lambda: app.ctx.worker.clients, on_late=self._notice
+        )
+        self._task: Task[None] | None = None
+
+    def start(self) -> None:
+        loop = get_running_loop()
+        self._reporter.start(loop)
+        self._task = loop.create_task(self._run())
+
+    def stop(self) -> None:
+        self._reporter.stop()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        looked = monotonic() - LOOK
+        while True:
+            await sleep(EVERY)
+            now = monotonic()
+            if self._notable is not None:
+                self._notable.flush(now)
+            if now - looked >= LOOK:
+                looked = now
+                for _ in self._observer.look(now, self._connections):
+                    await sleep(0)
+
+    def _notice(self, late: float, computed: float) -> None:
+        self._observer.notice(late, computed, monotonic())
+
+    def _connections(self) -> int:
+        pools = (backend.pool for backend in self._app.ctx.backends.values())
+        return self._app.ctx.worker.clients + sum(
+            pool.active + pool.idle for pool in pools if not pool.is_empty
+        )
+
+
+def attach(app: Gateway, settings: Settings) -> None:
+    """Let the workers of an application watch. To be called after `workers.attach`."""
+    notable = Notable() if settings.dashboard.enabled else None
+    watches: list[Watch] = []
+
+    async def start(app: Gateway) -> None:
+        if app.ctx.part is None:
+            return
+        if notable is not None:
+            notable.open(app.ctx.part.ring.add)
+        watch = Watch(app, settings, app.ctx.part, notable)
+        watch.start()
+        watches.append(watch)
+
+    async def stop(_: Gateway) -> None:
+        for watch in watches:
+            watch.stop()
+
+    if notable is not None:
+        app.add_signal(notable.observe, TURN_ENDED)
+    # Only now: what a worker does before it serves may take long, and holds nobody up.
+    app.register_listener(start, "after_server_start")
+    app.register_listener(stop, "after_server_stop")

@@ -1,0 +1,7 @@
+"""The state of the node, from what each worker writes down.
+
+places          where each number lies
+reporter        writes a worker's share
+reachability    how an upstream is, from what workers have met
+overview        all of it, as /status tells it
+"""

@@ -1,0 +1,152 @@
+"""The state of the whole node, from what every worker has reported: the same whichever worker asks.
+
+Times are seconds since the epoch. What is under way counts only for processes that live; what was met at an
+upstream counts for all that ever ran.
+"""
+
+from asyncio import sleep
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from coregateway import __version__
+from coregateway.node.state import Node
+from coregateway.observability.status import places
+from coregateway.observability.status.reachability import Sighting, Verdict, in_words, judge
+from coregateway.settings import BackendSettings, Settings
+from coregateway.shared_memory import Board, Part
+
+type Counted = dict[str, tuple[int, int]]
+"""Of each backend: requests that ended, and those of them that failed (status 5xx); from the beginning."""
+
+
+AT_ONCE = 16
+"""Backends that are looked at between two turns of the loop."""
+
+
+async def overview(settings: Settings, board: Board, node: Node, counted: Counted | None) -> dict[str, Any]:
+    """What `GET /status` gives. `counted`: None while nobody counts.
+
+    Gives way to the loop's other work: a thousand backends take some tens of milliseconds.
+    """
+    living = [part for part in board.parts if part.living]
+    backends: dict[str, Any] = {}
+    for number, (name, row) in enumerate(settings.backends.items()):
+        if number % AT_ONCE == 0:
+            await sleep(0)
+        backends[name] = _backend(name, row, board.parts, living, counted)
+    return {
+        "version": __version__,
+        "ready": node.ready(),
+        "started": _rounded(node.started),
+        "backends": backends,
+        "workers": _workers(node, living),
+    }
+
+
+def pool_of(backend: str, living: Iterable[Part]) -> list[float]:
+    """The numbers of a backend's pools, summed; see `places` for their order up to `QUEUED_TIME`."""
+    sums = [0.0] * places.ENDED
+    key = places.pool(backend)
+    for part in living:
+        if (at := part.series.find(key)) is not None:
+            sums = list(map(float.__add__, sums, part.series.read(at, places.ENDED)))
+    return sums
+
+
+def verdict_of(backend: str, number: int, parts: Iterable[Part]) -> Verdict:
+    """The state of a backend's upstream, from all parts that there are."""
+    key = places.upstream(backend, number)
+    found = ((part, part.series.find(key)) for part in parts)
+    return judge(_sighting(part, at) for part, at in found if at is not None)
+
+
+def _sighting(part: Part, at: int) -> Sighting:
+    numbers = part.series.read(at, places.ACTIVE_HERE)
+    return Sighting(
+        numbers[places.ANSWERED],
+        numbers[places.FAILED],
+        numbers[places.FAILING_SINCE],
+        int(numbers[places.FAILURES]),
+        places.CAUSES[int(numbers[places.CAUSE])],
+        numbers[places.RECOVERED],
+    )
+
+
+def _backend(
+    name: str, row: BackendSettings, parts: list[Part], living: list[Part], counted: Counted | None
+) -> dict[str, Any]:
+    active, idle, opening, queued, in_flight, *_ = map(int, pool_of(name, living))
+    requests, errors = (None, None) if counted is None else counted.get(name, (0, 0))
+    return {
+        "prefix": row.prefix,
+        "upstreams": [_upstream(name, number, url, parts, living) for number, url in enumerate(row.urls)],
+        "in_flight": in_flight,
+        "queued": queued,
+        "connections": {"active": active, "idle": idle, "opening": opening},
+        "requests": requests,
+        "errors": errors,
+    }
+
+
+def _upstream(name: str, number: int, url: str, parts: list[Part], living: list[Part]) -> dict[str, Any]:
+    verdict = verdict_of(name, number, parts)
+    key = places.upstream(name, number)
+    active = 0.0
+    for part in living:
+        if (at := part.series.find(key)) is not None:
+            active += part.series.numbers[at + places.ACTIVE_HERE]
+    return {
+        "url": url,
+        "state": verdict.state,
+        "reason": reason(verdict),
+        "since": _rounded(verdict.since),
+        "last_answer": _rounded(verdict.answered),
+        "last_failure": _rounded(verdict.failed),
+        "in_flight": int(active),
+    }
+
+
+def reason(verdict: Verdict) -> str:
+    """Why an upstream is in its state, in words."""
+    match verdict.state:
+        case "down" if verdict.since is not None:
+            begun = datetime.fromtimestamp(verdict.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return f"{in_words(verdict.cause)} since {begun}"
+        case "up" if not verdict.cause:
+            return "it answers"
+        case "unknown" if not verdict.cause:
+            return "no request yet"
+        case _:
+            count = "the last request" if verdict.failures == 1 else f"the last {verdict.failures} requests"
+            return f"no answer to {count}: {in_words(verdict.cause)}"
+
+
+def _workers(node: Node, living: list[Part]) -> list[dict[str, Any]]:
+    parts = {part.owner: part for part in living}
+    found: list[dict[str, Any]] = []
+    for worker in node.workers():
+        part = parts.get(worker.pid)
+        numbers = _numbers_of(part)
+        found.append(
+            {
+                "name": f"Sanic-Server-{worker.number}-0",
+                "pid": worker.pid,
+                "state": worker.state,
+                "since": _rounded(worker.since),
+                "restarts": worker.restarts,
+                "connections": int(numbers[places.CONNECTIONS]),
+                "in_flight": int(numbers[places.WORKING]),
+                "loop_lag_ms": round(numbers[places.LAG] * 1000, 1),
+            }
+        )
+    return found
+
+
+def _numbers_of(part: Part | None) -> list[float]:
+    at = part.series.find(places.WORKER) if part is not None else None
+    return part.series.read(at, places.WORKING + 1) if part is not None and at is not None else [0.0] * 3
+
+
+def _rounded(time: float | None) -> float | None:
+    return round(time, 3) if time else None

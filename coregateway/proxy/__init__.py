@@ -1,0 +1,18 @@
+"""From a parsed head to a backend and back.
+
+plan                 what the settings decide, built once
+policies             compiles it from the settings
+routes               finds the route of a path
+route                what is decided for the requests of a path
+admission            the chain of policies that a request passes
+forwarded_request    the story of one request
+client               the client's side of it, as `downstream` implements it
+worker               what the connections of a worker share
+exchange_events      tells what happens to exchanges
+headers              the heads of both directions
+prefix               where the paths that a backend names are found from outside
+relay                bodies in pieces
+tunnel               bytes both ways after a 101
+retry                may a failed attempt be made again?
+server_timing        what a client is told of its time
+"""

@@ -1,0 +1,77 @@
+"""The one point at which a request is admitted: a chain of policies, compiled per route from the settings.
+
+A step looks at a request whose head was read and routed, before its body is asked for and before a connection
+is taken. It says one of three things:
+
+    pass      None: the next step is asked
+    refuse    a `Refusal`: the request ends with that answer
+    wait      an awaitable of the same: a task waits for it, and asks the next step then
+
+A step that only looks something up keeps the request on the fast way. A route for which nothing is switched
+on has no chain at all (`Route.admission` is None).
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from coregateway.http1.request import RequestHead
+from coregateway.model.errors import GatewayError
+from coregateway.proxy.client import Client
+
+
+class Refusal:
+    """An answer in the place of a backend's: a problem, or an answer without content."""
+
+    __slots__ = ("error", "fields", "status")
+
+    def __init__(self, *, error: GatewayError | None = None, status: int = 0, fields: bytes = b"") -> None:
+        self.error = error
+        self.status = status
+        """Of an answer without content."""
+        self.fields = fields
+        """Its field lines, each with its line end."""
+
+
+type Verdict = Refusal | Awaitable[Refusal | None] | None
+type Step = Callable[[Client, RequestHead], Verdict]
+
+
+class Waiting:
+    """A verdict that has to be waited for, and the step after the one that gave it."""
+
+    __slots__ = ("next_step", "verdict")
+
+    def __init__(self, verdict: Awaitable[Refusal | None], next_step: int) -> None:
+        self.verdict = verdict
+        self.next_step = next_step
+
+
+class Admission:
+    """The steps of one route, in the order in which they are asked."""
+
+    __slots__ = ("_steps",)
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = tuple(steps)
+
+    def decide(self, client: Client, head: RequestHead, first: int = 0) -> Refusal | Waiting | None:
+        """Ask the steps from number `first` on; None: the request passes."""
+        steps = self._steps
+        for number in range(first, len(steps)):
+            verdict = steps[number](client, head)
+            if verdict is None:
+                continue
+            if isinstance(verdict, Refusal):
+                return verdict
+            return Waiting(verdict, number + 1)
+        return None
+
+    async def complete(self, client: Client, head: RequestHead, waiting: Waiting) -> Refusal | None:
+        """Wait for a verdict, and ask the rest of the steps."""
+        while True:
+            refusal = await waiting.verdict
+            if refusal is not None:
+                return refusal
+            following = self.decide(client, head, waiting.next_step)
+            if not isinstance(following, Waiting):
+                return following
+            waiting = following

@@ -1,0 +1,427 @@
+"""One request on its way to a backend and back: the story of forwarding, from top to bottom.
+
+Most requests come whole and are answered whole. They need no task:
+
+    start      take an idle connection, or a place in the queue              `start`
+    send       write head and body, at once or when the turn has come        `ForwardedRequest.send`
+    answer     write the response, when all of it is there                   `ForwardedRequest.answered`
+
+A request that has to wait for anything else takes these steps in a task, from wherever it is (`carry`):
+
+    attempt    take a connection, send the head and what there is of a body  `_attempt`
+    pump       stream the rest of the body, while the answer may come        `relay.upwards`
+    retry      only what was provably not processed                          `retry.may_retry`
+    relay      render the response head, then its body as it arrives         `relay.downwards`
+    tunnel     after a 101: bytes both ways until either side ends           `tunnel.run`
+
+Either way `release` gives back what the request holds, exactly once. The client gets a complete response or
+sees that it did not, and the exchange carries the outcome to its record.
+"""
+
+from asyncio import Task, create_task
+from enum import Enum, auto
+from math import inf
+from time import monotonic
+from typing import Final, cast
+
+from mypy_extensions import mypyc_attr
+
+from coregateway.http1.chunked import chunks
+from coregateway.http1.framing import ends_with_connection, is_chunked, request_content, response_fields
+from coregateway.http1.grammar import CHUNKED, members
+from coregateway.http1.reader import SPLIT
+from coregateway.http1.request import RequestHead
+from coregateway.http1.response import ResponseHead
+from coregateway.model.errors import GatewayError, UpstreamError, UpstreamProtocolError
+from coregateway.model.exchange import Exchange
+from coregateway.proxy import relay, tunnel
+from coregateway.proxy.client import Client
+from coregateway.proxy.headers import WEBSOCKET, Outgoing
+from coregateway.proxy.retry import IDEMPOTENT, REPLAYABLE, RESTED, may_retry
+from coregateway.proxy.route import Forwarding
+from coregateway.proxy.server_timing import server_timing
+from coregateway.upstream.connection import UpstreamConnection
+from coregateway.upstream.endpoint import Upstream
+from coregateway.upstream.idle import NEW
+from coregateway.upstream.wait_queue import Waiter
+
+
+class Holds(Enum):
+    """What a forwarded request holds of its backend, and has to give back."""
+
+    NOTHING = auto()
+    PLACE = auto()
+    """A place in the queue."""
+    SLOT = auto()
+    """The right to open a connection."""
+    CONNECTION = auto()
+    RELEASED = auto()
+    """Nothing, and it never will again."""
+
+
+NOTHING: Final = Holds.NOTHING
+PLACE: Final = Holds.PLACE
+SLOT: Final = Holds.SLOT
+CONNECTION: Final = Holds.CONNECTION
+RELEASED: Final = Holds.RELEASED
+
+
+def start(forwarding: Forwarding, client: Client, head: RequestHead, exchange: Exchange) -> bool:
+    """Start at once if the request is complete and an idle connection or a place in the queue is free.
+
+    Else return False: a task takes over. `ForwardedRequest.answered` follows.
+    """
+    if b"upgrade" in head.noted or (head.length and not client.has_whole_request()):
+        return False
+    pool = forwarding.backend.pool
+    connection = pool.take(inf if head.method in IDEMPOTENT else RESTED)
+    if connection is None and not pool.has_line:
+        return False
+    request = ForwardedRequest(forwarding, client, head, exchange)
+    request.begin_attempt()
+    if head.length:
+        request.body = client.take_body()
+    client.forwarded = request
+    if connection is None:
+        request.queue()
+    else:
+        request.send(connection, complete=True)
+        connection.when_answered(request.answered)
+    return True
+
+
+@mypyc_attr(acyclic=True)
+class ForwardedRequest(Waiter):
+    """See the module. Without a task `client.forwarded` leads to it; with one, `carry` is awaited."""
+
+    __slots__ = (
+        "body",
+        "client",
+        "connection",
+        "exchange",
+        "forwarding",
+        "head",
+        "holds",
+        "outgoing",
+        "pump",
+        "queued_at",
+        "upstream",
+    )
+
+    upstream: Upstream
+    """The one that it was sent to last; the connection may serve others already."""
+
+    def __init__(self, forwarding: Forwarding, client: Client, head: RequestHead, exchange: Exchange) -> None:
+        self.forwarding = forwarding
+        self.client = client
+        self.head = head
+        self.exchange = exchange
+        self.body = b""
+        """What has come of the request's body before anything was sent, while it may have to be sent."""
+        self.outgoing: Outgoing | None = None
+        """The request's head, once it was rendered."""
+        self.holds = NOTHING
+        self.connection: UpstreamConnection | None = None
+        self.pump: Task[None] | None = None
+        """Streams the rest of the request's body."""
+        self.queued_at = 0.0
+        """When it joined the queue."""
+        client.patience = forwarding.client_timeout
+        forwarding.backend.in_flight += 1
+
+    # Without a task
+
+    def queue(self) -> None:
+        """Wait in line for a connection."""
+        self.holds = PLACE
+        self.queued_at = now = monotonic()
+        # Now, while it is at hand: when its turn comes, it has left the processor's caches.
+        self._prepare()
+        self.head.condense()
+        self.forwarding.backend.pool.join(self, now)
+
+    def done(self) -> bool:
+        return self.holds is not PLACE
+
+    def take_turn(self, connection: UpstreamConnection | None) -> None:
+        """Its turn has come: a connection, or the right to open one, which takes a task."""
+        self.forwarding.backend.pool.leave_line()
+        waited = monotonic() - self.queued_at
+        if connection is None:
+            self.holds = SLOT
+            self.exchange.waited += waited
+            self.client.continue_in_task()
+            return
+        self.holds = NOTHING
+        connection.waited = waited
+        try:
+            self.send(connection, complete=True)
+            connection.when_answered(self.answered)
+        except Exception as error:
+            self.client.fail(error)
+
+    def refuse(self, error: GatewayError) -> None:
+        """It has waited in line in vain."""
+        self.exchange.waited += monotonic() - self.queued_at
+        self.client.fail(error)
+
+    def answered(self) -> None:
+        """The upstream has answered, or has failed to: answer the client, or let a task go on."""
+        client = self.client
+        if client.closing or client.forwarded is not self:
+            return  # the client has left, and its loss follows or was here
+        connection = self.connection
+        response = None if connection is None else connection.whole
+        if connection is None or response is None:
+            client.continue_in_task()
+            return
+        try:
+            self._answer(connection, response)
+        except Exception as error:
+            client.fail(error)
+        else:
+            client.complete()
+
+    def _answer(self, connection: UpstreamConnection, response: ResponseHead) -> None:
+        """Write the response, all of which is there."""
+        exchange = self.exchange
+        exchange.responded = monotonic()
+        exchange.upstream_status = response.status
+        size = connection.waiting
+        if size > SPLIT and not is_chunked(self.head, response):
+            pieces = connection.take_pieces()
+            self.release()
+            self.client.respond(response.status, [self._render_response(response), *pieces], size)
+        else:
+            whole = connection.take()
+            self.release()
+            self.client.respond(response.status, self._whole_response(response, whole), size)
+
+    # With a task
+
+    async def carry(self) -> None:
+        """Go all the way from here to the end; the client is told of an error, if it was told nothing else.
+
+        Raises: what is a defect of the gateway. The client is told of that, too, if an answer has begun.
+        """
+        exchange = self.exchange
+        client = self.client
+        try:
+            response = await self._obtain_response()
+            connection = cast(UpstreamConnection, self.connection)
+            if response.status == 101:
+                await self._tunnel(response, connection)
+            elif connection.complete:
+                whole = connection.take()
+                self.release()  # the connection serves others already while this client takes its time
+                client.drop_rest()
+                client.begin_response(response.status, self._whole_response(response, whole), len(whole))
+                whole = b""  # a slow client's response waits once, in its transport
+                await client.drained()
+            else:
+                chunked = is_chunked(self.head, response)
+                rendered = self._render_response(response)
+                await relay.downwards(client, connection, response.status, rendered, chunked=chunked)
+        except GatewayError as error:
+            if isinstance(error, UpstreamError):
+                self._note_failure(error)
+            self.release()
+            if exchange.status is None:
+                client.refuse(error)
+            else:
+                exchange.fail(error)
+                client.break_off()
+        except Exception:
+            if exchange.status is not None:
+                client.break_off()
+            raise
+        finally:
+            self.release()
+
+    async def _obtain_response(self) -> ResponseHead:
+        """The head of the response to the request, which is attempted again where that may be done."""
+        exchange = self.exchange
+        client = self.client
+        if not exchange.attempts:
+            self.body = client.take_body()
+            self.begin_attempt()
+            await client.ask_for_body()
+        rested = inf if self.head.method in IDEMPOTENT else RESTED
+        while True:
+            replayable = not client.has_body_left() and len(self.body) <= REPLAYABLE
+            try:
+                return await self._attempt(rested)
+            except UpstreamError as error:
+                if not may_retry(
+                    error,
+                    self.head.method,
+                    attempt=exchange.attempts,
+                    attempts=self.forwarding.attempts,
+                    replayable=replayable,
+                ):
+                    raise
+                self._note_failure(error)
+                self._let_go()
+                client.worker.events.fail_attempt(exchange, error)
+                if error.reused:
+                    rested = NEW
+                self.begin_attempt()
+
+    async def _attempt(self, rested: float) -> ResponseHead:
+        """Send the request once, unless it is on its way already; returns the head of the response.
+
+        `rested`: seconds that the connection for it may have been idle, at most.
+        """
+        exchange = self.exchange
+        client = self.client
+        connection = self.connection
+        if connection is None:
+            may_open = self.holds is SLOT
+            self.holds = NOTHING  # of the slot the pool takes care, whatever comes of it
+            connection = await self.forwarding.backend.pool.acquire(rested=rested, may_open=may_open)
+            self.send(connection, complete=not client.has_body_left())
+        if client.has_body_left():
+            client.expect_stream()
+            chunked = self.head.length == CHUNKED
+            self.pump = create_task(relay.upwards(client, connection, chunked=chunked))
+        response = await connection.head()
+        exchange.responded = monotonic()
+        exchange.upstream_status = response.status
+        self.body = b""  # nothing is sent again behind an answer
+        if self.pump is not None and self.pump.done():
+            client.drop_rest()
+        return response
+
+    async def _tunnel(self, response: ResponseHead, connection: UpstreamConnection) -> None:
+        """Open the tunnel: the backend has agreed to speak WebSocket."""
+        if members(response.noted.get(b"upgrade", b"")) != [b"websocket"]:
+            raise UpstreamProtocolError(sent=True)
+        client = self.client
+        backend = self.forwarding.backend
+        client.keep_alive = False
+        client.begin_response(101, self._render_response(response), 0)
+        await client.drained()
+        client.worker.events.open_tunnel(self.exchange)
+        backend.tunnels += 1
+        try:
+            await tunnel.run(client, connection, self.exchange, idle=self.forwarding.tunnel_idle)
+        finally:
+            backend.tunnels -= 1
+
+    # Either way
+
+    def release(self) -> None:
+        """Give back everything that the request holds; the second call does nothing."""
+        if self.holds is RELEASED:
+            return
+        self._let_go()
+        self.holds = RELEASED
+        self.client.forwarded = None
+        self.forwarding.backend.in_flight -= 1
+
+    def begin_attempt(self) -> None:
+        """Another attempt begins."""
+        exchange = self.exchange
+        exchange.attempts += 1
+        if exchange.trace is not None and exchange.trace.sampled:
+            exchange.trace.begin_attempt(monotonic())
+
+    def _let_go(self) -> None:
+        """Give back what belongs to one attempt."""
+        holds = self.holds
+        self.holds = NOTHING
+        pool = self.forwarding.backend.pool
+        connection = self.connection
+        if holds is CONNECTION and connection is not None:
+            self.exchange.upstream_ended = monotonic()
+            self.client.source = connection.source = None
+            if self.pump is not None:
+                self.pump.cancel()
+                self.pump = None
+            self.connection = None
+            pool.give_back(connection)
+        elif holds is PLACE:
+            pool.leave_line()
+        elif holds is SLOT:
+            pool.free_slot()
+
+    def _note_failure(self, error: UpstreamError) -> None:
+        exchange = self.exchange
+        exchange.upstream = error.upstream or exchange.upstream
+        if exchange.trace is not None:
+            exchange.trace.fail_attempt(exchange.upstream, exchange.upstream_status, error.cause, monotonic())
+
+    def _render_request(self) -> Outgoing:
+        """The head of the request, which is the same for all attempts."""
+        outgoing = self.outgoing
+        if outgoing is None:
+            exchange = self.exchange
+            client = self.client
+            self.outgoing = outgoing = self.forwarding.outbound.render(
+                self.head,
+                peer=client.peer_bytes,
+                trusted=client.trusted,
+                request_id=exchange.request_id.encode(),
+                traced=exchange.trace is not None,
+            )
+        return outgoing
+
+    def _prepare(self) -> None:
+        """Render all of the request's head that does not depend on its turn."""
+        outgoing = self._render_request()
+        upstream = self.forwarding.backend.pool.only
+        trace = self.exchange.trace
+        if upstream is not None and (trace is None or not trace.sampled):
+            outgoing.address(upstream.authority, b"" if trace is None else trace.fields)
+
+    def send(self, connection: UpstreamConnection, *, complete: bool) -> None:
+        """Write the request, as much of it as has come, to its upstream."""
+        self.holds = CONNECTION
+        self.connection = connection
+        exchange = self.exchange
+        self.upstream = upstream = connection.upstream
+        exchange.upstream = upstream.name
+        exchange.waited += connection.waited
+        exchange.upstream_started = monotonic()
+        outgoing = self._render_request()
+        trace = b"" if exchange.trace is None else exchange.trace.fields
+        content = b"" if outgoing.empty else request_content(self.head, self.body, complete=complete)
+        connection.begin(
+            outgoing.to(upstream.authority, trace, content),
+            complete=complete,
+            bodiless=outgoing.bodiless,
+            upgrade=outgoing.websocket,
+        )
+        if connection.error is None and (not complete or len(self.body) > REPLAYABLE):
+            self.body = b""  # it is sent, and not to be sent again
+        if not complete:
+            connection.source = self.client
+
+    def _whole_response(self, response: ResponseHead, body: bytes) -> bytes:
+        """A response whose body is there in full, as the client gets it."""
+        rendered = self._render_response(response)
+        return rendered + (chunks(body, last=True) if is_chunked(self.head, response) else body)
+
+    def _render_response(self, response: ResponseHead) -> bytes:
+        """The head of the response to the client."""
+        head = self.head
+        client = self.client
+        if response.status == 101:
+            framing = WEBSOCKET
+        else:
+            if ends_with_connection(head, response):
+                client.keep_alive = False
+            framing = response_fields(head, response, keep_alive=client.settle())
+        if self.forwarding.tells_time:
+            framing += server_timing(self.exchange, monotonic())
+        addressed_as: tuple[bytes, ...] = ()
+        if b"location" in response.noted or b"content-location" in response.noted:
+            upstream = self.upstream
+            addressed_as = (self._render_request().host(upstream.authority).lower(), upstream.origin)
+        return self.forwarding.inbound.render(
+            response,
+            addressed_as=addressed_as,
+            origin=head.noted.get(b"origin"),
+            framing=framing,
+            request_id=self.exchange.request_id.encode(),
+        )

@@ -1,0 +1,228 @@
+"""What crosses the gateway, and what is added: bytes in, bytes out.
+
+The parsers have already left out what no hop may pass on (`http1.request.DROPPED`, `http1.response.DROPPED`);
+here is what depends on the backend, the client and the settings.
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from coregateway.http1.date import date
+from coregateway.http1.fields import connection_options
+from coregateway.http1.grammar import CHUNKED, members, without
+from coregateway.http1.request import RequestHead
+from coregateway.http1.response import ResponseHead
+from coregateway.model.addresses import plain_field
+from coregateway.model.trace import PROPAGATED
+from coregateway.policy.cors import Cors, exposed_by
+from coregateway.proxy.prefix import SET_COOKIE, map_cookie, map_location
+
+_OF_THIS_HOP: Final = frozenset((b"te", b"transfer-encoding", b"content-length", b"host"))
+"""Fields that the gateway writes itself; naming them in Connection does not take them away."""
+
+_ADDRESSES: Final = frozenset((b"forwarded", b"x-forwarded-for", b"x-real-ip"))
+"""Forwarding fields that hold addresses of clients."""
+
+WEBSOCKET: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+
+def asks_for_websocket(head: RequestHead) -> bool:
+    """Whether a request opens a WebSocket (RFC 6455 §4.1); no other upgrade passes the gateway."""
+    noted = head.noted
+    return (
+        b"upgrade" in noted
+        and head.method == "GET"
+        and head.minor == 1
+        and head.length == 0
+        and b"sec-websocket-key" in noted
+        and members(noted[b"upgrade"]) == [b"websocket"]
+        and connection_options(noted.get(b"connection", b"")).upgrade
+    )
+
+
+class Outbound:
+    """Renders the request heads for one backend."""
+
+    __slots__ = ("_host_of_client", "_prefix")
+
+    def __init__(self, prefix: str, *, host: str) -> None:
+        self._prefix = prefix.encode()
+        self._host_of_client = host == "client"
+
+    def render(
+        self, head: RequestHead, *, peer: bytes, trusted: bool, request_id: bytes, traced: bool = False
+    ) -> "Outgoing":
+        """The head of the request to whichever upstream.
+
+        `peer`: the address of whoever is connected to the gateway. `trusted`: whether it is a proxy whose
+        word about the client is believed. `traced`: the gateway's own trace takes the place of the one that
+        came.
+        """
+        noted = head.noted
+        lines = head.lines
+        if b"connection" in noted:
+            nominated = connection_options(noted[b"connection"]).nominated - _OF_THIS_HOP
+            if nominated:
+                lines = without(lines, nominated)
+        framing = b""
+        if head.length == CHUNKED:
+            framing = b"Transfer-Encoding: chunked\r\n"
+        elif b"content-length" in noted:
+            framing = b"Content-Length: %d\r\n" % head.length
+        websocket = asks_for_websocket(head)
+        if websocket:
+            framing += WEBSOCKET
+        if head.method == "OPTIONS" and b"max-forwards" in noted:
+            others = without(lines, (b"max-forwards",))
+            if len(others) < len(lines):
+                lines = others
+                framing += b"Max-Forwards: %d\r\n" % (int(noted[b"max-forwards"]) - 1)
+        if traced and (b"traceparent" in noted or b"tracestate" in noted):
+            lines = without(lines, PROPAGATED)
+        via = b"1.%d coregateway" % head.minor
+        if noted.get(b"via"):
+            via = noted[b"via"] + b", " + via
+        target = head.target[len(self._prefix) :]
+        if not target.startswith(b"/"):
+            target = b"/" + target  # the prefix alone is the backend's root
+        return Outgoing(
+            b"%b %b HTTP/1.1\r\nHost: " % (head.method.encode(), target),
+            b"%b%b%bVia: %b\r\nX-Request-ID: %b\r\n\r\n"
+            % (
+                b"\r\n".join(lines) + b"\r\n" if lines else b"",
+                framing,
+                self._forwarded(head, peer, trusted=trusted),
+                via,
+                request_id,
+            ),
+            host=noted.get(b"host", b"") if self._host_of_client else b"",
+            empty=not head.length,
+            bodiless=head.method == "HEAD",
+            websocket=websocket,
+        )
+
+    def _forwarded(self, head: RequestHead, peer: bytes, *, trusted: bool) -> bytes:
+        host = head.noted.get(b"host", b"")
+        if not (trusted and head.forwarding):
+            return (
+                b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n"
+                b"X-Forwarded-Host: %b\r\nX-Forwarded-Prefix: %b\r\n" % (peer, host, self._prefix)
+            )
+        given: dict[bytes, bytes] = {}
+        for name, value in head.forwarding:
+            if value:
+                value = plain_field(value) if name in _ADDRESSES and b":" in value else value
+                given[name] = given[name] + b", " + value if name in given else value
+        chain = given.pop(b"x-forwarded-for", b"")
+        given[b"x-forwarded-for"] = chain + b", " + peer if chain else peer
+        given.setdefault(b"x-forwarded-proto", b"http")
+        given.setdefault(b"x-forwarded-host", host)
+        given[b"x-forwarded-prefix"] = given.get(b"x-forwarded-prefix", b"").rstrip(b"/") + self._prefix
+        return b"".join(b"%b: %b\r\n" % (name.title(), value) for name, value in given.items())
+
+
+@mypyc_attr(acyclic=True)
+class Outgoing:
+    """The head of a request as it goes upstream, but for what is another with each attempt.
+
+    `empty`: whether it has no body; `bodiless`: whether its response has none (HEAD); `websocket`: whether it
+    asks for one.
+    """
+
+    __slots__ = ("_addressed", "_host", "_rest", "_start", "bodiless", "empty", "websocket")
+
+    def __init__(
+        self, start: bytes, rest: bytes, *, host: bytes, empty: bool, bodiless: bool, websocket: bool
+    ) -> None:
+        self._start = start
+        self._rest = rest
+        self._addressed = b""
+        """The whole head, once all attempts have the same."""
+        self._host = host
+        self.empty = empty
+        self.bodiless = bodiless
+        self.websocket = websocket
+
+    def host(self, authority: bytes) -> bytes:
+        """What `Host` says to the upstream with this authority."""
+        return self._host or authority
+
+    def address(self, authority: bytes, trace: bytes) -> None:
+        """Every attempt goes `to` this authority, with this trace: put the head together now, and once."""
+        self._addressed = self.to(authority, trace, b"")
+        self._start = self._rest = b""
+
+    def to(self, authority: bytes, trace: bytes, content: bytes) -> bytes:
+        """The request to the upstream with this authority, and what there is of its content.
+
+        `trace`: field lines, each with its line end.
+        """
+        if self._addressed:
+            return self._addressed + content if content else self._addressed
+        return b"%b%b\r\n%b%b%b" % (self._start, self.host(authority), trace, self._rest, content)
+
+
+class Inbound:
+    """Renders the response heads that come back from one backend.
+
+    `maps_cookies`: whether the paths of its cookies are mapped under the prefix.
+    """
+
+    __slots__ = ("_cors", "_maps_cookies", "_prefix", "_version")
+
+    def __init__(self, prefix: str, cors: Cors, version: str, *, maps_cookies: bool = False) -> None:
+        self._prefix = prefix.encode()
+        self._maps_cookies = maps_cookies
+        self._cors = cors
+        self._version = b"X-CoreRL-Version: %b\r\n" % version.encode()
+
+    def render(
+        self,
+        head: ResponseHead,
+        *,
+        addressed_as: Collection[bytes],
+        origin: bytes | None,
+        framing: bytes,
+        request_id: bytes,
+    ) -> bytes:
+        """The head of the response to the client, with the empty line that ends it.
+
+        `addressed_as`: the authorities, in lower case, by which the backend was addressed. `framing`: the
+        field lines, each with its line end, that delimit the body and tell what becomes of the connection.
+        """
+        lines = head.lines
+        noted = head.noted
+        cors = b""
+        if self._cors.enabled:
+            exposed = b""
+            if head.permits:
+                exposed = exposed_by(lines)
+                lines = [line for line in lines if not line[:15].lower().startswith(b"access-control-")]
+            cors = self._cors.lines(origin, exposed)
+            if self._cors.varies and b"origin" not in members(noted.get(b"vary", b"")):
+                cors += b"Vary: Origin\r\n"
+        if b"location" in noted or b"content-location" in noted:
+            lines = [self._mapped(line, addressed_as) for line in lines]
+        if self._maps_cookies:
+            lines = [
+                map_cookie(line, self._prefix) if line[: len(SET_COOKIE)].lower() == SET_COOKIE else line
+                for line in lines
+            ]
+        return b"HTTP/1.1 %d %b\r\n%b%b%b%b%bX-Request-ID: %b\r\n\r\n" % (
+            head.status,
+            head.reason,
+            b"\r\n".join(lines) + b"\r\n" if lines else b"",
+            framing,
+            b"" if b"date" in noted else date.line(),
+            cors,
+            self._version,
+            request_id,
+        )
+
+    def _mapped(self, line: bytes, addressed_as: Collection[bytes]) -> bytes:
+        name, _, value = line.partition(b":")
+        if name.lower() not in (b"location", b"content-location"):
+            return line
+        return b"%b: %b" % (name, map_location(value.strip(b" \t"), self._prefix, addressed_as))

@@ -1,0 +1,47 @@
+"""What the connections of one worker share."""
+
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from coregateway.net.lingering_close import LingeringConnections
+from coregateway.proxy.exchange_events import ExchangeEvents
+from coregateway.proxy.plan import Plan
+
+if TYPE_CHECKING:
+    from coregateway.proxy.client import Client
+
+
+class Worker:
+    """One per worker and application: the gateway has one, the admin address another.
+
+    `plan` may be replaced between two turns of the loop: a request keeps the route that it has found.
+    """
+
+    __slots__ = (
+        "application",
+        "clients",
+        "connections",
+        "draining",
+        "events",
+        "lingering",
+        "loop",
+        "plan",
+        "via_sanic",
+    )
+
+    def __init__(self, plan: Plan, events: ExchangeEvents) -> None:
+        self.plan = plan
+        self.events = events
+        self.loop: AbstractEventLoop
+        """Set when the loop runs."""
+        self.application: Callable[[Any], Coroutine[Any, Any, None]]
+        """Serves a request by the handlers of the application; its argument is a `Client`."""
+        self.via_sanic = False
+        """Whether forwarded requests pass through Sanic's router and middleware."""
+        self.draining = False
+        self.lingering = LingeringConnections()
+        self.clients = 0
+        """Open connections of clients."""
+        self.connections: set[Client] = set()
+        """The same, for the end of the drain."""

@@ -1,0 +1,9 @@
+"""Everything that knows Sanic's inside.
+
+gateway       the application: what it serves itself, errors, the start
+protocol      brings connections in
+stream        one request, as Sanic's handlers have it
+request       its request object
+blueprints    the routes of a backend, as Sanic lists them
+signals       the gateway's events as Sanic's signals
+"""

@@ -1,0 +1,289 @@
+"""The `Sanic` subclass: routes forwarded paths, renders errors, announces exchanges."""
+
+import sys
+from asyncio import get_running_loop
+from collections.abc import Mapping
+from socket import socket
+from time import monotonic
+from typing import Any, cast
+from warnings import filterwarnings
+
+from sanic import Sanic
+from sanic.config import Config
+from sanic.exceptions import MethodNotAllowed as SanicMethodNotAllowed
+from sanic.exceptions import SanicException
+from sanic.handlers import ErrorHandler
+from sanic.http.constants import HTTP
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from coregateway import COMPILED, __version__
+from coregateway.downstream.connection import ClientConnection
+from coregateway.http1.date import date
+from coregateway.http1.rules import OWN_ROUTE
+from coregateway.logs.events import SANIC_LOG_CONFIG, event
+from coregateway.model import problem
+from coregateway.model.errors import BadRequest, GatewayError, MethodNotAllowed, NoRoute
+from coregateway.net.acceptor import Acceptor
+from coregateway.net.epoll import Poll
+from coregateway.net.plain_transport import PlainTransport
+from coregateway.net.sockets import peer_address
+from coregateway.net.splice import PIPES, pipes
+from coregateway.node import descriptors
+from coregateway.node.listeners import BACKLOG, CannotListen, listen, listen_for_admin
+from coregateway.node.state import Node
+from coregateway.node.workers import found
+from coregateway.proxy.client import Client
+from coregateway.proxy.policies import plan_of
+from coregateway.proxy.server_timing import server_timing
+from coregateway.proxy.worker import Worker
+from coregateway.sanic_app.protocol import Entrance
+from coregateway.sanic_app.request import GatewayRequest
+from coregateway.sanic_app.signals import RESPONSE, GatewaySignals
+from coregateway.sanic_app.stream import SanicStream
+from coregateway.settings import Settings
+from coregateway.settings.process import EXIT_WRONG_SETTINGS
+from coregateway.shared_memory import Board, Part
+from coregateway.upstream.backend import Backend
+from coregateway.upstream.opening import open_backend
+from coregateway.upstream.probes import Probes
+
+
+class Context:
+    """What the handlers of one worker share, as `app.ctx`."""
+
+    def __init__(self, settings: Settings, signals: GatewaySignals, *, admin_required: bool) -> None:
+        self.settings = settings
+        self.admin_required = admin_required
+        self.worker = Worker(plan_of(settings, {}), signals.events)
+        """What the connections of this worker share."""
+        self.backends: dict[str, Backend] = {}
+        self.probes = Probes((), ())
+        self.poll: Poll
+        """Of the clients of this worker; there is one while a loop runs."""
+        self.board = Board(1, len(settings.backends))
+        self.part: Part | None = None
+        """What this worker writes of the node's shared memory; None: it came when all parts were taken."""
+        self.node = Node(self.board)
+
+    @property
+    def draining(self) -> bool:
+        return self.worker.draining
+
+    @draining.setter
+    def draining(self, begun: bool) -> None:
+        self.worker.draining = begun
+
+    def open(self, *, via_sanic: bool) -> None:
+        """Make the pools and clients of this worker; a loop must be running.
+
+        `via_sanic`: forwarded requests pass through Sanic's router and middleware.
+        """
+        settings = self.settings
+        self.worker.loop = get_running_loop()
+        self.worker.via_sanic = via_sanic
+        self.poll = Poll(get_running_loop())
+        self.backends = {
+            name: open_backend(name, row, settings.limits) for name, row in settings.backends.items()
+        }
+        self.worker.plan = plan_of(settings, self.backends)
+
+    def watch_over_backends(self) -> None:
+        """Let `/health` ask the backends, on behalf of the node that this worker is of by now."""
+        self.probes = Probes(self.backends.values(), self.board.verdicts)
+
+    async def close(self) -> None:
+        await self.probes.close()
+        for backend in self.backends.values():
+            await backend.close()
+
+    def is_ready(self) -> bool:
+        """Whether this gateway takes traffic; per node."""
+        return self.node.ready()
+
+
+class Gateway(Sanic[Config, Context]):
+    """Sanic with the gateway's seams in place: protocol, signals, errors, and a short way to the backends."""
+
+    signal_router: GatewaySignals  # pyright: ignore[reportIncompatibleVariableOverride] -- always ours
+
+    def __init__(self, name: str, settings: Settings, *, admin_required: bool = False) -> None:
+        """`admin_required`: without the admin address the gateway does not start."""
+        signals = GatewaySignals()
+        super().__init__(
+            name,
+            ctx=Context(settings, signals, admin_required=admin_required),
+            error_handler=Problems(),
+            signal_router=signals,
+            log_config=SANIC_LOG_CONFIG,
+        )
+        if COMPILED:
+            # Compiled coroutines pass a cancellation on like this, and Sanic has deprecations told.
+            filterwarnings("ignore", r"the \(type, exc, tb\) signature of throw\(\)", DeprecationWarning)
+        self.config.update(ACCESS_LOG=False, AUTO_EXTEND=False, MOTD=False)
+        self.add_signal(complete_own_answer, RESPONSE)
+        self.ctx.worker.application = self.serve_client
+
+    def prepare(self, host: str | None = None, port: int | None = None, **options: Any) -> None:
+        """As Sanic's, with the settings in the place of what was not given, and the gateway's own sockets.
+
+        Exits with a line on stderr: with status 1 when an address cannot be had, with 2 when Sanic's options
+        ask for what this gateway does not do.
+        """
+        _refuse(options)
+        settings = self.ctx.settings
+        host = host or settings.host
+        port = settings.port if port is None else port
+        options |= {"protocol": Entrance, "access_log": False, "motd": False, "backlog": BACKLOG}
+        single = bool(options.get("single_process"))
+        # Sanic's own flags for their number are in the settings already, which know what was not given.
+        options.pop("fast", None)
+        given = options.get("workers", 1)
+        options["workers"] = workers = settings.workers if given in (0, 1) and not single else given
+        descriptors.raise_limit()
+        accepts = not (options.get("unix") or options.get("sock"))
+        if accepts:
+            try:
+                options["sock"] = sock = listen(host, port, workers)
+                sock.admin = self._listen_for_admin()
+            except CannotListen as error:
+                print(error, file=sys.__stderr__)  # sys.stderr gives log lines by now
+                raise SystemExit(1) from None
+            event(
+                "gateway.starting",
+                version=__version__,
+                compiled=COMPILED,
+                host=host,
+                port=sock.getsockname()[1],
+                admin=":".join(map(str, sock.admin.getsockname()[:2])) if sock.admin else None,
+                workers=workers,
+            )
+            host = port = None
+        if not single:
+            found(self, Board(workers, len(settings.backends)))
+        super().prepare(host, port, **options)  # pyright: ignore[reportUnknownMemberType] -- its options are
+        if accepts:
+            # What Sanic's server takes, though no option of `prepare`: the worker accepts itself (`accept`).
+            self.state.server_info[-1].settings |= {
+                "asyncio_server_kwargs": {"start_serving": False},
+                "connections": set[Client](),
+            }
+
+    def accept(self, listener: socket) -> Acceptor:
+        """Let clients in at this socket from now on, in the loop that runs."""
+        loop = get_running_loop()
+        worker = self.ctx.worker
+        worker.connections = cast(set[Client], self.state.server_info[0].settings["connections"])
+        backends = self.ctx.settings.backends.values()
+        upstreams = sum(len(row.urls) for row in backends) * self.ctx.settings.limits.max_connections
+        limit = descriptors.limit()
+        pipes.most = min(PIPES, max(limit // descriptors.FOR_PIPES // descriptors.PER_PIPE, 1))
+        room = descriptors.room_for_clients(limit, descriptors.in_use(), upstreams, pipes.most)
+        connections = cast(set[ClientConnection], worker.connections)
+        acceptor = Acceptor(loop, listener, self.serve_socket, connections, room, _warn)
+        acceptor.start()
+        return acceptor
+
+    def serve_socket(self, accepted: socket) -> None:
+        """Serve the client behind a socket."""
+        worker = self.ctx.worker
+        transport = PlainTransport(worker.loop, self.ctx.poll, accepted)
+        ClientConnection(worker, transport, peer_address(accepted))
+
+    def _listen_for_admin(self) -> socket | None:
+        endpoint = self.ctx.settings.admin.endpoint
+        if endpoint is None:
+            return None
+        try:
+            return listen_for_admin(*endpoint)
+        except CannotListen as error:
+            if self.ctx.admin_required:
+                raise
+            event("admin.unavailable", level="WARNING", reason=str(error))
+            return None
+
+    async def serve_client(self, client: ClientConnection) -> None:
+        """Serve a request by Sanic's router, middleware and handlers."""
+        stream = SanicStream(self, client)
+        try:
+            await self.handle_request(cast(GatewayRequest, stream.request))
+            await stream.end_own_answer()
+        finally:
+            stream.detach()
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether anybody's middleware or signal looks at requests on Sanic's way to a handler."""
+        middleware = len(self.request_middleware) + len(self.response_middleware)
+        return middleware > 0 or self.signal_router.observes_http
+
+
+def _warn(name: str, message: str) -> None:
+    event(name, level="WARNING", message=message)
+
+
+def _refuse(options: Mapping[str, Any]) -> None:
+    """Exit where Sanic is asked for what its server could do and this one cannot.
+
+    With TLS whole answers would go to the socket itself (`outbox`), past the encryption.
+    """
+    if options.get("ssl") or options.get("auto_tls"):
+        wanted = "TLS"
+    elif options.get("version", HTTP.VERSION_1) != HTTP.VERSION_1:
+        wanted = "HTTP/3"
+    else:
+        return
+    print(f"{wanted} towards clients is not supported: terminate it in front", file=sys.__stderr__)
+    raise SystemExit(EXIT_WRONG_SETTINGS)
+
+
+class Problems(ErrorHandler):
+    """Turns every exception of a handler or of Sanic into a problem document."""
+
+    def response(self, request: Request, exception: Exception) -> HTTPResponse:
+        """The answer to an exception, without a word of what it says."""
+        error = _as_gateway_error(exception)
+        if type(error) is GatewayError:
+            event("request.failed", level="ERROR", exception=exception)
+        exchange = request.exchange if isinstance(request, GatewayRequest) else None
+        if exchange is not None:
+            exchange.fail(error)
+        return HTTPResponse(
+            problem.document(error, exchange.request_id if exchange else ""),
+            status=error.status,
+            headers=problem.fields(error),
+            content_type=problem.MEDIA_TYPE,
+        )
+
+
+def _as_gateway_error(exception: Exception) -> GatewayError:
+    if isinstance(exception, GatewayError):
+        return exception
+    if isinstance(exception, SanicMethodNotAllowed):
+        allowed = exception.headers.get("Allow", "")
+        return MethodNotAllowed(tuple(method.strip() for method in allowed.split(",") if method.strip()))
+    if isinstance(exception, SanicException):
+        if exception.status_code == NoRoute.status:
+            return NoRoute()
+        if 400 <= exception.status_code < 500:
+            return BadRequest(OWN_ROUTE)
+    return GatewayError()
+
+
+def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None:
+    """Give an own answer the header fields that every response of the gateway carries."""
+    if "Date" not in response.headers:
+        response.headers["Date"] = date.text()
+    response.headers["X-CoreRL-Version"] = __version__
+    response.headers["X-Request-ID"] = request.exchange.request_id
+    if request.exchange.route is None and request.route is not None:
+        request.exchange.route = f"/{request.route.path}"
+    if "Cross-Origin-Resource-Policy" in response.headers:
+        return  # it keeps itself to pages of its own origin
+    cors = request.app.ctx.worker.plan.cors
+    for line in cors.lines_of_own_answer(request.parsed.noted.get(b"origin")).decode("latin-1").splitlines():
+        name, _, value = line.partition(": ")
+        response.headers[name] = value
+    if request.app.ctx.settings.tracing.server_timing:
+        name, _, value = server_timing(request.exchange, monotonic()).decode().rstrip().partition(": ")
+        response.headers[name] = value

@@ -1,0 +1,151 @@
+"""One request as Sanic's handlers have it, over a connection that the gateway serves itself."""
+
+from asyncio import AbstractEventLoop, BaseProtocol, Transport
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, cast
+
+from sanic.http import Http, Stage
+from sanic.models.server_types import ConnInfo
+from sanic.response import BaseHTTPResponse
+
+from coregateway.downstream.body import RequestBody
+from coregateway.downstream.connection import ClientConnection
+from coregateway.model.exchange import Exchange
+from coregateway.sanic_app.request import GatewayRequest
+from coregateway.sanic_app.signals import RESPONSE
+
+if TYPE_CHECKING:
+    from coregateway.sanic_app.gateway import Gateway
+
+
+class Relayed(BaseHTTPResponse):
+    """Stands for a response that was forwarded; there is nothing left for Sanic to send."""
+
+    __slots__ = ()
+
+    async def send(self, data: Any = None, end_stream: bool | None = None) -> None:
+        """Nothing: the response is out."""
+
+
+RELAYED = Relayed()
+
+
+class SanicConnection(BaseProtocol):
+    """What Sanic knows of one connection, made for the first request that reaches Sanic on it."""
+
+    __slots__ = ("access_log", "app", "conn_info", "connection", "loop", "transport")
+
+    def __init__(self, app: "Gateway", connection: ClientConnection) -> None:
+        self.app = app
+        self.connection = connection
+        self.access_log = False
+        self.loop: AbstractEventLoop = connection.worker.loop
+        self.transport: Transport = connection.transport
+        self.conn_info = ConnInfo(self.transport)  # pyright: ignore[reportArgumentType] -- Sanic names its own interface
+
+    async def send(self, data: bytes) -> None:
+        """Write; returns when the client has room for more."""
+        connection = self.connection
+        connection.transport.write(data)
+        del data  # what of it was sent need not wait here for the rest
+        if connection.is_write_paused:
+            await connection.drained()
+
+
+class SanicStream(Http):
+    """Sanic's `Http` for one request, with its parsing and its loop replaced."""
+
+    __slots__ = ("_app", "client")
+
+    protocol: SanicConnection  # pyright: ignore[reportIncompatibleVariableOverride] -- always ours
+    request: GatewayRequest | None  # pyright: ignore[reportIncompatibleVariableOverride] -- always ours
+    response: BaseHTTPResponse | None  # pyright: ignore[reportIncompatibleVariableOverride] -- None until it is
+    stage: Stage
+
+    def __init__(self, app: "Gateway", client: ClientConnection) -> None:
+        known = client.application
+        if not isinstance(known, SanicConnection):
+            client.application = known = SanicConnection(app, client)
+        self.protocol = known
+        self.client = client
+        self._app = app
+        self._send = known.send
+        self.dispatch = app.dispatch  # pyright: ignore[reportUnknownMemberType] -- Sanic's own overloads
+        self.stage = Stage.HANDLER
+        self.response = None  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
+        self.upgrade_websocket = False
+        self.exception = None
+        self.response_func = self.http1_response_header
+        self.request = GatewayRequest(self)  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
+
+    # What Sanic's methods know of the request
+
+    @property
+    def keep_alive(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] -- kept elsewhere
+        return self.client.keep_alive
+
+    @property
+    def head_only(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] -- likewise
+        return self.client.head_only
+
+    @property
+    def expecting_continue(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] -- likewise
+        return self.client.expecting_continue
+
+    @property
+    def request_body(self) -> RequestBody | None:  # pyright: ignore[reportIncompatibleVariableOverride] -- likewise
+        return self.client.request_body
+
+    @property
+    def exchange(self) -> Exchange:
+        """Of the request."""
+        return cast(Exchange, self.client.exchange)
+
+    async def read(self) -> bytes | None:
+        """The next piece of the body, or None at its end. Raises: as `Client.read_body`."""
+        return await self.client.read_body()
+
+    # The response
+
+    async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
+        """Send the head of a response that Sanic renders: one of the gateway's own answers."""
+        client = self.client
+        exchange = self.exchange
+        response = cast(BaseHTTPResponse, self.response)
+        client.discard_body()
+        client.settle()
+        client.expecting_continue = False  # Sanic would ask for the body now, and this is the answer
+        exchange.status = response.status
+        self._app.signal_router.announce(RESPONSE, request=self.request, response=response)
+        if not self.head_only:
+            exchange.bytes_out += len(data or response.body or b"")
+        if end_stream:
+            client.drop_rest()
+        await super().http1_response_header(data, end_stream)
+
+    async def http1_response_chunked(self, data: bytes, end_stream: bool) -> None:
+        """Send the next piece of an own answer whose length was not known."""
+        self.exchange.bytes_out += len(data)
+        await super().http1_response_chunked(data, end_stream)
+
+    async def http1_response_normal(self, data: bytes, end_stream: bool) -> None:
+        """Send the next piece of an own answer whose length was known."""
+        self.exchange.bytes_out += len(data)
+        await super().http1_response_normal(data, end_stream)
+
+    async def end_own_answer(self) -> None:
+        """A handler that streams with Sanic's means may leave the end to its server."""
+        if self.stage is Stage.RESPONSE and self.response is not None:
+            await self.response.send(end_stream=True)
+
+    def detach(self) -> None:
+        """The request has its answer; the handler may keep the request object."""
+        if self.request is not None:
+            self.request.stream = None
+
+    async def relay(self, forwarding: Coroutine[Any, Any, None]) -> None:
+        """Forward the request, as the handler of a backend's route does."""
+        self.response = RELAYED  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
+        self.stage = Stage.RESPONSE
+        await forwarding
+        self.stage = Stage.IDLE

@@ -1,0 +1,17 @@
+"""What belongs to the node rather than to one worker: numbers and records in memory that all processes share.
+
+    memory    the mapping itself: made by the main process, inherited by every worker
+    verdict   whether a backend is healthy: found out by one process for all
+    board     its layout; each process claims one part of it and is the only one that writes there
+    series    numbers by name in a part: counters, histograms, gauges
+    ring      the latest records of a part
+    pending   log lines of a part that have not left yet
+
+There is no lock on any write. A number is eight aligned bytes and has one writer, so no reader ever sees half
+of it; sums are made by whoever reads. What a worker wrote stays when it dies: the next process that claims
+the part goes on from there.
+"""
+
+from coregateway.shared_memory.board import Board, Part
+
+__all__ = ["Board", "Part"]

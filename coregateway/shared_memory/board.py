@@ -1,0 +1,166 @@
+"""The layout of the shared memory: the rows of `server.node`, a verdict for each backend, and one part for
+each process.
+
+There are more parts than workers: a worker that is replaced keeps its own until it has drained, while its
+successor writes to another. A process claims the first part that no living process has, and goes on from what
+stands there.
+"""
+
+import os
+from dataclasses import dataclass
+
+from coregateway.shared_memory.memory import SharedMemory
+from coregateway.shared_memory.pending import SIZE as PENDING_SIZE
+from coregateway.shared_memory.pending import Pending
+from coregateway.shared_memory.ring import Ring
+from coregateway.shared_memory.ring import size_of as ring_size
+from coregateway.shared_memory.series import Series
+from coregateway.shared_memory.series import size_of as series_size
+from coregateway.shared_memory.verdict import SIZE as VERDICT_SIZE
+from coregateway.shared_memory.verdict import SharedVerdict
+
+ROW = 8
+"""Numbers in a row of `server.node`."""
+
+RECORDS = 64
+"""Records in a part's ring."""
+
+MIN_SLOTS = 1024
+SLOTS_PER_BACKEND = 64
+
+_HEADER = 24  # the process that owns a part, the number of its worker, and its beats
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How many rows, verdicts and parts there are, and where they begin, in bytes. Alike in all processes."""
+
+    workers: int
+    backends: int
+    slots: int
+
+    @property
+    def rows(self) -> int:
+        """One for each worker, and two more: see `server.node`."""
+        return self.workers + 2
+
+    @property
+    def parts(self) -> int:
+        """Enough for every worker, its predecessor that drains, and the main process."""
+        return 2 * self.workers + 2
+
+    @property
+    def part_size(self) -> int:
+        return _HEADER + series_size(self.slots) + ring_size(RECORDS) + PENDING_SIZE
+
+    @property
+    def size(self) -> int:
+        return self.part(self.parts)
+
+    def verdict(self, number: int) -> int:
+        return 8 * ROW * self.rows + number * VERDICT_SIZE
+
+    def part(self, number: int) -> int:
+        return self.verdict(self.backends) + number * self.part_size
+
+
+class Part:
+    """What one process at a time writes and all may read. `series`, `ring` and `pending` lie in it."""
+
+    def __init__(self, memory: SharedMemory, layout: Layout, number: int) -> None:
+        start = layout.part(number)
+        self._header = memory.doubles(start, 3)
+        start += _HEADER
+        self.series = Series(memory, start, layout.slots)
+        start += series_size(layout.slots)
+        self.ring = Ring(memory, start, RECORDS)
+        self.pending = Pending(memory, start + ring_size(RECORDS))
+
+    @property
+    def owner(self) -> int:
+        """The id of the process that writes here; 0: none, or one that has ended."""
+        return int(self._header[0])
+
+    @property
+    def living(self) -> bool:
+        """Whether a process writes here: what it has under way counts."""
+        owner = self.owner
+        if owner:
+            try:
+                os.kill(owner, 0)
+            except ProcessLookupError:
+                return False
+            except PermissionError:  # it lives, under another user
+                pass
+        return owner != 0
+
+    @property
+    def worker(self) -> int:
+        """The number of the worker that writes here, or wrote here last."""
+        return int(self._header[1])
+
+    @property
+    def beats(self) -> int:
+        """How often the loop of its process has turned since it serves; 0: it does not serve yet."""
+        return int(self._header[2])
+
+    def beat(self) -> None:
+        """Note that the loop of its process turns."""
+        self._header[2] += 1
+
+    def enter(self, owner: int, worker: int) -> None:
+        self._header[2] = 0
+        self._header[1] = worker
+        self._header[0] = owner
+
+    def leave(self) -> None:
+        """Note that its process has ended: what it wrote stays, what it had under way has ended with it."""
+        self._header[0] = 0
+
+
+class Board:
+    """The shared memory of a node. Handed to a process that is being started, it is the same memory there."""
+
+    def __init__(self, workers: int, backends: int = 0, *, memory: SharedMemory | None = None) -> None:
+        self._backends = backends
+        self._layout = Layout(workers, backends, max(MIN_SLOTS, SLOTS_PER_BACKEND * (backends + 1)))
+        self._memory = memory or SharedMemory(self._layout.size)
+        self.workers = workers
+        self.rows = self._memory.doubles(0, ROW * self._layout.rows)
+        self.verdicts = [
+            SharedVerdict(self._memory, self._layout.verdict(number)) for number in range(backends)
+        ]
+        """Of `/health`, one for each backend in the order of the settings."""
+        self._parts = [Part(self._memory, self._layout, number) for number in range(self._layout.parts)]
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return _inherit, (self.workers, self._backends, self._memory)
+
+    def claim(self, owner: int, worker: int) -> Part | None:
+        """A part for this process, until it ends. None: all are taken, by processes that drain."""
+        for number, part in enumerate(self._parts):
+            if self._memory.lock(number):
+                part.enter(owner, worker)
+                return part
+        return None
+
+    @property
+    def parts(self) -> list[Part]:
+        """All parts, whether anybody ever wrote to them or not."""
+        return self._parts
+
+    def part_of(self, owner: int) -> Part | None:
+        """The part of a process; None: it has none (yet), or has left it."""
+        return next((part for part in self._parts if part.owner == owner), None)
+
+    def bury(self, owner: int) -> bytes:
+        """Note that a process has ended, for whoever has seen it die; returns the log lines that it left."""
+        part = self.part_of(owner)
+        if part is None:
+            return b""
+        part.leave()
+        return part.pending.take()
+
+
+def _inherit(workers: int, backends: int, memory: SharedMemory) -> Board:
+    return Board(workers, backends, memory=memory)

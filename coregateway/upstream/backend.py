@@ -1,0 +1,31 @@
+"""One backend in one worker: its connections, what is under way at it, and an httpx client for the rest."""
+
+from typing import TYPE_CHECKING
+
+from coregateway.upstream.pool import Pool
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient
+
+
+class Backend:
+    """Opened when the worker starts, closed after its last exchange.
+
+    `client` is how probes, documents and plugins talk to the backend.
+    """
+
+    __slots__ = ("client", "health_path", "in_flight", "name", "pool", "tunnels")
+
+    def __init__(self, name: str, pool: Pool, client: "AsyncClient", *, health_path: str | None) -> None:
+        self.name = name
+        self.pool = pool
+        self.client = client
+        self.health_path = health_path
+        self.in_flight = 0
+        """Requests under way, in this worker."""
+        self.tunnels = 0
+        """WebSockets of them, which are open."""
+
+    async def close(self) -> None:
+        """End the client, and with it the pool's connections."""
+        await self.client.aclose()

@@ -1,0 +1,31 @@
+"""A backend of one worker, opened from its row of the settings."""
+
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx
+
+from coregateway import __version__
+from coregateway.settings import BackendSettings, LimitSettings
+from coregateway.upstream.backend import Backend
+from coregateway.upstream.httpx_transport import PoolTransport
+from coregateway.upstream.pool import Pool
+
+
+def open_backend(name: str, row: BackendSettings, limits: LimitSettings) -> Backend:
+    """Make the pool and the client of a backend; a loop must be running. `Backend.close` must follow."""
+    pool = Pool(name, row.urls, limits, row.timeouts)
+    client = httpx.AsyncClient(
+        transport=PoolTransport(pool),
+        base_url=row.urls[0],
+        timeout=httpx.Timeout(
+            connect=row.timeouts.connect,
+            read=row.timeouts.read,
+            write=row.timeouts.write,
+            pool=row.timeouts.pool,
+        ),
+        headers={"User-Agent": f"coregateway/{__version__}"},
+        # What a backend sets for one caller must not be sent for another.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        trust_env=False,
+    )
+    return Backend(name, pool, client, health_path=row.health.path)

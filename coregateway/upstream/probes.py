@@ -1,0 +1,182 @@
+"""Which backends are healthy, for `/health`.
+
+A backend is healthy while one of its upstreams is. Each upstream is asked on a connection that is made for
+this question: it takes no slot of the pool, waits in no line, and shows that the upstream takes connections.
+What one worker has found out holds for all of the node (`shared_memory.verdict`), for `MAX_AGE`.
+"""
+
+from asyncio import Task, as_completed, create_task, gather, sleep, timeout, wait
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from time import monotonic
+
+import httpx
+
+from coregateway import __version__
+from coregateway.model.errors import GatewayError
+from coregateway.shared_memory.verdict import SharedVerdict
+from coregateway.upstream.backend import Backend
+from coregateway.upstream.endpoint import Upstream
+from coregateway.upstream.httpx_transport import PoolTransport
+from coregateway.upstream.idle import NEW
+from coregateway.upstream.pool import Pool
+from coregateway.upstream.roles import Timeouts
+
+MAX_AGE = 1.0
+"""Seconds for which an answer holds."""
+
+PROBE_TIMEOUT = 2.0
+"""Seconds for one upstream's answer."""
+
+CLAIM = PROBE_TIMEOUT + 0.5
+"""Seconds after which other workers no longer wait for the one that asks: it has died, or hangs."""
+
+LOOK = 0.01
+"""Seconds between two looks at whether another worker has got its answers."""
+
+
+class Probes:
+    """Whether each backend is healthy, for all callers of the node. Closed after the last of them."""
+
+    def __init__(self, backends: Iterable[Backend], verdicts: Iterable[SharedVerdict]) -> None:
+        """`verdicts`: those of the node, in the order of the backends."""
+        self._upstreams = {
+            backend.name: [
+                UpstreamProbe(upstream, backend.health_path) for upstream in backend.pool.upstreams
+            ]
+            for backend in backends
+        }
+        self._verdicts = {
+            name: KeptVerdict(shared, any_of(upstreams))
+            for (name, upstreams), shared in zip(self._upstreams.items(), verdicts, strict=True)
+        }
+
+    async def results(self) -> dict[str, bool]:
+        """Which backends are healthy; none was found out more than `MAX_AGE` before this was called."""
+        answers = await gather(*(verdict.get() for verdict in self._verdicts.values()))
+        return dict(zip(self._verdicts, answers, strict=True))
+
+    async def close(self) -> None:
+        for verdict in self._verdicts.values():
+            verdict.close()
+        for upstreams in self._upstreams.values():
+            for probe in upstreams:
+                await probe.close()
+
+
+class KeptVerdict:
+    """One worker's way to a verdict of the node: read it, find it out, or wait for the worker that does.
+
+    `find_out` gives a new one, within `PROBE_TIMEOUT`.
+    """
+
+    def __init__(
+        self,
+        shared: SharedVerdict,
+        find_out: Callable[[], Awaitable[bool]],
+        *,
+        clock: Callable[[], float] = monotonic,
+        sleep: Callable[[float], Awaitable[None]] = sleep,
+    ) -> None:
+        self._shared = shared
+        self._find_out = find_out
+        self._clock = clock
+        self._sleep = sleep
+        self._step: Task[None] | None = None
+        """What all callers of this worker wait for."""
+        self._closed = False
+
+    async def get(self) -> bool:
+        """The verdict; once this is closed, the last one. A caller that leaves does not end what others wait
+        for."""
+        shared = self._shared
+        came = self._clock()
+        if shared.is_fresh(came, MAX_AGE):
+            return shared.value
+        while not (self._closed or shared.was_given_since(came)):
+            if self._step is None or self._step.done():
+                self._step = create_task(self._renew())
+            await wait([self._step])
+        return shared.value
+
+    def close(self) -> None:
+        """Find out nothing more: what a worker that is ending can no longer ask is not unhealthy for that."""
+        self._closed = True
+        if self._step is not None:
+            self._step.cancel()
+
+    async def _renew(self) -> None:
+        """Find it out, or let the worker that does have a little more time."""
+        claim = self._shared.claim(self._clock(), CLAIM)
+        if claim is None:
+            await self._sleep(LOOK)
+            return
+        try:
+            self._shared.give(await self._find_out(), self._clock(), claim)
+        finally:
+            self._shared.release(claim)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeLimits:
+    """Of the pool that makes an upstream's probes their connection: as `upstream.pool.Limits`."""
+
+    max_connections: int = 1
+    max_keepalive_connections: int = 0
+    keepalive_expiry: float = PROBE_TIMEOUT
+    max_queued: int = 0
+
+
+class UpstreamProbe:
+    """Asks one upstream, on a new connection each time."""
+
+    def __init__(self, upstream: Upstream, path: str | None) -> None:
+        """`path`: what to GET; None: it is enough that the upstream takes a connection."""
+        self._path = path
+        limit = Timeouts(connect=PROBE_TIMEOUT, read=PROBE_TIMEOUT, write=PROBE_TIMEOUT, pool=PROBE_TIMEOUT)
+        url = f"http://{upstream.name}"
+        self._pool = Pool(upstream.name, [url], ProbeLimits(), limit)
+        self._pool.upstreams[0].record = upstream.record  # what a probe meets is known of the upstream
+        self._client = httpx.AsyncClient(
+            transport=PoolTransport(self._pool, rested=NEW),
+            base_url=url,
+            timeout=PROBE_TIMEOUT,
+            headers={"User-Agent": f"coregateway/{__version__}"},
+            # What an upstream sets for one probe must not be sent with the next.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            trust_env=False,
+        )
+
+    async def is_healthy(self) -> bool:
+        """Whether it answers its path with 2xx, whole and in time."""
+        try:
+            async with timeout(PROBE_TIMEOUT):
+                if self._path is None:
+                    self._pool.give_back(await self._pool.acquire(rested=NEW))
+                    return True
+                async with self._client.stream("GET", self._path) as response:
+                    async for _ in response.aiter_raw():
+                        pass  # a health page may be of any size
+                    return response.is_success
+        except (TimeoutError, httpx.HTTPError, GatewayError):
+            return False
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
+def any_of(upstreams: list[UpstreamProbe]) -> Callable[[], Awaitable[bool]]:
+    async def is_any_healthy() -> bool:
+        """Ask all at once; the first that is healthy decides."""
+        asked = [create_task(probe.is_healthy()) for probe in upstreams]
+        try:
+            for answer in as_completed(asked):
+                if await answer:
+                    return True
+            return False
+        finally:
+            for task in asked:
+                task.cancel()
+
+    return is_any_healthy

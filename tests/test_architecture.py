@@ -1,0 +1,182 @@
+"""The packages show the architecture: imports go one way, and every module is accounted for."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import coregateway
+
+ROOT = Path(coregateway.__file__).parent
+
+LAYERS = (
+    ("app", "__main__"),
+    ("cli", "demo", "testing"),
+    ("endpoints",),
+    ("observability",),
+    ("sanic_app",),
+    ("downstream",),
+    ("proxy",),
+    ("policy",),
+    ("upstream",),
+    ("node",),
+    ("settings",),
+    ("logs",),
+    ("net",),
+    ("model",),
+    ("http1",),
+    ("shared_memory",),
+    ("compiled",),
+)
+"""From the outside in. A package imports itself and what is below it; packages of one layer know nothing of
+each other. The package's own `__init__` holds the version, which all may know."""
+
+APART = {
+    ("__main__", "demo"): "`coregateway demo` is a command",
+    ("app", "__main__"): "`python coregateway/app.py` runs the command line",
+}
+"""Imports within a layer, or upwards, with their reasons."""
+
+KNOW_SANIC = ("app", "__main__", "sanic_app", "endpoints", "observability", "node", "settings", "demo")
+"""Packages that may import anything of Sanic."""
+
+PRIVATE_SANIC = ("sanic_app", "node", "settings", "__main__", "demo")
+"""Packages that may import what of Sanic is none of `PUBLIC_SANIC`: its inside, and what starts processes."""
+
+PUBLIC_SANIC = (
+    "sanic",
+    "sanic.response",
+    "sanic.exceptions",
+    "sanic.request",
+    "sanic.server",
+    "sanic.constants",
+)
+
+NO_SANIC_NO_HTTPX = ("downstream", "proxy", "policy", "net", "model", "http1", "shared_memory")
+
+
+def modules() -> dict[str, Path]:
+    """All modules of the package, by their names without its own."""
+    found: dict[str, Path] = {}
+    for path in ROOT.rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[0] == "__compiled__":
+            continue
+        found[".".join(parts).removesuffix(".__init__").replace("__init__", "")] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """What a module imports, for the type checker alone, too; our own without the package's name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            module = node.module or ""
+            for name in node.names:
+                full = f"{module}.{name.name}"
+                own = full.removeprefix("coregateway.")
+                yield own if module.startswith("coregateway") and own in MODULES else module
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+def own_imports(path: Path) -> Iterator[str]:
+    for name in imported(path):
+        if name == "coregateway":
+            continue
+        plain = name.removeprefix("coregateway.")
+        if plain in MODULES:
+            yield plain
+
+
+def package_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def layer_of(module: str) -> int:
+    package = package_of(module)
+    return next(number for number, layer in enumerate(LAYERS) if package in layer)
+
+
+EDGES = sorted({(module, other) for module, path in MODULES.items() if module for other in own_imports(path)})
+
+
+def test_every_module_belongs_to_a_layer() -> None:
+    known = {package for layer in LAYERS for package in layer}
+    assert {package_of(module) for module in MODULES if module} == known
+
+
+@pytest.mark.parametrize(("module", "other"), EDGES, ids=[f"{one} -> {other}" for one, other in EDGES])
+def test_imports_go_downwards(module: str, other: str) -> None:
+    one, another = package_of(module), package_of(other)
+    if one == another or (one, another) in APART:
+        return
+    assert layer_of(module) < layer_of(other), f"{module} must not know {other}"
+
+
+def test_no_packages_import_each_other() -> None:
+    graph: dict[str, set[str]] = {}
+    for module, other in EDGES:
+        one, another = package_of(module), package_of(other)
+        if one != another and (one, another) not in APART:
+            graph.setdefault(one, set()).add(another)
+
+    def reaches(start: str, target: str, seen: set[str]) -> bool:
+        return any(
+            following == target or (following not in seen and reaches(following, target, seen | {following}))
+            for following in graph.get(start, ())
+        )
+
+    assert [package for package in graph if reaches(package, package, set())] == []
+
+
+def test_every_module_is_named_by_its_package() -> None:
+    """By the docstring: a line `module   what it is for`."""
+    missing: list[str] = []
+    for module in MODULES:
+        package, _, name = module.rpartition(".")
+        if not package or name == "__main__":
+            continue
+        words = ast.get_docstring(ast.parse(MODULES[package].read_text())) or ""
+        if not any(line.strip().split(" ")[0] == name for line in words.splitlines()):
+            missing.append(module)
+    assert missing == []
+
+
+def test_no_package_names_a_module_that_is_not_there() -> None:
+    gone: list[str] = []
+    for package, path in MODULES.items():
+        if path.name != "__init__.py" or not package:
+            continue
+        for line in (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines():
+            name, gap, _ = line.partition("  ")
+            if gap and name.isidentifier() and f"{package}.{name}" not in MODULES:
+                gone.append(f"{package}.{name}")
+    assert gone == []
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_only_what_knows_sanic_imports_its_inside(module: str) -> None:
+    names = [name for name in imported(MODULES[module]) if package_of(name) in ("sanic", "sanic_routing")]
+    package = package_of(module)
+    if package in NO_SANIC_NO_HTTPX:
+        assert names == []
+    elif names:
+        assert package in KNOW_SANIC
+        assert package in PRIVATE_SANIC or set(names) <= set(PUBLIC_SANIC)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_only_upstream_and_what_is_above_it_knows_httpx(module: str) -> None:
+    if package_of(module) in NO_SANIC_NO_HTTPX:
+        assert "httpx" not in {package_of(name) for name in imported(MODULES[module])}
+
+
+def test_names_say_what_a_module_is_for() -> None:
+    assert not {"utils", "helpers", "common", "base", "misc"} & {
+        part for module in MODULES for part in module.split(".")
+    }
