@@ -7,7 +7,8 @@ from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 from coregateway.policy.cors import EXPOSED, Cors
 from coregateway.proxy.headers import Inbound, Outbound, Outgoing, asks_for_websocket
-from coregateway.proxy.prefix import map_location
+from coregateway.proxy.prefix import CookiePaths, map_location
+from coregateway.proxy.response_chain import ResponseChain
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 
@@ -317,10 +318,12 @@ def got(
     dated: bool = False,
 ) -> list[bytes]:
     """The lines of what the client gets; with a `Date` that the gateway adds only if `dated`."""
-    raw = Inbound(PREFIX.decode(), cors, "1.2.3", maps_cookies=maps_cookies).render(
+    rules = [cors.permit] if cors.enabled else []
+    rules += [CookiePaths(PREFIX.decode()).map] if maps_cookies else []
+    raw = Inbound(PREFIX.decode(), "1.2.3", ResponseChain(rules) if rules else None).render(
         ResponseHead(b"\r\n".join((start, *fields))),
+        request(*([] if origin is None else [b"Origin: " + origin])),
         addressed_as=(AUTHORITY,),
-        origin=origin,
         framing=b"Content-Length: 5\r\n",
         request_id=b"id-1",
     )

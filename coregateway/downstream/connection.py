@@ -354,13 +354,13 @@ class ClientConnection(RequestReader):
             if self.state is not FLUSHING:
                 self._enter(FLUSHING)
             return
-        linger = self._seconds_to_linger()
+        route = self.route
         self._finish()
         if not self.keep_alive:
             if self.transport.is_closing():
                 self._enter(CLOSING)
             else:
-                self._close_lingering(linger)
+                self._close_lingering(route)
             return
         self._enter(IDLE)
         if self.served == 1 or not self._limit.pending:
@@ -442,14 +442,14 @@ class ClientConnection(RequestReader):
         self._tunnel = tunnel
         return self.take()
 
-    def _seconds_to_linger(self) -> float:
-        route = self.route
-        if route is not None and route.forwarding is not None:
-            return route.forwarding.linger
-        return self.worker.plan.linger
+    def _close_lingering(self, route: Route | None) -> None:
+        """Close for writing, and read on for a while so that what was written arrives.
 
-    def _close_lingering(self, seconds: float) -> None:
-        """Close for writing, and read on for so many seconds so that what was written arrives."""
+        `route`: of the last request; its time holds.
+        """
+        seconds = self.worker.plan.linger
+        if route is not None and route.forwarding is not None:
+            seconds = route.forwarding.linger
         if not seconds:
             self._enter(CLOSING)
             self.close()

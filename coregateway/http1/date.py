@@ -24,7 +24,8 @@ class Date:
 
     def line(self) -> bytes:
         """The field line, with its line end."""
-        self._look()
+        if int(self._clock()) != self._second:
+            self._look()
         return self._line
 
     def _look(self) -> None:

@@ -35,16 +35,17 @@ def ends_with_connection(head: RequestHead, response: ResponseHead) -> bool:
     return response.length in (CHUNKED, UNTIL_CLOSE) and not head.minor
 
 
-def response_fields(head: RequestHead, response: ResponseHead, *, keep_alive: bool) -> bytes:
-    """The field lines, each with its line end, that frame a response for the client who sent `head`.
+def response_fields(head: RequestHead, response: ResponseHead, *, chunked: bool, keep_alive: bool) -> bytes:
+    """The field lines, each with its line end, that frame a response for the client that sent `head`.
 
-    `keep_alive`: whether the client's connection outlasts it. A response without a body keeps the length that
-    its backend has declared (HEAD, 304), but for a 204, which must not have one (RFC 9110 §8.6).
+    `chunked`: see `is_chunked`. `keep_alive`: whether the client's connection outlasts it. A response without
+    a body keeps the length that its backend has declared (HEAD, 304), but for a 204, which must not have one
+    (RFC 9110 §8.6).
     """
     framing = b""
     if response.declared is not None and response.status != 204:
         framing = b"Content-Length: %d\r\n" % response.declared
-    elif is_chunked(head, response):
+    elif chunked:
         framing = b"Transfer-Encoding: chunked\r\n"
     if not keep_alive:
         return framing + b"Connection: close\r\n"

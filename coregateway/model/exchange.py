@@ -94,7 +94,7 @@ class Exchange:
         noted = head.noted
         given = noted.get(b"x-request-id")
         if tracer is None:
-            self.request_id = request_id(given)
+            self.request_id = _ids.take() if given is None else request_id(given)
         else:
             self.trace = trace = tracer.begin(noted)
             self.request_id = trace.trace_id if given is None and not trace.parent_id else request_id(given)

@@ -7,8 +7,9 @@ that exposes is exposed beside the gateway's own. With none CORS is off and the 
 from collections.abc import Sequence
 from typing import Final
 
-from coregateway.http1.grammar import is_token
+from coregateway.http1.grammar import is_token, members
 from coregateway.http1.request import RequestHead
+from coregateway.http1.response import ResponseHead
 
 EXPOSED: Final = b"X-CoreRL-Version, X-Request-ID, X-CoreGateway-Error, Retry-After"
 """The fields of a response that scripts may read, besides the safe-listed ones."""
@@ -24,19 +25,16 @@ PREFLIGHT_MAX_AGE: Final = 600
 class Cors:
     """What the configured origins mean for one response after another."""
 
-    __slots__ = ("_any", "_credentials", "_origins", "_shared", "enabled")
+    __slots__ = ("_any", "_credentials", "_origins", "_shared", "enabled", "varies")
 
     def __init__(self, origins: Sequence[str], *, credentials: bool) -> None:
         self.enabled = bool(origins)
         self._any = "*" in origins
+        self.varies = self.enabled and not self._any
+        """Whether answers differ by `Origin`, which caches must be told."""
         self._origins = frozenset(origin.lower().encode() for origin in origins)
         self._credentials = b"Access-Control-Allow-Credentials: true\r\n" if credentials else b""
         self._shared = _EXPOSE + b"\r\n" + self._credentials
-
-    @property
-    def varies(self) -> bool:
-        """Whether answers differ by `Origin`, which caches must be told."""
-        return self.enabled and not self._any
 
     def lines(self, origin: bytes | None, exposed: bytes = b"") -> bytes:
         """The field lines, each with its line end, that a response to this `Origin` carries.
@@ -53,6 +51,19 @@ class Cors:
         if origin is not None and origin.lower() in self._origins:
             return b"Access-Control-Allow-Origin: " + origin + b"\r\n" + shared
         return b""
+
+    def permit(self, request: RequestHead, response: ResponseHead) -> bytes:
+        """The field lines for a backend's response: they take the place of its own `Access-Control-*`."""
+        exposed = b""
+        if response.permits:
+            exposed = exposed_by(response.lines)
+            response.lines = [
+                line for line in response.lines if not line[:15].lower().startswith(b"access-control-")
+            ]
+        lines = self.lines(request.noted.get(b"origin"), exposed)
+        if self.varies and b"origin" not in members(response.noted.get(b"vary", b"")):
+            lines += b"Vary: Origin\r\n"
+        return lines
 
     def lines_of_own_answer(self, origin: bytes | None) -> bytes:
         """As `lines`, for an answer that has no `Vary` of a backend to add to."""

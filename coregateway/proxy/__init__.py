@@ -5,6 +5,7 @@ policies             compiles it from the settings
 routes               finds the route of a path
 route                what is decided for the requests of a path
 admission            the chain of policies that a request passes
+response_chain       the mirror of it for responses
 forwarded_request    the story of one request
 client               the client's side of it, as `downstream` implements it
 worker               what the connections of a worker share

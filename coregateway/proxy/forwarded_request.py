@@ -118,8 +118,14 @@ class ForwardedRequest(Waiter):
         self.exchange = exchange
         self.body = b""
         """What has come of the request's body before anything was sent, while it may have to be sent."""
-        self.outgoing: Outgoing | None = None
-        """The request's head, once it was rendered."""
+        self.outgoing: Outgoing = forwarding.outbound.render(
+            head,
+            peer=client.peer_bytes,
+            trusted=client.trusted,
+            request_id=exchange.request_id.encode(),
+            traced=exchange.trace is not None,
+        )
+        """The request's head, which is the same for all attempts."""
         self.holds = NOTHING
         self.connection: UpstreamConnection | None = None
         self.pump: Task[None] | None = None
@@ -136,7 +142,10 @@ class ForwardedRequest(Waiter):
         self.holds = PLACE
         self.queued_at = now = monotonic()
         # Now, while it is at hand: when its turn comes, it has left the processor's caches.
-        self._prepare()
+        upstream = self.forwarding.backend.pool.only
+        trace = self.exchange.trace
+        if upstream is not None and (trace is None or not trace.sampled):
+            self.outgoing.address(upstream.authority, b"" if trace is None else trace.fields)
         self.head.condense()
         self.forwarding.backend.pool.join(self, now)
 
@@ -188,14 +197,17 @@ class ForwardedRequest(Waiter):
         exchange.responded = monotonic()
         exchange.upstream_status = response.status
         size = connection.waiting
-        if size > SPLIT and not is_chunked(self.head, response):
+        chunked = is_chunked(self.head, response)
+        if size > SPLIT and not chunked:
             pieces = connection.take_pieces()
             self.release()
-            self.client.respond(response.status, [self._render_response(response), *pieces], size)
+            head = self._render_response(response, chunked=False)
+            self.client.respond(response.status, [head, *pieces], size)
         else:
-            whole = connection.take()
+            body = connection.take()
             self.release()
-            self.client.respond(response.status, self._whole_response(response, whole), size)
+            head = self._render_response(response, chunked=chunked)
+            self.client.respond(response.status, head + (chunks(body, last=True) if chunked else body), size)
 
     # With a task
 
@@ -212,15 +224,12 @@ class ForwardedRequest(Waiter):
             if response.status == 101:
                 await self._tunnel(response, connection)
             elif connection.complete:
-                whole = connection.take()
-                self.release()  # the connection serves others already while this client takes its time
+                self._answer(connection, response)
                 client.drop_rest()
-                client.begin_response(response.status, self._whole_response(response, whole), len(whole))
-                whole = b""  # a slow client's response waits once, in its transport
                 await client.drained()
             else:
                 chunked = is_chunked(self.head, response)
-                rendered = self._render_response(response)
+                rendered = self._render_response(response, chunked=chunked)
                 await relay.downwards(client, connection, response.status, rendered, chunked=chunked)
         except GatewayError as error:
             if isinstance(error, UpstreamError):
@@ -299,7 +308,7 @@ class ForwardedRequest(Waiter):
         client = self.client
         backend = self.forwarding.backend
         client.keep_alive = False
-        client.begin_response(101, self._render_response(response), 0)
+        client.begin_response(101, self._render_response(response, chunked=False), 0)
         await client.drained()
         client.worker.events.open_tunnel(self.exchange)
         backend.tunnels += 1
@@ -351,29 +360,6 @@ class ForwardedRequest(Waiter):
         if exchange.trace is not None:
             exchange.trace.fail_attempt(exchange.upstream, exchange.upstream_status, error.cause, monotonic())
 
-    def _render_request(self) -> Outgoing:
-        """The head of the request, which is the same for all attempts."""
-        outgoing = self.outgoing
-        if outgoing is None:
-            exchange = self.exchange
-            client = self.client
-            self.outgoing = outgoing = self.forwarding.outbound.render(
-                self.head,
-                peer=client.peer_bytes,
-                trusted=client.trusted,
-                request_id=exchange.request_id.encode(),
-                traced=exchange.trace is not None,
-            )
-        return outgoing
-
-    def _prepare(self) -> None:
-        """Render all of the request's head that does not depend on its turn."""
-        outgoing = self._render_request()
-        upstream = self.forwarding.backend.pool.only
-        trace = self.exchange.trace
-        if upstream is not None and (trace is None or not trace.sampled):
-            outgoing.address(upstream.authority, b"" if trace is None else trace.fields)
-
     def send(self, connection: UpstreamConnection, *, complete: bool) -> None:
         """Write the request, as much of it as has come, to its upstream."""
         self.holds = CONNECTION
@@ -383,7 +369,7 @@ class ForwardedRequest(Waiter):
         exchange.upstream = upstream.name
         exchange.waited += connection.waited
         exchange.upstream_started = monotonic()
-        outgoing = self._render_request()
+        outgoing = self.outgoing
         trace = b"" if exchange.trace is None else exchange.trace.fields
         content = b"" if outgoing.empty else request_content(self.head, self.body, complete=complete)
         connection.begin(
@@ -397,31 +383,26 @@ class ForwardedRequest(Waiter):
         if not complete:
             connection.source = self.client
 
-    def _whole_response(self, response: ResponseHead, body: bytes) -> bytes:
-        """A response whose body is there in full, as the client gets it."""
-        rendered = self._render_response(response)
-        return rendered + (chunks(body, last=True) if is_chunked(self.head, response) else body)
-
-    def _render_response(self, response: ResponseHead) -> bytes:
-        """The head of the response to the client."""
+    def _render_response(self, response: ResponseHead, *, chunked: bool) -> bytes:
+        """The head of the response to the client; `chunked`: see `is_chunked`."""
         head = self.head
         client = self.client
         if response.status == 101:
             framing = WEBSOCKET
         else:
-            if ends_with_connection(head, response):
+            if not chunked and ends_with_connection(head, response):
                 client.keep_alive = False
-            framing = response_fields(head, response, keep_alive=client.settle())
+            framing = response_fields(head, response, chunked=chunked, keep_alive=client.settle())
         if self.forwarding.tells_time:
             framing += server_timing(self.exchange, monotonic())
         addressed_as: tuple[bytes, ...] = ()
         if b"location" in response.noted or b"content-location" in response.noted:
             upstream = self.upstream
-            addressed_as = (self._render_request().host(upstream.authority).lower(), upstream.origin)
+            addressed_as = (self.outgoing.host(upstream.authority).lower(), upstream.origin)
         return self.forwarding.inbound.render(
             response,
+            head,
             addressed_as=addressed_as,
-            origin=head.noted.get(b"origin"),
             framing=framing,
             request_id=self.exchange.request_id.encode(),
         )

@@ -16,8 +16,8 @@ from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 from coregateway.model.addresses import plain_field
 from coregateway.model.trace import PROPAGATED
-from coregateway.policy.cors import Cors, exposed_by
-from coregateway.proxy.prefix import SET_COOKIE, map_cookie, map_location
+from coregateway.proxy.prefix import map_location
+from coregateway.proxy.response_chain import ResponseChain
 
 _OF_THIS_HOP: Final = frozenset((b"te", b"transfer-encoding", b"content-length", b"host"))
 """Fields that the gateway writes itself; naming them in Connection does not take them away."""
@@ -71,7 +71,7 @@ class Outbound:
             framing = b"Transfer-Encoding: chunked\r\n"
         elif b"content-length" in noted:
             framing = b"Content-Length: %d\r\n" % head.length
-        websocket = asks_for_websocket(head)
+        websocket = b"upgrade" in noted and asks_for_websocket(head)
         if websocket:
             framing += WEBSOCKET
         if head.method == "OPTIONS" and b"max-forwards" in noted:
@@ -161,62 +161,45 @@ class Outgoing:
         """
         if self._addressed:
             return self._addressed + content if content else self._addressed
-        return b"%b%b\r\n%b%b%b" % (self._start, self.host(authority), trace, self._rest, content)
+        return b"%b%b\r\n%b%b%b" % (self._start, self._host or authority, trace, self._rest, content)
 
 
 class Inbound:
-    """Renders the response heads that come back from one backend.
+    """Renders the response heads that come back on one route; `chain`: what the settings change in them."""
 
-    `maps_cookies`: whether the paths of its cookies are mapped under the prefix.
-    """
+    __slots__ = ("_chain", "_prefix", "_version")
 
-    __slots__ = ("_cors", "_maps_cookies", "_prefix", "_version")
-
-    def __init__(self, prefix: str, cors: Cors, version: str, *, maps_cookies: bool = False) -> None:
+    def __init__(self, prefix: str, version: str, chain: ResponseChain | None = None) -> None:
         self._prefix = prefix.encode()
-        self._maps_cookies = maps_cookies
-        self._cors = cors
+        self._chain = chain
         self._version = b"X-CoreRL-Version: %b\r\n" % version.encode()
 
     def render(
         self,
         head: ResponseHead,
+        request: RequestHead,
         *,
         addressed_as: Collection[bytes],
-        origin: bytes | None,
         framing: bytes,
         request_id: bytes,
     ) -> bytes:
-        """The head of the response to the client, with the empty line that ends it.
+        """The head of the response to the client that sent `request`, with the empty line that ends it.
 
         `addressed_as`: the authorities, in lower case, by which the backend was addressed. `framing`: the
         field lines, each with its line end, that delimit the body and tell what becomes of the connection.
         """
-        lines = head.lines
         noted = head.noted
-        cors = b""
-        if self._cors.enabled:
-            exposed = b""
-            if head.permits:
-                exposed = exposed_by(lines)
-                lines = [line for line in lines if not line[:15].lower().startswith(b"access-control-")]
-            cors = self._cors.lines(origin, exposed)
-            if self._cors.varies and b"origin" not in members(noted.get(b"vary", b"")):
-                cors += b"Vary: Origin\r\n"
+        added = b"" if self._chain is None else self._chain.apply(request, head)
+        lines = head.lines
         if b"location" in noted or b"content-location" in noted:
             lines = [self._mapped(line, addressed_as) for line in lines]
-        if self._maps_cookies:
-            lines = [
-                map_cookie(line, self._prefix) if line[: len(SET_COOKIE)].lower() == SET_COOKIE else line
-                for line in lines
-            ]
         return b"HTTP/1.1 %d %b\r\n%b%b%b%b%bX-Request-ID: %b\r\n\r\n" % (
             head.status,
             head.reason,
             b"\r\n".join(lines) + b"\r\n" if lines else b"",
             framing,
             b"" if b"date" in noted else date.line(),
-            cors,
+            added,
             self._version,
             request_id,
         )

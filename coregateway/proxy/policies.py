@@ -15,6 +15,8 @@ from coregateway.proxy.admission import Admission, Refusal, Step
 from coregateway.proxy.client import Client
 from coregateway.proxy.headers import Inbound, Outbound
 from coregateway.proxy.plan import Plan
+from coregateway.proxy.prefix import CookiePaths
+from coregateway.proxy.response_chain import ResponseChain, ResponseRule
 from coregateway.proxy.route import Forwarding, Route
 from coregateway.proxy.routes import Routes
 from coregateway.settings import BackendSettings, Settings
@@ -48,7 +50,7 @@ def _forwarding_route(settings: Settings, row: BackendSettings, cors: Cors, back
     forwarding = Forwarding(
         backend,
         Outbound(row.prefix, host=settings.forwarding.host),
-        Inbound(row.prefix, cors, __version__, maps_cookies=row.cookies == "map"),
+        Inbound(row.prefix, __version__, _response_chain(cors, row)),
         attempts=settings.retries.attempts,
         client_timeout=row.timeouts.client,
         linger=row.timeouts.linger,
@@ -67,6 +69,15 @@ def _options(cors: Cors, methods: tuple[str, ...], *, forwards: bool) -> Admissi
     if forwards:
         steps.append(LastHop(cors, methods).answer)
     return Admission(steps) if steps else None
+
+
+def _response_chain(cors: Cors, row: BackendSettings) -> ResponseChain | None:
+    rules: list[ResponseRule] = []
+    if cors.enabled:
+        rules.append(cors.permit)
+    if row.cookies == "map":
+        rules.append(CookiePaths(row.prefix).map)
+    return ResponseChain(rules) if rules else None
 
 
 class Preflights:

@@ -4,6 +4,9 @@ import re
 from collections.abc import Collection
 from typing import Final
 
+from coregateway.http1.request import RequestHead
+from coregateway.http1.response import ResponseHead
+
 _split_reference: Final = re.compile(rb"(?i:https?:)?//([^/?#]*)(.*)").fullmatch
 _default_port: Final = re.compile(rb":(?:80)?\Z")
 _split_at_paths: Final = re.compile(rb"(?i)(;[\t ]*path[\t ]*=[\t ]*)(/[^;]*)").split
@@ -43,6 +46,23 @@ def map_cookie(line: bytes, prefix: bytes) -> bytes:
         path = parts[at].rstrip(b" \t")
         parts[at] = _prefixed(path, prefix) + parts[at][len(path) :]
     return b"".join(parts)
+
+
+class CookiePaths:
+    """Maps the paths of a backend's cookies under a prefix."""
+
+    __slots__ = ("_prefix",)
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix.encode()
+
+    def map(self, request: RequestHead, response: ResponseHead) -> bytes:  # noqa: ARG002 -- a `ResponseRule`
+        """Map the paths in the head's lines; adds no line."""
+        response.lines = [
+            map_cookie(line, self._prefix) if line[: len(SET_COOKIE)].lower() == SET_COOKIE else line
+            for line in response.lines
+        ]
+        return b""
 
 
 def _prefixed(path: bytes, prefix: bytes) -> bytes:

@@ -38,7 +38,7 @@ class Route:
 
     def admit(self, client: Client, head: RequestHead) -> Refusal | Waiting | None:
         """Whether a request may go on: None; see `admission`."""
-        admission = self.chain_of(head)
+        admission = self.options if head.method == "OPTIONS" else self.admission
         if admission is not None and (verdict := admission.decide(client, head)) is not None:
             return verdict
         if self.forwarding is not None and head.method not in self.allowed:
