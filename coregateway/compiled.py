@@ -31,6 +31,7 @@ APART = {
 """Of a class that derives from one which is not compiled, the compiler knows nothing."""
 
 RECORDING = (
+    "logs/fields.py",
     "logs/line.py",
     "logs/writer.py",
     "observability/access_log.py",

@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coregateway.http1.rules import TWO_LENGTHS
+from coregateway.logs.fields import CHOOSABLE, CORE, RARE, REQUEST, TRACE
 from coregateway.logs.line import encode, timestamp
 from coregateway.model.errors import BadRequest
 from coregateway.model.exchange import Exchange
 from coregateway.model.trace import Tracer
-from coregateway.observability.access_log import SOMETIMES, is_sampled, recorder, request_fields
+from coregateway.observability.access_log import is_sampled, recorder, request_fields
+from coregateway.observability.request_line import between
 from coregateway.settings import AccessLogSettings
-from coregateway.settings.values import LINE_FIELDS
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 
@@ -197,7 +198,44 @@ def test_a_recorder_writes_one_line_for_each_exchange() -> None:
 
 
 def test_every_field_can_be_chosen_but_those_that_every_line_has() -> None:
-    assert list(LINE_FIELDS) == [*FIELDS[4:], "trace_id", "span_id", *SOMETIMES]
+    assert [*CORE, *REQUEST] == FIELDS
+    assert list(CHOOSABLE) == [*FIELDS[4:], "trace_id", "span_id", "reason"]
+
+
+def refused() -> Exchange:
+    made = exchange(status=400, path="/x", upstream_started=100.1)
+    made.fail(BadRequest(TWO_LENGTHS))
+    return made
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize(
+    "finished",
+    [
+        exchange(),  # nothing is known: encoded
+        exchange(path="/x", upstream_started=100.1),  # put together
+        exchange(
+            path="/x", upstream_started=100.1, trace=Tracer(1.0).begin({})
+        ),  # put together, with its trace
+        exchange(path='/"', upstream_started=100.1, trace=Tracer(1.0).begin({})),  # encoded, with its trace
+        refused(),
+    ],
+    ids=["unknown", "usual", "traced", "escaped", "refused"],
+)
+def test_a_line_has_the_fields_that_are_written_down_in_their_order(finished: Exchange, traced: bool) -> None:
+    """Whichever way writes it."""
+    expected = (*CORE, *REQUEST, *(TRACE if traced else ()), *(RARE if finished.rule else ()))
+    (line,) = written(AccessLogSettings(), finished, traced=traced)
+    assert tuple(line) == expected
+    assert tuple(request_fields(finished, 0.0, "w", traced=traced)) == expected
+    (chosen,) = written(AccessLogSettings(fields=CHOOSABLE), finished, traced=traced)
+    assert tuple(chosen) == expected
+
+
+@pytest.mark.parametrize("name", ["route", "consumer", "times"])
+def test_a_field_without_a_value_cannot_be_put_into_a_line(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        between((*REQUEST[:1], name), {})
 
 
 def written(settings: AccessLogSettings, *finished: Exchange, **options: Any) -> list[dict[str, Any]]:

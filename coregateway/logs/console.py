@@ -12,7 +12,8 @@ or a library has chosen cannot steer the terminal: characters that do not print 
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from coregateway.logs.line import CORE, Encode, as_text
+from coregateway.logs.fields import CORE
+from coregateway.logs.line import Encode, as_text
 from coregateway.logs.writer import MAX_LINE
 
 _RESET = "\x1b[0m"

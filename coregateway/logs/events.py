@@ -33,7 +33,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast, override
 from loguru import logger
 
 from coregateway.logs.console import console, wants_colours
-from coregateway.logs.line import CORE, Encode, describe, encode, timestamp, without_secrets
+from coregateway.logs.fields import CORE
+from coregateway.logs.line import Encode, describe, encode, timestamp, without_secrets
 from coregateway.logs.stdout import stdout_destination
 from coregateway.logs.writer import LineSink
 from coregateway.shared_memory.pending import Pending

@@ -14,13 +14,11 @@ from typing import Final, cast
 
 import orjson
 
+from coregateway.logs.fields import CORE
 from coregateway.logs.writer import MAX_LINE
 
 type Encode = Callable[[Mapping[str, object]], bytes]
 """What turns the fields of a line into its bytes, with the line end, at most `MAX_LINE` of them."""
-
-CORE = ("time", "level", "event", "worker")
-"""The fields that every line has."""
 
 TENTHS: Final = [f".{digit}" for digit in range(10)]
 HUNDREDTHS: Final = [f"{number:02d}" for number in range(100)]

@@ -1,7 +1,7 @@
 """What operators see: written down beside the request path, never on it.
 
 access_log      the line of each request
-request_line    its fields
+request_line    the usual ones, put together from pieces
 samples         the slowest and failed exchanges, for the page
 monitor         what a worker does beside its requests
 metrics         counts, and /metrics

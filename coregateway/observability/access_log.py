@@ -1,23 +1,21 @@
 """One line for every request, however it ended: a subscriber of `coregateway.turn.ended`.
 
-What a line shows, which requests get one and how it is written is decided once, at start-up: `recorder` puts
-the subscriber together from no more steps than the settings ask for. Where all fields are wanted, as JSON,
-most lines are those of `request_line`, which is quick.
+The start decides what a line shows, which requests get one and how it is written: `recorder` puts the
+subscriber together from no more steps than the settings ask for. `logs.fields` has the names of the fields.
+Where all of them are wanted, as JSON, `request_line` writes most lines, which is quicker.
 """
 
 from collections.abc import Callable
 from time import time
-from typing import Final
+from typing import cast
 from zlib import crc32
 
 from coregateway.logs import line as log_line
-from coregateway.logs.line import CORE, Encode, encode, timestamp
+from coregateway.logs.fields import CHOOSABLE, CORE, REQUEST, TRACE
+from coregateway.logs.line import Encode, encode, timestamp
 from coregateway.model.exchange import Exchange
 from coregateway.observability.request_line import MAX_METHOD, MAX_PATH, RequestLines
 from coregateway.settings.model import AccessLogSettings
-
-SOMETIMES: Final = ("reason",)
-"""Fields that a line has, behind all others, only when there is something to tell."""
 
 
 def request_fields(exchange: Exchange, now: float, worker: str, *, traced: bool = False) -> dict[str, object]:
@@ -25,18 +23,15 @@ def request_fields(exchange: Exchange, now: float, worker: str, *, traced: bool 
 
     `traced`: also the ids of its trace and span, which are None where no head was read.
     """
-    fields: dict[str, object] = {
-        "time": timestamp(now),
-        "level": "INFO",
-        "event": "request",
-        "worker": worker,
-    }
+    names = (*CORE, *REQUEST, *TRACE) if traced else (*CORE, *REQUEST)
+    fields = cast(dict[str, object], dict.fromkeys(names))
+    fields |= {"time": timestamp(now), "level": "INFO", "event": "request", "worker": worker}
     _describe(exchange, fields, traced=traced)
     return fields
 
 
 def _describe(exchange: Exchange, fields: dict[str, object], *, traced: bool) -> None:
-    """Set all fields of an exchange, in the place of those of the one before."""
+    """Set all fields of an exchange, in the place of those of the one before; they keep their order."""
     # Whole microseconds make the cheaper rounding, and parts that add up. `int` cuts, hence the half.
     upstream_started = exchange.upstream_started
     duration = int((exchange.ended - exchange.started) * 1e6 + 0.5)
@@ -66,7 +61,7 @@ def _describe(exchange: Exchange, fields: dict[str, object], *, traced: bool) ->
         trace = exchange.trace
         fields["trace_id"] = None if trace is None else trace.trace_id
         fields["span_id"] = None if trace is None else trace.span_id
-    # Fields that only some lines have: in the place of those of the line before, or gone.
+    # What only some lines have takes the place of what the line before had, or goes.
     if exchange.rule is not None:
         fields["reason"] = exchange.rule.words
     elif "reason" in fields:
@@ -88,7 +83,7 @@ def recorder(
     # One for all lines: it costs a third of what it takes to make one for each.
     fields = request_fields(Exchange(0.0, ""), 0.0, worker, traced=traced)
     chosen = settings.fields
-    names = tuple(name for name in (*fields, *SOMETIMES) if name in CORE or name in chosen) if chosen else ()
+    names = (*CORE, *(name for name in CHOOSABLE if name in chosen)) if chosen else ()
 
     def encoded(exchange: Exchange) -> bytes:
         _describe(exchange, fields, traced=traced)

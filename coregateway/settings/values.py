@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from coregateway.logs.fields import CHOOSABLE
 from coregateway.model.addresses import plain, plain_network
 from coregateway.settings.spelling import slip_of
 
@@ -44,13 +45,6 @@ _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@\s]+)(?::(?P<port>[0-9]{1,5}))?")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _ORIGIN_PORTS = {"http": 80, "https": 443}
-
-LINE_FIELDS = (
-    *("request_id", "client", "method", "path", "protocol", "backend", "upstream"),
-    *("status", "upstream_status", "duration_ms", "upstream_ms", "overhead_ms"),
-    *("attempts", "bytes_in", "bytes_out", "error", "trace_id", "span_id", "reason"),
-)
-"""Fields of a request line that may be chosen; the others are always there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +162,7 @@ def _collector(text: str) -> str:
 
 
 def _line_field(text: str) -> str:
-    _demand(text in LINE_FIELDS)
+    _demand(text in CHOOSABLE)
     return text
 
 
@@ -234,8 +228,8 @@ LineFields = Annotated[
     tuple[Annotated[str, AfterValidator(_line_field)], ...],
     BeforeValidator(_list_as_tuple),
     AfterValidator(_distinct),
-    Field(description=f"a list of distinct fields of {', '.join(LINE_FIELDS)}"),
-    Choices(LINE_FIELDS),
+    Field(description=f"a list of distinct fields of {', '.join(CHOOSABLE)}"),
+    Choices(CHOOSABLE),
 ]
 Prefix = Annotated[
     str,
