@@ -103,7 +103,8 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> Pool:
     """Let requests be forwarded; their connections come back to this pool."""
     pool = Pool()
     backend = SimpleNamespace(pool=pool, in_flight=0)
-    forwarding: Any = SimpleNamespace(backend=backend, client_timeout=1.0)
+    outbound = SimpleNamespace(render=lambda *_, **__: None)  # pyright: ignore[reportUnknownLambdaType] -- of no use here
+    forwarding: Any = SimpleNamespace(backend=backend, client_timeout=1.0, outbound=outbound)
 
     def start(_: object, client: ClientConnection, head: RequestHead, exchange: Exchange) -> bool:
         client.forwarded = request = ForwardedRequest(forwarding, client, head, exchange)
