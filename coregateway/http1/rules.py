@@ -83,9 +83,6 @@ CHUNK_END: Final = Rule("chunk_end", "a chunk that does not end where its size s
 TRAILER: Final = Rule("trailer", "a malformed trailer field")
 TRAILER_SIZE: Final = Rule("trailer_size", "too large a trailer section")
 
-OWN_ROUTE: Final = Rule("own_route", "not what this path of the gateway takes")
-"""Of what Sanic, or a handler on it, refuses with 400."""
-
 # Limits: 413, 414, 431
 
 FIELDS: Final = Rule("field_count", f"more than {MAX_FIELDS} header fields")
@@ -111,7 +108,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *(FOLDED, NO_COLON, NO_NAME, NAME_SPACE, NAME_BYTE, VALUE_BYTE, NO_HOST, HOST, TWO_HOSTS),
     *(LENGTH, TWO_LENGTHS, CODING, TWO_CODINGS, CODING_IN_1_0, LENGTH_AND_CODING),
     *(TWO_AUTHORIZATIONS, MAX_FORWARDS, CHUNK_SIZE, CHUNK_EXTENSION, CHUNK_END, TRAILER, TRAILER_SIZE),
-    *(OWN_ROUTE, FIELDS),
+    FIELDS,
 )
 """All but those of the limits that the settings have."""
 

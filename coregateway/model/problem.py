@@ -1,6 +1,8 @@
 """Problem documents (RFC 9457): how the gateway tells a client what went wrong."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 
@@ -13,15 +15,27 @@ MEDIA_TYPE = "application/problem+json"
 def document(error: GatewayError, request_id: str) -> bytes:
     """The body. Its words are those of the error's class and rule: no address, no traceback, nothing of the
     request."""
-    return orjson.dumps(
-        {
-            "type": "about:blank",
-            "title": error.title,
-            "status": error.status,
-            "detail": error.explanation,
-            "request_id": request_id,
-        }
-    )
+    return body(error.title, error.status, error.explanation, request_id)
+
+
+def body(
+    title: str, status: int, detail: str, request_id: str, *, context: Mapping[str, Any] | None = None
+) -> bytes:
+    """The document of any status.
+
+    `context`: what else there is to tell, as an extension member (RFC 9457 §3.2); what JSON does not know
+    goes as text.
+    """
+    members: dict[str, object] = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id,
+    }
+    if context:
+        members["context"] = context
+    return orjson.dumps(members, default=str, option=orjson.OPT_NON_STR_KEYS)
 
 
 def fields(error: GatewayError) -> dict[str, str]:
@@ -38,12 +52,12 @@ def render(
     error: GatewayError, *, request_id: str, version: str, extra: bytes, keep_alive: bool, bodiless: bool
 ) -> bytes:
     """A complete response. `extra`: further field lines with their line ends; `bodiless`: to a HEAD."""
-    body = document(error, request_id)
+    content = document(error, request_id)
     own = "".join(f"{name}: {value}\r\n" for name, value in fields(error).items())
     head = (
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
-        f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n{own}"
+        f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(content)}\r\n{own}"
         f"{'' if keep_alive else 'Connection: close\r\n'}"
         f"X-CoreRL-Version: {version}\r\nX-Request-ID: {request_id}\r\n"
     ).encode()
-    return head + date.line() + extra + b"\r\n" + (b"" if bodiless else body)
+    return head + date.line() + extra + b"\r\n" + (b"" if bodiless else content)

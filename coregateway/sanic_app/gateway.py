@@ -1,7 +1,7 @@
 """The `Sanic` subclass: routes forwarded paths, renders errors, announces exchanges."""
 
 import sys
-from asyncio import get_running_loop
+from asyncio import CancelledError, get_running_loop
 from collections.abc import Mapping
 from socket import socket
 from time import monotonic
@@ -10,20 +10,14 @@ from warnings import filterwarnings
 
 from sanic import Sanic
 from sanic.config import Config
-from sanic.exceptions import MethodNotAllowed as SanicMethodNotAllowed
-from sanic.exceptions import SanicException
-from sanic.handlers import ErrorHandler
 from sanic.http.constants import HTTP
-from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from coregateway import COMPILED, __version__
 from coregateway.downstream.connection import ClientConnection
+from coregateway.downstream.states import State
 from coregateway.http1.date import date
-from coregateway.http1.rules import OWN_ROUTE
 from coregateway.logs.events import SANIC_LOG_CONFIG, event
-from coregateway.model import problem
-from coregateway.model.errors import BadRequest, GatewayError, MethodNotAllowed, NoRoute
 from coregateway.net.acceptor import Acceptor
 from coregateway.net.epoll import Poll
 from coregateway.net.plain_transport import PlainTransport
@@ -37,6 +31,7 @@ from coregateway.proxy.client import Client
 from coregateway.proxy.policies import plan_of
 from coregateway.proxy.server_timing import server_timing
 from coregateway.proxy.worker import Worker
+from coregateway.sanic_app.problems import Problems
 from coregateway.sanic_app.protocol import Entrance
 from coregateway.sanic_app.request import GatewayRequest
 from coregateway.sanic_app.signals import RESPONSE, GatewaySignals
@@ -47,6 +42,9 @@ from coregateway.shared_memory import Board, Part
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.opening import open_backend
 from coregateway.upstream.probes import Probes
+
+SWITCHED = 101
+"""The status of a request whose connection speaks WebSocket from then on."""
 
 
 class Context:
@@ -205,10 +203,18 @@ class Gateway(Sanic[Config, Context]):
     async def serve_client(self, client: ClientConnection) -> None:
         """Serve a request by Sanic's router, middleware and handlers."""
         stream = SanicStream(self, client)
+        request = cast(GatewayRequest, stream.request)
+        request.become_current()
         try:
-            await self.handle_request(cast(GatewayRequest, stream.request))
+            await self.handle_request(request)
             await stream.end_own_answer()
+        except CancelledError:
+            if client.exchange is None or client.exchange.status != SWITCHED:
+                raise
+            # A WebSocket has ended, as all of them do: with its connection.
         finally:
+            if client.state is State.TUNNEL:
+                client.close()
             stream.detach()
 
     @property
@@ -235,39 +241,6 @@ def _refuse(options: Mapping[str, Any]) -> None:
         return
     print(f"{wanted} towards clients is not supported: terminate it in front", file=sys.__stderr__)
     raise SystemExit(EXIT_WRONG_SETTINGS)
-
-
-class Problems(ErrorHandler):
-    """Turns every exception of a handler or of Sanic into a problem document."""
-
-    def response(self, request: Request, exception: Exception) -> HTTPResponse:
-        """The answer to an exception, without a word of what it says."""
-        error = _as_gateway_error(exception)
-        if type(error) is GatewayError:
-            event("request.failed", level="ERROR", exception=exception)
-        exchange = request.exchange if isinstance(request, GatewayRequest) else None
-        if exchange is not None:
-            exchange.fail(error)
-        return HTTPResponse(
-            problem.document(error, exchange.request_id if exchange else ""),
-            status=error.status,
-            headers=problem.fields(error),
-            content_type=problem.MEDIA_TYPE,
-        )
-
-
-def _as_gateway_error(exception: Exception) -> GatewayError:
-    if isinstance(exception, GatewayError):
-        return exception
-    if isinstance(exception, SanicMethodNotAllowed):
-        allowed = exception.headers.get("Allow", "")
-        return MethodNotAllowed(tuple(method.strip() for method in allowed.split(",") if method.strip()))
-    if isinstance(exception, SanicException):
-        if exception.status_code == NoRoute.status:
-            return NoRoute()
-        if 400 <= exception.status_code < 500:
-            return BadRequest(OWN_ROUTE)
-    return GatewayError()
 
 
 def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None:

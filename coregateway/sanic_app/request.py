@@ -1,7 +1,9 @@
 """Sanic's request object over a strictly parsed head."""
 
 from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 from httptools import parse_url  # pyright: ignore[reportUnknownVariableType] -- no type stubs
 from sanic.compat import Header
@@ -26,14 +28,14 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
     def __init__(self, stream: "SanicStream") -> None:
         # Sanic's own constructor parses head and URL again, leniently; this one sets the same attributes.
         self.parsed = parsed = cast(RequestHead, stream.client.head)
-        self.exchange = exchange = stream.exchange
+        self.exchange = stream.exchange
         self.raw_url = parsed.target
         self.method = parsed.method
         self.version = "1.1" if parsed.minor else "1.0"
         self.head = parsed.raw.removesuffix(END)
         self.app = stream.protocol.app
         self.stream = stream
-        self.transport = stream.protocol.transport
+        self.transport = stream.protocol.transport  # pyright: ignore[reportAttributeAccessIssue] -- one of ours
         self.conn_info = stream.protocol.conn_info
         self.body = b""
         self.responded = False
@@ -50,7 +52,7 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
         self.parsed_token = None
         self._headers: Header | None = None
         self._url: Any = None
-        self._id = exchange.request_id
+        self._id = None
         self._ctx = None
         self._match_info = {}
         self._name = None
@@ -64,9 +66,23 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
         if self._headers is None:
             pairs = (line.partition(b":") for line in self.head.split(b"\r\n")[1:])
             self._headers = Header(
-                [(name.decode().lower(), value.strip(b" \t").decode("latin-1")) for name, _, value in pairs]
+                [
+                    (name.decode().lower(), value.strip(b" \t").decode(errors="surrogateescape"))
+                    for name, _, value in pairs
+                ]
             )
         return self._headers
+
+    def become_current(self) -> None:
+        """Be what `Request.get_current` finds in this task."""
+        self._current.set(self)
+
+    @property
+    def id(self) -> UUID | str | int:
+        """That of the log and of `X-Request-ID`, by the types that Sanic gives it."""
+        if self._id is None:
+            self._id = _typed(self.exchange.request_id)
+        return self._id
 
     @property
     def path(self) -> str:
@@ -77,3 +93,10 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
         if self._url is None:
             self._url = parse_url(self.raw_url)
         return self._url
+
+
+def _typed(text: str) -> UUID | str | int:
+    for kind in (UUID, int):
+        with suppress(ValueError):
+            return kind(text)
+    return text

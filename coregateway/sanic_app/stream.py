@@ -1,7 +1,7 @@
 """One request as Sanic's handlers have it, over a connection that the gateway serves itself."""
 
 from asyncio import AbstractEventLoop, BaseProtocol, Transport
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from sanic.http import Http, Stage
@@ -10,9 +10,11 @@ from sanic.response import BaseHTTPResponse
 
 from coregateway.downstream.body import RequestBody
 from coregateway.downstream.connection import ClientConnection
+from coregateway.downstream.states import State
 from coregateway.model.exchange import Exchange
 from coregateway.sanic_app.request import GatewayRequest
 from coregateway.sanic_app.signals import RESPONSE
+from coregateway.sanic_app.websocket import OwnWebSocket
 
 if TYPE_CHECKING:
     from coregateway.sanic_app.gateway import Gateway
@@ -30,6 +32,40 @@ class Relayed(BaseHTTPResponse):
 RELAYED = Relayed()
 
 
+class ConnectionInfo(ConnInfo):
+    """Sanic's, which asks the connection itself whether it is lost."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: ClientConnection) -> None:
+        self._client = client
+        super().__init__(cast(Any, client.transport))  # pyright: ignore[reportUnknownMemberType] -- untyped
+
+    @property
+    def lost(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] -- looked up
+        return self._client.state is State.CLOSED
+
+    @lost.setter
+    def lost(self, _: bool) -> None:
+        """Sanic begins with a value of its own."""
+
+
+class HandlersTransport:
+    """The transport of a connection, as handlers have it: one that knows Sanic's protocol."""
+
+    __slots__ = ("_protocol", "_transport")
+
+    def __init__(self, transport: Transport, protocol: "SanicConnection") -> None:
+        self._transport = transport
+        self._protocol = protocol
+
+    def get_protocol(self) -> "SanicConnection":
+        return self._protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class SanicConnection(BaseProtocol):
     """What Sanic knows of one connection, made for the first request that reaches Sanic on it."""
 
@@ -40,8 +76,13 @@ class SanicConnection(BaseProtocol):
         self.connection = connection
         self.access_log = False
         self.loop: AbstractEventLoop = connection.worker.loop
-        self.transport: Transport = connection.transport
-        self.conn_info = ConnInfo(self.transport)  # pyright: ignore[reportArgumentType] -- Sanic names its own interface
+        self.transport = HandlersTransport(connection.transport, self)
+        self.conn_info = ConnectionInfo(connection)
+
+    @property
+    def ctx(self) -> Any:
+        """What handlers keep of the connection."""
+        return self.conn_info.ctx
 
     async def send(self, data: bytes) -> None:
         """Write; returns when the client has room for more."""
@@ -50,6 +91,10 @@ class SanicConnection(BaseProtocol):
         del data  # what of it was sent need not wait here for the rest
         if connection.is_write_paused:
             await connection.drained()
+
+    async def websocket_handshake(self, request: Any, subprotocols: Sequence[str] | None = None) -> Any:
+        """As `OwnWebSocket.websocket_handshake`, for the request that is served."""
+        return await OwnWebSocket(request.stream).websocket_handshake(request, subprotocols)
 
 
 class SanicStream(Http):

@@ -1,0 +1,173 @@
+"""Exceptions as answers: problem documents, or what Sanic renders where a format is asked for.
+
+Handlers of exceptions (`@app.exception`, `app.error_handler.add`) come first, as in Sanic. What none of them
+answers is a problem document (RFC 9457): a `SanicException` keeps its status, message, `headers` and
+`context`, and its `extra` stays inside. A route with `error_format`, or an application with
+`FALLBACK_ERROR_FORMAT`, gets Sanic's own pages instead; the errors of the gateway itself are problem
+documents everywhere.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
+from typing import Any, cast
+
+from sanic.errorpages import DEFAULT_FORMAT, exception_response
+from sanic.exceptions import MethodNotAllowed as SanicMethodNotAllowed
+from sanic.exceptions import NotFound, SanicException
+from sanic.handlers import ErrorHandler
+from sanic.helpers import STATUS_CODES, Default
+from sanic.mixins.routes import RouteMixin
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from coregateway.logs.events import event
+from coregateway.model import problem
+from coregateway.model.errors import GatewayError, MethodNotAllowed, NoRoute
+from coregateway.sanic_app.request import GatewayRequest
+
+APPLICATION = "application"
+"""The cause of a status that the application's own code raises."""
+
+
+class Problems(ErrorHandler):
+    """Sanic's, with another default and without a query string in the log."""
+
+    def response(self, request: Request, exception: Exception) -> Any:
+        """The answer to an exception, or an awaitable of it."""
+        handler: Any = self._lookup(exception, request.name)  # pyright: ignore[reportUnknownMemberType] -- untyped
+        if handler is None:
+            return self.default(request, exception)
+        try:
+            response = handler(request, exception)
+        except Exception as error:
+            return self._of_failed_handler(request, error)
+        if isawaitable(response):
+            return self._awaited(request, exception, response)
+        return self.default(request, exception) if response is None else response
+
+    async def _awaited(self, request: Request, exception: Exception, response: Awaitable[Any]) -> Any:
+        try:
+            found = await response
+        except SanicException:
+            raise  # Sanic answers by `default`
+        except Exception as error:
+            return self._of_failed_handler(request, error)
+        return self.default(request, exception) if found is None else found
+
+    def _of_failed_handler(self, request: Request, error: Exception) -> HTTPResponse:
+        event("request.failed", level="ERROR", exception=error)
+        return _gateway_problem(request, GatewayError())
+
+    def default(self, request: Request, exception: Exception) -> HTTPResponse:
+        """The answer to an exception that no handler has answered."""
+        error = _gateway_error(request, exception)
+        if type(error) is GatewayError or error is None:
+            self.log(request, exception)
+        if not isinstance(exception, GatewayError) and _has_format(request):
+            cause = APPLICATION if error is None else error.cause
+            _take_down(request, cause, error)
+            response = exception_response(
+                request,
+                exception,
+                debug=self.debug,
+                base=self.base,
+                fallback=request.app.config.FALLBACK_ERROR_FORMAT,
+            )
+            response.headers["X-CoreGateway-Error"] = cause
+            return response
+        if error is None:
+            return _application_problem(request, cast(SanicException, exception))
+        return _gateway_problem(request, error)
+
+    @staticmethod
+    def log(request: Request, exception: Exception) -> None:
+        """Tell of an exception that is not quiet, without the request's query string."""
+        if getattr(exception, "quiet", False) is False or request.app.config.NOISY_EXCEPTIONS:
+            event("request.failed", level="ERROR", exception=exception)
+
+
+def _gateway_error(request: Request, exception: Exception) -> GatewayError | None:
+    """The error that an exception stands for; None: a status of the application's own."""
+    if isinstance(exception, GatewayError):
+        return exception
+    if not isinstance(exception, SanicException):
+        return GatewayError()
+    if request.route is None:  # Sanic's router has found none
+        if isinstance(exception, SanicMethodNotAllowed):
+            allowed = exception.headers.get("Allow", "")
+            return MethodNotAllowed(tuple(method.strip() for method in allowed.split(",") if method.strip()))
+        if isinstance(exception, NotFound):
+            return NoRoute()
+    return None
+
+
+def _gateway_problem(request: Request, error: GatewayError) -> HTTPResponse:
+    _take_down(request, error.cause, error)
+    return HTTPResponse(
+        problem.document(error, _request_id(request)),
+        status=error.status,
+        headers=problem.fields(error),
+        content_type=problem.MEDIA_TYPE,
+    )
+
+
+def _application_problem(request: Request, exception: SanicException) -> HTTPResponse:
+    _take_down(request, APPLICATION, None)
+    status = exception.status_code
+    context = cast(Mapping[str, Any] | None, exception.context)  # pyright: ignore[reportUnknownMemberType] -- untyped
+    return HTTPResponse(
+        problem.body(
+            STATUS_CODES.get(status, b"Error").decode(),
+            status,
+            str(exception),
+            _request_id(request),
+            context=context,
+        ),
+        status=status,
+        headers={**exception.headers, "X-CoreGateway-Error": APPLICATION},
+        content_type=problem.MEDIA_TYPE,
+    )
+
+
+def _take_down(request: Request, cause: str, error: GatewayError | None) -> None:
+    """Let the record of the request say what it ended with."""
+    if not isinstance(request, GatewayRequest):
+        return
+    if error is not None:
+        request.exchange.fail(error)
+    else:
+        request.exchange.error = cause
+
+
+def _request_id(request: Request) -> str:
+    return request.exchange.request_id if isinstance(request, GatewayRequest) else ""
+
+
+# Whether a format was asked for
+
+
+class DeterminedFormat(str):
+    """An error format that Sanic has read out of a handler's source, where the route names none."""
+
+    __slots__ = ()
+
+
+def _has_format(request: Request) -> bool:
+    route = request.route
+    given = route.extra.error_format if route is not None else None
+    if given and given != DEFAULT_FORMAT and not isinstance(given, DeterminedFormat):
+        return True
+    # In the place of a default that nobody has set, Sanic has a marker.
+    return not isinstance(request.app.config["_FALLBACK_ERROR_FORMAT"], Default)
+
+
+_determine: Callable[[RouteMixin, Any], str] = vars(RouteMixin)["_determine_error_format"]
+
+
+def _determine_and_say_so(self: RouteMixin, handler: Any) -> str:
+    return DeterminedFormat(_determine(self, handler))
+
+
+# It is equal to the text that Sanic would have, so that Sanic's own applications in this process see no
+# difference. Routes of blueprints that were defined before this module was imported are not told apart.
+RouteMixin._determine_error_format = _determine_and_say_so  # pyright: ignore[reportPrivateUsage] -- no public way
