@@ -28,14 +28,19 @@ from coregateway.testing import (
 )
 from coregateway.testing.ports import free_port
 from coregateway.upstream import probes as health
-from coregateway.upstream.endpoint import Upstream
-from coregateway.upstream.probes import CLAIM, LOOK, KeptVerdict, UpstreamProbe
+from coregateway.upstream.endpoint_health import EndpointHealth
+from coregateway.upstream.probes import CLAIM, LOOK, EndpointProbe, KeptVerdict
 from tests.stage import PREFIX, Stage, request
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PATH = "/api/healthcheck"
+
+
+def probe_of(url: str, path: str | None = PATH) -> EndpointProbe:
+    return EndpointProbe(url.removeprefix("http://"), EndpointHealth(), path)
+
 
 HOLDS = 1.0
 """Seconds for which an answer holds, by the contract."""
@@ -69,7 +74,7 @@ async def test_an_upstream_is_healthy_when_it_answers_2xx_whole(
     backend: ScriptedBackend, steps: list[Step], healthy: bool
 ) -> None:
     backend.on(PATH, *steps)
-    probe = UpstreamProbe(Upstream(backend.url), PATH)
+    probe = probe_of(backend.url)
     assert await probe.is_healthy() is healthy
     await probe.close()
     asked = backend.requests[-1]
@@ -80,7 +85,7 @@ async def test_each_probe_has_a_connection_of_its_own_and_leaves_none_behind(
     backend: ScriptedBackend,
 ) -> None:
     backend.on(PATH, respond(200))
-    probe = UpstreamProbe(Upstream(backend.url), PATH)
+    probe = probe_of(backend.url)
     before = len(backend.connections)
     for _ in range(3):
         assert await probe.is_healthy()
@@ -92,7 +97,7 @@ async def test_each_probe_has_a_connection_of_its_own_and_leaves_none_behind(
 
 async def test_no_probe_repeats_the_cookie_that_the_one_before_was_given(backend: ScriptedBackend) -> None:
     backend.on(PATH, respond(200, b"", [("Set-Cookie", "session=probe; Path=/")]))
-    probe = UpstreamProbe(Upstream(backend.url), PATH)
+    probe = probe_of(backend.url)
     for _ in range(2):
         assert await probe.is_healthy()
     await probe.close()
@@ -112,7 +117,7 @@ async def test_a_silent_upstream_is_given_up_in_time(
 ) -> None:
     monkeypatch.setattr(health, "PROBE_TIMEOUT", 0.2)
     backend.on(PATH, *steps)
-    probe = UpstreamProbe(Upstream(backend.url), PATH)
+    probe = probe_of(backend.url)
     async with asyncio.timeout(PATIENCE):
         assert not await probe.is_healthy()
     await eventually(lambda: backend.connections[-1].closed_by_peer)
@@ -120,16 +125,16 @@ async def test_a_silent_upstream_is_given_up_in_time(
 
 
 @pytest.mark.parametrize("path", [None, PATH])
-async def test_an_upstream_without_a_listener_is_not_healthy_and_its_record_says_so(path: str | None) -> None:
-    upstream = Upstream(f"http://127.0.0.1:{free_port()}")
-    probe = UpstreamProbe(upstream, path)
+async def test_an_upstream_without_a_listener_is_not_healthy_and_that_is_noted(path: str | None) -> None:
+    known = EndpointHealth()
+    probe = EndpointProbe(f"127.0.0.1:{free_port()}", known, path)
     assert not await probe.is_healthy()
     await probe.close()
-    assert upstream.record.cause == ConnectFailed.cause
+    assert known.cause == ConnectFailed.cause
 
 
 async def test_without_a_path_it_is_enough_to_take_a_connection(backend: ScriptedBackend) -> None:
-    probe = UpstreamProbe(Upstream(backend.url), None)
+    probe = probe_of(backend.url, None)
     before = len(backend.requests)
     for _ in range(3):
         assert await probe.is_healthy()
@@ -467,7 +472,7 @@ async def test_a_backend_is_healthy_while_one_of_its_upstreams_is(
     async with ScriptedBackend() as one, ScriptedBackend() as two:
         one.on(PATH, *first)
         two.on(PATH, *second)
-        ask_any = health.any_of([UpstreamProbe(Upstream(each.url), PATH) for each in (one, two)])
+        ask_any = health.any_of([probe_of(each.url) for each in (one, two)])
         assert await ask_any() is healthy
         assert [len(each.requests) for each in (one, two)] == [1, 1]
 

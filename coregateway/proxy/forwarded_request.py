@@ -41,7 +41,7 @@ from coregateway.proxy.retry import IDEMPOTENT, REPLAYABLE, RESTED, may_retry
 from coregateway.proxy.route import Forwarding
 from coregateway.proxy.server_timing import server_timing
 from coregateway.upstream.connection import UpstreamConnection
-from coregateway.upstream.endpoint import Upstream
+from coregateway.upstream.endpoint import Endpoint
 from coregateway.upstream.idle import NEW
 from coregateway.upstream.wait_queue import Waiter
 
@@ -74,8 +74,8 @@ def start(forwarding: Forwarding, client: Client, head: RequestHead, exchange: E
     if b"upgrade" in head.noted or (head.length and not client.has_whole_request()):
         return False
     pool = forwarding.backend.pool
-    connection = pool.take(inf if head.method in IDEMPOTENT else RESTED)
-    if connection is None and not pool.has_line:
+    connection = pool.take_idle_connection(inf if head.method in IDEMPOTENT else RESTED)
+    if connection is None and not pool.must_queue:
         return False
     request = ForwardedRequest(forwarding, client, head, exchange)
     request.begin_attempt()
@@ -98,6 +98,7 @@ class ForwardedRequest(Waiter):
         "body",
         "client",
         "connection",
+        "endpoint",
         "exchange",
         "forwarding",
         "head",
@@ -105,10 +106,10 @@ class ForwardedRequest(Waiter):
         "outgoing",
         "pump",
         "queued_at",
-        "upstream",
+        "slot",
     )
 
-    upstream: Upstream
+    endpoint: Endpoint
     """The one that it was sent to last; the connection may serve others already."""
 
     def __init__(self, forwarding: Forwarding, client: Client, head: RequestHead, exchange: Exchange) -> None:
@@ -128,6 +129,8 @@ class ForwardedRequest(Waiter):
         """The request's head, which is the same for all attempts."""
         self.holds = NOTHING
         self.connection: UpstreamConnection | None = None
+        self.slot: Endpoint | None = None
+        """Where it may open a connection."""
         self.pump: Task[None] | None = None
         """Streams the rest of the request's body."""
         self.queued_at = 0.0
@@ -138,39 +141,38 @@ class ForwardedRequest(Waiter):
     # Without a task
 
     def queue(self) -> None:
-        """Wait in line for a connection."""
+        """Wait in the queue for a connection."""
         self.holds = PLACE
         self.queued_at = now = monotonic()
         # Now, while it is at hand: when its turn comes, it has left the processor's caches.
-        upstream = self.forwarding.backend.pool.only
+        only = self.forwarding.backend.pool.only
         trace = self.exchange.trace
-        if upstream is not None and (trace is None or not trace.sampled):
-            self.outgoing.address(upstream.authority, b"" if trace is None else trace.fields)
+        if only is not None and (trace is None or not trace.sampled):
+            self.outgoing.address(only.authority, b"" if trace is None else trace.fields)
         self.head.condense()
-        self.forwarding.backend.pool.join(self, now)
+        self.forwarding.backend.pool.join_queue(self, now)
 
     def done(self) -> bool:
         return self.holds is not PLACE
 
-    def take_turn(self, connection: UpstreamConnection | None) -> None:
-        """Its turn has come: a connection, or the right to open one, which takes a task."""
-        self.forwarding.backend.pool.leave_line()
-        waited = monotonic() - self.queued_at
-        if connection is None:
-            self.holds = SLOT
-            self.exchange.waited += waited
-            self.client.continue_in_task()
-            return
+    def take_connection(self, connection: UpstreamConnection) -> None:
+        self.forwarding.backend.pool.leave_queue()
         self.holds = NOTHING
-        connection.waited = waited
+        connection.waited = monotonic() - self.queued_at
         try:
             self.send(connection, complete=True)
             connection.when_answered(self.answered)
         except Exception as error:
             self.client.fail(error)
 
+    def take_slot(self, endpoint: Endpoint) -> None:
+        self.forwarding.backend.pool.leave_queue()
+        self.holds = SLOT
+        self.slot = endpoint
+        self.exchange.waited += monotonic() - self.queued_at
+        self.client.continue_in_task()  # for opening a connection takes a task
+
     def refuse(self, error: GatewayError) -> None:
-        """It has waited in line in vain."""
         self.exchange.waited += monotonic() - self.queued_at
         self.client.fail(error)
 
@@ -256,10 +258,11 @@ class ForwardedRequest(Waiter):
             self.begin_attempt()
             await client.ask_for_body()
         rested = inf if self.head.method in IDEMPOTENT else RESTED
+        tried: list[str] = []
         while True:
             replayable = not client.has_body_left() and len(self.body) <= REPLAYABLE
             try:
-                return await self._attempt(rested)
+                return await self._attempt(rested, tried)
             except UpstreamError as error:
                 if not may_retry(
                     error,
@@ -270,24 +273,29 @@ class ForwardedRequest(Waiter):
                 ):
                     raise
                 self._note_failure(error)
+                if not error.reused and exchange.upstream is not None:
+                    tried.append(exchange.upstream)
                 self._let_go()
                 client.worker.events.fail_attempt(exchange, error)
                 if error.reused:
                     rested = NEW
                 self.begin_attempt()
 
-    async def _attempt(self, rested: float) -> ResponseHead:
+    async def _attempt(self, rested: float, tried: list[str]) -> ResponseHead:
         """Send the request once, unless it is on its way already; returns the head of the response.
 
-        `rested`: seconds that the connection for it may have been idle, at most.
+        `rested`: seconds that the connection for it may have been idle, at most. `tried`: names of endpoints
+        that have failed it before.
         """
         exchange = self.exchange
         client = self.client
         connection = self.connection
         if connection is None:
-            may_open = self.holds is SLOT
+            slot, self.slot = self.slot, None
             self.holds = NOTHING  # of the slot the pool takes care, whatever comes of it
-            connection = await self.forwarding.backend.pool.acquire(rested=rested, may_open=may_open)
+            connection = await self.forwarding.backend.pool.acquire_connection(
+                rested=rested, slot=slot, tried=tried
+            )
             self.send(connection, complete=not client.has_body_left())
         if client.has_body_left():
             client.expect_stream()
@@ -339,7 +347,6 @@ class ForwardedRequest(Waiter):
         """Give back what belongs to one attempt."""
         holds = self.holds
         self.holds = NOTHING
-        pool = self.forwarding.backend.pool
         connection = self.connection
         if holds is CONNECTION and connection is not None:
             self.exchange.upstream_ended = monotonic()
@@ -348,11 +355,12 @@ class ForwardedRequest(Waiter):
                 self.pump.cancel()
                 self.pump = None
             self.connection = None
-            pool.give_back(connection)
+            connection.endpoint.release(connection)
         elif holds is PLACE:
-            pool.leave_line()
-        elif holds is SLOT:
-            pool.free_slot()
+            self.forwarding.backend.pool.leave_queue()
+        elif holds is SLOT and self.slot is not None:
+            self.slot.release_slot()
+            self.slot = None
 
     def _note_failure(self, error: UpstreamError) -> None:
         exchange = self.exchange
@@ -365,15 +373,15 @@ class ForwardedRequest(Waiter):
         self.holds = CONNECTION
         self.connection = connection
         exchange = self.exchange
-        self.upstream = upstream = connection.upstream
-        exchange.upstream = upstream.name
+        self.endpoint = endpoint = connection.endpoint
+        exchange.upstream = endpoint.name
         exchange.waited += connection.waited
         exchange.upstream_started = monotonic()
         outgoing = self.outgoing
         trace = b"" if exchange.trace is None else exchange.trace.fields
         content = b"" if outgoing.empty else request_content(self.head, self.body, complete=complete)
         connection.begin(
-            outgoing.to(upstream.authority, trace, content),
+            outgoing.to(endpoint.authority, trace, content),
             complete=complete,
             bodiless=outgoing.bodiless,
             upgrade=outgoing.websocket,
@@ -397,8 +405,8 @@ class ForwardedRequest(Waiter):
             framing += server_timing(self.exchange, monotonic())
         addressed_as: tuple[bytes, ...] = ()
         if b"location" in response.noted or b"content-location" in response.noted:
-            upstream = self.upstream
-            addressed_as = (self.outgoing.host(upstream.authority).lower(), upstream.origin)
+            endpoint = self.endpoint
+            addressed_as = (self.outgoing.host(endpoint.authority).lower(), endpoint.origin)
         return self.forwarding.inbound.render(
             response,
             head,

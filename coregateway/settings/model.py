@@ -103,9 +103,11 @@ class RequestLimits(Table):
 
 
 class LimitSettings(Table):
-    """Per worker and backend, `request` apart."""
+    """Of connections: per worker and address of a backend, so that none uses up another's. `max_queued` is
+    per worker and backend, `request` per request."""
 
     max_connections: PositiveCount = 50
+    """Connections to one address of a backend."""
     max_keepalive_connections: Count = 20
     """At most `max_connections`, to which the default gives way: to lower the one must not need both."""
     keepalive_expiry: Seconds = 30.0

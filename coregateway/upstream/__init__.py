@@ -2,12 +2,13 @@
 
 backend           one backend in one worker
 opening           makes it from its row of the settings
-pool              bounds its connections and gives them out
-idle              the idle ones: which is used next, which is closed
-wait_queue        the requests that wait for one
+pool              gives out its connections, of the endpoint whose turn it is
+balancer          says whose turn it is
+endpoint          one address of a backend: its connections, its limit, its health
+idle              its idle connections: which is used next, which is closed
+wait_queue        the requests of a backend that wait for a connection
 connection        carries one exchange at a time
 look              asks the kernel what a connection has to read, before it is used again
-endpoint          one address of a backend
 endpoint_health   what was met there: when it answered last, how it failed since
 httpx_transport   pool and connection as an `httpx.AsyncBaseTransport`
 probes            which backends are healthy, for `/health`

@@ -7,7 +7,7 @@ and raw pieces of its body. What a connection promises:
 - a response that was cut, that breaks the grammar or that is late never looks complete;
 - it is reusable only after a complete exchange that left no byte over;
 - before a request leaves on it that is not its first, nothing is there to be read: an end costs another try,
-  and bytes that no request asked for (a surplus) are told to its owner, whenever and however they come.
+  and bytes that no request asked for (a surplus) are told to its endpoint, whenever and however they come.
 """
 
 import os
@@ -15,7 +15,7 @@ import select
 from asyncio import AbstractEventLoop, Transport
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from coregateway.http1.grammar import MalformedHTTP
 from coregateway.http1.reader import Piece, ResponseReader
@@ -34,9 +34,11 @@ from coregateway.net.notifier import Notifier
 from coregateway.net.read_budget import LEAST, MUCH, allowance
 from coregateway.net.sockets import reset
 from coregateway.net.write_backlog import Backlog
-from coregateway.upstream.endpoint import Upstream
 from coregateway.upstream.look import Look
-from coregateway.upstream.roles import Owner, Peer, Timeouts
+from coregateway.upstream.roles import Peer, Timeouts
+
+if TYPE_CHECKING:
+    from coregateway.upstream.endpoint import Endpoint
 
 FRESH: Final = 0.005
 """Seconds of rest after which a connection is looked at when it is chosen, too: an end costs no attempt then.
@@ -52,7 +54,7 @@ HIGH_WATER: Final = 65_536
 
 
 class UpstreamConnection(Outlet):
-    """See the module. One instance per TCP connection; `upstream` is the address that it leads to.
+    """See the module. One instance per TCP connection; `endpoint` is what it leads to, and owns it.
 
     A protocol of asyncio by its methods: what is compiled cannot derive from `asyncio.Protocol`.
     """
@@ -65,32 +67,30 @@ class UpstreamConnection(Outlet):
         "_loop",
         "_meter",
         "_notifier",
-        "_owner",
         "_paused",
         "_peer",
         "_request_sent",
         "_response",
         "busy",
         "closed",
+        "endpoint",
         "error",
         "idle_since",
         "served",
         "source",
         "timeouts",
-        "upstream",
         "waited",
     )
 
-    def __init__(self, loop: AbstractEventLoop, owner: Owner, upstream: Upstream, timeouts: Timeouts) -> None:
+    def __init__(self, loop: AbstractEventLoop, endpoint: "Endpoint", timeouts: Timeouts) -> None:
         self._loop = loop
-        self._owner = owner
+        self.endpoint = endpoint
         self._defaults = timeouts
         self.timeouts = timeouts
         self._deadline = Deadline(loop, self._expired)
         self._notifier = Notifier(loop)
         self._peer: Peer | None = None
         self._paused = False
-        self.upstream = upstream
         self.busy = False
         self.closed = self.closing = self.looks = False
         self.served = 0
@@ -367,7 +367,7 @@ class UpstreamConnection(Outlet):
             return
         if not self.busy or self.looks:
             # No request asked for them, or it has not left yet.
-            self._owner.distrust(self)
+            self.endpoint.distrust()
             self._fail(UpstreamClosed(reused=True))
             return
         response = self._response
@@ -418,16 +418,16 @@ class UpstreamConnection(Outlet):
             self.error = UpstreamClosed(sent=not self.looks, reused=self._unanswered)
         self._notifier.notify()
         self._backlog.wake()
-        self._owner.lost(self)
+        self.endpoint.lost(self)
 
     # The parts of it
 
     def _is_clear(self) -> bool:
-        """Whether nothing is to be read; a surplus is told to the owner."""
+        """Whether nothing is to be read; a surplus is told to the endpoint."""
         if self._look.finds_nothing():
             return True
         if self._look.finds_bytes():
-            self._owner.distrust(self)
+            self.endpoint.distrust()
         return False
 
     def _resume_reading(self) -> None:

@@ -1,24 +1,69 @@
-"""One address of a backend."""
+"""One address of a backend, in one worker: its connections, its limit, its health.
 
-from typing import TYPE_CHECKING
+A connection is busy with an exchange, or idle (`upstream.idle`), or being opened; each takes one of the
+`max_connections` slots of its endpoint. When a connection or a slot falls free, the first request in the
+backend's queue gets it. Every connection that was given out comes back through `release`, whatever happened
+on it, and that is the only way its slot is counted free: a cancelled or broken exchange cannot leak one.
+"""
+
+from asyncio import AbstractEventLoop, BaseProtocol, timeout
+from socket import IPPROTO_TCP, TCP_NODELAY
+from typing import Protocol as Interface
+from typing import cast
 from urllib.parse import urlsplit
 
-from coregateway.upstream.endpoint_health import Record
+from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, UpstreamError
+from coregateway.upstream.connection import UpstreamConnection
+from coregateway.upstream.endpoint_health import EndpointHealth
+from coregateway.upstream.idle import EndedAges, IdleConnections
+from coregateway.upstream.roles import Timeouts
+from coregateway.upstream.wait_queue import WaitQueue
 
-if TYPE_CHECKING:
-    from coregateway.upstream.connection import UpstreamConnection
+
+class ConnectionLimits(Interface):
+    """Per worker and endpoint; the settings have this shape."""
+
+    @property
+    def max_connections(self) -> int: ...
+    @property
+    def max_keepalive_connections(self) -> int: ...
+    @property
+    def keepalive_expiry(self) -> float: ...
 
 
-class Upstream:
-    """One address of a backend, and this worker's idle connections to it, last used last.
+class Endpoint:
+    """See the module.
 
     `authority` is what `Host` says when the backend is addressed by its own name, `origin` the same with its
     port spelt out, `name` what logs call it.
     """
 
-    __slots__ = ("authority", "host", "idle", "name", "origin", "port", "record")
+    __slots__ = (
+        "_busy",
+        "_closing",
+        "_idle",
+        "_loop",
+        "_most",
+        "_queue",
+        "_timeouts",
+        "authority",
+        "health",
+        "host",
+        "name",
+        "origin",
+        "port",
+        "slots_taken",
+    )
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        url: str,
+        limits: ConnectionLimits,
+        timeouts: Timeouts,
+        queue: WaitQueue,
+        ended_ages: EndedAges,
+    ) -> None:
         parts = urlsplit(url)
         self.host = parts.hostname or ""
         self.port = parts.port or 80
@@ -27,8 +72,179 @@ class Upstream:
         self.origin = (
             f"[{self.host}]:{self.port}".encode() if ":" in self.host else f"{self.host}:{self.port}".encode()
         )
-        self.idle: list[UpstreamConnection] = []
-        self.record = Record()
+        self.health = EndpointHealth()
+        self.slots_taken = 0
+        """Of `max_connections`: connections, and those that are being opened or about to be."""
+        self._loop = loop
+        self._most = limits.max_connections
+        self._timeouts = timeouts
+        self._queue = queue
+        self._busy: set[UpstreamConnection] = set()
+        self._idle = IdleConnections(
+            loop,
+            self._discard,
+            ended_ages,
+            most=limits.max_keepalive_connections,
+            expiry=limits.keepalive_expiry,
+        )
+        self._closing = False
 
     def __repr__(self) -> str:
-        return f"<Upstream {self.name}>"
+        return (
+            f"<Endpoint {self.name} [{self.active} active, {self.idle} idle, {self.opening} opening, "
+            f"{self._most} at most]>"
+        )
+
+    @property
+    def active(self) -> int:
+        """Connections that carry an exchange."""
+        return len(self._busy)
+
+    @property
+    def idle(self) -> int:
+        """Idle connections."""
+        return len(self._idle.connections)
+
+    @property
+    def opening(self) -> int:
+        """Connections that are being opened, or that a request of the queue is about to open."""
+        return self.slots_taken - self.active - self.idle
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a request need not wait for a connection: one is idle, or another may be opened."""
+        return self.slots_taken < self._most or bool(self._idle.connections)
+
+    # The way of a connection
+
+    def take_idle(self, rested: float) -> UpstreamConnection | None:
+        """The idle connection that was used last, if it is fit for use and has been idle for `rested` seconds
+        at most; it is busy from now on."""
+        connection = self._idle.take(rested)
+        if connection is not None:
+            self._busy.add(connection)
+            connection.waited = 0.0
+        return connection
+
+    def take_slot(self) -> bool:
+        """Take the right to open a connection, at the limit in the place of the one that has been idle for
+        longest. False: there is neither."""
+        if self.slots_taken < self._most:
+            self.slots_taken += 1
+            return True
+        surplus = self._idle.take_oldest()
+        if surplus is None:
+            return False
+        surplus.abort()
+        return True
+
+    async def open(self, timeouts: Timeouts) -> UpstreamConnection:
+        """Open a connection in a slot that was taken; it is busy then. If that fails, the slot stays taken.
+
+        Raises:
+            ConnectFailed, ConnectTimeout: nothing was sent.
+            Draining: the gateway is shutting down.
+        """
+        health = self.health
+        health.connects += 1
+        try:
+            async with timeout(timeouts.connect):
+                transport, protocol = await self._loop.create_connection(
+                    lambda: cast(BaseProtocol, UpstreamConnection(self._loop, self, self._timeouts)),
+                    self.host,
+                    self.port,
+                )
+        except TimeoutError as error:
+            health.miss(error)
+            health.fail(ConnectTimeout.cause, self._loop.time())
+            raise ConnectTimeout(upstream=self.name) from None
+        except OSError as error:
+            health.miss(error)
+            health.fail(ConnectFailed.cause, self._loop.time())
+            raise ConnectFailed(upstream=self.name) from error
+        connection = cast(UpstreamConnection, protocol)
+        if self._closing:
+            connection.abort()
+            raise Draining
+        transport.get_extra_info("socket").setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        self._busy.add(connection)
+        return connection
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """An exchange is over, well or badly: keep its connection if it is reusable, else close it."""
+        self._busy.remove(connection)
+        fit = connection.reusable and not self._closing
+        connection.rest()
+        health = self.health
+        if fit and connection.idle_since >= health.distrusted_until:
+            health.answered = connection.idle_since
+            self._offer(connection)
+        else:
+            if connection.has_surplus:
+                self.distrust()
+            self._note_end(connection)
+            self._discard(connection)
+
+    def decline(self, connection: UpstreamConnection) -> None:
+        """A connection that was given out of the queue is not used: give it to the next."""
+        self._busy.remove(connection)
+        if self._loop.time() < self.health.distrusted_until:
+            self._discard(connection)
+        else:
+            self._offer(connection)
+
+    def release_slot(self) -> None:
+        """A connection is gone, or was not opened: the first in the queue may open another in its place."""
+        if not self._queue.give_slot(self):
+            self.slots_taken -= 1
+
+    def close(self) -> None:
+        """End every connection; exchanges under way fail."""
+        self._closing = True
+        self._idle.close()
+        for connection in self._busy:
+            connection.cancel(Draining())
+
+    # What a connection tells
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """A connection ended by itself; a busy one still comes back through `release`."""
+        if self._idle.lose(connection):
+            self.release_slot()
+
+    def distrust(self) -> None:
+        """Bytes came on a connection that no request asked for: use each connection once for a while.
+
+        Idle ones are closed now, busy ones when they come back.
+        """
+        self.health.distrust(self._loop.time())
+        self._idle.drop_all()
+
+    # The parts of it
+
+    def _offer(self, connection: UpstreamConnection) -> None:
+        """Give a connection to the first in the queue, or keep it idle."""
+        queue = self._queue
+        if queue.length and queue.has_waiters:
+            if connection.closing:
+                self._discard(connection)
+            else:
+                self._busy.add(connection)
+                queue.give_connection(connection)
+        elif connection.closed:
+            self.release_slot()
+        else:
+            self._idle.add(connection)
+
+    def _discard(self, connection: UpstreamConnection) -> None:
+        connection.abort()
+        self.release_slot()
+
+    def _note_end(self, connection: UpstreamConnection) -> None:
+        """An exchange was the last on its connection: note how the endpoint is."""
+        error = connection.error
+        if not isinstance(error, UpstreamError):
+            if connection.answered:
+                self.health.answered = connection.idle_since
+        elif not error.reused:  # else the connection was old, and tells nothing of the endpoint
+            self.health.fail(error.cause, connection.idle_since)

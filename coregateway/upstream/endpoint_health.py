@@ -1,6 +1,6 @@
-"""What this worker has met at one upstream: when it answered last, and in what way it failed since.
+"""What this worker has met at one endpoint: when it answered last, and in what way it failed since.
 
-Nobody asks the upstream for this: it is what exchanges and probes came upon. Success costs its writer one
+The endpoint is not asked for this: it is what exchanges and probes came upon. Success costs its writer one
 number, everything else is written down on failure.
 """
 
@@ -8,14 +8,14 @@ from socket import gaierror
 from typing import Final
 
 DISTRUST: Final = 10.0
-"""Seconds after a surplus for which the worker sends one request on each connection to that upstream."""
+"""Seconds after a surplus for which the worker sends one request on each connection to that endpoint."""
 
 _REFUSED: Final = "[Errno 111]"
 """ECONNREFUSED on Linux, in the one text in which asyncio tells of several addresses of a name."""
 
 
-class Record:
-    """Of one upstream in one worker. Times are seconds of the monotonic clock, 0.0: never."""
+class EndpointHealth:
+    """Of one endpoint in one worker. Times are seconds of the monotonic clock, 0.0: never."""
 
     __slots__ = (
         "answered",

@@ -2,7 +2,7 @@
 
     client = httpx.AsyncClient(transport=PoolTransport(pool), base_url="http://coredinator")
 
-`httpx.Timeout` is honoured in all four parts. The host of a URL is only a name: the pool's upstreams are
+`httpx.Timeout` is honoured in all four parts. The host of a URL is only a name: the pool's endpoints are
 what is connected to.
 """
 
@@ -78,10 +78,10 @@ class PoolTransport(httpx.AsyncBaseTransport):
         timeouts = _timeouts(request)
         line, fields = _start(request)
         length = _length(request)
-        connection = await self._pool.acquire(rested=self._rested, timeouts=timeouts)
+        connection = await self._pool.acquire_connection(rested=self._rested, timeouts=timeouts)
         while True:
             try:
-                host = b"Host: " + connection.upstream.authority
+                host = b"Host: " + connection.endpoint.authority
                 data = b"\r\n".join([line, host, *fields, b"", b""])
                 bodiless = request.method == "HEAD"
                 connection.begin(data, complete=not length, bodiless=bodiless, timeouts=timeouts)
@@ -91,18 +91,18 @@ class PoolTransport(httpx.AsyncBaseTransport):
                 head = await connection.head()
                 break
             except UpstreamClosed as error:
-                self._pool.give_back(connection)
+                connection.endpoint.release(connection)
                 if error.sent or not error.reused:
                     raise
                 # A look found it unfit before a byte of the request left; one that is new needs none.
-                connection = await self._pool.acquire(rested=_NEW, timeouts=timeouts)
+                connection = await self._pool.acquire_connection(rested=_NEW, timeouts=timeouts)
             except BaseException:
-                self._pool.give_back(connection)
+                connection.endpoint.release(connection)
                 raise
         return httpx.Response(
             status_code=head.status,
             headers=[(name.strip(), value.strip()) for name, _, value in _split(head.raw)],
-            stream=_Body(connection, self._pool, request),
+            stream=_Body(connection, request),
             extensions={"http_version": b"HTTP/1.1", "reason_phrase": head.reason},
         )
 
@@ -110,9 +110,8 @@ class PoolTransport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     """A response's body; closing it, read or not, gives the connection back."""
 
-    def __init__(self, connection: UpstreamConnection, pool: Pool, request: httpx.Request) -> None:
+    def __init__(self, connection: UpstreamConnection, request: httpx.Request) -> None:
         self._connection = connection
-        self._pool = pool
         self._request = request
         self._closed = False
 
@@ -126,7 +125,7 @@ class _Body(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True
-            self._pool.give_back(self._connection)
+            self._connection.endpoint.release(self._connection)
 
     async def __aexit__(
         self,

@@ -1,18 +1,16 @@
-"""The idle connections of one pool: which of them is used next, and which is closed.
+"""The idle connections to one endpoint: which of them is used next, and which is closed.
 
-They lie with their upstreams, last used last, and the one that was used last is used next: so those that are
-not needed grow old. One that has ended, or brought bytes that no request asked for, is not used; one that is
-too old, or one too many, is closed within `SWEEP`.
+The one that was used last is used next: so those that are not needed grow old. One that has ended, or brought
+bytes that no request asked for, is not used; one that is too old, or one too many, is closed within `SWEEP`.
 """
 
 from asyncio import AbstractEventLoop, TimerHandle
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import inf
 from typing import Final
 
 from coregateway.upstream.connection import UpstreamConnection
-from coregateway.upstream.endpoint import Upstream
 
 SWEEP: Final = 0.5
 """Seconds between two looks at idle connections, and how long a surplus one may rest before it is closed:
@@ -30,56 +28,63 @@ REMEMBERED: Final = 4
 """Ages of idle connections that are kept: of those that the backend ended last."""
 
 
+class EndedAges:
+    """How old the idle connections of one backend were which the backend ended itself."""
+
+    __slots__ = ("_ended_at", "last")
+
+    def __init__(self) -> None:
+        self._ended_at = -inf
+        self.last: deque[float] = deque(maxlen=REMEMBERED)
+        """Seconds that the last few had been idle for; see `APART`."""
+
+    def note(self, idle_since: float, now: float) -> None:
+        """The backend has ended a connection that was idle."""
+        if now - self._ended_at >= APART:
+            self._ended_at = now
+            self.last.append(now - idle_since)
+
+
 class IdleConnections:
     """See the module.
 
-    `most` connections rest, each for `expiry` seconds, per worker and backend. `discard` is called with each
-    that is taken out because it is not fit for use.
+    `most` connections are kept idle, each for `expiry` seconds, per worker and endpoint. `discard` is called
+    with each that is taken out because it is not fit for use.
     """
 
     __slots__ = (
         "_closed",
         "_discard",
-        "_ended_at",
+        "_ended_ages",
         "_expiry",
         "_loop",
         "_most",
         "_sweeper",
-        "_upstreams",
-        "ended_ages",
+        "connections",
     )
 
     def __init__(
         self,
         loop: AbstractEventLoop,
-        upstreams: Sequence[Upstream],
         discard: Callable[[UpstreamConnection], None],
+        ended_ages: EndedAges,
         *,
         most: int,
         expiry: float,
     ) -> None:
         self._loop = loop
-        self._upstreams = upstreams
         self._discard = discard
+        self._ended_ages = ended_ages
         self._most = most
         self._expiry = expiry
         self._sweeper: TimerHandle | None = None
         self._closed = False
-        self._ended_at = -inf
-        self.ended_ages: deque[float] = deque(maxlen=REMEMBERED)
-        """Seconds that connections had been idle for when the backend ended them; see `APART`."""
+        self.connections: list[UpstreamConnection] = []
+        """Last used last."""
 
-    @property
-    def count(self) -> int:
-        return sum(len(upstream.idle) for upstream in self._upstreams)
-
-    @property
-    def is_empty(self) -> bool:
-        return not any(upstream.idle for upstream in self._upstreams)
-
-    def take(self, upstream: Upstream, rested: float) -> UpstreamConnection | None:
-        """The one of an upstream that was used last, if it is fit for use and has rested no longer."""
-        idle = upstream.idle
+    def take(self, rested: float) -> UpstreamConnection | None:
+        """The one that was used last, if it is fit for use and has rested no longer."""
+        idle = self.connections
         now = self._loop.time()
         while idle:
             connection = idle[-1]
@@ -92,35 +97,28 @@ class IdleConnections:
             self._discard(connection)
         return None
 
-    def drop_all(self, upstream: Upstream) -> None:
-        """Close all that lead to an upstream."""
-        idle = upstream.idle
-        while idle:
-            self._discard(idle.pop())
+    def drop_all(self) -> None:
+        """Close all of them."""
+        while self.connections:
+            self._discard(self.connections.pop())
 
     def take_oldest(self) -> UpstreamConnection | None:
-        """The one that has been idle for longest, whichever upstream it leads to, fit or not."""
-        resting = [upstream for upstream in self._upstreams if upstream.idle]
-        if not resting:
-            return None
-        return min(resting, key=lambda upstream: upstream.idle[0].idle_since).idle.pop(0)
+        """The one that has been idle for longest, fit or not."""
+        return self.connections.pop(0) if self.connections else None
 
     def add(self, connection: UpstreamConnection) -> None:
-        """Let a connection rest from now on."""
-        connection.upstream.idle.append(connection)
+        """Keep a connection idle from now on."""
+        self.connections.append(connection)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP, self._sweep)
 
     def lose(self, connection: UpstreamConnection) -> bool:
         """A connection has ended by itself; whether it was one of these."""
-        idle = connection.upstream.idle
-        if connection not in idle:
+        if connection not in self.connections:
             return False
-        idle.remove(connection)
-        now = self._loop.time()
-        if not self._closed and now - self._ended_at >= APART:
-            self._ended_at = now
-            self.ended_ages.append(now - connection.idle_since)
+        self.connections.remove(connection)
+        if not self._closed:
+            self._ended_ages.note(connection.idle_since, self._loop.time())
         return True
 
     def close(self) -> None:
@@ -129,21 +127,18 @@ class IdleConnections:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        for upstream in self._upstreams:
-            for connection in upstream.idle[:]:
-                connection.abort()
+        for connection in self.connections[:]:
+            connection.abort()
 
     def _sweep(self) -> None:
         """Close what has been idle for too long, and what is idle beyond the limit."""
         self._sweeper = None
         now = self._loop.time()
-        resting = [connection for upstream in self._upstreams for connection in upstream.idle]
-        resting.sort(key=lambda connection: connection.idle_since)
-        surplus = len(resting) - self._most
-        for at, connection in enumerate(resting):
+        surplus = len(self.connections) - self._most
+        for at, connection in enumerate(self.connections[:]):
             age = now - connection.idle_since
             if age > self._expiry or (at < surplus and age >= SWEEP):
-                connection.upstream.idle.remove(connection)
+                self.connections.remove(connection)
                 self._discard(connection)
-        if not self.is_empty:
+        if self.connections:
             self._sweeper = self._loop.call_later(SWEEP, self._sweep)

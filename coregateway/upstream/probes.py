@@ -1,7 +1,7 @@
 """Which backends are healthy, for `/health`.
 
-A backend is healthy while one of its upstreams is. Each upstream is asked on a connection that is made for
-this question: it takes no slot of the pool, waits in no line, and shows that the upstream takes connections.
+A backend is healthy while one of its endpoints is. Each endpoint is asked on a connection that is made for
+this question: it takes no slot, waits in no queue, and shows that the endpoint takes connections.
 What one worker has found out holds for all of the node (`shared_memory.verdict`), for `MAX_AGE`.
 """
 
@@ -17,7 +17,7 @@ from coregateway import __version__
 from coregateway.model.errors import GatewayError
 from coregateway.shared_memory.verdict import SharedVerdict
 from coregateway.upstream.backend import Backend
-from coregateway.upstream.endpoint import Upstream
+from coregateway.upstream.endpoint_health import EndpointHealth
 from coregateway.upstream.httpx_transport import PoolTransport
 from coregateway.upstream.idle import NEW
 from coregateway.upstream.pool import Pool
@@ -27,7 +27,7 @@ MAX_AGE = 1.0
 """Seconds for which an answer holds."""
 
 PROBE_TIMEOUT = 2.0
-"""Seconds for one upstream's answer."""
+"""Seconds for one endpoint's answer."""
 
 CLAIM = PROBE_TIMEOUT + 0.5
 """Seconds after which other workers no longer wait for the one that asks: it has died, or hangs."""
@@ -41,15 +41,16 @@ class Probes:
 
     def __init__(self, backends: Iterable[Backend], verdicts: Iterable[SharedVerdict]) -> None:
         """`verdicts`: those of the node, in the order of the backends."""
-        self._upstreams = {
+        self._endpoints = {
             backend.name: [
-                UpstreamProbe(upstream, backend.health_path) for upstream in backend.pool.upstreams
+                EndpointProbe(endpoint.name, endpoint.health, backend.health_path)
+                for endpoint in backend.pool.endpoints
             ]
             for backend in backends
         }
         self._verdicts = {
-            name: KeptVerdict(shared, any_of(upstreams))
-            for (name, upstreams), shared in zip(self._upstreams.items(), verdicts, strict=True)
+            name: KeptVerdict(shared, any_of(probes))
+            for (name, probes), shared in zip(self._endpoints.items(), verdicts, strict=True)
         }
 
     async def results(self) -> dict[str, bool]:
@@ -60,8 +61,8 @@ class Probes:
     async def close(self) -> None:
         for verdict in self._verdicts.values():
             verdict.close()
-        for upstreams in self._upstreams.values():
-            for probe in upstreams:
+        for probes in self._endpoints.values():
+            for probe in probes:
                 await probe.close()
 
 
@@ -120,7 +121,7 @@ class KeptVerdict:
 
 @dataclass(frozen=True, slots=True)
 class ProbeLimits:
-    """Of the pool that makes an upstream's probes their connection: as `upstream.pool.Limits`."""
+    """Of the pool that makes an endpoint's probes their connection: as `upstream.pool.Limits`."""
 
     max_connections: int = 1
     max_keepalive_connections: int = 0
@@ -128,16 +129,17 @@ class ProbeLimits:
     max_queued: int = 0
 
 
-class UpstreamProbe:
-    """Asks one upstream, on a new connection each time."""
+class EndpointProbe:
+    """Asks one endpoint, on a new connection each time."""
 
-    def __init__(self, upstream: Upstream, path: str | None) -> None:
-        """`path`: what to GET; None: it is enough that the upstream takes a connection."""
+    def __init__(self, name: str, health: EndpointHealth, path: str | None) -> None:
+        """`name`, `health`: the endpoint's. `path`: what to GET; None: it is enough that it takes a
+        connection."""
         self._path = path
         limit = Timeouts(connect=PROBE_TIMEOUT, read=PROBE_TIMEOUT, write=PROBE_TIMEOUT, pool=PROBE_TIMEOUT)
-        url = f"http://{upstream.name}"
-        self._pool = Pool(upstream.name, [url], ProbeLimits(), limit)
-        self._pool.upstreams[0].record = upstream.record  # what a probe meets is known of the upstream
+        url = f"http://{name}"
+        self._pool = Pool(name, [url], ProbeLimits(), limit)
+        self._pool.endpoints[0].health = health  # what a probe meets is known of the endpoint
         self._client = httpx.AsyncClient(
             transport=PoolTransport(self._pool, rested=NEW),
             base_url=url,
@@ -153,7 +155,8 @@ class UpstreamProbe:
         try:
             async with timeout(PROBE_TIMEOUT):
                 if self._path is None:
-                    self._pool.give_back(await self._pool.acquire(rested=NEW))
+                    connection = await self._pool.acquire_connection(rested=NEW)
+                    connection.endpoint.release(connection)
                     return True
                 async with self._client.stream("GET", self._path) as response:
                     async for _ in response.aiter_raw():
@@ -166,10 +169,10 @@ class UpstreamProbe:
         await self._pool.close()
 
 
-def any_of(upstreams: list[UpstreamProbe]) -> Callable[[], Awaitable[bool]]:
+def any_of(probes: list[EndpointProbe]) -> Callable[[], Awaitable[bool]]:
     async def is_any_healthy() -> bool:
         """Ask all at once; the first that is healthy decides."""
-        asked = [create_task(probe.is_healthy()) for probe in upstreams]
+        asked = [create_task(probe.is_healthy()) for probe in probes]
         try:
             for answer in as_completed(asked):
                 if await answer:

@@ -1,10 +1,6 @@
 """What a connection to an upstream expects of those it has to do with."""
 
-from typing import TYPE_CHECKING
 from typing import Protocol as Interface
-
-if TYPE_CHECKING:
-    from coregateway.upstream.connection import UpstreamConnection
 
 
 class TimeoutSettings(Interface):
@@ -44,12 +40,3 @@ class Peer(Interface):
     def lost(self) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
-
-
-class Owner(Interface):
-    """Who must know when a connection ends."""
-
-    def lost(self, connection: "UpstreamConnection") -> None: ...
-    def distrust(self, connection: "UpstreamConnection") -> None:
-        """It has brought bytes that no request asked for; it is closed, or about to be."""
-        ...

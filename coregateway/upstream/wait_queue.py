@@ -1,6 +1,6 @@
-"""The line of those who wait for a connection of one pool: first come, first served, and nobody for ever.
+"""The requests that wait for a connection of one backend: first come, first served, and none for ever.
 
-In it stand tasks, and requests that no task waits for. Who waits no more stays in it until its turn comes,
+Tasks wait in it, and requests that no task serves. A waiter that waits no more stays until its turn comes,
 and is passed over then; it counts until it leaves.
 """
 
@@ -8,6 +8,7 @@ from asyncio import AbstractEventLoop, Future
 from collections import deque
 from math import inf
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from mypy_extensions import mypyc_attr
 
@@ -15,49 +16,59 @@ from coregateway.model.errors import Draining, GatewayError, PoolTimeout
 from coregateway.net.deadline import RESOLUTION, Deadline
 from coregateway.upstream.connection import UpstreamConnection
 
+if TYPE_CHECKING:
+    from coregateway.upstream.endpoint import Endpoint
+
 
 @mypyc_attr(acyclic=True, allow_interpreted_subclasses=True)
 class Waiter:
-    """Who waits in line."""
+    """A request that waits for its turn."""
 
     __slots__ = ("until",)
 
     until: float
-    """Ends its patience, by the monotonic clock; set when it joins."""
+    """When its patience ends, by the monotonic clock; set when it joins."""
 
     def done(self) -> bool:
         """Whether it waits no more."""
         raise NotImplementedError
 
-    def take_turn(self, connection: UpstreamConnection | None) -> None:
-        """It is its turn: a connection, or the right to open one (None)."""
+    def take_connection(self, connection: UpstreamConnection) -> None:
+        """Its turn has come: a connection."""
+        raise NotImplementedError
+
+    def take_slot(self, endpoint: "Endpoint") -> None:
+        """Its turn has come: the right to open a connection to this endpoint."""
         raise NotImplementedError
 
     def refuse(self, error: GatewayError) -> None:
-        """It waits in vain."""
+        """It has waited in vain."""
         raise NotImplementedError
 
 
-class Place(Waiter):
-    """Of a task, which waits for `served`."""
+class QueuedTask(Waiter):
+    """Of a task, which awaits `given`: a connection, or the endpoint to open one to."""
 
-    __slots__ = ("served",)
+    __slots__ = ("given",)
 
     def __init__(self, loop: AbstractEventLoop) -> None:
-        self.served: Future[UpstreamConnection | None] = loop.create_future()
+        self.given: Future[UpstreamConnection | Endpoint] = loop.create_future()
 
     def done(self) -> bool:
-        return self.served.done()
+        return self.given.done()
 
-    def take_turn(self, connection: UpstreamConnection | None) -> None:
-        self.served.set_result(connection)
+    def take_connection(self, connection: UpstreamConnection) -> None:
+        self.given.set_result(connection)
+
+    def take_slot(self, endpoint: "Endpoint") -> None:
+        self.given.set_result(endpoint)
 
     def refuse(self, error: GatewayError) -> None:
-        self.served.set_exception(error)
+        self.given.set_exception(error)
 
 
-class Line:
-    """See the module. `longest`: how many may stand in it, per worker and backend."""
+class WaitQueue:
+    """See the module. `longest`: how many may wait, per worker and backend."""
 
     __slots__ = ("_first_end", "_longest", "_loop", "_patience", "_waiters", "length")
 
@@ -67,18 +78,18 @@ class Line:
         self._waiters: deque[Waiter] = deque()
         self._patience = Deadline(loop, self._refuse_late)
         self._first_end = inf
-        """When the first patience ends, of whoever it is."""
+        """When the first patience ends, whichever waiter's it is."""
         self.length = 0
         """How many have joined and not left."""
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody else may join."""
+        """Whether no other waiter may join."""
         return self.length >= self._longest
 
     @property
     def has_waiters(self) -> bool:
-        """Whether anybody in it still waits; the first to be served is one who does then."""
+        """Whether a waiter in it still waits; the first to be served is one that does then."""
         while self._waiters:
             if not self._waiters[0].done():
                 return True
@@ -98,11 +109,18 @@ class Line:
         """A waiter waits no more."""
         self.length -= 1
 
-    def serve(self, connection: UpstreamConnection | None) -> bool:
-        """Give the first who still waits a connection, or the right to open one; False if nobody does."""
+    def give_connection(self, connection: UpstreamConnection) -> bool:
+        """Give the first that still waits a connection; False if none does."""
         if not self.has_waiters:
             return False
-        self._waiters.popleft().take_turn(connection)
+        self._waiters.popleft().take_connection(connection)
+        return True
+
+    def give_slot(self, endpoint: "Endpoint") -> bool:
+        """Give the first that still waits the right to open a connection; False if none does."""
+        if not self.has_waiters:
+            return False
+        self._waiters.popleft().take_slot(endpoint)
         return True
 
     def close(self) -> None:
@@ -114,7 +132,7 @@ class Line:
         self._waiters.clear()
 
     def _refuse_late(self) -> None:
-        """Refuse whose patience has ended; it need not be the first in line, for patience may differ."""
+        """Refuse those whose patience has ended; it need not be the first, for patience may differ."""
         now = monotonic()
         waiting: deque[Waiter] = deque()
         for waiter in self._waiters:

@@ -54,7 +54,7 @@ def test_requests_that_wait_for_a_connection(queued: float, busy: float, told: s
     assert (finding and finding.message) == (
         told
         and f"{told} of the waiting time at backend billing is for a free connection: raise "
-        "limits.max_connections, 50 per worker (http://a:1)"
+        "limits.max_connections, 50 per worker and address (http://a:1)"
     )
 
 

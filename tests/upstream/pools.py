@@ -14,7 +14,7 @@ from tests.waiting import eventually as eventually
 
 _REPR = re.compile(
     r"<Pool backend \[requests: (\d+) active, (\d+) queued \| "
-    r"connections: (\d+) active, (\d+) idle, (\d+) opening, (\d+) at most\]>"
+    r"connections: (\d+) active, (\d+) idle, (\d+) opening, (\d+) at most per endpoint\]>"
 )
 
 
@@ -71,12 +71,12 @@ async def read_all(connection: UpstreamConnection) -> bytes:
 
 async def fetch(pool: Pool, path: str = "/", method: str = "GET") -> tuple[int, bytes]:
     """One exchange without a request body: status and body of the response."""
-    connection = await pool.acquire()
+    connection = await pool.acquire_connection()
     try:
         connection.begin(request(path, method), complete=True, bodiless=method == "HEAD")
         return (await connection.head()).status, await read_all(connection)
     finally:
-        pool.give_back(connection)
+        connection.endpoint.release(connection)
 
 
 LATE = 4.0

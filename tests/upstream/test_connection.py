@@ -53,11 +53,11 @@ CHUNKED = render_head(200, [("Transfer-Encoding", "chunked")])
 
 @asynccontextmanager
 async def borrowed(pool: Pool) -> AsyncGenerator[UpstreamConnection]:
-    connection = await pool.acquire()
+    connection = await pool.acquire_connection()
     try:
         yield connection
     finally:
-        pool.give_back(connection)
+        connection.endpoint.release(connection)
 
 
 @asynccontextmanager

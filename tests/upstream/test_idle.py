@@ -40,12 +40,12 @@ async def test_who_wants_a_rested_connection_gets_a_new_one_when_the_idle_one_is
     async with pool_to(backend.url, limits={"max_connections": 2}) as pool:
         await fetch(pool)
         await asyncio.sleep(0.1)
-        connection = await pool.acquire(rested=0.05)
+        connection = await pool.acquire_connection(rested=0.05)
         assert connection.served == 0
-        pool.give_back(connection)
-        connection = await pool.acquire(rested=10.0)
+        connection.endpoint.release(connection)
+        connection = await pool.acquire_connection(rested=10.0)
         assert connection.served == 1
-        pool.give_back(connection)
+        connection.endpoint.release(connection)
 
 
 async def test_a_connection_that_is_too_old_for_its_user_makes_room_at_the_limit(
@@ -54,9 +54,9 @@ async def test_a_connection_that_is_too_old_for_its_user_makes_room_at_the_limit
     async with pool_to(backend.url, limits={"max_connections": 1}) as pool:
         await fetch(pool)
         await asyncio.sleep(0.1)
-        connection = await asyncio.wait_for(pool.acquire(rested=0.05), PATIENCE)
+        connection = await asyncio.wait_for(pool.acquire_connection(rested=0.05), PATIENCE)
         assert connection.served == 0
-        pool.give_back(connection)
+        connection.endpoint.release(connection)
         assert state(pool).at_rest
 
 
@@ -104,7 +104,7 @@ async def test_the_end_of_an_idle_connection_is_seen_before_the_loop_has_seen_it
     listener = await asyncio.get_running_loop().run_in_executor(None, _blocking_listener)
     with listener, suppress(GatewayError):
         async with pool_to(f"http://127.0.0.1:{listener.getsockname()[1]}") as pool:
-            connection = await pool.acquire()
+            connection = await pool.acquire_connection()
             accepted, _ = listener.accept()
             connection.begin(request(), complete=True)
             await asyncio.sleep(0)
@@ -112,17 +112,17 @@ async def test_the_end_of_an_idle_connection_is_seen_before_the_loop_has_seen_it
             accepted.recv(1000)
             accepted.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             await connection.head()
-            pool.give_back(connection)
+            connection.endpoint.release(connection)
             assert state(pool).idle == 1
             await asyncio.sleep(2 * FRESH)
             accepted.close()
             # No step of the loop between the two: only asking the kernel tells.
             assert connection.is_stale(asyncio.get_running_loop().time())
-            acquiring = pool.acquire()
+            acquiring = pool.acquire_connection()
             listener.settimeout(2)
             fresh = await acquiring
             assert fresh is not connection
-            pool.give_back(fresh)
+            fresh.endpoint.release(fresh)
 
 
 def _blocking_listener() -> "socket.socket":

@@ -13,7 +13,8 @@ from coregateway.model.errors import GatewayError, UpstreamClosed
 from coregateway.proxy.retry import REPLAYABLE
 from coregateway.testing import ScriptedBackend, render_head, respond, send
 from coregateway.upstream.connection import FRESH, LOOKED_AT_ONCE, UpstreamConnection
-from coregateway.upstream.endpoint_health import DISTRUST, Record
+from coregateway.upstream.endpoint import Endpoint
+from coregateway.upstream.endpoint_health import DISTRUST, EndpointHealth
 from coregateway.upstream.httpx_transport import PoolTransport
 from coregateway.upstream.pool import Pool
 from coregateway.upstream.wait_queue import Waiter
@@ -72,7 +73,7 @@ def puppet() -> Iterator[Puppet]:
 
 async def served_once(pool: Pool, puppet: Puppet) -> tuple[UpstreamConnection, socket.socket]:
     """A connection that has just brought its first answer, and the backend's end of it."""
-    connection = await pool.acquire()
+    connection = await pool.acquire_connection()
     backend = puppet.accept()
     connection.begin(request("/first"), complete=True)
     await asyncio.sleep(0)
@@ -101,7 +102,7 @@ def end(backend: socket.socket) -> None:
 
 
 class AtOnce(Waiter):
-    """Stands in line without a task, and sends its request as soon as it has a connection."""
+    """Waits in the queue without a task, and sends its request as soon as it has a connection."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -110,11 +111,13 @@ class AtOnce(Waiter):
     def done(self) -> bool:
         return self.connection is not None
 
-    def take_turn(self, connection: UpstreamConnection | None) -> None:
-        assert connection is not None
-        self._pool.leave_line()
+    def take_connection(self, connection: UpstreamConnection) -> None:
+        self._pool.leave_queue()
         self.connection = connection
         connection.begin(request("/second"), complete=True)
+
+    def take_slot(self, endpoint: Endpoint) -> None:
+        raise AssertionError(endpoint)
 
     def refuse(self, error: GatewayError) -> None:
         raise AssertionError(error)
@@ -133,9 +136,9 @@ def _ready(connection: UpstreamConnection) -> "asyncio.Future[UpstreamConnection
 def taken(
     pool: Pool, connection: UpstreamConnection, act: Callable[[], None]
 ) -> "asyncio.Future[UpstreamConnection]":
-    pool.give_back(connection)
+    connection.endpoint.release(connection)
     act()
-    assert pool.take() is connection
+    assert pool.take_idle_connection() is connection
     connection.begin(request("/second"), complete=True)
     return _ready(connection)
 
@@ -143,9 +146,9 @@ def taken(
 def taken_for_an_upload(
     pool: Pool, connection: UpstreamConnection, act: Callable[[], None]
 ) -> "asyncio.Future[UpstreamConnection]":
-    pool.give_back(connection)
+    connection.endpoint.release(connection)
     act()
-    assert pool.take() is connection
+    assert pool.take_idle_connection() is connection
     connection.begin(request("/second", "PUT", "Content-Length: 9") + b"half", complete=False)
     assert connection.error is not None
     return _ready(connection)
@@ -154,9 +157,9 @@ def taken_for_an_upload(
 def taken_for_a_long_request(
     pool: Pool, connection: UpstreamConnection, act: Callable[[], None]
 ) -> "asyncio.Future[UpstreamConnection]":
-    pool.give_back(connection)
+    connection.endpoint.release(connection)
     act()
-    again = pool.take()
+    again = pool.take_idle_connection()
     assert again is connection
     length = f"Content-Length: {REPLAYABLE + 1}"
     connection.begin(request("/second", "PUT", length) + bytes(REPLAYABLE + 1), complete=True)
@@ -168,9 +171,9 @@ def handed_over(
     pool: Pool, connection: UpstreamConnection, act: Callable[[], None]
 ) -> "asyncio.Future[UpstreamConnection]":
     waiter = AtOnce(pool)
-    pool.join(waiter, asyncio.get_running_loop().time(), 5.0)
+    pool.join_queue(waiter, asyncio.get_running_loop().time(), 5.0)
     act()
-    pool.give_back(connection)
+    connection.endpoint.release(connection)
     assert waiter.connection is connection
     return _ready(connection)
 
@@ -178,20 +181,20 @@ def handed_over(
 def acquired(
     pool: Pool, connection: UpstreamConnection, act: Callable[[], None]
 ) -> "asyncio.Future[UpstreamConnection]":
-    pool.give_back(connection)
+    connection.endpoint.release(connection)
     act()
     with pytest.raises(StopIteration) as ended:
-        pool.acquire().send(None)  # nothing to wait for
+        pool.acquire_connection().send(None)  # nothing to wait for
     assert ended.value.value is connection
     connection.begin(request("/second"), complete=True)
     return _ready(connection)
 
 
-def acquired_in_line(
+def acquired_in_the_queue(
     pool: Pool, connection: UpstreamConnection, act: Callable[[], None]
 ) -> "asyncio.Future[UpstreamConnection]":
     async def use() -> UpstreamConnection:
-        again = await pool.acquire()
+        again = await pool.acquire_connection()
         again.begin(request("/second"), complete=True)
         return again
 
@@ -199,7 +202,7 @@ def acquired_in_line(
         waiting = asyncio.ensure_future(use())
         await eventually(lambda: state(pool).queued == 1)
         act()
-        pool.give_back(connection)
+        connection.endpoint.release(connection)
         return await waiting
 
     return asyncio.ensure_future(give_back())
@@ -211,7 +214,7 @@ REUSES = [
     taken_for_a_long_request,
     handed_over,
     acquired,
-    acquired_in_line,
+    acquired_in_the_queue,
 ]
 
 
@@ -226,7 +229,7 @@ async def test_no_request_leaves_on_a_connection_with_bytes_to_read(
         with pytest.raises(UpstreamClosed) as raised:
             await again.head()
         assert (raised.value.sent, raised.value.reused) == (False, True)
-        pool.give_back(again)
+        again.endpoint.release(again)
         assert await asyncio.to_thread(all_that_came, backend) == b""
         assert pool.surpluses == 1
         assert state(pool) == (0, 0, 0, 0, 0, 1)
@@ -250,30 +253,30 @@ async def test_an_end_that_is_met_before_a_request_leaves_is_no_surplus(
         with pytest.raises(UpstreamClosed) as raised:
             await again.head()
         assert (raised.value.sent, raised.value.reused) == (False, True)
-        pool.give_back(again)
+        again.endpoint.release(again)
         assert pool.surpluses == 0
-        assert pool.upstreams[0].record.failures == 0
+        assert pool.endpoints[0].health.failures == 0
         assert state(pool) == (0, 0, 0, 0, 0, 1)
 
 
 async def test_bytes_that_are_read_before_the_request_has_left_are_no_answer(puppet: Puppet) -> None:
     async with pool_to(puppet.url) as pool:
         connection, backend = await served_once(pool, puppet)
-        pool.give_back(connection)
-        again = await pool.acquire()
+        connection.endpoint.release(connection)
+        again = await pool.acquire_connection()
         again.begin(request("/second"), complete=True)
         again.data_received(POISON)  # as the loop does that had it among the events of this turn
         with pytest.raises(UpstreamClosed) as raised:
             await again.head()
         assert not raised.value.sent
-        pool.give_back(again)
+        again.endpoint.release(again)
         assert await asyncio.to_thread(all_that_came, backend) == b""
         assert pool.surpluses == 1
 
 
 async def test_a_connection_that_has_nothing_to_read_is_used_again(puppet: Puppet) -> None:
     async with pool_to(puppet.url, limits=ONE) as pool:
-        for reuse in (taken, handed_over, acquired, acquired_in_line):
+        for reuse in (taken, handed_over, acquired, acquired_in_the_queue):
             connection, backend = await served_once(pool, puppet)
             again = await reuse(pool, connection, lambda: None)
             assert again is connection
@@ -283,7 +286,7 @@ async def test_a_connection_that_has_nothing_to_read_is_used_again(puppet: Puppe
             assert (await again.head()).status == 200
             end(backend)
             await eventually(lambda again=again: again.closed)
-            pool.give_back(again)
+            again.endpoint.release(again)
         assert pool.surpluses == 0
 
 
@@ -294,10 +297,10 @@ def test_a_request_that_is_not_kept_for_another_try_is_looked_for_at_once() -> N
 async def test_a_connection_that_rested_is_passed_over_without_an_attempt(puppet: Puppet) -> None:
     async with pool_to(puppet.url) as pool:
         connection, backend = await served_once(pool, puppet)
-        pool.give_back(connection)
+        connection.endpoint.release(connection)
         connection.idle_since -= 2 * FRESH
         backend.sendall(POISON)
-        assert pool.take() is None
+        assert pool.take_idle_connection() is None
         assert pool.surpluses == 1
         assert state(pool) == (0, 0, 0, 0, 0, 50)
 
@@ -334,7 +337,7 @@ async def test_bytes_in_the_same_read_as_the_end_of_a_response_are_a_surplus(
 async def test_bytes_on_a_connection_at_rest_are_a_surplus(puppet: Puppet) -> None:
     async with pool_to(puppet.url) as pool:
         connection, backend = await served_once(pool, puppet)
-        pool.give_back(connection)
+        connection.endpoint.release(connection)
         backend.sendall(POISON)
         await eventually(lambda: pool.surpluses == 1)
         await eventually(lambda: connection.closed)
@@ -347,7 +350,7 @@ async def test_bytes_behind_a_response_that_was_not_given_back_yet_are_a_surplus
         connection, backend = await served_once(pool, puppet)
         backend.sendall(POISON)
         await eventually(lambda: connection.has_surplus)
-        pool.give_back(connection)
+        connection.endpoint.release(connection)
         assert pool.surpluses == 1
 
 
@@ -356,7 +359,7 @@ async def test_bytes_behind_a_body_that_passed_inside_the_kernel_are_a_surplus(
     surplus: bytes, puppet: Puppet
 ) -> None:
     async with pool_to(puppet.url, limits=ONE) as pool:
-        connection = await pool.acquire()
+        connection = await pool.acquire_connection()
         backend = puppet.accept()
         connection.begin(request(), complete=True)
         await asyncio.sleep(0)
@@ -374,7 +377,7 @@ async def test_bytes_behind_a_body_that_passed_inside_the_kernel_are_a_surplus(
         with pytest.raises(UpstreamClosed) as raised:
             await again.head()
         assert not raised.value.sent
-        pool.give_back(again)
+        again.endpoint.release(again)
         assert pool.surpluses == 1
 
 
@@ -397,13 +400,13 @@ async def test_after_a_surplus_each_connection_serves_one_request_for_a_while(
         for _ in range(4):
             assert (await fetch(pool))[0] == 200
         assert [len(connection.requests) for connection in backend.connections] == [1] * 4
-        pool.upstreams[0].record.distrusted_until = 0.0  # the time has passed
+        pool.endpoints[0].health.distrusted_until = 0.0  # the time has passed
         for _ in range(4):
             assert await fetch(pool) == (200, b"ok")
         assert [len(connection.requests) for connection in backend.connections] == [1, 1, 1, 1, 4]
 
 
-async def test_in_line_too_each_connection_serves_one_request_then(backend: ScriptedBackend) -> None:
+async def test_in_the_queue_too_each_connection_serves_one_request_then(backend: ScriptedBackend) -> None:
     async with pool_to(backend.url, limits={"max_connections": 2}) as pool:
         backend.once(send(OK + POISON))
         assert await fetch(pool) == (200, b"ok")
@@ -412,41 +415,41 @@ async def test_in_line_too_each_connection_serves_one_request_then(backend: Scri
         assert state(pool) == (0, 0, 0, 0, 0, 2)
 
 
-async def test_a_surplus_ends_the_idle_and_the_busy_connections_of_its_upstream_alone(
+async def test_a_surplus_ends_the_idle_and_the_busy_connections_of_its_endpoint_alone(
     backend: ScriptedBackend,
 ) -> None:
     async with ScriptedBackend() as other, pool_to(backend.url, other.url) as pool:
-        held = [await pool.acquire() for _ in range(6)]  # three to each
+        held = [await pool.acquire_connection() for _ in range(6)]  # three to each
         for connection in held:
             connection.begin(request(), complete=True)
         for connection in held:
             await connection.head()
             await read_all(connection)
-        mine = [connection for connection in held if connection.upstream is pool.upstreams[0]]
+        mine = [connection for connection in held if connection.endpoint is pool.endpoints[0]]
         for connection in held:
             if connection is not mine[0]:
-                pool.give_back(connection)
+                connection.endpoint.release(connection)
         assert state(pool).idle == 5
-        pool.distrust(mine[0])
+        mine[0].endpoint.distrust()
         assert state(pool).idle == 3
-        assert not pool.upstreams[0].idle
-        pool.give_back(mine[0])
+        assert not pool.endpoints[0].idle
+        mine[0].endpoint.release(mine[0])
         assert state(pool).idle == 3
-        assert [upstream.record.surpluses for upstream in pool.upstreams] == [1, 0]
+        assert [endpoint.health.surpluses for endpoint in pool.endpoints] == [1, 0]
 
 
 async def test_what_was_handed_over_before_a_surplus_to_a_waiter_that_has_left_is_not_used_again(
     backend: ScriptedBackend,
 ) -> None:
     async with pool_to(backend.url, limits=ONE) as pool:
-        held = await pool.acquire()
-        waiting = asyncio.create_task(pool.acquire())
+        held = await pool.acquire_connection()
+        waiting = asyncio.create_task(pool.acquire_connection())
         await eventually(lambda: state(pool).queued == 1)
         held.begin(request(), complete=True)
         await held.head()
         await read_all(held)
-        pool.give_back(held)
-        pool.distrust(held)
+        held.endpoint.release(held)
+        held.endpoint.distrust()
         waiting.cancel()
         with suppress(asyncio.CancelledError):
             await waiting
@@ -454,10 +457,10 @@ async def test_what_was_handed_over_before_a_surplus_to_a_waiter_that_has_left_i
 
 
 def test_distrust_lasts_from_the_last_surplus_on() -> None:
-    record = Record()
-    record.distrust(100.0)
-    record.distrust(104.0)
-    assert (record.surpluses, record.distrusted_until) == (2, 104.0 + DISTRUST)
+    health = EndpointHealth()
+    health.distrust(100.0)
+    health.distrust(104.0)
+    assert (health.surpluses, health.distrusted_until) == (2, 104.0 + DISTRUST)
     assert DISTRUST == 10.0
 
 
@@ -471,7 +474,7 @@ async def test_a_client_s_request_goes_to_a_new_connection_when_the_idle_one_is_
 ) -> None:
     async with pool_to(puppet.url) as pool:
         connection, old = await served_once(pool, puppet)
-        pool.give_back(connection)
+        connection.endpoint.release(connection)
         client = httpx.AsyncClient(transport=PoolTransport(pool), base_url="http://backend", trust_env=False)
         act(old)
         connection.idle_since = (

@@ -329,14 +329,14 @@ async def test_each_part_of_a_timeout_is_honoured() -> None:
 
     async def honours(part: str, error: type[Exception], url: str, *, most: int = 50) -> bool:
         async with pool_to(url, limits={"max_connections": most}) as pool:
-            held = await pool.acquire() if most == 1 else None
+            held = await pool.acquire_connection() if most == 1 else None
             started = time.monotonic()
             timeout = httpx.Timeout(LONG, **{part: BRIEF})
             with pytest.raises(error):
                 await client_of(pool, timeout=timeout).post("/", content=endless())
             elapsed = time.monotonic() - started
             if held is not None:
-                pool.give_back(held)
+                held.endpoint.release(held)
             assert state(pool).at_rest
             return BRIEF - 0.01 <= elapsed < LATE
 

@@ -304,7 +304,8 @@ function fillRow(parts, name) {
     else labelled(parts.within, ["half ", time(row[P50])], ["99 % ", time(row[P99])]);
   }
   const open = row[ACTIVE] + row[IDLE] + row[OPENING];
-  const limit = state.limit * Math.max(state.workers.filter((worker) => worker.state === "ready").length, 1);
+  const ready = Math.max(state.workers.filter((worker) => worker.state === "ready").length, 1);
+  const limit = state.limit * row[UPSTREAMS].length * ready;
   const pieces = [["", count(row[FLIGHT]), " under way"]];
   pieces.push(row[QUEUED] ? ["", count(row[QUEUED]), " waiting", true] : ["", count(open), " open"]);
   labelled(parts.flight, ...pieces);

@@ -110,14 +110,14 @@ def waiting_for_connections(
     """Requests that wait for a connection for a good part of their time.
 
     `urls`: of the backend. `queued`, `busy`: seconds that requests waited, and that connections worked.
-    `limit`: `limits.max_connections`, per worker.
+    `limit`: `limits.max_connections`, per worker and address.
     """
     if queued < WAITING * window or queued < WAITING_SHARE * (queued + busy):
         return None
     share = queued / (queued + busy)
     message = (
         f"{share:.0%} of the waiting time at backend {backend} is for a free connection: raise "
-        f"limits.max_connections, {limit} per worker ({_addresses(urls)})"
+        f"limits.max_connections, {limit} per worker and address ({_addresses(urls)})"
     ).replace("%", " %", 1)
     fields: dict[str, object] = {
         "backend": backend,

@@ -1,6 +1,6 @@
 """A worker's share of the node's state, written down twice a second for whoever wants to know.
 
-Nothing of this is on the way of a request: pools know what they have, and upstreams what they have met. A
+Nothing of this is on the way of a request: pools know what they have, and endpoints what they have met. A
 timer that should fire every `TICK` tells how late the loop is.
 """
 
@@ -11,8 +11,8 @@ from time import monotonic, process_time, time
 from coregateway.observability.status import places
 from coregateway.shared_memory.series import Series
 from coregateway.upstream.backend import Backend
-from coregateway.upstream.endpoint import Upstream
-from coregateway.upstream.endpoint_health import Record
+from coregateway.upstream.endpoint import Endpoint
+from coregateway.upstream.endpoint_health import EndpointHealth
 
 TICK = 0.1
 """Seconds between two looks at the loop's lateness, and at what is busy and what waits."""
@@ -102,9 +102,9 @@ class _Pool:
             self._busy = series.numbers[self._at + places.BUSY_TIME]
             self._queued = series.numbers[self._at + places.QUEUED_TIME]
             series.numbers[self._at + places.ENDED] = 0
-        self._upstreams = [
-            _Upstream(upstream, series, places.upstream(backend.name, number))
-            for number, upstream in enumerate(backend.pool.upstreams)
+        self._endpoints = [
+            _Endpoint(endpoint, series, places.upstream(backend.name, number))
+            for number, endpoint in enumerate(backend.pool.endpoints)
         ]
 
     @property
@@ -123,8 +123,8 @@ class _Pool:
         pool = self._pool
         quiet = pool.is_empty and not self._backend.in_flight
         if quiet and self._quiet:  # nothing but failures to connect may be new
-            for upstream in self._upstreams:
-                upstream.report(numbers, epoch, 0)
+            for endpoint in self._endpoints:
+                endpoint.report(numbers, epoch)
             return
         self._quiet = quiet
         at = self._at
@@ -142,15 +142,15 @@ class _Pool:
                 numbers[at + places.SHORTEST] = min(ages)
                 numbers[at + places.LONGEST] = max(ages)
                 numbers[at + places.ENDED] = len(ages)
-        for upstream in self._upstreams:
-            upstream.report(numbers, epoch, pool.active_at(upstream.upstream))
+        for endpoint in self._endpoints:
+            endpoint.report(numbers, epoch)
 
 
-class _Upstream:
+class _Endpoint:
     """One address, and where its numbers go."""
 
-    def __init__(self, upstream: Upstream, series: Series, key: str) -> None:
-        self.upstream = upstream
+    def __init__(self, endpoint: Endpoint, series: Series, key: str) -> None:
+        self._endpoint = endpoint
         self._at = series.slot(key)
         self._answered = self._failed = 0.0
         if self._at is not None:
@@ -161,31 +161,31 @@ class _Upstream:
             self._surpluses = before[places.SURPLUSES]
             series.numbers[self._at + places.ACTIVE_HERE] = 0
 
-    def report(self, numbers: "memoryview[float]", epoch: float, active: int) -> None:
+    def report(self, numbers: "memoryview[float]", epoch: float) -> None:
         at = self._at
         if at is None:
             return
-        record = self.upstream.record
-        numbers[at + places.ACTIVE_HERE] = active
-        if record.failed != self._failed:
-            self._failed = record.failed
-            self._fail(numbers, at, record, epoch)
-        if record.answered != self._answered:
-            self._answered = record.answered
-            numbers[at + places.ANSWERED] = epoch + record.answered
-            if self._failing and record.answered >= record.failed:
+        health = self._endpoint.health
+        numbers[at + places.ACTIVE_HERE] = self._endpoint.active
+        if health.failed != self._failed:
+            self._failed = health.failed
+            self._fail(numbers, at, health, epoch)
+        if health.answered != self._answered:
+            self._answered = health.answered
+            numbers[at + places.ANSWERED] = epoch + health.answered
+            if self._failing and health.answered >= health.failed:
                 self._failing = False
-                numbers[at + places.RECOVERED] = epoch + record.answered
-        numbers[at + places.CONNECTS] = self._connects + record.connects
-        misses = record.refusals, record.timeouts, record.unresolved, record.unreachable
+                numbers[at + places.RECOVERED] = epoch + health.answered
+        numbers[at + places.CONNECTS] = self._connects + health.connects
+        misses = health.refusals, health.timeouts, health.unresolved, health.unreachable
         if any(misses):
             for place, (earlier, own) in enumerate(zip(self._misses, misses, strict=True), places.REFUSALS):
                 numbers[at + place] = earlier + own
-        numbers[at + places.SURPLUSES] = self._surpluses + record.surpluses
+        numbers[at + places.SURPLUSES] = self._surpluses + health.surpluses
 
-    def _fail(self, numbers: "memoryview[float]", at: int, record: Record, epoch: float) -> None:
+    def _fail(self, numbers: "memoryview[float]", at: int, health: EndpointHealth, epoch: float) -> None:
         self._failing = True
-        numbers[at + places.CAUSE] = places.CAUSES.index(record.cause) if record.cause in places.CAUSES else 0
-        numbers[at + places.FAILURES] = record.failures
-        numbers[at + places.FAILING_SINCE] = epoch + record.failing_since
-        numbers[at + places.FAILED] = epoch + record.failed
+        numbers[at + places.CAUSE] = places.CAUSES.index(health.cause) if health.cause in places.CAUSES else 0
+        numbers[at + places.FAILURES] = health.failures
+        numbers[at + places.FAILING_SINCE] = epoch + health.failing_since
+        numbers[at + places.FAILED] = epoch + health.failed

@@ -1,4 +1,4 @@
-"""The promises of the line for a connection: first come, first served, and nobody waits for ever."""
+"""The promises of the queue for a connection: first come, first served, and no wait is endless."""
 
 import asyncio
 import time
@@ -6,12 +6,14 @@ import time
 import pytest
 
 from coregateway.model.errors import Draining, GatewayError, Overloaded, PoolTimeout
-from coregateway.settings.model import TimeoutSettings
+from coregateway.settings.model import LimitSettings, TimeoutSettings
 from coregateway.testing import PATIENCE, ScriptedBackend
 from coregateway.upstream.connection import UpstreamConnection
+from coregateway.upstream.endpoint import Endpoint
+from coregateway.upstream.idle import EndedAges
 from coregateway.upstream.pool import Pool
 from coregateway.upstream.roles import Timeouts
-from coregateway.upstream.wait_queue import Line, Place, Waiter
+from coregateway.upstream.wait_queue import QueuedTask, Waiter, WaitQueue
 from tests.upstream.pools import LATE, fetch, pool_to, state
 from tests.waiting import eventually
 
@@ -31,10 +33,10 @@ async def test_waiters_are_served_in_the_order_in_which_they_came(backend: Scrip
 
 async def test_a_newcomer_does_not_overtake_those_who_wait(backend: ScriptedBackend) -> None:
     async with pool_to(backend.url, limits={"max_connections": 1}) as pool:
-        held = await pool.acquire()
+        held = await pool.acquire_connection()
         waiting = asyncio.create_task(fetch(pool, "/first"))
         await eventually(lambda: state(pool).queued == 1)
-        pool.give_back(held)
+        held.endpoint.release(held)
         await fetch(pool, "/second")
         await waiting
     assert [request.path for request in backend.requests] == [b"/first", b"/second"]
@@ -42,56 +44,59 @@ async def test_a_newcomer_does_not_overtake_those_who_wait(backend: ScriptedBack
 
 async def test_a_full_queue_refuses_at_once(backend: ScriptedBackend) -> None:
     async with pool_to(backend.url, limits={"max_connections": 1, "max_queued": 2}) as pool:
-        held = await pool.acquire()
+        held = await pool.acquire_connection()
         waiting = [asyncio.create_task(fetch(pool)) for _ in range(2)]
         await eventually(lambda: state(pool).queued == 2)
         with pytest.raises(Overloaded):
-            pool.acquire().send(None)  # its first step, before it could have waited for anything
-        pool.give_back(held)
+            pool.acquire_connection().send(None)  # its first step, before it could have waited for anything
+        held.endpoint.release(held)
         assert await asyncio.gather(*waiting) == [(200, b"ok")] * 2
 
 
 async def test_without_a_queue_the_limit_refuses_at_once(backend: ScriptedBackend) -> None:
     async with pool_to(backend.url, limits={"max_connections": 1, "max_queued": 0}) as pool:
-        held = await pool.acquire()
+        held = await pool.acquire_connection()
         with pytest.raises(Overloaded):
-            await pool.acquire()
-        pool.give_back(held)
+            await pool.acquire_connection()
+        held.endpoint.release(held)
         assert await fetch(pool) == (200, b"ok")
 
 
 async def test_waiting_for_a_connection_ends_in_time(backend: ScriptedBackend) -> None:
     async with pool_to(backend.url, limits={"max_connections": 1}, timeouts={"pool": 0.2}) as pool:
-        held = await pool.acquire()
+        held = await pool.acquire_connection()
         started = time.monotonic()
         with pytest.raises(PoolTimeout) as raised:
-            await pool.acquire()
+            await pool.acquire_connection()
         assert 0.19 <= time.monotonic() - started < LATE
         assert not raised.value.sent
         assert state(pool) == (1, 0, 1, 0, 0, 1)
-        pool.give_back(held)
+        held.endpoint.release(held)
         assert await fetch(pool) == (200, b"ok")
 
 
 async def test_the_patience_of_one_waiter_does_not_stretch_that_of_the_next(backend: ScriptedBackend) -> None:
     async with pool_to(backend.url, limits={"max_connections": 1}, timeouts={"pool": 0.2}) as pool:
-        held = await pool.acquire()
-        patient = asyncio.create_task(pool.acquire(timeouts=Timeouts.of(TimeoutSettings(pool=3600.0))))
+        held = await pool.acquire_connection()
+        patient = asyncio.create_task(
+            pool.acquire_connection(timeouts=Timeouts.of(TimeoutSettings(pool=3600.0)))
+        )
         await eventually(lambda: state(pool).queued == 1)
         with pytest.raises(PoolTimeout):
-            await asyncio.wait_for(pool.acquire(), PATIENCE)
-        pool.give_back(held)
-        pool.give_back(await patient)
+            await asyncio.wait_for(pool.acquire_connection(), PATIENCE)
+        held.endpoint.release(held)
+        released = await patient
+        released.endpoint.release(released)
 
 
 async def test_each_of_many_waiters_is_refused_at_its_own_time(backend: ScriptedBackend) -> None:
     async with pool_to(backend.url, limits={"max_connections": 1}) as pool:
-        held = await pool.acquire()
+        held = await pool.acquire_connection()
 
         async def refused_after(patience: float) -> float:
             started = time.monotonic()
             with pytest.raises(PoolTimeout):
-                await pool.acquire(timeouts=Timeouts.of(TimeoutSettings(pool=patience)))
+                await pool.acquire_connection(timeouts=Timeouts.of(TimeoutSettings(pool=patience)))
             return time.monotonic() - started
 
         patient = [asyncio.create_task(refused_after(3600.0)) for _ in range(2)]
@@ -104,80 +109,90 @@ async def test_each_of_many_waiters_is_refused_at_its_own_time(backend: Scripted
         for one in patient:
             one.cancel()
         await asyncio.wait(patient)
-        pool.give_back(held)
+        held.endpoint.release(held)
 
 
 async def test_a_waiter_is_not_handed_a_connection_that_has_ended(backend: ScriptedBackend) -> None:
     async with pool_to(backend.url, limits={"max_connections": 1}) as pool:
         await fetch(pool)
-        held = await pool.acquire()
+        held = await pool.acquire_connection()
         waiting = asyncio.create_task(fetch(pool))
         await eventually(lambda: state(pool).queued == 1)
         await backend.close_idle()
         await eventually(lambda: held.closed)
-        pool.give_back(held)
+        held.endpoint.release(held)
         assert await asyncio.wait_for(waiting, PATIENCE) == (200, b"ok")
         assert state(pool) == (0, 0, 0, 1, 0, 1)
 
 
-# ------------------------------------------------------------------ the line by itself
+# ------------------------------------------------------------------ the queue by itself
 
 
-def waiter() -> Place:
-    return Place(asyncio.get_running_loop())
+def endpoint_of(queue: WaitQueue) -> Endpoint:
+    loop = asyncio.get_running_loop()
+    timeouts = Timeouts.of(TimeoutSettings())
+    return Endpoint(loop, "http://127.0.0.1:1", LimitSettings(), timeouts, queue, EndedAges())
 
 
-async def test_who_waits_no_more_is_passed_over() -> None:
-    line = Line(asyncio.get_running_loop(), 3)
+def waiter() -> QueuedTask:
+    return QueuedTask(asyncio.get_running_loop())
+
+
+async def test_a_waiter_that_waits_no_more_is_passed_over() -> None:
+    queue = WaitQueue(asyncio.get_running_loop(), 3)
+    endpoint = endpoint_of(queue)
     first, second, third = waiter(), waiter(), waiter()
     for one in (first, second, third):
-        line.join(one, time.monotonic(), 60.0)
-    first.served.cancel()
-    assert line.serve(None)
+        queue.join(one, time.monotonic(), 60.0)
+    first.given.cancel()
+    assert queue.give_slot(endpoint)
     assert (second.done(), third.done()) == (True, False)
-    third.served.cancel()
-    assert not line.has_waiters
-    assert not line.serve(None)
-    line.close()
+    third.given.cancel()
+    assert not queue.has_waiters
+    assert not queue.give_slot(endpoint)
+    queue.close()
 
 
 async def test_a_place_is_taken_until_its_waiter_leaves() -> None:
-    line = Line(asyncio.get_running_loop(), 1)
+    queue = WaitQueue(asyncio.get_running_loop(), 1)
     one = waiter()
-    line.join(one, time.monotonic(), 60.0)
-    one.served.cancel()
-    assert (line.length, line.is_full) == (1, True)
-    line.leave()
-    assert (line.length, line.is_full) == (0, False)
-    line.close()
+    queue.join(one, time.monotonic(), 60.0)
+    one.given.cancel()
+    assert (queue.length, queue.is_full) == (1, True)
+    queue.leave()
+    assert (queue.length, queue.is_full) == (0, False)
+    queue.close()
 
 
 class Impatient(Waiter):
-    """Waits without a task, and leaves the line as soon as it is refused."""
+    """Waits without a task, and leaves the queue as soon as it is refused."""
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, queue: WaitQueue) -> None:
+        self._line = queue
         self.refused: GatewayError | None = None
 
     def done(self) -> bool:
         return self.refused is not None
 
-    def take_turn(self, connection: UpstreamConnection | None) -> None:
+    def take_connection(self, connection: UpstreamConnection) -> None:
         raise AssertionError(connection)
+
+    def take_slot(self, endpoint: Endpoint) -> None:
+        raise AssertionError(endpoint)
 
     def refuse(self, error: GatewayError) -> None:
         self.refused = error
         self._line.leave()
 
 
-async def test_who_leaves_while_being_refused_disturbs_nobody_else() -> None:
-    line = Line(asyncio.get_running_loop(), 4)
-    late, patient = [Impatient(line), Impatient(line)], [Impatient(line), Impatient(line)]
+async def test_a_waiter_that_leaves_while_being_refused_disturbs_no_other() -> None:
+    queue = WaitQueue(asyncio.get_running_loop(), 4)
+    late, patient = [Impatient(queue), Impatient(queue)], [Impatient(queue), Impatient(queue)]
     for one, other in zip(late, patient, strict=True):
-        line.join(one, time.monotonic(), 0.05)
-        line.join(other, time.monotonic(), 60.0)
-    await eventually(lambda: line.length == 2)
+        queue.join(one, time.monotonic(), 0.05)
+        queue.join(other, time.monotonic(), 60.0)
+    await eventually(lambda: queue.length == 2)
     assert [type(one.refused) for one in late + patient] == [PoolTimeout] * 2 + [type(None)] * 2
-    line.close()
+    queue.close()
     assert [type(one.refused) for one in patient] == [Draining] * 2
-    assert line.length == 0
+    assert queue.length == 0

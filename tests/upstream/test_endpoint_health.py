@@ -1,4 +1,4 @@
-"""What a pool notes of its upstreams: answers, failures, and connections that the backend ended."""
+"""What is noted of an endpoint: answers, failures, and connections that the backend ended."""
 
 import asyncio
 from socket import gaierror
@@ -7,7 +7,7 @@ import pytest
 
 from coregateway.model.errors import GatewayError
 from coregateway.testing import ScriptedBackend, close, hang, reset, respond, send
-from coregateway.upstream.endpoint_health import Record
+from coregateway.upstream.endpoint_health import EndpointHealth
 from coregateway.upstream.pool import Pool
 from tests.upstream.pools import fetch, pool_to
 
@@ -17,23 +17,23 @@ async def failed(pool: Pool) -> None:
         await fetch(pool)
 
 
-def record_of(pool: Pool) -> Record:
-    return pool.upstreams[0].record
+def health_of(pool: Pool) -> EndpointHealth:
+    return pool.endpoints[0].health
 
 
 def test_failures_count_from_the_last_answer_on() -> None:
-    record = Record()
-    record.fail("connect_failed", 10.0)
-    record.fail("read_timeout", 12.0)
-    assert (record.failures, record.failing_since, record.failed, record.cause) == (
+    health = EndpointHealth()
+    health.fail("connect_failed", 10.0)
+    health.fail("read_timeout", 12.0)
+    assert (health.failures, health.failing_since, health.failed, health.cause) == (
         2,
         10.0,
         12.0,
         "read_timeout",
     )
-    record.answered = 13.0
-    record.fail("connect_failed", 14.0)
-    assert (record.failures, record.failing_since, record.failed) == (1, 14.0, 14.0)
+    health.answered = 13.0
+    health.fail("connect_failed", 14.0)
+    assert (health.failures, health.failing_since, health.failed) == (1, 14.0, 14.0)
 
 
 async def test_an_answer_is_noted(backend: ScriptedBackend) -> None:
@@ -41,20 +41,20 @@ async def test_an_answer_is_noted(backend: ScriptedBackend) -> None:
     backend.once(respond(200, b"until the end", framing="close"))
     async with pool_to(backend.url) as pool:
         await fetch(pool)
-        first = record_of(pool).answered
+        first = health_of(pool).answered
         await asyncio.sleep(0.002)  # the loop's clock has milliseconds
         await fetch(pool)
-        assert 0.0 < first < record_of(pool).answered
-        assert record_of(pool).failures == 0
+        assert 0.0 < first < health_of(pool).answered
+        assert health_of(pool).failures == 0
 
 
 async def test_a_refused_connection_is_noted(down: str) -> None:
     async with pool_to(down) as pool:
         for _ in range(2):
             await failed(pool)
-        record = record_of(pool)
-        assert (record.failures, record.cause) == (2, "connect_failed")
-        assert (record.connects, record.refusals) == (2, 2)
+        health = health_of(pool)
+        assert (health.failures, health.cause) == (2, "connect_failed")
+        assert (health.connects, health.refusals) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -72,17 +72,17 @@ async def test_a_refused_connection_is_noted(down: str) -> None:
     ],
 )
 def test_connections_that_cannot_be_had_count_by_what_came_in_their_place(error: OSError, what: str) -> None:
-    record = Record()
-    record.miss(error)
-    counted = {name: getattr(record, name) for name in ("refusals", "timeouts", "unresolved", "unreachable")}
+    health = EndpointHealth()
+    health.miss(error)
+    counted = {name: getattr(health, name) for name in ("refusals", "timeouts", "unresolved", "unreachable")}
     assert counted == {name: int(name == what) for name in counted}
 
 
 async def test_a_name_that_nothing_is_known_of_is_noted() -> None:
     async with pool_to("http://nowhere.invalid:1") as pool:
         await failed(pool)
-        record = record_of(pool)
-        assert (record.cause, record.refusals, record.unresolved) == ("connect_failed", 0, 1)
+        health = health_of(pool)
+        assert (health.cause, health.refusals, health.unresolved) == ("connect_failed", 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ async def test_a_request_without_a_sound_answer_is_noted(
     backend.default(*steps)  # pyright: ignore[reportArgumentType] -- steps they are
     async with pool_to(backend.url, timeouts={"read": 0.1} if cause == "read_timeout" else None) as pool:
         await failed(pool)
-        assert (record_of(pool).failures, record_of(pool).cause) == (1, cause)
+        assert (health_of(pool).failures, health_of(pool).cause) == (1, cause)
 
 
 async def test_a_kept_connection_that_was_closed_meanwhile_says_nothing_of_its_upstream(
@@ -110,4 +110,4 @@ async def test_a_kept_connection_that_was_closed_meanwhile_says_nothing_of_its_u
         await fetch(pool)
         backend.default(reset())
         await failed(pool)
-        assert record_of(pool).failures == 0
+        assert health_of(pool).failures == 0
