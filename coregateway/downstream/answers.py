@@ -2,14 +2,48 @@
 
 from http import HTTPStatus
 from time import monotonic
+from typing import cast
 
 from coregateway import __version__
+from coregateway.downstream.request_reader import RequestReader
 from coregateway.http1.date import date
+from coregateway.http1.grammar import END
 from coregateway.model.errors import GatewayError
-from coregateway.model.exchange import Exchange
+from coregateway.model.exchange import Exchange, request_id
 from coregateway.model.problem import render
+from coregateway.net.batched_writer import outbox
+from coregateway.proxy.admission import Refusal
 from coregateway.proxy.client import Client
 from coregateway.proxy.server_timing import server_timing
+
+
+def write_problem(connection: RequestReader, error: GatewayError) -> None:
+    """Answer with a problem document."""
+    exchange = cast(Exchange, connection.exchange)
+    exchange.fail(error)
+    if error.closes:
+        connection.keep_alive = False
+    if not exchange.request_id:
+        exchange.request_id = request_id(None)
+    if connection.keep_alive:
+        connection.discard_body()
+    _write(connection, error.status, problem(connection, exchange, error, bodiless=connection.head_only))
+
+
+def write_refusal(connection: RequestReader, refusal: Refusal) -> None:
+    """Answer as a policy says."""
+    if refusal.error is not None:
+        write_problem(connection, refusal.error)
+        return
+    exchange = cast(Exchange, connection.exchange)
+    connection.discard_body()
+    _write(connection, refusal.status, empty(connection, exchange, refusal.status, refusal.fields))
+
+
+def _write(connection: RequestReader, status: int, data: bytes) -> None:
+    outbox.flush()  # an earlier answer may wait in it
+    connection.begin_response(status, data, len(data) - data.find(END) - len(END))
+    connection.drop_rest()
 
 
 def problem(client: Client, exchange: Exchange, error: GatewayError, *, bodiless: bool) -> bytes:

@@ -18,9 +18,9 @@ from time import monotonic
 from typing import Final, cast
 
 from coregateway.downstream import task
-from coregateway.downstream.answers import empty, problem
+from coregateway.downstream.answers import write_problem, write_refusal
+from coregateway.downstream.ending import EndingConnection
 from coregateway.downstream.head_search import HeadSearch
-from coregateway.downstream.request_reader import RequestReader
 from coregateway.downstream.states import State
 from coregateway.http1.framing import persists
 from coregateway.http1.grammar import END, TooManyFields
@@ -29,20 +29,15 @@ from coregateway.http1.request import RequestHead
 from coregateway.http1.rules import FIELDS, PATH, BrokenRule
 from coregateway.model.errors import (
     BadRequest,
-    ClientClosed,
     ClientTimeout,
-    Draining,
     GatewayError,
     HeadTooLarge,
 )
-from coregateway.model.exchange import Exchange, request_id
-from coregateway.net.batched_writer import outbox
+from coregateway.model.exchange import Exchange
 from coregateway.net.deadline import RESOLUTION
-from coregateway.net.lingering_close import DRAIN, LingeringClose
 from coregateway.net.plain_transport import PlainTransport
 from coregateway.proxy.admission import Refusal, Waiting
 from coregateway.proxy.forwarded_request import start
-from coregateway.proxy.route import Route
 from coregateway.proxy.worker import Worker
 from coregateway.upstream.roles import Peer
 
@@ -56,46 +51,25 @@ LINGERING: Final = State.LINGERING
 CLOSING: Final = State.CLOSING
 CLOSED: Final = State.CLOSED
 
-NEWCOMER: Final = 1.0
-"""Seconds from its beginning in which the drain leaves a connection that has brought no request yet: the
-first may be on its way."""
 
-FIRST_REQUEST: Final = 0.25
-"""The same, where another client waits for the connection's descriptor: a silent one must not hold it."""
-
-
-class ClientConnection(RequestReader):
+class ClientConnection(EndingConnection):
     """See the module. `application` is what the application keeps of it, made when it is needed."""
 
     __slots__ = (
-        "_lingering",
         "_search",
         "_task",
         "_tunnel",
         "application",
-        "head_only",
         "pending_error",
-        "received_at",
-        "route",
-        "served",
-        "state",
         "task_runs",
         "waiting",
     )
 
     def __init__(self, worker: Worker, transport: PlainTransport, peer: str) -> None:
         super().__init__(worker, transport)
-        self.state = IDLE
-        self.received_at = monotonic()
-        """When the request that is served began to come; between two requests, when the last one ended."""
-        self.served = 0
-        """Requests, with the one that is served."""
         self.peer, self.peer_bytes = _shared(peer)
         self.trusted = peer in worker.plan.proxies
         self.head = None
-        self.head_only = False
-        """Whether a response goes without its body: the request is a HEAD."""
-        self.route: Route | None = None
         self.forwarded = None
         self.waiting: Waiting | None = None
         """A policy's verdict that the task has to wait for first."""
@@ -107,16 +81,10 @@ class ClientConnection(RequestReader):
         self.task_runs = False
         """Whether the task has begun: one that is cancelled before never gets to its `finally`."""
         self._tunnel: Peer | None = None
-        self._lingering: LingeringClose | None = None
         worker.clients += 1
         worker.connections.add(self)
         self._limit.within(worker.plan.client_timeout)
         transport.begin(self)
-
-    def _enter(self, state: State) -> None:
-        if state not in self.state.following:
-            raise AssertionError(f"no way from {self.state.value} to {state.value}")
-        self.state = state
 
     # What the transport calls
 
@@ -157,7 +125,7 @@ class ClientConnection(RequestReader):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- a `Receiver`
         state = self.state
-        self._enter(CLOSED)
+        self.enter(CLOSED)
         self.worker.clients -= 1
         self.worker.connections.discard(self)
         self._end_reading()
@@ -171,7 +139,7 @@ class ClientConnection(RequestReader):
         if state is SERVING or state is FLUSHING or (state is TASK and not self.task_runs):
             self._abandon()
         elif state is HEAD:
-            self._record_unread()
+            self.record_unread()
 
     # A request's head
 
@@ -203,17 +171,17 @@ class ClientConnection(RequestReader):
         self.read_on()
         if not data:
             if self.state is HEAD:
-                self._enter(IDLE)
+                self.enter(IDLE)
             self._limit.within(self._time_between_requests())
         elif self.state is IDLE:
-            self._enter(HEAD)
+            self.enter(HEAD)
             self._limit.within(self.worker.plan.client_timeout)
 
     def _begin_request(self, raw: bytes | GatewayError) -> None:
         """Open the exchange of a request: its head, or why there is none; and serve it."""
         if self.state is HEAD:
             self._limit.clear()
-        self._enter(SERVING)
+        self.enter(SERVING)
         self._search = None
         self.served += 1
         self.patience = self.worker.plan.client_timeout
@@ -289,7 +257,7 @@ class ClientConnection(RequestReader):
     # The request that is served
 
     def continue_in_task(self) -> None:
-        self._enter(TASK)
+        self.enter(TASK)
         self.task_runs = False
         self._task = self.worker.loop.create_task(task.serve(self))
 
@@ -319,68 +287,39 @@ class ClientConnection(RequestReader):
 
     def refuse_by(self, refusal: Refusal) -> None:
         """Answer as a policy says."""
-        if refusal.error is not None:
-            self.refuse(refusal.error)
-            return
-        exchange = cast(Exchange, self.exchange)
-        self.discard_body()
-        self._write_own(refusal.status, empty(self, exchange, refusal.status, refusal.fields))
+        write_refusal(self, refusal)
 
     def refuse(self, error: GatewayError) -> None:
-        exchange = cast(Exchange, self.exchange)
-        exchange.fail(error)
-        if error.closes:
-            self.keep_alive = False
-        if not exchange.request_id:
-            exchange.request_id = request_id(None)
-        if self.keep_alive:
-            self.discard_body()
-        self._write_own(error.status, problem(self, exchange, error, bodiless=self.head_only))
-
-    def _write_own(self, status: int, data: bytes) -> None:
-        outbox.flush()  # an earlier answer may wait in it
-        self.begin_response(status, data, len(data) - data.find(END) - len(END))
-        self.drop_rest()
+        write_problem(self, error)
 
     def complete(self) -> None:
         if self.request_body is not None:
             self.keep_alive = False  # the rest of it may be endless
         if self.closing:
-            self._finish()
+            self.finish()
             if self.state is not CLOSED:
-                self._enter(CLOSING)
+                self.enter(CLOSING)
             return
         if self.is_write_paused:
             if self.state is not FLUSHING:
-                self._enter(FLUSHING)
+                self.enter(FLUSHING)
             return
         route = self.route
-        self._finish()
+        self.finish()
         if not self.keep_alive:
             if self.transport.is_closing():
-                self._enter(CLOSING)
+                self.enter(CLOSING)
             else:
-                self._close_lingering(route)
+                forwarding = None if route is None else route.forwarding
+                self.close_lingering(self.worker.plan.linger if forwarding is None else forwarding.linger)
             return
-        self._enter(IDLE)
+        self.enter(IDLE)
         if self.served == 1 or not self._limit.pending:
             self._limit.within(self.worker.plan.idle_timeout)
         if self.buffer:
             self.worker.loop.call_soon(self._read_buffered)
         elif self._pause.lasts:
             self._pause.end()
-
-    def _finish(self) -> None:
-        """The exchange is over: put it on record."""
-        exchange = self.exchange
-        if exchange is None:
-            return
-        exchange.ended = monotonic()
-        self.worker.events.end(exchange)
-        if not self.buffer:
-            self.received_at = exchange.ended
-        self.exchange = self.head = self.route = self.request_body = None
-        self.head_only = self.expecting_continue = False
 
     def _read_buffered(self) -> None:
         """The next request is here already, or a part of it."""
@@ -392,25 +331,7 @@ class ClientConnection(RequestReader):
         if self.forwarded is not None:
             self.forwarded.release()
         self.note_departure()
-        self._finish()
-
-    def note_departure(self) -> None:
-        """The client has left before its answer was complete."""
-        self.keep_alive = False
-        exchange = cast(Exchange, self.exchange)
-        if exchange.error is None:
-            exchange.error = ClientClosed.cause
-            exchange.status = ClientClosed.status
-
-    def _record_unread(self) -> None:
-        """A head that began to come and never will be complete is a request, too."""
-        self.exchange = exchange = Exchange(self.received_at, self.peer)
-        exchange.request_id = request_id(None)
-        if self.worker.draining:
-            exchange.error = Draining.cause
-            exchange.status = Draining.status
-        self.note_departure()
-        self._finish()
+        self.finish()
 
     # Limits of time
 
@@ -438,66 +359,9 @@ class ClientConnection(RequestReader):
     # The end of the connection
 
     def open_tunnel(self, tunnel: Peer) -> bytes:
-        self._enter(TUNNEL)
+        self.enter(TUNNEL)
         self._tunnel = tunnel
         return self.take()
-
-    def _close_lingering(self, route: Route | None) -> None:
-        """Close for writing, and read on for a while so that what was written arrives.
-
-        `route`: of the last request; its time holds.
-        """
-        seconds = self.worker.plan.linger
-        if route is not None and route.forwarding is not None:
-            seconds = route.forwarding.linger
-        if not seconds:
-            self._enter(CLOSING)
-            self.close()
-            return
-        worker = self.worker
-        self._enter(LINGERING)
-        if worker.draining:
-            seconds = min(seconds, DRAIN)
-        self._lingering = LingeringClose(worker.loop, worker.lingering, self.close, seconds)
-        self.drop_all()
-        outbox.flush()
-        self.transport.write_eof()
-
-    @property
-    def idle_since(self) -> float | None:
-        """When the last request has ended, in monotonic seconds, if nothing is under way; else None.
-
-        None, too, for a connection that has just come: its first request may be on its way.
-        """
-        lingers = self.state is LINGERING
-        if not (lingers or self.state is IDLE) or self.buffer:
-            return None
-        if self.closing or self.is_write_paused or self.transport.get_write_buffer_size():
-            return None
-        since = self.received_at
-        return since if self.served or monotonic() - since >= FIRST_REQUEST else None
-
-    def close_if_idle(self) -> bool:
-        """For the drain: end the connection, unless a request is under way or has begun to arrive."""
-        if self._lingering is not None:
-            self._lingering.hurry()
-            return False
-        if self.state is not IDLE or self.buffer:
-            return False
-        left = 0.0 if self.served else self.received_at + NEWCOMER - monotonic()
-        if left > 0:
-            self.worker.loop.call_later(left, self.close_if_idle)
-            return False
-        self.close()
-        return True
-
-    def abort(self) -> None:
-        """As `ResponseWriter.abort`. When the grace of a shutdown is over, it is not the client that left."""
-        exchange = self.exchange
-        if self.worker.draining and exchange is not None and exchange.error is None:
-            exchange.error = Draining.cause
-            exchange.status = exchange.status or Draining.status
-        super().abort()
 
 
 @lru_cache(maxsize=1024)

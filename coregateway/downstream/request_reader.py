@@ -29,6 +29,7 @@ class RequestReader(ResponseWriter):
         "_received",
         "buffer",
         "expecting_continue",
+        "head_only",
         "request_body",
     )
 
@@ -39,6 +40,8 @@ class RequestReader(ResponseWriter):
         self.request_body: RequestBody | None = None
         """While more of it is to come."""
         self.expecting_continue = False
+        self.head_only = False
+        """Whether a response goes without its body: the request is a HEAD."""
         self._received: Future[None] | None = None
         """Of the task that waits for bytes."""
         self._pause = Hold(worker.loop, self.transport)

@@ -7,6 +7,7 @@ route                what is decided for the requests of a path
 admission            the chain of policies that a request passes
 response_chain       the mirror of it for responses
 forwarded_request    the story of one request
+backend_claim        what it holds of its backend, and gives back
 client               the client's side of it, as `downstream` implements it
 worker               what the connections of a worker share
 exchange_events      tells what happens to exchanges

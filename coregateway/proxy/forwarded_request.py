@@ -18,11 +18,10 @@ Either way `release` gives back what the request holds, exactly once. The client
 sees that it did not, and the exchange carries the outcome to its record.
 """
 
-from asyncio import Task, create_task
-from enum import Enum, auto
+from asyncio import create_task
 from math import inf
 from time import monotonic
-from typing import Final, cast
+from typing import cast
 
 from mypy_extensions import mypyc_attr
 
@@ -35,6 +34,7 @@ from coregateway.http1.response import ResponseHead
 from coregateway.model.errors import GatewayError, UpstreamError, UpstreamProtocolError
 from coregateway.model.exchange import Exchange
 from coregateway.proxy import relay, tunnel
+from coregateway.proxy.backend_claim import CONNECTION, NOTHING, PLACE, SLOT, BackendClaim
 from coregateway.proxy.client import Client
 from coregateway.proxy.headers import WEBSOCKET, Outgoing
 from coregateway.proxy.retry import IDEMPOTENT, REPLAYABLE, RESTED, may_retry
@@ -43,27 +43,6 @@ from coregateway.proxy.server_timing import server_timing
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.endpoint import Endpoint
 from coregateway.upstream.idle import NEW
-from coregateway.upstream.wait_queue import Waiter
-
-
-class Holds(Enum):
-    """What a forwarded request holds of its backend, and has to give back."""
-
-    NOTHING = auto()
-    PLACE = auto()
-    """A place in the queue."""
-    SLOT = auto()
-    """The right to open a connection."""
-    CONNECTION = auto()
-    RELEASED = auto()
-    """Nothing, and it never will again."""
-
-
-NOTHING: Final = Holds.NOTHING
-PLACE: Final = Holds.PLACE
-SLOT: Final = Holds.SLOT
-CONNECTION: Final = Holds.CONNECTION
-RELEASED: Final = Holds.RELEASED
 
 
 def start(forwarding: Forwarding, client: Client, head: RequestHead, exchange: Exchange) -> bool:
@@ -91,32 +70,21 @@ def start(forwarding: Forwarding, client: Client, head: RequestHead, exchange: E
 
 
 @mypyc_attr(acyclic=True)
-class ForwardedRequest(Waiter):
+class ForwardedRequest(BackendClaim):
     """See the module. Without a task `client.forwarded` leads to it; with one, `carry` is awaited."""
 
     __slots__ = (
         "body",
-        "client",
-        "connection",
         "endpoint",
-        "exchange",
-        "forwarding",
-        "head",
-        "holds",
         "outgoing",
-        "pump",
         "queued_at",
-        "slot",
     )
 
     endpoint: Endpoint
     """The one that it was sent to last; the connection may serve others already."""
 
     def __init__(self, forwarding: Forwarding, client: Client, head: RequestHead, exchange: Exchange) -> None:
-        self.forwarding = forwarding
-        self.client = client
-        self.head = head
-        self.exchange = exchange
+        super().__init__(forwarding, client, head, exchange)
         self.body = b""
         """What has come of the request's body before anything was sent, while it may have to be sent."""
         self.outgoing: Outgoing = forwarding.outbound.render(
@@ -127,16 +95,8 @@ class ForwardedRequest(Waiter):
             traced=exchange.trace is not None,
         )
         """The request's head, which is the same for all attempts."""
-        self.holds = NOTHING
-        self.connection: UpstreamConnection | None = None
-        self.slot: Endpoint | None = None
-        """Where it may open a connection."""
-        self.pump: Task[None] | None = None
-        """Streams the rest of the request's body."""
         self.queued_at = 0.0
         """When it joined the queue."""
-        client.patience = forwarding.client_timeout
-        forwarding.backend.in_flight += 1
 
     # Without a task
 
@@ -151,9 +111,6 @@ class ForwardedRequest(Waiter):
             self.outgoing.address(only.authority, b"" if trace is None else trace.fields)
         self.head.condense()
         self.forwarding.backend.pool.join_queue(self, now)
-
-    def done(self) -> bool:
-        return self.holds is not PLACE
 
     def take_connection(self, connection: UpstreamConnection) -> None:
         self.forwarding.backend.pool.leave_queue()
@@ -275,7 +232,7 @@ class ForwardedRequest(Waiter):
                 self._note_failure(error)
                 if not error.reused and exchange.upstream is not None:
                     tried.append(exchange.upstream)
-                self._let_go()
+                self.let_go()
                 client.worker.events.fail_attempt(exchange, error)
                 if error.reused:
                     rested = NEW
@@ -327,40 +284,12 @@ class ForwardedRequest(Waiter):
 
     # Either way
 
-    def release(self) -> None:
-        """Give back everything that the request holds; the second call does nothing."""
-        if self.holds is RELEASED:
-            return
-        self._let_go()
-        self.holds = RELEASED
-        self.client.forwarded = None
-        self.forwarding.backend.in_flight -= 1
-
     def begin_attempt(self) -> None:
         """Another attempt begins."""
         exchange = self.exchange
         exchange.attempts += 1
         if exchange.trace is not None and exchange.trace.sampled:
             exchange.trace.begin_attempt(monotonic())
-
-    def _let_go(self) -> None:
-        """Give back what belongs to one attempt."""
-        holds = self.holds
-        self.holds = NOTHING
-        connection = self.connection
-        if holds is CONNECTION and connection is not None:
-            self.exchange.upstream_ended = monotonic()
-            self.client.source = connection.source = None
-            if self.pump is not None:
-                self.pump.cancel()
-                self.pump = None
-            self.connection = None
-            connection.endpoint.release(connection)
-        elif holds is PLACE:
-            self.forwarding.backend.pool.leave_queue()
-        elif holds is SLOT and self.slot is not None:
-            self.slot.release_slot()
-            self.slot = None
 
     def _note_failure(self, error: UpstreamError) -> None:
         exchange = self.exchange

@@ -12,7 +12,7 @@ from sanic import Request, Sanic
 from sanic.response import HTTPResponse, json, text
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from coregateway.downstream.connection import NEWCOMER
+from coregateway.downstream.ending import NEWCOMER
 from coregateway.logs import events as logs
 from coregateway.node import workers
 from coregateway.node.listeners import BACKLOG, CannotListen, listen, worker_number

@@ -19,8 +19,9 @@ from coregateway.net.batched_writer import outbox
 from coregateway.net.epoll import Poll
 from coregateway.net.plain_transport import PlainTransport
 from coregateway.proxy.admission import Admission, Refusal, Waiting
+from coregateway.proxy.backend_claim import CONNECTION
 from coregateway.proxy.exchange_events import ExchangeEvents
-from coregateway.proxy.forwarded_request import CONNECTION, ForwardedRequest
+from coregateway.proxy.forwarded_request import ForwardedRequest
 from coregateway.proxy.plan import Plan
 from coregateway.proxy.policies import plan_of
 from coregateway.proxy.route import Route
@@ -32,13 +33,13 @@ from coregateway.testing import PATIENCE
 REQUEST = b"GET /api/v1/a HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-class Pool:
+class Endpoint:
     """Counts the connections that come back."""
 
     def __init__(self) -> None:
         self.returned: list[Any] = []
 
-    def give_back(self, connection: Any) -> None:
+    def release(self, connection: Any) -> None:
         self.returned.append(connection)
 
 
@@ -47,6 +48,9 @@ class Connection:
 
     source: Any = None
     whole: Any = SimpleNamespace(status=200)
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
 
     @property
     def waiting(self) -> int:
@@ -99,21 +103,21 @@ async def stage() -> AsyncIterator[Stage]:
     await asyncio.sleep(0)
 
 
-def forwards(monkeypatch: pytest.MonkeyPatch) -> Pool:
-    """Let requests be forwarded; their connections come back to this pool."""
-    pool = Pool()
-    backend = SimpleNamespace(pool=pool, in_flight=0)
+def forwards(monkeypatch: pytest.MonkeyPatch) -> Endpoint:
+    """Let requests be forwarded; their connections come back to this endpoint."""
+    endpoint = Endpoint()
+    backend = SimpleNamespace(in_flight=0)
     outbound = SimpleNamespace(render=lambda *_, **__: None)  # pyright: ignore[reportUnknownLambdaType] -- of no use here
     forwarding: Any = SimpleNamespace(backend=backend, client_timeout=1.0, outbound=outbound)
 
     def start(_: object, client: ClientConnection, head: RequestHead, exchange: Exchange) -> bool:
         client.forwarded = request = ForwardedRequest(forwarding, client, head, exchange)
-        request.connection = cast(Any, Connection())
+        request.connection = cast(Any, Connection(endpoint))
         request.holds = CONNECTION
         return True
 
     monkeypatch.setattr(module, "start", start)
-    return pool
+    return endpoint
 
 
 def fails() -> bool:
@@ -132,11 +136,11 @@ async def test_a_defect_while_a_request_is_begun_is_answered_and_recorded_once(
 async def test_a_defect_while_a_request_is_answered_gives_back_what_it_holds(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = forwards(monkeypatch)
+    endpoint = forwards(monkeypatch)
     stage.client.data_received(REQUEST)
     assert stage.client.forwarded is not None
     stage.client.forwarded.answered()
-    assert len(pool.returned) == 1
+    assert len(endpoint.returned) == 1
     assert b" 500 " in await stage.answer()
     assert [exchange.error for exchange in stage.ended] == ["internal_error"]
 
@@ -144,10 +148,10 @@ async def test_a_defect_while_a_request_is_answered_gives_back_what_it_holds(
 async def test_a_failure_of_the_upstream_is_answered_without_a_task(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = forwards(monkeypatch)
+    endpoint = forwards(monkeypatch)
     stage.client.data_received(REQUEST)
     stage.client.fail(ConnectFailed())
-    assert len(pool.returned) == 1
+    assert len(endpoint.returned) == 1
     assert stage.client.state is State.IDLE
     body = (await stage.answer()).partition(b"\r\n\r\n")[2]
     assert json.loads(body)["status"] == 502
@@ -156,14 +160,14 @@ async def test_a_failure_of_the_upstream_is_answered_without_a_task(
 async def test_an_answer_after_the_client_has_left_is_dropped(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = forwards(monkeypatch)
+    endpoint = forwards(monkeypatch)
     stage.client.data_received(REQUEST)
     assert stage.client.forwarded is not None
     stage.client.closing = True  # by its transport, which has decided to close
     stage.client.forwarded.answered()
-    assert pool.returned == []  # the loss of the connection, which follows, gives it back
+    assert endpoint.returned == []  # the loss of the connection, which follows, gives it back
     stage.client.connection_lost(None)
-    assert len(pool.returned) == 1
+    assert len(endpoint.returned) == 1
     assert [(exchange.error, exchange.status) for exchange in stage.ended] == [("client_closed", 499)]
 
 

@@ -1,0 +1,89 @@
+"""What a request holds of its backend, and how it gives that back: exactly once, on every way."""
+
+from asyncio import Task
+from enum import Enum, auto
+from time import monotonic
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from coregateway.http1.request import RequestHead
+from coregateway.model.exchange import Exchange
+from coregateway.proxy.client import Client
+from coregateway.proxy.route import Forwarding
+from coregateway.upstream.connection import UpstreamConnection
+from coregateway.upstream.endpoint import Endpoint
+from coregateway.upstream.wait_queue import Waiter
+
+
+class Holds(Enum):
+    """What a forwarded request holds of its backend, and has to give back."""
+
+    NOTHING = auto()
+    PLACE = auto()
+    """A place in the queue."""
+    SLOT = auto()
+    """The right to open a connection."""
+    CONNECTION = auto()
+    RELEASED = auto()
+    """Nothing, and it never will again."""
+
+
+NOTHING: Final = Holds.NOTHING
+PLACE: Final = Holds.PLACE
+SLOT: Final = Holds.SLOT
+CONNECTION: Final = Holds.CONNECTION
+RELEASED: Final = Holds.RELEASED
+
+
+@mypyc_attr(acyclic=True)
+class BackendClaim(Waiter):
+    """Of one request: `ForwardedRequest` takes what it needs, and `release` gives it back."""
+
+    __slots__ = ("client", "connection", "exchange", "forwarding", "head", "holds", "pump", "slot")
+
+    def __init__(self, forwarding: Forwarding, client: Client, head: RequestHead, exchange: Exchange) -> None:
+        self.forwarding = forwarding
+        self.client = client
+        self.head = head
+        self.exchange = exchange
+        self.holds = NOTHING
+        self.connection: UpstreamConnection | None = None
+        self.slot: Endpoint | None = None
+        """Where it may open a connection."""
+        self.pump: Task[None] | None = None
+        """Streams the rest of the request's body."""
+        client.patience = forwarding.client_timeout
+        forwarding.backend.in_flight += 1
+
+    def done(self) -> bool:
+        """Whether it waits in line no more."""
+        return self.holds is not PLACE
+
+    def release(self) -> None:
+        """Give back everything that the request holds; the second call does nothing."""
+        if self.holds is RELEASED:
+            return
+        self.let_go()
+        self.holds = RELEASED
+        self.client.forwarded = None
+        self.forwarding.backend.in_flight -= 1
+
+    def let_go(self) -> None:
+        """Give back what belongs to one attempt."""
+        holds = self.holds
+        self.holds = NOTHING
+        connection = self.connection
+        if holds is CONNECTION and connection is not None:
+            self.exchange.upstream_ended = monotonic()
+            self.client.source = connection.source = None
+            if self.pump is not None:
+                self.pump.cancel()
+                self.pump = None
+            self.connection = None
+            connection.endpoint.release(connection)
+        elif holds is PLACE:
+            self.forwarding.backend.pool.leave_queue()
+        elif holds is SLOT and self.slot is not None:
+            self.slot.release_slot()
+            self.slot = None
