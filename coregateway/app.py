@@ -46,7 +46,7 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
     app.blueprint(health.blueprint())
     encode = logs.encoder(settings.log_format)
     record = access_log.recorder(
-        logs.sink().write_all,
+        logs.writer().write_all,
         logs.WORKER,
         settings.access_log,
         encode=encode,

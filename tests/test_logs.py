@@ -24,7 +24,7 @@ from loguru import logger
 from sanic.log import access_logger
 
 from coregateway.logs import events as logs
-from coregateway.logs.writer import LineSink
+from coregateway.logs.writer import LogWriter
 from coregateway.testing import free_port
 
 SANIC_LOGGERS = ["sanic.root", "sanic.error", "sanic.server"]
@@ -59,8 +59,8 @@ class Recorder:
 def out(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     """Logging set up at INFO, into a recorder; all that it changes is put back."""
     recorder = Recorder()
-    sink = LineSink(recorder, lambda _: b"")
-    monkeypatch.setattr(logs, "sink", lambda: sink)
+    log = LogWriter(recorder, lambda _: b"")
+    monkeypatch.setattr(logs, "writer", lambda: log)
     names = ["", *logs.SANIC_LOG_CONFIG["loggers"]]
     loggers = [logging.getLogger(name) for name in names]
     before = [(each, each.level, each.handlers[:]) for each in loggers]

@@ -3,6 +3,6 @@
 health       /health, /livez, /readyz
 docs         /docs, /openapi.json and their files
 openapi      the API document
-admin        the admin address: /status, and who may ask there
+admin        the admin address: /status, and which requests it takes
 dashboard    /dashboard
 """

@@ -5,8 +5,8 @@
     20:42:15.231 INFO  400 GET /api/v1/coredinator/x 0.1 ms bad_request (two Content-Length fields)
     20:42:16.007 WARN  worker.restarted number=1 died_pid=4711 restarts=1
 
-One line each, of at most 4,096 bytes like the JSON lines, so that the same sink may take them. What a client
-or a library has chosen cannot steer the terminal: characters that do not print are shown by their escapes.
+One line each, of at most 4,096 bytes like the JSON lines, so that the same writer takes them. Text from
+clients and libraries cannot steer the terminal: characters that do not print are shown by their escapes.
 """
 
 from collections.abc import Callable, Mapping

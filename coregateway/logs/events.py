@@ -1,17 +1,17 @@
 """Logging of every process of the gateway: one JSON object per line on stdout, and nothing on stderr.
-`log_format = "console"` makes of each a line for people instead (see `console`).
+`log_format = "console"` writes lines for people instead (see `console`).
 
-All records pass through loguru, whoever made them, and leave through the process's `LineSink`. The `event` of
-a line tells where it comes from:
+All records, those of libraries too, pass through loguru and leave through the process's `LogWriter`. The
+`event` of a line tells where it comes from:
 
 - the gateway itself: the thing and what became of it, as in `worker.restarted`, `backend.unhealthy`;
 - a library that logs through the standard library: its logger's name (`sanic.root`, `sanic.server`,
   `asyncio`, `py.warnings`), with the text as `message`;
 - a module that calls loguru directly: the module's name, with the text as `message`;
-- an exception that nobody caught: `exception.uncaught`, with `source` (`process`, `thread`, `finalizer` or
+- an uncaught exception: `exception.uncaught`, with `source` (`process`, `thread`, `finalizer` or
   `loop`);
 - text that a library printed: `stdout` or `stderr`, with the text as `message`;
-- lines that a stalled reader cost: `log_lines_dropped`, with `count`.
+- lines that were dropped because the reader of stdout was too slow: `log_lines_dropped`, with `count`.
 
 Request lines (`request`) do not come this way; `access_log` encodes them itself.
 """
@@ -36,7 +36,7 @@ from coregateway.logs.console import console, wants_colours
 from coregateway.logs.fields import CORE
 from coregateway.logs.line import Encode, describe, encode, timestamp, without_secrets
 from coregateway.logs.stdout import stdout_destination
-from coregateway.logs.writer import LineSink
+from coregateway.logs.writer import LogWriter
 from coregateway.shared_memory.pending import Pending
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ _encode = encode
 
 
 def configure(level: str, log_format: Format = "json") -> None:
-    """Send everything that this process logs to its sink, from `level` upwards; may be called again."""
+    """Send everything that this process logs to its writer, from `level` upwards; may be called again."""
     global _encode  # loguru's handler and the hooks of the process find it here
     _encode = encoder(log_format)
     logger.remove()
@@ -132,25 +132,25 @@ def own_process() -> None:
 
 
 @cache
-def sink() -> LineSink:
+def writer() -> LogWriter:
     """The process's one writer to stdout."""
-    return LineSink(stdout_destination(), _dropped_line)
+    return LogWriter(stdout_destination(), _dropped_line)
 
 
 def attach(loop: AbstractEventLoop) -> None:
     """For `before_server_start`: collect lines while `loop` runs, and log what its callbacks raise."""
-    sink().attach(loop)
+    writer().attach(loop)
     loop.set_exception_handler(_on_loop_failure)
 
 
 def keep(pending: Pending) -> None:
     """For a worker that has its part of the shared memory: let lines that wait outlive it there."""
-    sink().keep(pending)
+    writer().keep(pending)
 
 
 def detach() -> None:
     """For the end of `after_server_stop`: write what was collected, and each later line at once."""
-    sink().detach()
+    writer().detach()
 
 
 def event(
@@ -183,7 +183,7 @@ def _log(
     except RuntimeError:
         # loguru refuses a record that is made while it handles another one, as signal handlers, finalizers
         # and a value's __str__ may do.
-        sink().write(_encode(_fields(time.time(), level, message, bound)))
+        writer().write(_encode(_fields(time.time(), level, message, bound)))
 
 
 def _no_text(_record: "Record") -> str:
@@ -197,10 +197,10 @@ def _write(message: "Message") -> None:
     if record["exception"] is not None:
         fields.setdefault("exception", record["exception"].value)
     line = _encode(_fields(record["time"].timestamp(), record["level"].name, record["message"], fields))
-    sink().write(line)
+    writer().write(line)
     if record["level"].no >= logging.ERROR:
         # What comes next may be the end of the process.
-        sink().flush()
+        writer().flush()
 
 
 def _fields(now: float, level: str, message: str, bound: Mapping[str, object]) -> dict[str, object]:
@@ -261,7 +261,7 @@ def _occupy_standard_descriptors() -> None:
 
 
 def _finish() -> None:
-    sink().finish()
+    writer().finish()
 
 
 def _uncaught(source: str, level: Level, error: BaseException | None, **fields: object) -> None:

@@ -1,7 +1,7 @@
 """How a log record becomes one line of at most 4,096 bytes of JSON. Pure.
 
-The limit is what lets several processes share one pipe (see `sink`). What does not fit is cut field by field,
-so that a line stays valid JSON; a cut line says `"clipped": true`.
+The limit is what lets several processes share one pipe (see `writer`). A line that is too long is cut field
+by field, so that it stays valid JSON, and says `"clipped": true`.
 """
 
 import re

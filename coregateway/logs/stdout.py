@@ -1,7 +1,7 @@
 """Ways to write to a standard output without ever waiting for its reader.
 
-Nobody else's descriptor changes: O_NONBLOCK and O_APPEND belong to the open file description, which all
-processes started from one shell share, so a destination opens a description of its own.
+A destination opens a file description of its own: O_NONBLOCK and O_APPEND belong to the description, and all
+processes started from one shell share the one that they inherit.
 """
 
 import os

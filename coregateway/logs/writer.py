@@ -1,7 +1,7 @@
 """The one writer of a process to its standard output.
 
-Every line of the gateway's log, from whichever part of the process, goes through a `LineSink`. It keeps three
-promises that a plain `print` breaks:
+Every line of the process's log goes through its `LogWriter`, which keeps three promises that a plain `print`
+breaks:
 
 - Lines of several processes never mix. A write carries whole lines, and no more than its destination takes in
   one piece: 4,096 bytes where it is a pipe (Linux' PIPE_BUF, pipe(7)).
@@ -35,11 +35,11 @@ FLUSH_DELAY = 0.02
 """Seconds that a line may wait for others to share its write."""
 
 
-class LineSink:
+class LogWriter:
     """Collects lines and writes them in groups.
 
     Any thread may use it, and so may signal handlers and finalizers that interrupt its own methods: lines are
-    kept in a deque, whose operations are atomic, and whoever finds a flush under way leaves his line to it.
+    kept in a deque, whose operations are atomic, and a call that finds a flush under way leaves it the line.
 
     `dropped_line` renders the line that reports how many lines were dropped.
     """
@@ -79,9 +79,9 @@ class LineSink:
         self.write_all(line)
 
     def write_all(self, data: bytes) -> None:
-        """As `write`, for some lines, each of at most 4,096 bytes, which nobody checks any more.
+        """As `write`, for several lines of at most 4,096 bytes each; the caller vouches for their lengths.
 
-        They wait together, and those that must be dropped are all of them.
+        They wait together, and are dropped together.
         """
         self._lines.append(data)
         if self._pending is not None:
@@ -122,7 +122,7 @@ class LineSink:
     def flush(self) -> None:
         """Write as much as the reader takes now, without waiting."""
         drained = True
-        # The second look is for lines that came while the lock was held and whose writers left at once.
+        # Look again: lines may have come while the lock was held, and their writers do not wait for it.
         while drained and self._waiting() and self._flushing.acquire(blocking=False):
             try:
                 drained = self._drain()

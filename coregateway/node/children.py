@@ -11,7 +11,7 @@ from typing import Any
 from sanic.worker.constants import ProcessState
 from sanic.worker.process import Worker, WorkerProcess
 
-from coregateway.logs.events import event, sink
+from coregateway.logs.events import event, writer
 from coregateway.node.listeners import number_of
 from coregateway.node.watchdog import Watchdog
 from coregateway.shared_memory import Board
@@ -27,7 +27,7 @@ def is_worker(name: str) -> bool:
 def write_lines(lines: bytes) -> None:
     """Write the log lines that a process left behind."""
     for line in lines.splitlines(keepends=True):
-        sink().write(line)
+        writer().write(line)
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
-"""What a worker does beside its requests so that the node can be looked into.
+"""What a worker does beside its requests so that operators can look into the node.
 
-It reports its state (`status.reporter`), keeps notable exchanges (`notable`), and looks for what an operator
-should hear (`diagnosis.observer`), all of it in its part of the shared memory. Requests take part in none of
-it, but for one comparison when an exchange has ended, and only while there is a live page to show it.
+It reports its state (`status.reporter`), keeps failed and slow exchanges (`samples`), and looks for findings
+(`diagnosis.observer`), all of it in its part of the shared memory. A request pays one comparison for it when
+its exchange has ended, and only with a live page that shows it.
 """
 
 from asyncio import Task, get_running_loop, sleep
@@ -10,7 +10,7 @@ from time import monotonic
 
 from coregateway.node.listeners import worker_number
 from coregateway.observability.diagnosis.observer import LOOK, Observer
-from coregateway.observability.samples import Notable
+from coregateway.observability.samples import Samples
 from coregateway.observability.status.reporter import Reporter
 from coregateway.sanic_app.gateway import Gateway
 from coregateway.sanic_app.signals import TURN_ENDED
@@ -21,12 +21,12 @@ EVERY = 1.0
 """Seconds between two flushes of the slowest exchanges."""
 
 
-class Watch:
-    """Of one worker, from `start` to `stop`."""
+class Monitor:
+    """The monitor of one worker, from `start` to `stop`."""
 
-    def __init__(self, app: Gateway, settings: Settings, part: Part, notable: Notable | None) -> None:
+    def __init__(self, app: Gateway, settings: Settings, part: Part, samples: Samples | None) -> None:
         self._app = app
-        self._notable = notable
+        self._samples = samples
         self._observer = Observer(settings, app.ctx.board, part, worker_number())
         self._reporter = Reporter(
             part.series, app.ctx.backends.values(), lambda: app.ctx.worker.clients, on_late=self._notice
@@ -48,8 +48,8 @@ class Watch:
         while True:
             await sleep(EVERY)
             now = monotonic()
-            if self._notable is not None:
-                self._notable.flush(now)
+            if self._samples is not None:
+                self._samples.flush(now)
             if now - looked >= LOOK:
                 looked = now
                 for _ in self._observer.look(now, self._connections):
@@ -66,25 +66,25 @@ class Watch:
 
 
 def attach(app: Gateway, settings: Settings) -> None:
-    """Let the workers of an application watch. To be called after `workers.attach`."""
-    notable = Notable() if settings.dashboard.enabled else None
-    watches: list[Watch] = []
+    """Give each worker of an application its monitor. To be called after `workers.attach`."""
+    samples = Samples() if settings.dashboard.enabled else None
+    monitors: list[Monitor] = []
 
     async def start(app: Gateway) -> None:
         if app.ctx.part is None:
             return
-        if notable is not None:
-            notable.open(app.ctx.part.ring.add)
-        watch = Watch(app, settings, app.ctx.part, notable)
-        watch.start()
-        watches.append(watch)
+        if samples is not None:
+            samples.open(app.ctx.part.ring.add)
+        monitor = Monitor(app, settings, app.ctx.part, samples)
+        monitor.start()
+        monitors.append(monitor)
 
     async def stop(_: Gateway) -> None:
-        for watch in watches:
-            watch.stop()
+        for monitor in monitors:
+            monitor.stop()
 
-    if notable is not None:
-        app.add_signal(notable.observe, TURN_ENDED)
-    # Only now: what a worker does before it serves may take long, and holds nobody up.
+    if samples is not None:
+        app.add_signal(samples.observe, TURN_ENDED)
+    # Only now: what a worker does before it serves may take long, and is no lateness of its loop.
     app.register_listener(start, "after_server_start")
     app.register_listener(stop, "after_server_stop")

@@ -1,7 +1,7 @@
 """Exchanges that an operator may want to look at: the latest failures, and the slowest of the last minute.
 
-Each worker writes its own into the ring of its part, as JSON without query, header or body; see `Notable`.
-Both lists are bounded in what they take of the ring and of the worker's time, whatever happens.
+Each worker writes its own into the ring of its part, as JSON without query, header or body; see `Samples`.
+Both lists are bounded in the room that they take of the ring and in the time that they take of the worker.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ type Rank = tuple[float, float, bytes]
 
 
 class Allowance:
-    """So many at once, and then so many a second."""
+    """A token bucket: `burst` at once, and then `rate` a second."""
 
     def __init__(self, burst: float, rate: float) -> None:
         self._burst = self._left = burst
@@ -42,7 +42,7 @@ class Allowance:
         self._at = 0.0
 
     def take(self, now: float) -> bool:
-        """Whether there is one left."""
+        """Take a token; whether there was one."""
         self._left = min(self._left + (now - self._at) * self._rate, self._burst)
         self._at = now
         if self._left < 1.0:
@@ -51,8 +51,8 @@ class Allowance:
         return True
 
 
-class Notable:
-    """Chooses among the exchanges of one worker. What it keeps goes nowhere until `open`."""
+class Samples:
+    """Chooses among the exchanges of one worker. Before `open`, what it chooses is dropped."""
 
     def __init__(self) -> None:
         self._add: Callable[[bytes], object] = len
@@ -75,7 +75,7 @@ class Notable:
     def _judge(self, exchange: Exchange) -> None:
         status = exchange.status
         if exchange.backend is None:
-            # That a readiness probe says no is an answer, and that a reader of the live page leaves is none.
+            # A readiness probe that fails is no failure, nor is a reader of the live page who leaves.
             if exchange.error is not None and exchange.error != ClientClosed.cause:
                 self._fail(exchange, "client" if status is not None and status < 500 else "gateway")
             return
@@ -92,7 +92,7 @@ class Notable:
                 self._floor = self._slow[0][0]
 
     def flush(self, now: float) -> None:
-        """Write down those of the slowest that are new, and forget the old; about once a second."""
+        """Write down the new ones of the slowest, and forget the old; to be called about once a second."""
         new, self._slow = self._slow, []
         told = [rank for rank in self._told if now - rank[1] < WINDOW]
         slowest = sorted([*told, *new], reverse=True)[:SLOWEST]
@@ -112,7 +112,7 @@ class Notable:
 
 
 def record(exchange: Exchange, kind: str, took: float, *, skipped: int = 0) -> bytes:
-    """What is kept of an exchange. `skipped`: how many like it were not written before."""
+    """What is kept of an exchange. `skipped`: failures on the same side that were not kept before it."""
     return orjson.dumps(
         {
             "kind": kind,

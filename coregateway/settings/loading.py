@@ -44,7 +44,7 @@ class Loaded:
         return self.sources.get(key) or self.sources.get(inherited(key) or (), DEFAULT)
 
     def is_default(self, *key: str) -> bool:
-        """Whether nobody gave this setting."""
+        """Whether no source gives this setting."""
         return self.source_of(*key) is DEFAULT
 
 
@@ -59,7 +59,7 @@ def load(
     """Read, layer and check the settings. Raises `SettingsError` with every mistake of every source.
 
     A wrong value is a mistake even where another source overrides it: whether a file is right must not
-    depend on who reads it.
+    depend on the environment in which it is read.
     """
     environ = os.environ if environ is None else environ
     file = read_file(flags, environ, cwd or Path())

@@ -195,7 +195,7 @@ class TracingSettings(Table):
 
 class DashboardSettings(Table):
     enabled: Switch = True
-    """Answer `/dashboard` on the admin address, and keep what it shows of notable requests."""
+    """Answer `/dashboard` on the admin address, and keep the failed and slow requests that it shows."""
     on_main_port: Switch = False
     """Answer it to clients, too."""
 

@@ -135,7 +135,7 @@ def _health_path(value: object) -> object:
 
 
 def _network(value: object) -> object:
-    # strict: "10.0.0.1/8" names one host and means many, so somebody mistyped
+    # strict: "10.0.0.1/8" names one host and means many, so one of the two is a slip
     network = ip_network(value) if isinstance(value, str) else value
     return plain_network(network) if isinstance(network, IPv4Network | IPv6Network) else network
 

@@ -8,7 +8,7 @@
     pending   log lines of a part that have not left yet
 
 There is no lock on any write. A number is eight aligned bytes and has one writer, so no reader ever sees half
-of it; sums are made by whoever reads. What a worker wrote stays when it dies: the next process that claims
+of it; the reader makes the sums. What a worker wrote stays when it dies: the next process that claims
 the part goes on from there.
 """
 

@@ -154,7 +154,7 @@ class Board:
         return next((part for part in self._parts if part.owner == owner), None)
 
     def bury(self, owner: int) -> bytes:
-        """Note that a process has ended, for whoever has seen it die; returns the log lines that it left."""
+        """Note that a process has ended, when its death was seen; returns the log lines that it left."""
         part = self.part_of(owner)
         if part is None:
             return b""

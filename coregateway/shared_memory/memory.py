@@ -10,7 +10,7 @@ from typing import Any
 
 
 class SharedMemory:
-    """`size` bytes, all zero at first. Pages that nobody touches cost nothing.
+    """`size` bytes, all zero at first. Untouched pages cost nothing.
 
     Pickled for a process that is being started, it becomes that process's view of the same bytes.
     """

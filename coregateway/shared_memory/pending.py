@@ -1,7 +1,7 @@
 """Log lines on their way out, kept where they survive the process that wrote them.
 
-A sink collects lines for some milliseconds. When its process is killed in that time, whoever finds it dead
-takes what is left here and writes it, so that no finished request goes without its line.
+The log writer collects lines for some milliseconds. When its process is killed in that time, the process that
+finds it dead writes the lines that are left here, so that no finished request goes without its line.
 """
 
 from coregateway.shared_memory.memory import SharedMemory
@@ -16,8 +16,8 @@ SIZE = 16 + CAPACITY
 class Pending:
     """The lines of one process that have not left yet, at an offset of the shared memory.
 
-    It is told of every line, and holds the oldest ones that there is room for. Whoever begins to write here
-    calls `take` first: a process that died may have left something, or has been buried since this was made.
+    It is told of every line, and holds the oldest ones that there is room for. A process that begins to write
+    here calls `take` first: one that died may have left lines, or another process may have taken them since.
     """
 
     def __init__(self, memory: SharedMemory, offset: int) -> None:
@@ -56,7 +56,7 @@ class Pending:
 
     def clear(self) -> None:
         """Nothing waits any more."""
-        # In this order: nobody finds the same lines again.
+        # In this order, so that the same lines are never found again.
         self._range[0] = self._range[1]
         self._range[1] = self._end = 0
         self._range[0] = 0

@@ -1,4 +1,4 @@
-"""Numbers by name: the table of one process, which nobody else writes.
+"""Numbers by name: the table of one process, which that process alone writes.
 
 A slot has a key, which is written once and never changes, and `WIDTH` numbers. Slots are only ever added:
 a reader that has seen a key may remember where it is, and a process that takes over from a dead one finds all

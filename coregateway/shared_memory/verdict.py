@@ -1,4 +1,4 @@
-"""A verdict of the whole node: whoever asks first for a new one finds it out, all others wait for that.
+"""A verdict of the whole node: the first process that asks for a new one finds it out, all others wait.
 
 It has no lock. Two processes that ask in the same instant may both find it out, which costs work and no more;
 one that dies or hangs over it holds up the others until its claim has run out.
@@ -7,7 +7,7 @@ one that dies or hangs over it holds up the others until its claim has run out.
 from coregateway.shared_memory.memory import SharedMemory
 
 SIZE = 24
-"""Bytes of a verdict: its value, when it was given, and until when somebody finds out a new one."""
+"""Bytes of a verdict: its value, when it was given, and until when a process finds out a new one."""
 
 _VALUE, _GIVEN, _CLAIMED = range(3)
 

@@ -232,7 +232,7 @@ def test_no_client_makes_the_table_grow() -> None:
 
 def test_what_finds_no_room_counts_in_one_series_and_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[bytes] = []
-    monkeypatch.setattr(logs.sink(), "write", told.append)
+    monkeypatch.setattr(logs.writer(), "write", told.append)
     logs.configure("INFO")
     board = Board(1, 2)
     recorder = counting(board)

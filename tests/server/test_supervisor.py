@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from coregateway.logs.writer import LineSink
+from coregateway.logs.writer import LogWriter
 from coregateway.node import children
 from coregateway.node.supervisor import write_last_lines
 from coregateway.shared_memory import Board
@@ -38,8 +38,8 @@ def test_the_end_of_the_node_writes_what_dead_workers_left_and_nothing_of_the_li
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recorder = Recorder()
-    sink = LineSink(recorder, lambda _: b"")
-    monkeypatch.setattr(children, "sink", lambda: sink)
+    log = LogWriter(recorder, lambda _: b"")
+    monkeypatch.setattr(children, "writer", lambda: log)
     ended = subprocess.Popen(["true"])
     ended.wait(10)
     board = Board(2)

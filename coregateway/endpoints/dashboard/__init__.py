@@ -1,7 +1,7 @@
 """The live page: what the node does at this moment, for people.
 
     figures   rates and quantiles, from what was counted between two moments; pure
-    feed      one picture of the node a second, for as long as somebody watches
+    feed      one picture of the node a second, while there are watchers
     routes    `/dashboard`, its files, and the stream of events that feeds it
 
 `page.html`, `page.css` and `page.js` are the page itself; nothing of it comes from elsewhere.

@@ -1,7 +1,7 @@
-"""One picture of the node a second, for as long as somebody watches; made once, however many do.
+"""One picture of the node a second while there are watchers; it is made once for all of them.
 
-A watcher gets the whole picture first (`whole`), then each second what has changed (`change`). Whoever has
-missed one, because it reads too slowly, gets the whole again. One feed per worker: it tells of the node.
+A watcher gets the whole picture first (`whole`), then each second what has changed (`change`). A watcher
+that reads too slowly and misses one gets the whole again. One feed per worker: it tells of the node.
 """
 
 from asyncio import Event, Task, get_running_loop, sleep
@@ -108,7 +108,7 @@ class Feed:
         self._tick = Event()
 
     def _rest(self) -> None:
-        """Nobody watches any more: forget everything."""
+        """The last watcher has left: forget everything."""
         if self._task is not None:
             self._task.cancel()
             self._task = None

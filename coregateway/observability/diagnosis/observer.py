@@ -62,7 +62,7 @@ class Observer:
 
     @property
     def _is_young(self) -> bool:
-        """Whether the node has just started, so that nobody can have told anything before."""
+        """Whether the node has just started: no worker can have told anything before."""
         return time() - self._node.started < YOUNG
 
     def notice(self, late: float, computed: float, now: float) -> None:

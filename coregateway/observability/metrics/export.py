@@ -97,7 +97,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ((_rate("upstream_retries", "backend, reason"), "{{backend}} {{reason}}"),),
             ),
             Panel(
-                "Connections with bytes nobody asked for",
+                "Connections with bytes that no request asked for",
                 "cps",
                 ((_rate("upstream_surplus", "backend"), "{{backend}}"),),
             ),

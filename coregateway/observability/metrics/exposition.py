@@ -103,7 +103,7 @@ def openmetrics() -> Exposition:
 
 
 def wants_openmetrics(accept: str) -> bool:
-    """Whether an `Accept` header names OpenMetrics; who names it prefers it, as Prometheus does."""
+    """Whether an `Accept` header names OpenMetrics. A client that names it prefers it, as Prometheus does."""
     kinds = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
     return "application/openmetrics-text" in kinds
 

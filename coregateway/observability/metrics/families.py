@@ -159,7 +159,7 @@ OVERFLOW = "overflow"
 """The route, reason or cause of what found no room of its own any more; its other labels are empty."""
 
 SPILL = "spill"
-"""The key of a slot that nobody reads, for what is not to be counted, or has no room."""
+"""The key of a slot that is never read: it takes what is not to be counted, or has no room."""
 
 assert all(family.width <= WIDTH for family in FAMILIES)  # noqa: S101 -- of the constants above
 

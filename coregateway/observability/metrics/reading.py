@@ -139,7 +139,7 @@ class _Known:
 
     def _look(self) -> Iterator[str]:
         """Take in the series that are new."""
-        # The count of those seen is right at every pause: somebody else may read meanwhile.
+        # The count of those seen is right at every pause: another task may read meanwhile.
         while batch := self.part.series.made_since(self._seen, STEP):
             self._seen += len(batch)
             for key, at in batch:

@@ -62,7 +62,7 @@ class Places:
 class Sum:
     """One number, as it will be when it is written. Adding to another one writes it first.
 
-    Nobody else writes it, so it is read when it is turned to, and only written from then on.
+    This process alone writes it, so it is read once, when `add` turns to it, and only written from then on.
     """
 
     __slots__ = ("_at", "_changed", "_numbers", "_total")
@@ -139,7 +139,7 @@ class Histogram:
 
 
 class Recorder:
-    """Counts the exchanges of one worker. Until `open`, where nobody reads."""
+    """Counts the exchanges of one worker. Before `open`, what it counts is not seen."""
 
     def __init__(self, settings: Settings) -> None:
         rows = settings.backends

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from time import monotonic
 from typing import NamedTuple
 
-from coregateway.logs.events import sink
+from coregateway.logs.events import writer
 from coregateway.observability.metrics import families
 from coregateway.observability.metrics.families import key
 from coregateway.proxy.worker import Worker
@@ -103,7 +103,7 @@ class Sampler:
         active, idle = self._clients
         numbers[active] = under_way
         numbers[idle] = max(self._worker.clients - under_way, 0)
-        dropped = sink().dropped_total
+        dropped = writer().dropped_total
         numbers[self._dropped] += dropped - self._dropped_before
         self._dropped_before = dropped
 
@@ -120,7 +120,7 @@ def _rows(backends: Iterable[Backend], series: Series) -> Iterable[_Row]:
 
 
 def _slot(series: Series, key: str) -> int:
-    """As `Series.slot`; what finds no room is written where nobody reads."""
+    """As `Series.slot`; what finds no room is written to a slot that is never read."""
     place = series.slot(key)
     if place is None:
         place = series.slot(families.SPILL)

@@ -25,7 +25,7 @@ AT_ONCE = 16
 
 
 async def overview(settings: Settings, board: Board, node: Node, counted: Counted | None) -> dict[str, Any]:
-    """What `GET /status` gives. `counted`: None while nobody counts.
+    """What `GET /status` gives. `counted`: None while nothing is counted.
 
     Gives way to the loop's other work: a thousand backends take some tens of milliseconds.
     """

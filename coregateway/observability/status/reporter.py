@@ -1,6 +1,6 @@
-"""A worker's share of the node's state, written down twice a second for whoever wants to know.
+"""A worker's share of the node's state, written twice a second into its part of the shared memory.
 
-Nothing of this is on the way of a request: pools know what they have, and endpoints what they have met. A
+It costs requests nothing: pools know their connections, and endpoints know their health. A
 timer that should fire every `TICK` tells how late the loop is.
 """
 

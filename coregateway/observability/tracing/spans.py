@@ -120,7 +120,7 @@ def _of_exchange(exchange: Exchange) -> bytes:
     if kept is not None:
         return kept
     if error == _LEFT:
-        status = None  # of the log; nobody was there to be told
+        status = None  # the one in the log was never sent
     elif status is not None and status >= 500 and error is None:
         error = str(status)
     # What a client did wrong, or left, is no failure of the server (4xx); a response that broke off is.

@@ -29,7 +29,7 @@ class WaitingSpans:
         """When the monotonic clock began, in nanoseconds since 1970."""
         self.spans: deque[bytes] = deque()
         self.dropped = 0
-        """Spans that found no room, or that nobody took."""
+        """Spans that found no room, or that the collector did not take."""
 
     def record(self, exchanges: list[Exchange]) -> None:
         """Take those of finished exchanges that are sampled."""

@@ -17,7 +17,7 @@ import pytest
 
 from coregateway.logs import stdout
 from coregateway.logs.stdout import WriterThread, open_destination
-from coregateway.logs.writer import FLUSH_SIZE, MAX_LINE, MAX_PENDING, LineSink
+from coregateway.logs.writer import FLUSH_SIZE, MAX_LINE, MAX_PENDING, LogWriter
 from coregateway.shared_memory.memory import SharedMemory
 from coregateway.shared_memory.pending import SIZE, Pending
 from coregateway.testing import PATIENCE
@@ -45,8 +45,8 @@ def pipe() -> Iterator[tuple[int, int]]:
             continue  # the test closed it
 
 
-def sink_to(fd: int) -> LineSink:
-    return LineSink(open_destination(fd), dropped_line)
+def log_to(fd: int) -> LogWriter:
+    return LogWriter(open_destination(fd), dropped_line)
 
 
 def read_now(reader: int) -> bytes:
@@ -61,15 +61,15 @@ def read_now(reader: int) -> bytes:
         data += more
 
 
-def read_until(reader: int, enough: Callable[[bytes], bool], sink: LineSink | None = None) -> bytes:
-    """What arrives until `enough` of it did; the sink, if given, is asked to go on writing."""
+def read_until(reader: int, enough: Callable[[bytes], bool], log: LogWriter | None = None) -> bytes:
+    """What arrives until `enough` of it did; the log, if given, is asked to go on writing."""
     data, deadline = b"", time.monotonic() + 10
     while not enough(data):
         assert time.monotonic() < deadline, f"only {len(data)} bytes arrived"
         select.select([reader], [], [], 0.02)
         data += read_now(reader)
-        if sink is not None:
-            sink.flush()
+        if log is not None:
+            log.flush()
     return data
 
 
@@ -83,76 +83,76 @@ async def first_text(reader: int) -> bytes:
     return read_now(reader)
 
 
-def fill_with_lines(sink: LineSink, count: int) -> None:
+def fill_with_lines(log: LogWriter, count: int) -> None:
     """Write numbered lines of 1,000 bytes."""
     for number in range(count):
-        sink.write(b"%07d" % number + line_of(993))
+        log.write(b"%07d" % number + line_of(993))
 
 
 def test_without_a_loop_a_line_leaves_at_once(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    sink_to(writer).write(b"one\n")
+    log_to(writer).write(b"one\n")
     assert read_now(reader) == b"one\n"
 
 
 async def test_in_a_loop_lines_share_a_write_and_leave_within_the_delay(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    sink = sink_to(writer)
-    sink.attach(asyncio.get_running_loop())
-    sink.write(b"one\n")
-    sink.write(b"two\n")
+    log = log_to(writer)
+    log.attach(asyncio.get_running_loop())
+    log.write(b"one\n")
+    log.write(b"two\n")
     assert read_now(reader) == b""
     assert await first_text(reader) == b"one\ntwo\n"
-    sink.detach()
+    log.detach()
 
 
 async def test_much_text_does_not_wait_for_the_timer(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as file:
-        sink = sink_to(file.fileno())
-        sink.attach(asyncio.get_running_loop())
+        log = log_to(file.fileno())
+        log.attach(asyncio.get_running_loop())
         for _ in range(FLUSH_SIZE // 1000 + 1):
-            sink.write(line_of(1000))
+            log.write(line_of(1000))
         assert (tmp_path / "log").stat().st_size >= FLUSH_SIZE
-        sink.detach()
+        log.detach()
 
 
 async def test_a_line_of_another_thread_leaves_through_the_loop(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    sink = sink_to(writer)
-    sink.attach(asyncio.get_running_loop())
-    thread = threading.Thread(target=sink.write, args=(b"from a thread\n",))
+    log = log_to(writer)
+    log.attach(asyncio.get_running_loop())
+    thread = threading.Thread(target=log.write, args=(b"from a thread\n",))
     thread.start()
     thread.join(5)
     assert await first_text(reader) == b"from a thread\n"
-    sink.detach()
+    log.detach()
 
 
 async def test_after_detach_nothing_is_held_back(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    sink = sink_to(writer)
-    sink.attach(asyncio.get_running_loop())
-    sink.write(b"collected\n")
-    sink.detach()
+    log = log_to(writer)
+    log.attach(asyncio.get_running_loop())
+    log.write(b"collected\n")
+    log.detach()
     assert read_now(reader) == b"collected\n"
-    sink.write(b"late\n")
+    log.write(b"late\n")
     assert read_now(reader) == b"late\n"
 
 
 def test_a_loop_that_closed_without_detach_loses_nothing(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    sink = sink_to(writer)
+    log = log_to(writer)
     loop = asyncio.new_event_loop()
-    sink.attach(loop)
+    log.attach(loop)
     loop.close()
-    sink.write(b"after the loop\n")
+    log.write(b"after the loop\n")
     assert read_now(reader) == b"after the loop\n"
 
 
 def test_a_line_beyond_the_limit_is_refused(pipe: tuple[int, int]) -> None:
-    sink = sink_to(pipe[1])
-    sink.write(line_of(MAX_LINE))
+    log = log_to(pipe[1])
+    log.write(line_of(MAX_LINE))
     with pytest.raises(ValueError, match="4097 bytes"):
-        sink.write(line_of(MAX_LINE + 1))
+        log.write(line_of(MAX_LINE + 1))
 
 
 class Recorder:
@@ -174,12 +174,12 @@ class Recorder:
 @pytest.mark.parametrize("length", [2, 449, 1365, 2048, 2049, 4095, 4096])
 async def test_every_write_is_whole_lines_of_at_most_4096_bytes(length: int) -> None:
     recorder = Recorder()
-    sink = LineSink(recorder, dropped_line)
-    sink.attach(asyncio.get_running_loop())
+    log = LogWriter(recorder, dropped_line)
+    log.attach(asyncio.get_running_loop())
     count = FLUSH_SIZE // length
     for _ in range(count):
-        sink.write(line_of(length))
-    sink.detach()
+        log.write(line_of(length))
+    log.detach()
     assert b"".join(recorder.writes) == line_of(length) * count
     assert all(write.endswith(b"\n") and len(write) <= MAX_LINE for write in recorder.writes)
     assert len(recorder.writes) == -(-count // (MAX_LINE // length))
@@ -187,51 +187,51 @@ async def test_every_write_is_whole_lines_of_at_most_4096_bytes(length: int) -> 
 
 def test_a_stopped_reader_does_not_stall_the_writer_and_learns_what_it_missed(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    sink = sink_to(writer)
+    log = log_to(writer)
     count = MAX_PENDING // 1000 + 500
-    fill_with_lines(sink, count)  # would hang here
-    dropped = sink.dropped
+    fill_with_lines(log, count)  # would hang here
+    dropped = log.dropped
     assert dropped > 400
 
-    *lines, report = read_until(reader, lambda data: b"dropped" in data, sink).splitlines()
+    *lines, report = read_until(reader, lambda data: b"dropped" in data, log).splitlines()
 
     assert report + b"\n" == dropped_line(dropped)
     assert [int(line[:7]) for line in lines] == list(range(count - dropped))
-    assert sink.dropped == 0
+    assert log.dropped == 0
 
 
 async def test_a_reader_that_pauses_gets_every_line_once_it_reads_again(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    sink = sink_to(writer)
-    sink.attach(asyncio.get_running_loop())
-    fill_with_lines(sink, 200)
+    log = log_to(writer)
+    log.attach(asyncio.get_running_loop())
+    fill_with_lines(log, 200)
     data = b""
     async with asyncio.timeout(PATIENCE):
         while data.count(b"\n") < 200:
             data += read_now(reader)
             await asyncio.sleep(0.001)
     assert [int(line[:7]) for line in data.splitlines()] == list(range(200))
-    sink.detach()
+    log.detach()
 
 
 def test_the_shared_description_stays_blocking_and_without_append(pipe: tuple[int, int]) -> None:
     _, writer = pipe
     before = fcntl.fcntl(writer, fcntl.F_GETFL)
-    sink_to(writer).write(b"one\n")
+    log_to(writer).write(b"one\n")
     assert fcntl.fcntl(writer, fcntl.F_GETFL) == before
 
 
 @pytest.mark.parametrize("attached", [False, True])
 def test_a_reader_that_left_harms_nobody(pipe: tuple[int, int], attached: bool) -> None:
     reader, writer = pipe
-    sink = sink_to(writer)
+    log = log_to(writer)
     loop = asyncio.new_event_loop()
     if attached:
-        sink.attach(loop)
+        log.attach(loop)
     os.close(reader)
-    fill_with_lines(sink, 2000)
-    sink.flush()
-    assert sink.dropped == 2000
+    fill_with_lines(log, 2000)
+    log.flush()
+    assert log.dropped == 2000
     loop.close()
 
 
@@ -240,11 +240,11 @@ def test_a_new_reader_of_a_named_pipe_learns_what_was_lost(tmp_path: Path) -> No
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     writer = os.open(path, os.O_WRONLY)
-    sink = sink_to(writer)
+    log = log_to(writer)
     os.close(reader)
-    sink.write(b"lost\n")
+    log.write(b"lost\n")
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    sink.write(b"heard\n")
+    log.write(b"heard\n")
     assert read_now(reader) == b"heard\n" + dropped_line(1)
     os.close(reader)
     os.close(writer)
@@ -253,24 +253,24 @@ def test_a_new_reader_of_a_named_pipe_learns_what_was_lost(tmp_path: Path) -> No
 def test_a_stdout_without_reader_from_the_start_is_no_error(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     os.close(reader)
-    sink_to(writer).write(b"one\n")
+    log_to(writer).write(b"one\n")
 
 
 def test_a_closed_descriptor_is_no_error(pipe: tuple[int, int]) -> None:
     os.close(pipe[1])
-    sink_to(pipe[1]).write(b"one\n")
+    log_to(pipe[1]).write(b"one\n")
 
 
 def test_what_was_ever_dropped_stays_counted_when_it_was_reported(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    sink = sink_to(writer)
-    fill_with_lines(sink, MAX_PENDING // 1000 + 500)
-    dropped = sink.dropped
-    read_until(reader, lambda data: b"dropped" in data, sink)
-    assert (sink.dropped, sink.dropped_total) == (0, dropped)
+    log = log_to(writer)
+    fill_with_lines(log, MAX_PENDING // 1000 + 500)
+    dropped = log.dropped
+    read_until(reader, lambda data: b"dropped" in data, log)
+    assert (log.dropped, log.dropped_total) == (0, dropped)
     os.close(reader)
-    sink.write(b"lost\n")
-    assert (sink.dropped, sink.dropped_total) == (1, dropped + 1)
+    log.write(b"lost\n")
+    assert (log.dropped, log.dropped_total) == (1, dropped + 1)
 
 
 @pytest.fixture
@@ -286,30 +286,30 @@ def left_by_the_dead(memory: SharedMemory) -> bytes:
 
 async def test_lines_that_wait_are_found_by_others(pipe: tuple[int, int], memory: SharedMemory) -> None:
     reader, writer = pipe
-    sink = sink_to(writer)
-    sink.attach(asyncio.get_running_loop())
-    sink.keep(Pending(memory, 0))
-    sink.write(b"one\n")
-    sink.write(b"two\n")
+    log = log_to(writer)
+    log.attach(asyncio.get_running_loop())
+    log.keep(Pending(memory, 0))
+    log.write(b"one\n")
+    log.write(b"two\n")
     assert left_by_the_dead(memory) == b"one\ntwo\n"
-    sink.flush()
+    log.flush()
     assert left_by_the_dead(memory) == b""
     assert read_now(reader) == b"one\ntwo\n"
-    sink.detach()
+    log.detach()
 
 
 def test_what_a_slow_reader_has_and_what_is_kept_are_all_lines(
     pipe: tuple[int, int], memory: SharedMemory
 ) -> None:
     reader, writer = pipe
-    sink = sink_to(writer)
-    sink.keep(Pending(memory, 0))
+    log = log_to(writer)
+    log.keep(Pending(memory, 0))
     data = b""
     for number in range(3000):
-        sink.write(b"%d\n" % number)
+        log.write(b"%d\n" % number)
         if number % 700 == 0:
             data += read_now(reader)
-            sink.flush()
+            log.flush()
     written = b"".join(b"%d\n" % number for number in range(3000))
     data += read_now(reader)
     assert data + left_by_the_dead(memory) == written
@@ -320,14 +320,14 @@ def test_lines_that_wait_already_are_kept_behind_those_of_a_predecessor(
 ) -> None:
     reader, writer = pipe
     Pending(memory, 0).add(b"of the dead\n")
-    sink = sink_to(writer)
-    fill_with_lines(sink, 10)
-    sink.keep(Pending(memory, 0))
+    log = log_to(writer)
+    fill_with_lines(log, 10)
+    log.keep(Pending(memory, 0))
     arrived = read_now(reader)
     kept = left_by_the_dead(memory)
     assert (arrived + kept).count(b"\n") == 11
     assert kept.endswith(b"of the dead\n")
-    assert read_until(reader, lambda data: b"dead" in data, sink) == kept
+    assert read_until(reader, lambda data: b"dead" in data, log) == kept
     assert left_by_the_dead(memory) == b""
 
 
@@ -335,24 +335,24 @@ def test_dropped_lines_and_their_report_leave_nothing_behind(
     pipe: tuple[int, int], memory: SharedMemory
 ) -> None:
     reader, writer = pipe
-    sink = sink_to(writer)
-    sink.keep(Pending(memory, 0))
-    fill_with_lines(sink, MAX_PENDING // 1000 + 500)
+    log = log_to(writer)
+    log.keep(Pending(memory, 0))
+    fill_with_lines(log, MAX_PENDING // 1000 + 500)
     assert left_by_the_dead(memory).startswith(b"%07d" % 4)  # a full pipe holds the first four
-    read_until(reader, lambda data: b"dropped" in data, sink)
+    read_until(reader, lambda data: b"dropped" in data, log)
     assert left_by_the_dead(memory) == b""
-    fill_with_lines(sink, 8)
+    fill_with_lines(log, 8)
     assert [int(line[:7]) for line in left_by_the_dead(memory).splitlines()] == [4, 5, 6, 7]
 
 
 def test_lines_lost_with_their_reader_are_not_kept(pipe: tuple[int, int], memory: SharedMemory) -> None:
     reader, writer = pipe
-    sink = sink_to(writer)
-    sink.keep(Pending(memory, 0))
-    fill_with_lines(sink, 10)
+    log = log_to(writer)
+    log.keep(Pending(memory, 0))
+    fill_with_lines(log, 10)
     assert left_by_the_dead(memory) != b""
     os.close(reader)
-    sink.flush()
+    log.flush()
     assert left_by_the_dead(memory) == b""
 
 
@@ -405,12 +405,12 @@ async def test_processes_that_write_much_at_once_to_a_file_do_not_mix_their_line
 
 def test_a_line_cut_by_a_full_disk_does_not_spoil_the_next() -> None:
     disk = FullDisk(space=12)
-    sink = LineSink(disk, dropped_line)
-    sink.write(b"12345678\n")
-    sink.write(b"cut short\n")
-    sink.write(b"lost\n")
+    log = LogWriter(disk, dropped_line)
+    log.write(b"12345678\n")
+    log.write(b"cut short\n")
+    log.write(b"lost\n")
     disk.space = 1000
-    sink.write(b"good\n")
+    log.write(b"good\n")
     assert disk.data == b"12345678\ncut\ngood\n" + dropped_line(2)
 
 
@@ -418,14 +418,14 @@ def test_a_socket_is_written_without_waiting_and_stays_blocking() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.setblocking(False)
-        sink = sink_to(ours.fileno())
+        log = log_to(ours.fileno())
         count = 2 * MAX_PENDING // 1000
-        fill_with_lines(sink, count)  # would hang here
-        dropped = sink.dropped
+        fill_with_lines(log, count)  # would hang here
+        dropped = log.dropped
         assert dropped > 0
         assert not fcntl.fcntl(ours.fileno(), fcntl.F_GETFL) & os.O_NONBLOCK
 
-        *lines, report = read_until(theirs.fileno(), lambda data: b"dropped" in data, sink).splitlines()
+        *lines, report = read_until(theirs.fileno(), lambda data: b"dropped" in data, log).splitlines()
 
         assert report + b"\n" == dropped_line(dropped)
         assert [int(line[:7]) for line in lines] == list(range(count - dropped))
@@ -433,7 +433,7 @@ def test_a_socket_is_written_without_waiting_and_stays_blocking() -> None:
 
 def test_a_terminal_gets_whole_lines() -> None:
     reader, terminal = os.openpty()
-    sink_to(terminal).write(b"one\n")
+    log_to(terminal).write(b"one\n")
     assert os.read(reader, 100) == b"one\r\n"
     os.close(reader)
     os.close(terminal)
@@ -449,33 +449,33 @@ def test_a_pipe_that_may_not_be_opened_anew_is_written_by_a_thread(
     reader, writer = pipe
     destination = open_destination(writer)
     assert isinstance(destination, WriterThread)
-    sink = LineSink(destination, dropped_line)
+    log = LogWriter(destination, dropped_line)
     count = MAX_PENDING // 1000 + 500
-    fill_with_lines(sink, count)  # would hang here
-    dropped = sink.dropped
+    fill_with_lines(log, count)  # would hang here
+    dropped = log.dropped
     assert dropped > 300
 
-    *lines, report = read_until(reader, lambda data: b"dropped" in data, sink).splitlines()
+    *lines, report = read_until(reader, lambda data: b"dropped" in data, log).splitlines()
 
     assert report + b"\n" == dropped_line(dropped)
     numbers = [int(line[:7]) for line in lines]
     assert len(numbers) == count - dropped
     assert numbers == sorted(set(numbers))
-    sink.finish(5)
+    log.finish(5)
 
 
 def test_a_thread_whose_reader_left_harms_nobody(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     os.close(reader)
-    sink = LineSink(WriterThread(writer), dropped_line)
-    fill_with_lines(sink, 2000)
-    sink.finish(5)
+    log = LogWriter(WriterThread(writer), dropped_line)
+    fill_with_lines(log, 2000)
+    log.finish(5)
 
 
 def test_the_end_waits_for_a_slow_reader(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    sink = sink_to(writer)
-    fill_with_lines(sink, 100)
+    log = log_to(writer)
+    fill_with_lines(log, 100)
     received: list[bytes] = []
     os.set_blocking(reader, True)
 
@@ -487,38 +487,38 @@ def test_the_end_waits_for_a_slow_reader(pipe: tuple[int, int]) -> None:
 
     thread = threading.Thread(target=read_all)
     thread.start()
-    sink.finish(10)
+    log.finish(10)
     thread.join(10)
     assert received[0].count(b"\n") == 100
 
 
 def test_the_end_does_not_wait_for_ever(pipe: tuple[int, int]) -> None:
-    sink = sink_to(pipe[1])
-    fill_with_lines(sink, 100)
+    log = log_to(pipe[1])
+    fill_with_lines(log, 100)
     started = time.monotonic()
-    sink.finish(0.1)
+    log.finish(0.1)
     assert 0.1 <= time.monotonic() - started < PATIENCE
 
 
 def test_a_signal_handler_may_write_in_the_middle_of_a_write(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as file:
-        sink = sink_to(file.fileno())
+        log = log_to(file.fileno())
         from_handler = 0
 
         def on_alarm(*_: object) -> None:
             nonlocal from_handler
             from_handler += 1
-            sink.write(b"handler\n")
+            log.write(b"handler\n")
 
         previous = signal.signal(signal.SIGALRM, on_alarm)
         signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
         try:
             for _ in range(20_000):
-                sink.write(b"main\n")
+                log.write(b"main\n")
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, previous)
-        sink.flush()
+        log.flush()
         lines = (tmp_path / "log").read_bytes().splitlines()
         assert from_handler > 10
         assert lines.count(b"main") == 20_000
@@ -528,18 +528,18 @@ def test_a_signal_handler_may_write_in_the_middle_of_a_write(tmp_path: Path) -> 
 
 WRITER = """
 import asyncio, sys
-from coregateway.logs.writer import LineSink
+from coregateway.logs.writer import LogWriter
 from coregateway.logs.stdout import open_destination
 
 async def main(mark, count):
-    sink = LineSink(open_destination(1), lambda dropped: b"dropped\\n")
-    sink.attach(asyncio.get_running_loop())
+    log = LogWriter(open_destination(1), lambda dropped: b"dropped\\n")
+    log.attach(asyncio.get_running_loop())
     for number in range(count):
-        sink.write(mark * (1 + number * 37 % 4095) + b"\\n")
+        log.write(mark * (1 + number * 37 % 4095) + b"\\n")
         if number % 50 == 0:
             await asyncio.sleep(0)
-    sink.detach()
-    sink.finish(20)
+    log.detach()
+    log.finish(20)
 
 asyncio.run(main(sys.argv[1].encode(), int(sys.argv[2])))
 """
@@ -590,9 +590,9 @@ import sys
 from pathlib import Path
 file = open(sys.argv[1], "w")
 assert file.fileno() == 1
-from coregateway.logs.writer import LineSink
+from coregateway.logs.writer import LogWriter
 from coregateway.logs.stdout import stdout_destination
-LineSink(stdout_destination(), lambda dropped: b"").write(b"log line")
+LogWriter(stdout_destination(), lambda dropped: b"").write(b"log line")
 ''', sys.argv[1]])
 """
     path = tmp_path / "other"
