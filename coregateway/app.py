@@ -7,6 +7,7 @@
 """
 
 import sys
+from argparse import Namespace
 from asyncio import Task, get_running_loop, sleep
 from typing import TYPE_CHECKING
 
@@ -34,12 +35,29 @@ LAST_WORDS = 1.0
 """Seconds, after the grace of a shutdown, for the answers to exchanges that it cut off."""
 
 
-def create_app(settings: Settings, name: str = "coregateway", *, admin_required: bool = False) -> Gateway:
-    """A gateway that is ready to be prepared and served. Its logging is the caller's: see `logs.configure`.
+def create_app(
+    settings: Settings | Namespace | None = None,
+    name: str = "coregateway",
+    *,
+    admin_required: bool | None = None,
+) -> Gateway:
+    """A gateway that is ready to be prepared and served.
+
+    Without settings it has those of this process, and logs are configured by them; so it is a factory for
+    Sanic's command line, whose options a `Namespace` holds, and in code of your own:
+    `sanic coregateway.app:create_app --factory`. With settings, logging is the caller's: `logs.configure`.
 
     `admin_required`: it does not start when the admin address is taken, rather than do without it.
+    None: so it is where the settings of this process name an address.
     """
-    app = Gateway(name, settings, admin_required=admin_required)
+    if not isinstance(settings, Settings):
+        loaded = load_or_exit()
+        settings = loaded.settings
+        logs.configure(settings.log_level, settings.log_format)
+        logs.own_process()
+        if admin_required is None:
+            admin_required = not loaded.is_default("admin", "address")
+    app = Gateway(name, settings, admin_required=bool(admin_required))
     for backend, row in settings.backends.items():
         app.blueprint(blueprints.blueprint(backend, row))
     app.blueprint(docs.blueprint(settings))
@@ -133,12 +151,8 @@ def create_app(settings: Settings, name: str = "coregateway", *, admin_required:
 def __getattr__(name: str) -> Gateway:
     if name != "app":
         raise AttributeError(name)
-    loaded = load_or_exit()
-    logs.configure(loaded.settings.log_level, loaded.settings.log_format)
-    logs.own_process()
-    required = not loaded.is_default("admin", "address")
     try:
-        globals()["app"] = app = create_app(loaded.settings, admin_required=required)
+        globals()["app"] = app = create_app()
     except AttributeError as error:
         # Sanic looks for `app` with a default, which would pass this off as an application that is not there.
         raise RuntimeError("the application cannot be made") from error

@@ -12,6 +12,7 @@ from sanic import Sanic
 from sanic.config import Config
 from sanic.http.constants import HTTP
 from sanic.response import HTTPResponse
+from sanic.server import AsyncioServer
 
 from coregateway import COMPILED, __version__
 from coregateway.downstream.connection import ClientConnection
@@ -43,6 +44,10 @@ from coregateway.upstream.backend import Backend
 from coregateway.upstream.opening import open_backend
 from coregateway.upstream.probes import Probes
 
+ASGI_REFUSED = (
+    "CoreGateway does not run under ASGI servers: start it by `coregateway run` or `sanic coregateway.app`"
+)
+UNCOUNTED = "no listeners have run: await server.before_start(), or nothing is counted and no backend closed"
 SWITCHED = 101
 """The status of a request whose connection speaks WebSocket from then on."""
 
@@ -71,6 +76,11 @@ class Context:
     @draining.setter
     def draining(self, begun: bool) -> None:
         self.worker.draining = begun
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `open` was called."""
+        return hasattr(self, "poll")
 
     def open(self, *, via_sanic: bool) -> None:
         """Make the pools and clients of this worker; a loop must be running.
@@ -167,6 +177,24 @@ class Gateway(Sanic[Config, Context]):
                 "connections": set[Client](),
             }
 
+    async def create_server(self, *arguments: Any, **options: Any) -> AsyncioServer | None:
+        """As Sanic's, with the gateway's own protocol, and the settings where host and port are not given."""
+        _refuse(options)
+        settings = self.ctx.settings
+        if not (arguments or options.get("sock") or options.get("unix")):
+            options["host"] = options.get("host") or settings.host
+            options["port"] = settings.port if options.get("port") is None else options["port"]
+        options["protocol"] = options.get("protocol") or Entrance
+        return await super().create_server(*arguments, **options)  # pyright: ignore[reportUnknownMemberType] -- its options are
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Refuse an ASGI server: it has connections of its own, and hands over requests alone."""
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": ASGI_REFUSED})
+            return
+        raise RuntimeError(ASGI_REFUSED)
+
     def accept(self, listener: socket) -> Acceptor:
         """Let clients in at this socket from now on, in the loop that runs."""
         loop = get_running_loop()
@@ -184,6 +212,9 @@ class Gateway(Sanic[Config, Context]):
 
     def serve_socket(self, accepted: socket) -> None:
         """Serve the client behind a socket."""
+        if not self.ctx.is_open:  # `create_server` without `before_start`, which Sanic does not demand
+            event("server.uncounted", level="WARNING", message=UNCOUNTED)
+            self.ctx.open(via_sanic=self.is_observed)
         worker = self.ctx.worker
         transport = PlainTransport(worker.loop, self.ctx.poll, accepted)
         ClientConnection(worker, transport, peer_address(accepted))

@@ -1,0 +1,98 @@
+"""Programs that serve a gateway without Sanic's command: `python -m tests.sanic_app.programs NAME BACKEND`.
+
+Each prints what it was answered as one line of JSON. `BACKEND` is the URL of coredinator.
+"""
+
+# Sanic's options and its test clients have no types:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
+
+import asyncio
+import sys
+from typing import Any, cast
+
+import httpx
+import orjson
+from sanic import Request, Sanic, text
+from sanic_testing.reusable import ReusableClient
+
+from coregateway.app import create_app
+from coregateway.settings import AdminSettings, BackendSettings, Settings
+from coregateway.testing import free_port
+
+OWN = "/own"
+PROXIED = "/api/v1/coredinator/x"
+
+
+def make(backend: str) -> Sanic[Any, Any]:
+    row = BackendSettings(prefix="/api/v1/coredinator", urls=cast(Any, (backend,)))
+    settings = Settings(
+        host="127.0.0.1", port=free_port(), backends={"coredinator": row}, admin=AdminSettings(address="")
+    )
+    app = create_app(settings)
+
+    async def own(request: Request) -> Any:
+        request.app.ctx.asked = request.path
+        return text(f"own {Request.get_current() is request}")
+
+    app.add_route(own, OWN, name="own")
+    return app
+
+
+async def ask(app: Any) -> list[Any]:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.ctx.settings.port}") as client:
+        answers = [await client.get(path) for path in (OWN, PROXIED, OWN)]
+    return [[answer.status_code, answer.text, "x-corerl-version" in answer.headers] for answer in answers]
+
+
+def create_server(backend: str) -> list[Any]:
+    """As Sanic's documentation has it, with all listeners."""
+
+    async def serve() -> list[Any]:
+        app = make(backend)
+        server: Any = await app.create_server(return_asyncio_server=True)
+        await server.startup()
+        await server.before_start()
+        await server.after_start()
+        told = await ask(app)
+        await server.before_stop()
+        await server.close()
+        for connection in [*server.connections]:
+            connection.close_if_idle()
+        await server.after_stop()
+        return told
+
+    return asyncio.run(serve())
+
+
+def create_server_without_listeners(backend: str) -> list[Any]:
+    """The shortest form of the documentation."""
+
+    async def serve() -> list[Any]:
+        app = make(backend)
+        server: Any = await app.create_server(return_asyncio_server=True)
+        await server.startup()
+        serving = asyncio.ensure_future(server.serve_forever())
+        told = await ask(app)
+        serving.cancel()
+        return told
+
+    return asyncio.run(serve())
+
+
+def reusable_client(backend: str) -> list[Any]:
+    app = make(backend)
+    client = ReusableClient(app, port=free_port())
+    with client:
+        answers: list[Any] = [client.get(path) for path in (OWN, PROXIED, OWN)]
+    return [[answer.status, answer.text, "x-corerl-version" in answer.headers] for _, answer in answers]
+
+
+def test_client(backend: str) -> list[Any]:
+    client: Any = make(backend).test_client
+    answers: list[Any] = [client.get(path) for path in (OWN, PROXIED, OWN)]
+    return [[answer.status, answer.text, "x-corerl-version" in answer.headers] for _, answer in answers]
+
+
+if __name__ == "__main__":
+    told = globals()[sys.argv[1]](sys.argv[2])
+    sys.stdout.write("told " + orjson.dumps(told).decode() + "\n")
