@@ -82,7 +82,7 @@ def create_app(
 
     async def open_backends(app: Gateway) -> None:
         logs.attach(get_running_loop())
-        app.ctx.open(via_sanic=app.is_observed)
+        app.open_worker()
 
     async def keep_lines(app: Gateway) -> None:
         if app.ctx.part is not None:

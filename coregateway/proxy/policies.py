@@ -4,7 +4,7 @@ The order of the steps is that of the documentation: preflight; then, inside `Ro
 client's address is found before them (`Plan.client_of`), and a body is limited by `Plan.max_body`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from coregateway import __version__
 from coregateway.http1.request import RequestHead
@@ -23,17 +23,25 @@ from coregateway.settings import BackendSettings, Settings
 from coregateway.upstream.backend import Backend
 
 OWN_METHODS = ("GET", "HEAD")
-"""What a preflight for a path of the gateway's own is told."""
+"""What a preflight for a path that nobody has is told."""
+
+type MethodsOf = Callable[[RequestHead], tuple[str, ...]]
+"""The methods that the path of a request takes."""
 
 
-def plan_of(settings: Settings, backends: Mapping[str, Backend]) -> Plan:
-    """What these settings decide, with the backends of this worker; no backends: only own paths."""
+def plan_of(
+    settings: Settings, backends: Mapping[str, Backend], own_methods: MethodsOf = lambda _: OWN_METHODS
+) -> Plan:
+    """What these settings decide, with the backends of this worker; no backends: only own paths.
+
+    `own_methods`: of paths that are no backend's, for preflights.
+    """
     cors = Cors(settings.cors.origins, credentials=settings.cors.credentials)
     limits = settings.limits.request
     routes = [_forwarding_route(settings, settings.backends[name], cors, backends[name]) for name in backends]
     return Plan(
         routes=Routes(routes),
-        own=Route("", "", OWN_METHODS, options=_options(cors, OWN_METHODS, forwards=False)),
+        own=Route("", "", OWN_METHODS, options=_own_options(cors, own_methods)),
         cors=cors,
         proxies=TrustedProxies(settings.forwarding.trusted_proxies),
         tracer=Tracer(settings.tracing.sample) if settings.tracing.enabled else None,
@@ -57,18 +65,22 @@ def _forwarding_route(settings: Settings, row: BackendSettings, cors: Cors, back
         tunnel_idle=row.timeouts.idle,
         tells_time=settings.tracing.server_timing,
     )
-    options = _options(cors, row.methods, forwards=True)
+    options = _options(cors, row.methods)
     return Route(backend.name, row.prefix, row.methods, options=options, forwarding=forwarding)
 
 
-def _options(cors: Cors, methods: tuple[str, ...], *, forwards: bool) -> Admission | None:
-    """The chain of OPTIONS requests."""
+def _options(cors: Cors, methods: tuple[str, ...]) -> Admission:
+    """The chain of OPTIONS requests for a backend."""
     steps: list[Step] = []
     if cors.enabled:
-        steps.append(Preflights(cors, methods).answer)
-    if forwards:
-        steps.append(LastHop(cors, methods).answer)
-    return Admission(steps) if steps else None
+        steps.append(Preflights(cors, lambda _: methods).answer)
+    steps.append(LastHop(cors, methods).answer)
+    return Admission(steps)
+
+
+def _own_options(cors: Cors, own_methods: MethodsOf) -> Admission | None:
+    """The same for own paths, where Sanic's router answers what is no preflight."""
+    return Admission([Preflights(cors, own_methods).answer]) if cors.enabled else None
 
 
 def _response_chain(cors: Cors, row: BackendSettings) -> ResponseChain | None:
@@ -83,17 +95,17 @@ def _response_chain(cors: Cors, row: BackendSettings) -> ResponseChain | None:
 class Preflights:
     """Answers a browser's question whether it may send a request (the Fetch standard)."""
 
-    __slots__ = ("_cors", "_methods")
+    __slots__ = ("_cors", "_methods_of")
 
-    def __init__(self, cors: Cors, methods: tuple[str, ...]) -> None:
+    def __init__(self, cors: Cors, methods_of: MethodsOf) -> None:
         self._cors = cors
-        self._methods = methods
+        self._methods_of = methods_of
 
     def answer(self, client: Client, head: RequestHead) -> Refusal | None:  # noqa: ARG002 -- a `Step`
         """Refuse a preflight with the permissions that it asks for."""
         if not self._cors.is_preflight(head):
             return None
-        return Refusal(status=204, fields=self._cors.preflight_lines(head, self._methods))
+        return Refusal(status=204, fields=self._cors.preflight_lines(head, self._methods_of(head)))
 
 
 class LastHop:

@@ -10,6 +10,8 @@ from warnings import filterwarnings
 
 from sanic import Sanic
 from sanic.config import Config
+from sanic.constants import HTTP_METHODS
+from sanic.exceptions import SanicException
 from sanic.http.constants import HTTP
 from sanic.response import HTTPResponse
 from sanic.server import AsyncioServer
@@ -18,6 +20,7 @@ from coregateway import COMPILED, __version__
 from coregateway.downstream.connection import ClientConnection
 from coregateway.downstream.states import State
 from coregateway.http1.date import date
+from coregateway.http1.request import RequestHead
 from coregateway.logs.events import SANIC_LOG_CONFIG, event
 from coregateway.net.acceptor import Acceptor
 from coregateway.net.epoll import Poll
@@ -29,7 +32,7 @@ from coregateway.node.listeners import BACKLOG, CannotListen, listen, listen_for
 from coregateway.node.state import Node
 from coregateway.node.workers import found
 from coregateway.proxy.client import Client
-from coregateway.proxy.policies import plan_of
+from coregateway.proxy.policies import OWN_METHODS, MethodsOf, plan_of
 from coregateway.proxy.server_timing import server_timing
 from coregateway.proxy.worker import Worker
 from coregateway.sanic_app.problems import Problems
@@ -82,10 +85,11 @@ class Context:
         """Whether `open` was called."""
         return hasattr(self, "poll")
 
-    def open(self, *, via_sanic: bool) -> None:
+    def open(self, own_methods: MethodsOf, *, via_sanic: bool) -> None:
         """Make the pools and clients of this worker; a loop must be running.
 
-        `via_sanic`: forwarded requests pass through Sanic's router and middleware.
+        `own_methods`: of paths that are no backend's. `via_sanic`: forwarded requests pass through Sanic's
+        router and middleware.
         """
         settings = self.settings
         self.worker.loop = get_running_loop()
@@ -94,7 +98,7 @@ class Context:
         self.backends = {
             name: open_backend(name, row, settings.limits) for name, row in settings.backends.items()
         }
-        self.worker.plan = plan_of(settings, self.backends)
+        self.worker.plan = plan_of(settings, self.backends, own_methods)
 
     def watch_over_backends(self) -> None:
         """Let `/health` ask the backends, on behalf of the node that this worker is of by now."""
@@ -214,7 +218,7 @@ class Gateway(Sanic[Config, Context]):
         """Serve the client behind a socket."""
         if not self.ctx.is_open:  # `create_server` without `before_start`, which Sanic does not demand
             event("server.uncounted", level="WARNING", message=UNCOUNTED)
-            self.ctx.open(via_sanic=self.is_observed)
+            self.open_worker()
         worker = self.ctx.worker
         transport = PlainTransport(worker.loop, self.ctx.poll, accepted)
         ClientConnection(worker, transport, peer_address(accepted))
@@ -247,6 +251,26 @@ class Gateway(Sanic[Config, Context]):
             if client.state is State.TUNNEL:
                 client.close()
             stream.detach()
+
+    def open_worker(self) -> None:
+        """Make what the connections of this process share; a loop must be running."""
+        self.ctx.open(self.own_methods, via_sanic=self.is_observed)
+
+    def own_methods(self, head: RequestHead) -> tuple[str, ...]:
+        """The methods that the own path of a request takes."""
+        host = head.noted.get(b"host")
+        named = host.decode("latin-1") if host is not None else None
+        return (
+            tuple(method for method in HTTP_METHODS if self._has_route(head.path, method, named))
+            or OWN_METHODS
+        )
+
+    def _has_route(self, path: str, method: str, host: str | None) -> bool:
+        try:
+            self.router.get(path, method, host)
+        except SanicException:
+            return False
+        return True
 
     @property
     def is_observed(self) -> bool:
