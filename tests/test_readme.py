@@ -1,44 +1,39 @@
-"""README.md and benchmarks/README.md tell the truth: every command in them is run in a fresh clone, every
-example is held against the real thing.
+"""The README, CONTRIBUTING.md, ARCHITECTURE.md and benchmarks/README.md tell the truth: every command in them
+is run in a fresh clone, every example is held against the real thing. `test_pages` does the same for `docs/`.
 
 Ports are replaced by free ones. `make test` and `make lint` are only looked through (`make -n`), for they run
 this very test; so are `make bench` and `make load`, which take minutes. What measures is asked for its flags.
 """
 
 import asyncio
-import atexit
 import json
 import re
 import shlex
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from fnmatch import fnmatch
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from coregateway.logs.console import console
-from coregateway.model.errors import CONTRACT
-from coregateway.observability.diagnosis.rules import connections_refused
-from coregateway.settings import Settings
-from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS
-from coregateway.settings.model import leaves
-from coregateway.testing import ScriptedBackend, free_port
-from tests.demo.running_backend import answers, new_client
+from coregateway.testing import ScriptedBackend
+from tests.documents import (
+    ARCHITECTURE,
+    BENCHMARKS,
+    CONTRIBUTING,
+    PAGES,
+    README,
+    Demo,
+    flags,
+    fresh,
+    needs_curl,
+    run,
+    running_demo,
+    started,
+)
 from tests.markdown import blocks, code, commands, prose, table
-from tests.running_command import WAIT, RunningCommand, environment
-from tests.server.running_node import ROOT, until
-
-README = (ROOT / "README.md").read_text()
-ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
-BENCHMARKS = (ROOT / "benchmarks" / "README.md").read_text()
+from tests.server.running_node import ROOT
 
 SESSION = [command for command in commands(README) if command.startswith("curl ")]
 STARTS = [
@@ -47,19 +42,14 @@ STARTS = [
     ".venv/bin/python -m coregateway run --log-level debug",
     ".venv/bin/python coregateway/app.py --port 8001 --coredinator-port 7000 --coretelemetry-port 7001",
 ]
-SEEING = [
-    ".venv/bin/coregateway status",
-    ".venv/bin/coregateway export grafana",
-    ".venv/bin/coregateway export alerts",
-]
 LONG_TESTS = [
     ".venv/bin/python -m tests.endurance --aborts 10000 --slow-heads 2000 --slow-readers 500",
     ".venv/bin/python -m tests.metrics.counting --requests 1000000 --kills 2",
 ]
 MEASURING = [command for command in commands(BENCHMARKS) if "python benchmarks/" in command]
 LOCUST = ".venv/bin/locust -f benchmarks/locustfile.py --host http://127.0.0.1:8001"
-LOOKED_THROUGH = ["make test", "make lint", *(c for c in commands(BENCHMARKS) if c.startswith("make "))]
-RUN = [*SESSION, *STARTS, *SEEING, "make run", ".venv/bin/coregateway check"]
+LOOKED_THROUGH = [c for c in dict.fromkeys(commands(CONTRIBUTING + BENCHMARKS)) if c.startswith("make ")]
+RUN = [*SESSION, *STARTS, "make run", ".venv/bin/coregateway check"]
 """What is run as it stands, in a fresh clone; only the ports are others."""
 EXEMPT = {
     **dict.fromkeys(LOOKED_THROUGH, "runs this very test, or takes minutes: looked through with --dry-run"),
@@ -73,132 +63,57 @@ EXEMPT = {
 }
 """What is not run as it stands, and why; what is done instead."""
 
-TELLING = """
-
-@app.after_server_stop
-async def tell(_):
-    import json
-    from pathlib import Path
-
-    Path("totals.json").write_text(json.dumps([[*key, count] for key, count in totals.items()]))
-"""
-"""What the test adds to the example of a subscriber, to see what it has counted."""
-
-needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-
 
 def test_every_command_is_run_in_a_fresh_clone_or_exempt_with_a_reason() -> None:
     assert not EXEMPT.keys() & {*RUN}
-    assert {*commands(README), *commands(BENCHMARKS)} == EXEMPT.keys() | {*RUN}
-
-
-@cache
-def clone() -> Path:
-    """What a clone has, and what `make setup` adds to it: nothing else that lies about in this directory."""
-    directory = Path(tempfile.mkdtemp(prefix="clone-"))
-    atexit.register(shutil.rmtree, directory)
-    for name in subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\0"):
-        if name and (ROOT / name).exists():
-            (directory / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, directory / name)  # with its time, for make
-    for name in (".venv", ".uv", "coregateway/__compiled__"):
-        if (ROOT / name).exists():
-            (directory / name).symlink_to(ROOT / name)
-    return directory
-
-
-def run(command: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        shlex.split(command),
-        cwd=clone(),
-        env=environment(env),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=WAIT,
-        check=True,
-        start_new_session=True,
-    )
-
-
-def fresh(command: str) -> str:
-    """The command with ports that are free in the place of those that it names."""
-    return re.sub(r"\b(?:8001|700[01])\b", lambda _: str(free_port()), command)
+    assert {*commands(README + CONTRIBUTING + BENCHMARKS)} == EXEMPT.keys() | {*RUN}
 
 
 # A session: `make run` in one terminal, curl in another.
 
 
-@pytest.fixture(scope="module", name="admin")
-def fixture_admin() -> int:
-    return free_port()
-
-
 @pytest.fixture(scope="module", name="demo")
-def fixture_demo(
-    admin: int,
-) -> Iterator[tuple[RunningCommand, httpx.Client]]:
-    """`make run` until Ctrl-C, which ends all of it; and a client of the gateway."""
-    port = free_port()
-    flags = f"--port {port} --coredinator-port {free_port()} --coretelemetry-port {free_port()}"
-    env = {"COREGATEWAY_ADMIN__ADDRESS": f"127.0.0.1:{admin}"}
-    with (
-        RunningCommand(["make", "run", f"ARGS={flags}"], cwd=clone(), env=env) as make,
-        new_client(f"http://127.0.0.1:{port}") as client,
-    ):
-        make.until(lambda: "Ctrl-C ends everything" in make.stderr, "the demo greets")
-        yield make, client
-        make.interrupt()
-        until(lambda: not make.processes(), "all has ended")
-
-
-def curl(command: str, client: httpx.Client) -> str:
-    """What a curl command prints, on the port of this client."""
-    here = command.replace("localhost:8001", f"localhost:{client.base_url.port}")
-    return run(here.replace("curl ", "curl -sS --max-time 10 ", 1), no_proxy="*").stdout
+def fixture_demo() -> Iterator[Demo]:
+    with running_demo() as demo:
+        yield demo
 
 
 @needs_curl
 @pytest.mark.parametrize("command", SESSION)
-def test_every_request_of_the_session_is_answered(
-    demo: tuple[RunningCommand, httpx.Client], command: str
-) -> None:
-    printed = curl(command, demo[1])
+def test_every_request_of_the_session_is_answered(demo: Demo, command: str) -> None:
+    printed = demo.curl(command)
     if " -i " in command:
         assert printed.startswith("HTTP/1.1 404 " if "/nowhere" in command else "HTTP/1.1 200 ")
     assert json.loads(printed.splitlines()[-1])
 
 
 @needs_curl
-def test_an_answer_reads_as_it_is_shown(demo: tuple[RunningCommand, httpx.Client]) -> None:
+def test_an_answer_reads_as_it_is_shown(demo: Demo) -> None:
     shown = {before.text: block for before, block in pairs() if block.language == "http"}
     assert shown
     for command, block in shown.items():
-        real = curl(command.strip(), demo[1])
+        real = demo.curl(command.strip())
         assert without_id(real.splitlines()) == without_id(block.text.splitlines())
 
 
 @needs_curl
-def test_a_json_body_reads_as_it_is_shown(demo: tuple[RunningCommand, httpx.Client]) -> None:
+def test_a_json_body_reads_as_it_is_shown(demo: Demo) -> None:
     shown = {before.text: block for before, block in pairs() if block.language == "json"}
     assert len(shown) == 2
     for text, block in shown.items():
         [*_, command] = text.splitlines()
-        real = json.loads(curl(command, demo[1]).splitlines()[-1])
+        real = json.loads(demo.curl(command).splitlines()[-1])
         written = json.loads(block.text)
         assert list(real) == list(written)
         assert real | {"request_id": ""} == written | {"request_id": ""}
 
 
 @needs_curl
-def test_a_log_line_reads_as_it_is_shown(demo: tuple[RunningCommand, httpx.Client]) -> None:
-    make, client = demo
+def test_a_log_line_reads_as_it_is_shown(demo: Demo) -> None:
     [shown] = [json.loads(block.text) for block in blocks(README) if '"event":"request"' in block.text]
     [command] = [command for command in SESSION if shown["path"] in command]
-    curl(command, client)
-    [real, *_] = make.until(lambda: requests(make, shown["path"]), "the line is written")
+    demo.curl(command)
+    [real, *_] = demo.make.until(lambda: requests(demo, shown["path"]), "the line is written")
     assert list(real) == list(shown)
     assert [type(value) for value in real.values()] == [type(value) for value in shown.values()]
     measured = {"time", "worker", "request_id", "upstream", "duration_ms", "upstream_ms", "overhead_ms"}
@@ -207,9 +122,9 @@ def test_a_log_line_reads_as_it_is_shown(demo: tuple[RunningCommand, httpx.Clien
     }
 
 
-def requests(make: RunningCommand, path: str) -> list[dict[str, Any]]:
+def requests(demo: Demo, path: str) -> list[dict[str, Any]]:
     """The lines of the gateway's log; make has written its own command before."""
-    log = [line for line in make.stdout.rpartition("\n")[0].splitlines() if line.startswith("{")]
+    log = [line for line in demo.make.stdout.rpartition("\n")[0].splitlines() if line.startswith("{")]
     return [line for line in map(json.loads, log) if line["event"] == "request" and line["path"] == path]
 
 
@@ -225,76 +140,22 @@ def without_id(lines: list[str]) -> list[str]:
     return [line.partition(":")[0] if line.startswith(own) else line for line in lines]
 
 
-def test_every_path_of_the_table_answers(demo: tuple[RunningCommand, httpx.Client], admin: int) -> None:
+def test_every_path_of_the_table_answers(demo: Demo) -> None:
     paths = [path for row in table(README, "path") for path in code(row[0]) if "<" not in path]
     assert len(paths) == 9
     for path in paths:
-        url = path.replace("127.0.0.1:9001", f"http://127.0.0.1:{admin}")
-        assert demo[1].get(url).status_code == 200
+        url = path.replace("127.0.0.1:9001", f"http://127.0.0.1:{demo.admin}")
+        assert demo.client.get(url).status_code == 200
 
 
-def test_the_live_page_is_where_the_demo_is_said_to_have_it(
-    demo: tuple[RunningCommand, httpx.Client],
-) -> None:
+def test_the_live_page_is_where_the_demo_is_said_to_have_it(demo: Demo) -> None:
     links = re.findall(r"<http://localhost:8001(/\w+)>", README)
     assert {*links} == {"/docs", "/dashboard"}
     for path in links:
-        assert demo[1].get(path).headers["content-type"].startswith("text/html")
-
-
-# See everything.
-
-
-@pytest.mark.usefixtures("demo")
-def test_the_state_is_told(admin: int) -> None:
-    printed = run(SEEING[0], COREGATEWAY_ADMIN__ADDRESS=f"127.0.0.1:{admin}").stdout
-    assert ": ready, " in printed
-    assert {"coredinator", "coretelemetry"} <= {*printed.split()}
-
-
-def test_a_dashboard_and_alert_rules_are_printed() -> None:
-    dashboard, rules = (run(command).stdout for command in SEEING[1:])
-    assert json.loads(dashboard)["title"] == "CoreGateway"
-    assert "alert: " in rules
-
-
-def test_a_line_for_people_tells_the_request_that_is_shown() -> None:
-    [shown] = [block.text for block in blocks(README) if block.language == "text"]
-    [line] = [json.loads(block.text) for block in blocks(README) if '"event":"request"' in block.text]
-    assert console(colours=False)(line).decode() == shown
-
-
-def test_a_finding_reads_as_it_is_shown() -> None:
-    [shown] = [json.loads(block.text) for block in blocks(README) if '"event":"diagnosis.' in block.text]
-    finding = connections_refused(
-        shown["backend"], shown["upstream"], tried=shown["tried"], refused=shown["refused"], window=5.0
-    )
-    assert finding is not None
-    told = {"event": f"diagnosis.{finding.kind}", "level": finding.level, "message": finding.message}
-    told |= finding.fields
-    assert told == {name: shown[name] for name in shown.keys() - {"time", "worker"}}
+        assert demo.client.get(path).headers["content-type"].startswith("text/html")
 
 
 # The forms of start.
-
-
-@contextmanager
-def started(
-    command: str, env: dict[str, str], cwd: Path | None = None
-) -> Generator[tuple[RunningCommand, httpx.Client]]:
-    """A gateway that is ready, and a client; in the end it must not have said a word beside its log."""
-    port = free_port()
-    command = re.sub(r"--port \d+", f"--port {port}", command)
-    with (
-        RunningCommand(
-            shlex.split(command), cwd=cwd or clone(), env=env | {"COREGATEWAY_PORT": str(port)}
-        ) as gateway,
-        new_client(f"http://127.0.0.1:{port}") as client,
-    ):
-        gateway.until(lambda: answers(client, "/readyz"), "the gateway is ready")
-        yield gateway, client
-        assert gateway.stop() == 0
-        assert (gateway.stderr, gateway.log_lines(level="ERROR")) == ("", [])
 
 
 @pytest.mark.parametrize("command", STARTS)
@@ -323,29 +184,6 @@ async def test_the_backend_that_is_shown_works_in_every_respect(
 
     await asyncio.to_thread(try_it)
     assert b"/healthz" in {request.target for request in backend.requests}
-
-
-def test_a_subscriber_of_the_signal_counts_every_exchange(tmp_path: Path, down: str) -> None:
-    [example] = [block.text for block in blocks(README) if block.language == "python"]
-    (tmp_path / "counting.py").write_text(example + TELLING)
-    env = {
-        "COREGATEWAY_BACKENDS__COREDINATOR__URLS": down,
-        "PYTHONPATH": f"{ROOT}:{tmp_path}",
-    }
-    with started(f"{ROOT}/.venv/bin/sanic counting:app --port 0", env, tmp_path) as (_, client):
-        for _ in range(3):
-            assert client.get("/api/v1/coredinator/x").status_code == 502
-        assert client.get("/nowhere").status_code == 404
-    totals = {
-        (backend, status): count
-        for backend, status, count in json.loads((tmp_path / "totals.json").read_text())
-    }
-    assert (totals["coredinator", 502], totals[None, 404]) == (3, 1)
-
-
-def test_check_prints_the_settings() -> None:
-    printed = run(".venv/bin/coregateway check").stdout
-    assert re.search(r"^port += 8001 +default$", printed, re.MULTILINE)
 
 
 # Work on it.
@@ -430,12 +268,8 @@ def test_what_tests_at_length_knows_its_flags(command: str) -> None:
     assert flags(command) <= flags(printed)
 
 
-def flags(text: str) -> set[str]:
-    return {*re.findall(r"--[a-z][\w-]*", text)}
-
-
 def test_the_fuzzing_runs() -> None:
-    """A little of it; the number in the README takes minutes."""
+    """A little of it; the number that is shown takes minutes."""
     printed = run(".venv/bin/python -m tests.fuzz --inputs 40").stdout
     assert "requests" in printed
     assert "responses" in printed
@@ -453,42 +287,11 @@ def test_the_tests_that_are_named_are_found() -> None:
     assert "tests/http1/test_request.py::" in found
 
 
-# What it tells about settings, errors and files.
-
-
-def test_the_table_of_settings_has_every_key_with_its_default() -> None:
-    real = {".".join(key): value for key, value in leaves(Settings()) if key[0] != "backends"}
-    shown: dict[str, object] = {}
-    for keys, default, _ in table(README, "key"):
-        if not keys.startswith("`backends."):
-            shown |= zip(code(keys), map(json.loads, code(default)), strict=True)
-    assert json.dumps(shown, sort_keys=True) == json.dumps(real, sort_keys=True)
-    assert real.keys() == {".".join(key) for key in NODE_KEYS}
-
-
-def test_the_table_of_settings_has_every_key_of_a_backend() -> None:
-    shown: set[str] = set()
-    for keys, _, _ in table(README, "key"):
-        for key in code(keys):
-            if key.startswith((".", "backends.")):
-                shown.add(key.removeprefix("backends.<name>").removeprefix("."))
-    real = {"timeouts.*" if key[0] == "timeouts" else ".".join(key) for key in BACKEND_KEYS}
-    assert shown == real
-
-
 def test_the_drawing_of_the_house_has_every_package() -> None:
     drawn = set(re.findall(r"^([\w/,. ]+?/)  ", ARCHITECTURE, re.MULTILINE))
     shown = {name.strip() for line in drawn for name in line.split(",")}
     real = {f"{package.parent.name}/" for package in (ROOT / "coregateway").glob("*/__init__.py")}
     assert real <= shown
-
-
-def test_the_table_of_errors_is_the_contract() -> None:
-    shown: set[tuple[int, str]] = set()
-    for statuses, _, causes in table(README, "status"):
-        numbers, tokens = [int(number) for number in statuses.split(",")], code(causes)
-        shown |= {*zip(numbers * (len(tokens) // len(numbers)), tokens, strict=True)}
-    assert shown == {(error.status, error.cause) for error in CONTRACT}
 
 
 def test_every_file_that_is_named_is_there() -> None:
@@ -500,5 +303,13 @@ def test_every_file_that_is_named_is_there() -> None:
     assert len(named) > 8
     for name in named:
         assert (ROOT / name).exists() or (ROOT / "coregateway" / name).exists(), name
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README + BENCHMARKS + ARCHITECTURE):
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README + BENCHMARKS + ARCHITECTURE + CONTRIBUTING):
         assert (ROOT / link).exists(), link
+
+
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
+    assert len(README.splitlines()) < 200
+    shown = [
+        Path(name).stem for row in table(README, "page") for name in re.findall(r"\((docs/.+)\)", row[0])
+    ]
+    assert sorted(shown) == sorted(PAGES)

@@ -1,0 +1,330 @@
+"""The pages of `docs/` tell the truth: commands and examples run, tables are what the code says."""
+
+import ast
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from coregateway.http1.rules import PATH
+from coregateway.logs.console import console
+from coregateway.logs.fields import CHOOSABLE
+from coregateway.model.errors import CONTRACT
+from coregateway.node.process_signals import SIGNALS
+from coregateway.observability.diagnosis.rules import connections_refused
+from coregateway.observability.metrics.families import FAMILIES
+from coregateway.sanic_app import signals
+from coregateway.settings import Settings
+from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS
+from coregateway.settings.model import leaves
+from coregateway.testing import ScriptedBackend, respond
+from tests.documents import PAGES, README, Demo, needs_curl, run, running_demo, started
+from tests.markdown import blocks, code, commands, prose, table
+from tests.server.running_node import ROOT
+
+CHECKS = [".venv/bin/coregateway check", ".venv/bin/coregateway check --port 8080"]
+STATES = [".venv/bin/coregateway status", ".venv/bin/coregateway status --json"]
+EXPORTS = [".venv/bin/coregateway export grafana", ".venv/bin/coregateway export alerts"]
+VERSION = ".venv/bin/coregateway version"
+REQUESTS = [
+    "curl -i http://localhost:8001/api/v1/coredinator/..%2fsecrets",
+    "curl -i http://localhost:9001/status",
+    "curl http://localhost:9001/metrics",
+]
+
+COUNTING, ASKING, TESTING = (block.text for block in blocks(PAGES["python"]) if block.language == "python")
+
+TELLING = """
+
+@app.after_server_stop
+async def tell(_):
+    import json
+    from pathlib import Path
+
+    Path("totals.json").write_text(json.dumps([[*key, count] for key, count in totals.items()]))
+"""
+"""What the test adds to the example of a subscriber, to see what it has counted."""
+
+
+def test_every_command_is_run() -> None:
+    shown = {command for page in PAGES.values() for command in commands(page)}
+    assert shown == {*CHECKS, *STATES, *EXPORTS, VERSION, *REQUESTS}
+
+
+def test_every_kind_of_example_has_its_test() -> None:
+    """One of a new kind makes this fail until it has a test of its own."""
+    kinds = {(name, block.language) for name, page in PAGES.items() for block in blocks(page)}
+    assert {kind for kind in kinds if kind[1] != "sh"} == {
+        ("settings", "toml"),
+        ("errors", "json"),
+        ("observability", "json"),
+        ("observability", "text"),
+        ("python", "python"),
+    }
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_file_that_is_named_is_there(name: str) -> None:
+    for file in code(prose(PAGES[name])):
+        if re.fullmatch(r"[\w/]+\.py", file):
+            assert (ROOT / file).exists() or (ROOT / "coregateway" / file).exists(), file
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", PAGES[name]):
+        assert (ROOT / "docs" / link).exists(), link
+
+
+# The demo, as the pages show it.
+
+
+@pytest.fixture(scope="module", name="demo")
+def fixture_demo() -> Iterator[Demo]:
+    with running_demo() as demo:
+        yield demo
+
+
+@needs_curl
+@pytest.mark.parametrize("command", REQUESTS)
+def test_every_request_is_answered(demo: Demo, command: str) -> None:
+    printed = demo.curl(command)
+    if " -i " in command:
+        assert printed.startswith("HTTP/1.1 400 " if "secrets" in command else "HTTP/1.1 200 ")
+    assert re.search(r"coredinator|leave its prefix", printed)
+
+
+@needs_curl
+def test_a_refusal_reads_as_it_is_shown(demo: Demo) -> None:
+    [(before, block)] = [(a, b) for a, b in pairwise(blocks(PAGES["errors"])) if b.language == "json"]
+    [command] = before.text.splitlines()
+    real = json.loads(demo.curl(command).splitlines()[-1])
+    assert real | {"request_id": ""} == json.loads(block.text) | {"request_id": ""}
+    assert PATH.words in block.text
+
+
+@pytest.mark.parametrize("command", STATES)
+def test_the_state_is_told(demo: Demo, command: str) -> None:
+    printed = run(command, COREGATEWAY_ADMIN__ADDRESS=f"127.0.0.1:{demo.admin}").stdout
+    if "--json" in command:
+        assert {"backends", "workers"} <= json.loads(printed).keys()
+    else:
+        assert ": ready, " in printed
+        assert {"coredinator", "coretelemetry"} <= {*printed.split()}
+
+
+def test_the_probes_of_the_table_are_answered(demo: Demo) -> None:
+    for path in [code(row[0])[0] for row in table(PAGES["operating"], "path")]:
+        assert demo.client.get(path).status_code == 200
+
+
+# Commands that need no gateway.
+
+
+def test_a_dashboard_and_alert_rules_are_printed() -> None:
+    dashboard, rules = (run(command).stdout for command in EXPORTS)
+    assert json.loads(dashboard)["title"] == "CoreGateway"
+    assert "alert: " in rules
+
+
+def test_the_version_is_printed() -> None:
+    assert re.fullmatch(r"\S+ \((compiled|interpreted)\)\n", run(VERSION).stdout)
+
+
+@pytest.mark.parametrize("command", CHECKS)
+def test_check_prints_the_settings_and_their_sources(command: str) -> None:
+    line = r"^port += 8080 +--port" if "--port" in command else r"^port += 8001 +default$"
+    assert re.search(line, run(command).stdout, re.MULTILINE)
+
+
+# Settings.
+
+
+def test_the_file_that_is_shown_is_accepted_and_means_what_it_says(tmp_path: Path) -> None:
+    [example] = [block.text for block in blocks(PAGES["settings"]) if block.language == "toml"]
+    file = tmp_path / "gateway.toml"
+    file.write_text(example)
+    printed = run(f".venv/bin/coregateway check --config {file}").stdout
+    for line in (
+        r"workers += 4 ",
+        r"backends\.coredinator\.timeouts\.read += 120\.0 ",
+        r"timeouts\.read += 60\.0 ",
+    ):
+        assert re.search(f"^{line}", printed, re.MULTILINE), line
+    assert re.search(r"^backends\.billing\.", printed, re.MULTILINE)
+
+
+@pytest.mark.parametrize("row", table(PAGES["settings"], "in the file"))
+def test_a_setting_is_the_same_in_the_file_and_in_the_environment(row: list[str], tmp_path: Path) -> None:
+    [line], [assignment] = code(row[0]), code(row[1])
+    file = tmp_path / "gateway.toml"
+    file.write_text(line)
+    name, _, value = assignment.partition("=")
+    key, _, _ = line.partition(" = ")
+
+    def shown(printed: str) -> str:
+        [found] = [text for text in printed.splitlines() if text.startswith(f"{key} ")]
+        return found.split("=", 1)[1].rpartition(str(file) if str(file) in found else name)[0].split("  ")[0]
+
+    by_file = run(f".venv/bin/coregateway check --config {file}").stdout
+    assert shown(by_file) == shown(run(".venv/bin/coregateway check", **{name: value}).stdout) != ""
+
+
+def test_the_table_of_settings_has_every_key_with_its_default() -> None:
+    real = {".".join(key): value for key, value in leaves(Settings()) if key[0] != "backends"}
+    shown: dict[str, object] = {}
+    for keys, default, _ in table(PAGES["settings"], "key"):
+        if not keys.startswith("`backends."):
+            shown |= zip(code(keys), map(json.loads, code(default)), strict=True)
+    assert json.dumps(shown, sort_keys=True) == json.dumps(real, sort_keys=True)
+    assert real.keys() == {".".join(key) for key in NODE_KEYS}
+
+
+def test_the_table_of_settings_has_every_key_of_a_backend() -> None:
+    shown: set[str] = set()
+    for keys, _, _ in table(PAGES["settings"], "key"):
+        for key in code(keys):
+            if key.startswith((".", "backends.")):
+                shown.add(key.removeprefix("backends.<name>").removeprefix("."))
+    real = {"timeouts.*" if key[0] == "timeouts" else ".".join(key) for key in BACKEND_KEYS}
+    assert shown == real
+
+
+def test_the_readme_says_of_the_most_needed_settings_what_the_page_says() -> None:
+    needed, every = table(README, "key"), table(PAGES["settings"], "key")
+    assert len(needed) == 10
+    assert [row for row in needed if row not in every] == []
+
+
+# Errors.
+
+
+def test_the_table_of_errors_is_the_contract() -> None:
+    shown: set[tuple[int, str]] = set()
+    for statuses, _, causes in table(PAGES["errors"], "status"):
+        numbers, tokens = [int(number) for number in statuses.split(",")], code(causes)
+        shown |= {*zip(numbers * (len(tokens) // len(numbers)), tokens, strict=True)}
+    assert shown == {(error.status, error.cause) for error in CONTRACT}
+
+
+def test_the_errors_that_end_a_connection_are_those_that_the_page_names() -> None:
+    [told] = re.findall(r"^- ([\d, and]+) end the client's connection", PAGES["errors"], re.MULTILINE)
+    assert {int(status) for status in re.findall(r"\d+", told)} == {
+        error.status for error in CONTRACT if error.closes
+    }
+
+
+# Operating.
+
+
+def test_the_table_of_signals_has_every_one_that_has_a_meaning() -> None:
+    shown = {name for row in table(PAGES["operating"], "signal") for name in re.findall(r"SIG\w+", row[0])}
+    assert shown == {signal.name for signal in SIGNALS}
+
+
+# Observability.
+
+
+def test_the_table_of_fields_has_every_one_of_a_request_line() -> None:
+    shown = [name for row in table(PAGES["observability"], "field") for name in code(row[0])]
+    assert shown == [*CHOOSABLE]
+
+
+def test_the_table_of_metrics_has_every_one() -> None:
+    shown = [
+        (*code(row[0]), row[1], (*code(row[2]),), row[3]) for row in table(PAGES["observability"], "metric")
+    ]
+    assert shown == [(family.full_name, family.kind.value, family.labels, family.help) for family in FAMILIES]
+
+
+def test_the_table_of_findings_has_every_one() -> None:
+    rules = (ROOT / "coregateway/observability/diagnosis/rules.py").read_text()
+    shown = [name for row in table(PAGES["observability"], "finding") for name in code(row[0])]
+    assert sorted(shown) == sorted(
+        f"diagnosis.{kind}" for kind in re.findall(r'return Finding\("(\w+)"', rules)
+    )
+
+
+def test_the_table_of_events_has_every_one() -> None:
+    shown = [name for row in table(PAGES["observability"], "event") for name in code(row[0])]
+    assert sorted(shown) == sorted({*logged_events(), "exception.uncaught", "log_lines_dropped"})
+
+
+def logged_events() -> set[str]:
+    """The names that the code logs: words with a point, as the first of what `event` or a `warn` is given."""
+    found: set[str] = set()
+    for path in (ROOT / "coregateway").rglob("*.py"):
+        if "__compiled__" in path.parts or "demo" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args and ast.unparse(node.func) in ("event", "self._warn"):
+                texts = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
+                found |= {text for text in texts if isinstance(text, str) and re.fullmatch(r"\w+\.\w+", text)}
+    return found
+
+
+def test_a_line_for_people_tells_the_request_that_the_readme_shows() -> None:
+    [shown] = [block.text for block in blocks(PAGES["observability"]) if block.language == "text"]
+    [line] = [json.loads(block.text) for block in blocks(README) if '"event":"request"' in block.text]
+    assert console(colours=False)(line).decode() == shown
+
+
+def test_a_finding_reads_as_it_is_shown() -> None:
+    [shown] = [json.loads(block.text) for block in blocks(PAGES["observability"]) if block.language == "json"]
+    finding = connections_refused(
+        shown["backend"], shown["upstream"], tried=shown["tried"], refused=shown["refused"], window=5.0
+    )
+    assert finding is not None
+    told = {"event": f"diagnosis.{finding.kind}", "level": finding.level, "message": finding.message}
+    told |= finding.fields
+    assert told == {name: shown[name] for name in shown.keys() - {"time", "worker"}}
+
+
+# Python.
+
+
+def test_the_table_of_signals_has_every_event_of_the_gateway() -> None:
+    shown = [name for row in table(PAGES["python"], "signal") for name in code(row[0])]
+    real = [
+        text
+        for text in vars(signals).values()
+        if isinstance(text, str)
+        and re.fullmatch(r"coregateway(\.[a-z]+){2}", text)
+        and text != signals.__name__
+    ]
+    assert sorted(shown) == sorted(real)
+
+
+def test_a_subscriber_of_the_signal_counts_every_exchange(tmp_path: Path, down: str) -> None:
+    (tmp_path / "counting.py").write_text(COUNTING + TELLING)
+    env = {"COREGATEWAY_BACKENDS__COREDINATOR__URLS": down, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    with started(f"{ROOT}/.venv/bin/sanic counting:app --port 0", env, tmp_path) as (_, client):
+        for _ in range(3):
+            assert client.get("/api/v1/coredinator/x").status_code == 502
+        assert client.get("/nowhere").status_code == 404
+    totals = {
+        (backend, status): count
+        for backend, status, count in json.loads((tmp_path / "totals.json").read_text())
+    }
+    assert (totals["coredinator", 502], totals[None, 404]) == (3, 1)
+
+
+async def test_a_handler_asks_a_backend(backend: ScriptedBackend, tmp_path: Path) -> None:
+    backend.on("/api/agents/", respond(200, b'["pump", "valve"]', [("Content-Type", "application/json")]))
+    (tmp_path / "asking.py").write_text(ASKING)
+    env = {"COREGATEWAY_BACKENDS__COREDINATOR__URLS": backend.url, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+
+    def ask() -> Any:
+        with started(f"{ROOT}/.venv/bin/sanic asking:app --port 0", env, tmp_path) as (_, client):
+            return client.get("/agents/count").json()
+
+    assert await asyncio.to_thread(ask) == {"agents": 2}
+
+
+async def test_the_test_that_is_shown_passes() -> None:
+    example = ModuleType("example")
+    exec(compile(TESTING, "docs/python.md", "exec"), vars(example))  # noqa: S102 -- it is ours
+    [test] = [value for name, value in vars(example).items() if name.startswith("test_")]
+    await test()
