@@ -123,7 +123,6 @@ def _depth(hops: Hops) -> int:
             "ForwardedRequest.carry",
             "downwards",
             "UpstreamConnection.read",
-            "Notifier.wait",
         ):
             resumed += 1
         elif resumed:

@@ -57,7 +57,7 @@ class ResponseReader:
         self.surplus = False
         """Whether bytes came that do not belong to it."""
         self.left = 0
-        """Bytes of content that are still to come; less than 0: nobody knows."""
+        """Bytes of content that are still to come; less than 0: that is not known."""
         self.received = 0
         """Bytes that came, in all."""
         self.waiting = 0
@@ -88,7 +88,9 @@ class ResponseReader:
 
     def take(self) -> bytes:
         """The content that has come since the last time."""
-        pieces = self.take_pieces()
+        pieces = self._pieces
+        self._pieces = []
+        self.waiting = 0
         if len(pieces) == 1 and isinstance(pieces[0], bytes):
             return pieces[0]
         return b"".join(pieces)

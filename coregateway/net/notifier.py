@@ -7,34 +7,24 @@ from collections.abc import Callable
 class Notifier:
     """Of one connection; one may wait at a time."""
 
-    __slots__ = ("_call", "_loop", "_waiter")
+    __slots__ = ("_loop", "_waiter", "call")
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
-        self._call: Callable[[], None] | None = None
+        self.call: Callable[[], None] | None = None
+        """Called at the next `notify`, and no more."""
         self._waiter: Future[None] | None = None
 
-    def once(self, call: Callable[[], None]) -> None:
-        """Call it at the next `notify`, and no more."""
-        self._call = call
-
-    def forget(self) -> None:
-        """Call nobody."""
-        self._call = None
-
-    async def wait(self) -> None:
-        """Wait for `notify`."""
-        waiter = self._waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
+    def wait(self) -> "Future[None]":
+        """What `notify` completes; to be awaited at once, without a coroutine between."""
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     def notify(self) -> None:
         """It has happened: let whoever waits go on."""
-        call = self._call
+        call = self.call
         if call is not None:
-            self._call = None
+            self.call = None
             call()
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

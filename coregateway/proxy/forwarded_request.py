@@ -155,7 +155,7 @@ class ForwardedRequest(BackendClaim):
         exchange = self.exchange
         exchange.responded = monotonic()
         exchange.upstream_status = response.status
-        size = connection.waiting
+        size = connection.response.waiting
         chunked = is_chunked(self.head, response)
         if size > SPLIT and not chunked:
             pieces = connection.take_pieces()

@@ -49,7 +49,7 @@ async def downwards(
     client.begin_response(status, head + content, len(body))
     body = content = b""
     await client.drained()
-    if connection.unread >= WORTH and connection.error is None:
+    if connection.response.left >= WORTH and connection.error is None:
         await _by_kernel(client, connection)
     while body := await connection.read():
         client.relay(chunk(body) if chunked else body, len(body))
@@ -75,7 +75,9 @@ async def _by_kernel(client: Client, connection: UpstreamConnection) -> None:
         client.relay(body, len(body))
         body = b""
         await client.drained()
-        end = await splice.run(connection.unread, silence=connection.timeouts.read, patience=client.patience)
+        end = await splice.run(
+            connection.response.left, silence=connection.timeouts.read, patience=client.patience
+        )
     finally:
         splice.close()
         connection.passed(splice.passed)

@@ -70,12 +70,12 @@ class UpstreamConnection(Outlet):
         "_paused",
         "_peer",
         "_request_sent",
-        "_response",
         "busy",
         "closed",
         "endpoint",
         "error",
         "idle_since",
+        "response",
         "served",
         "source",
         "timeouts",
@@ -99,7 +99,8 @@ class UpstreamConnection(Outlet):
         """Seconds that its present exchange was queued for a connection."""
         self.source: Source | None = None
         """Where a request's body comes from, while it is being written."""
-        self._response = ResponseReader(bodiless=False, upgrade=False)
+        self.response = ResponseReader(bodiless=False, upgrade=False)
+        """As far as it has come."""
         self._request_sent = False
         self.error: GatewayError | None = None
         """What ended the exchange, if an error did."""
@@ -115,7 +116,10 @@ class UpstreamConnection(Outlet):
         to read."""
         if self.closed or self.transport.is_closing():
             return True
-        return now - self.idle_since > FRESH and not self._is_clear()
+        if now - self.idle_since <= FRESH or self._look.finds_nothing():
+            return False
+        self._note_surplus()
+        return True
 
     def look(self) -> bool:
         """Look at it once more, for its request leaves now; False: it must not, and is tried elsewhere.
@@ -123,8 +127,9 @@ class UpstreamConnection(Outlet):
         What is read after the request was written would pass for its response.
         """
         self.looks = False
-        if self._is_clear():
+        if self._look.finds_nothing():
             return True
+        self._note_surplus()
         self._fail(UpstreamClosed(reused=True))
         return False
 
@@ -142,7 +147,7 @@ class UpstreamConnection(Outlet):
         `bodiless`: the response has no body whatever its head says (HEAD). `upgrade`: a 101 is welcome.
         `timeouts`: limits for this exchange in the place of the connection's own.
         """
-        self._response = ResponseReader(bodiless=bodiless, upgrade=upgrade)
+        self.response = ResponseReader(bodiless=bodiless, upgrade=upgrade)
         self.error = None
         self.timeouts = timeouts or self._defaults
         self.busy = True
@@ -184,7 +189,7 @@ class UpstreamConnection(Outlet):
 
     def when_answered(self, call: Callable[[], None]) -> None:
         """Call once, when `head` has not to wait any more: for a response, or an error in its place."""
-        self._notifier.once(call)
+        self._notifier.call = call
         if self.error is not None:
             self._notifier.notify()
 
@@ -194,8 +199,8 @@ class UpstreamConnection(Outlet):
         Raises:
             UpstreamError: there is none; `sent` and `reused` tell what a retry needs to know.
         """
-        self._notifier.forget()
-        response = self._response
+        self._notifier.call = None
+        response = self.response
         while response.head is None:
             self.check()
             await self._notifier.wait()
@@ -207,7 +212,7 @@ class UpstreamConnection(Outlet):
         Raises:
             UpstreamError: the body is broken; what came before it was delivered.
         """
-        response = self._response
+        response = self.response
         while not response.waiting:
             if response.complete:
                 return b""
@@ -219,7 +224,7 @@ class UpstreamConnection(Outlet):
 
     def take(self) -> bytes:
         """The pieces of the body that have come, without waiting."""
-        data = self._response.take()
+        data = self.response.take()
         if self._paused:
             self._resume_reading()
         return data
@@ -228,24 +233,14 @@ class UpstreamConnection(Outlet):
         """As `take`, in the pieces in which they came."""
         if self._paused:
             self._resume_reading()
-        return self._response.take_pieces()
+        return self.response.take_pieces()
 
     def hold(self) -> None:
         """Read no more until somebody asks for it."""
-        if not self._paused and not self._response.complete:
+        if not self._paused and not self.response.complete:
             self._paused = True
             self.transport.pause_reading()
             self._touch()
-
-    @property
-    def waiting(self) -> int:
-        """Bytes of the body that have come and wait to be taken."""
-        return self._response.waiting
-
-    @property
-    def unread(self) -> int:
-        """Bytes of the body that are still to come; less than 0: nobody knows."""
-        return self._response.left
 
     def lend(self, call: Callable[[], None]) -> bytes:
         """Let somebody else read the rest of the body, and tell `passed`; returns what has come, as `take`.
@@ -253,13 +248,13 @@ class UpstreamConnection(Outlet):
         `call` is called once if the connection ends meanwhile.
         """
         self.hold()
-        self._notifier.once(call)
-        return self._response.take()
+        self._notifier.call = call
+        return self.response.take()
 
     def passed(self, count: int) -> None:
         """Somebody else has read so many bytes of the body."""
-        self._notifier.forget()
-        self._response.skip(count)
+        self._notifier.call = None
+        self.response.skip(count)
         if self.complete:
             self._resume_reading()
 
@@ -270,23 +265,23 @@ class UpstreamConnection(Outlet):
     @property
     def complete(self) -> bool:
         """Whether the whole response has come (and may wait to be taken)."""
-        return self._response.complete
+        return self.response.complete
 
     @property
     def answered(self) -> bool:
         """Whether the head of a response has come."""
-        return self._response.head is not None
+        return self.response.head is not None
 
     @property
     def whole(self) -> ResponseHead | None:
         """The head of a response that has come in full, and that no error spoilt."""
-        response = self._response
+        response = self.response
         return response.head if response.complete and self.error is None else None
 
     @property
     def reusable(self) -> bool:
         """Whether another exchange may follow on this connection."""
-        response = self._response
+        response = self.response
         return (
             response.complete
             and self._request_sent
@@ -301,19 +296,19 @@ class UpstreamConnection(Outlet):
     @property
     def has_surplus(self) -> bool:
         """Whether bytes came behind the response."""
-        return self._response.surplus
+        return self.response.surplus
 
     @property
     def _unanswered(self) -> bool:
         """Whether this connection had served before and brought no byte of an answer to this request."""
-        return self.served > 1 and not self._response.received
+        return self.served > 1 and not self.response.received
 
     def rest(self) -> None:
         """The exchange is over; the connection is idle."""
         self.busy = False
-        self._notifier.forget()
+        self._notifier.call = None
         self._deadline.clear()
-        if self.served == 1 and self._response.received <= MUCH:
+        if self.served == 1 and self.response.received <= MUCH:
             self._meter.switch_off()
         self.idle_since = self._loop.time()
 
@@ -347,7 +342,7 @@ class UpstreamConnection(Outlet):
         if self._paused:
             self._resume_reading()
         self._deadline.clear()
-        return self._response.take_switched()
+        return self.response.take_switched()
 
     # What the loop calls
 
@@ -370,7 +365,7 @@ class UpstreamConnection(Outlet):
             self.endpoint.distrust()
             self._fail(UpstreamClosed(reused=True))
             return
-        response = self._response
+        response = self.response
         try:
             response.feed(data)
         except MalformedHTTP:
@@ -379,8 +374,9 @@ class UpstreamConnection(Outlet):
         if response.waiting >= LEAST and response.waiting >= min(HIGH_WATER, allowance.size):
             self.hold()
         if response.head is not None:  # which is limited as a whole: what comes of it sets no new limit
-            self._touch()
             self._notifier.notify()
+            if self.busy:  # else the exchange has ended in that call, and its limit with it
+                self._touch()
 
     def eof_received(self) -> bool:
         if self._peer is not None:
@@ -414,7 +410,7 @@ class UpstreamConnection(Outlet):
             self._read_rest()
         if self._peer is not None:
             self._peer.lost()
-        elif self._awaited and (exc is not None or not self._response.close()):
+        elif self._awaited and (exc is not None or not self.response.close()):
             self.error = UpstreamClosed(sent=not self.looks, reused=self._unanswered)
         self._notifier.notify()
         self._backlog.wake()
@@ -422,13 +418,10 @@ class UpstreamConnection(Outlet):
 
     # The parts of it
 
-    def _is_clear(self) -> bool:
-        """Whether nothing is to be read; a surplus is told to the endpoint."""
-        if self._look.finds_nothing():
-            return True
+    def _note_surplus(self) -> None:
+        """Tell the endpoint, if it is bytes that a look has found, and not an end."""
         if self._look.finds_bytes():
             self.endpoint.distrust()
-        return False
 
     def _resume_reading(self) -> None:
         self._paused = False
@@ -441,9 +434,9 @@ class UpstreamConnection(Outlet):
         An upstream that answers early and closes makes writing fail, often before its answer was read; the
         kernel has it still. So it has what came in time, when the whole process has rested beyond a limit.
         """
-        response = self._response
+        response = self.response
         with suppress(OSError):
-            while self._awaited and self._response is response and response.waiting < HIGH_WATER:
+            while self._awaited and self.response is response and response.waiting < HIGH_WATER:
                 if not (data := os.read(self.descriptor, HIGH_WATER)):
                     return True
                 self.data_received(data)
@@ -458,7 +451,7 @@ class UpstreamConnection(Outlet):
         """Set the limit that holds now: a blocked write's, silence's, or none while the client owes bytes."""
         if self._backlog.blocks:
             return
-        if self._request_sent and self.busy and not self._response.complete and not self._paused:
+        if self._request_sent and self.busy and not self.response.complete and not self._paused:
             self._deadline.within(self.timeouts.read)
         else:
             self._deadline.clear()
@@ -466,9 +459,9 @@ class UpstreamConnection(Outlet):
     def _expired(self) -> None:
         if not self._backlog.blocks:
             if not self.answered:
-                response = self._response
+                response = self.response
                 ended = self._read_rest()
-                if ended or self.answered or not self._awaited or self._response is not response:
+                if ended or self.answered or not self._awaited or self.response is not response:
                     return
             elif self.is_ready(select.POLLIN):
                 self._deadline.within(self.timeouts.read)

@@ -178,7 +178,10 @@ class Endpoint:
         health = self.health
         if fit and connection.idle_since >= health.distrusted_until:
             health.answered = connection.idle_since
-            self._offer(connection)
+            if self._queue.length:
+                self._offer(connection)
+            else:
+                self._idle.add(connection)
         else:
             if connection.has_surplus:
                 self.distrust()
@@ -225,7 +228,7 @@ class Endpoint:
     def _offer(self, connection: UpstreamConnection) -> None:
         """Give a connection to the first in the queue, or keep it idle."""
         queue = self._queue
-        if queue.length and queue.has_waiters:
+        if queue.has_waiters:
             if connection.closing:
                 self._discard(connection)
             else:
