@@ -9,19 +9,20 @@ from mypy_extensions import mypyc_attr
 from coregateway.http1.request import RequestHead, sound_start
 from coregateway.http1.rules import Rule
 from coregateway.model.errors import GatewayError
-from coregateway.model.ids import Ids
+from coregateway.model.ids import new_id
 from coregateway.model.trace import Trace, Tracer
 
 _is_request_id: Final = re.compile(rb"[A-Za-z0-9._~\-]{1,128}").fullmatch
 
-_ids: Final = Ids(16)
+REQUEST_ID: Final = 16
+"""Bytes."""
 
 
 def request_id(given: bytes | None) -> str:
     """The client's request id where it is fit for headers and logs, otherwise a new one (128 random bits)."""
     if given is not None and _is_request_id(given):
         return given.decode()
-    return _ids.take()
+    return new_id(REQUEST_ID)
 
 
 @mypyc_attr(acyclic=True)
@@ -94,7 +95,7 @@ class Exchange:
         noted = head.noted
         given = noted.get(b"x-request-id")
         if tracer is None:
-            self.request_id = _ids.take() if given is None else request_id(given)
+            self.request_id = new_id(REQUEST_ID) if given is None else request_id(given)
         else:
             self.trace = trace = tracer.begin(noted)
             self.request_id = trace.trace_id if given is None and not trace.parent_id else request_id(given)

@@ -11,7 +11,7 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from coregateway.http1.request import is_traceparent
-from coregateway.model.ids import Ids
+from coregateway.model.ids import new_id
 
 PROPAGATED: Final = (b"traceparent", b"tracestate")
 """The fields, in lower case, that a trace replaces."""
@@ -23,14 +23,11 @@ MAX_MEMBERS: Final = 32
 LONG_MEMBER: Final = 128
 """Characters of a member above which it is left out before others are, when not all can stay (§3.3.1.5)."""
 
-AHEAD: Final = 64
-"""Traces that are made at once, before they are needed: one after the other they take half the time that each
-would by itself, between other work."""
-
 _KEY: Final = rb"(?:[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}|[a-z0-9][a-z0-9_\-*/]{0,255})"
 _VALUE: Final = rb"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
-_trace_ids: Final = Ids(16)
-_span_ids: Final = Ids(8)
+TRACE_ID: Final = 16
+SPAN_ID: Final = 8
+"""Bytes of each (W3C Trace Context §3.2.2)."""
 
 _is_member: Final = re.compile(_KEY + rb"=" + _VALUE).fullmatch
 
@@ -88,7 +85,7 @@ class Trace:
     def begin_attempt(self, now: float) -> None:
         """Another try begins. `now`: seconds of the monotonic clock."""
         if self.sampled:  # otherwise nobody will look for it, and the exchange's id serves as well
-            span_id = _span_ids.take()
+            span_id = new_id(SPAN_ID)
             self.attempts = (*self.attempts, Attempt(span_id, now))
             self.fields = self._fields(span_id)
 
@@ -111,13 +108,12 @@ class Tracer:
     None is made before one is asked for, so that processes that fork before they serve share none.
     """
 
-    __slots__ = ("_bound", "_ready")
+    __slots__ = ("_bound",)
 
     def __init__(self, sample: float) -> None:
         bound = round(sample * (1 << 64))
         self._bound = f"{bound:016x}" if bound < 1 << 64 else "g"
         """Digits that stand, in their order, behind those of an id that is sampled."""
-        self._ready: list[Trace] = []
 
     def begin(self, noted: dict[bytes, bytes]) -> Trace:
         """The trace of a request. `noted`: the values of its fields by lower-case name."""
@@ -126,25 +122,17 @@ class Tracer:
             trace_id, parent_id, flags = match.groups()
             return Trace(
                 trace_id.decode(),
-                _span_ids.take(),
+                new_id(SPAN_ID),
                 parent_id.decode(),
                 int(flags, 16) & 1 == 1,
                 bounded_state(noted.get(b"tracestate", b"")),
                 noted.get(b"host", b""),
             )
-        if not self._ready:
-            self._make_ready()
-        trace = self._ready.pop()
-        if trace.sampled:
-            trace.host = noted.get(b"host", b"")
-        return trace
-
-    def _make_ready(self) -> None:
         # An id of zeros is none; one comes up once in centuries of 10⁹ requests/s.
-        for _ in range(AHEAD):
-            trace_id = _trace_ids.take()
-            sampled = trace_id[16:] < self._bound
-            self._ready.append(Trace(trace_id, _span_ids.take(), "", sampled, b"", b""))
+        trace_id = new_id(TRACE_ID)
+        sampled = trace_id[16:] < self._bound
+        host = noted.get(b"host", b"") if sampled else b""
+        return Trace(trace_id, new_id(SPAN_ID), "", sampled, b"", host)
 
 
 def bounded_state(value: bytes) -> bytes:
