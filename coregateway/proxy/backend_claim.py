@@ -57,7 +57,7 @@ class BackendClaim(Waiter):
         forwarding.backend.in_flight += 1
 
     def done(self) -> bool:
-        """Whether it waits in line no more."""
+        """Whether it waits in the queue no more."""
         return self.holds is not PLACE
 
     def release(self) -> None:

@@ -1,6 +1,6 @@
 """One connection to an upstream, which carries one exchange at a time.
 
-Bytes in, bytes out: whoever sends a request has rendered its head, and gets the response as a parsed head
+Bytes in, bytes out: the caller has rendered the head of the request, and gets the response as a parsed head
 and raw pieces of its body. What a connection promises:
 
 - it knows exactly whether any byte of a request was handed to the kernel, and tells in its errors;
@@ -47,7 +47,7 @@ Each is looked at when the next request leaves on it, whatever its age.
 """
 
 LOOKED_AT_ONCE: Final = 65_536
-"""Bytes of a request; before a longer one the look is at once, for nobody keeps it for another try."""
+"""Bytes of a request; before a longer one the look is at once, because it is not kept for another try."""
 
 HIGH_WATER: Final = 65_536
 """Bytes of a body that wait to be relayed before reading pauses; less when `allowance` says so."""
@@ -188,7 +188,7 @@ class UpstreamConnection(Outlet):
             self._deadline.within(self.timeouts.read)
 
     def when_answered(self, call: Callable[[], None]) -> None:
-        """Call once, when `head` has not to wait any more: for a response, or an error in its place."""
+        """Call once, when `head` need not wait any more: for a response, or an error in its place."""
         self._notifier.call = call
         if self.error is not None:
             self._notifier.notify()
@@ -236,14 +236,14 @@ class UpstreamConnection(Outlet):
         return self.response.take_pieces()
 
     def hold(self) -> None:
-        """Read no more until somebody asks for it."""
+        """Read no more until the body is asked for."""
         if not self._paused and not self.response.complete:
             self._paused = True
             self.transport.pause_reading()
             self._touch()
 
     def lend(self, call: Callable[[], None]) -> bytes:
-        """Let somebody else read the rest of the body, and tell `passed`; returns what has come, as `take`.
+        """Let another reader have the rest of the body, and tell `passed`; returns what has come, as `take`.
 
         `call` is called once if the connection ends meanwhile.
         """
@@ -252,7 +252,7 @@ class UpstreamConnection(Outlet):
         return self.response.take()
 
     def passed(self, count: int) -> None:
-        """Somebody else has read so many bytes of the body."""
+        """Another reader has taken so many bytes of the body."""
         self._notifier.call = None
         self.response.skip(count)
         if self.complete:
@@ -313,7 +313,7 @@ class UpstreamConnection(Outlet):
         self.idle_since = self._loop.time()
 
     def cancel(self, error: GatewayError) -> None:
-        """End the exchange with an error that is not the upstream's: whoever waits for it gets that one."""
+        """End the exchange with an error that is not the upstream's, which is told in a response's place."""
         self._fail(error)
 
     def check(self) -> None:

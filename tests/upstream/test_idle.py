@@ -34,7 +34,7 @@ async def test_the_connection_that_was_used_last_is_used_next(backend: ScriptedB
         assert (await backend.wait_for_request(3)).connection == 1
 
 
-async def test_who_wants_a_rested_connection_gets_a_new_one_when_the_idle_one_is_too_old(
+async def test_a_new_connection_is_opened_when_the_idle_one_is_too_old_for_its_user(
     backend: ScriptedBackend,
 ) -> None:
     async with pool_to(backend.url, limits={"max_connections": 2}) as pool:

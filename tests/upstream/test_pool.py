@@ -1,4 +1,4 @@
-"""The pool's promises: its limits hold, nothing leaks, and nobody waits for nothing."""
+"""The pool's promises: its limits hold, nothing leaks, and no request waits in vain."""
 
 import asyncio
 import random
@@ -224,7 +224,7 @@ async def test_an_upstream_is_found_by_its_name() -> None:
 # ------------------------------------------------------------------ several upstreams
 
 
-async def test_upstreams_take_turns() -> None:
+async def test_endpoints_take_turns() -> None:
     async with ScriptedBackend() as one, ScriptedBackend() as other, pool_to(one.url, other.url) as pool:
         for _ in range(10):
             await fetch(pool)
