@@ -98,8 +98,7 @@ def create_app(
         sock = workers.listeners_of(app)
         if sock is not None and sock.admin is not None:
             operators.ctx.board, operators.ctx.node = app.ctx.board, app.ctx.node
-            operators.ctx.poll = app.ctx.poll
-            operators.ctx.worker.loop = get_running_loop()
+            operators.ctx.worker.open(app.ctx.worker.io)
             admin_server.append(await admin.serve(operators, sock.admin))
 
     async def accept(app: Gateway) -> None:
@@ -123,7 +122,7 @@ def create_app(
         await sleep(0)  # what the end of the grace cut off comes to its end, and to its line
         await app.ctx.close()
         app.signal_router.events.end_turn()
-        app.ctx.poll.close()
+        app.ctx.worker.io.close()
         await sleep(0)  # clients of the admin address are told
 
     async def close_logs(_: Gateway) -> None:

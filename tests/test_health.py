@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from coregateway.model.errors import ConnectFailed
+from coregateway.net.worker_io import WorkerIO
 from coregateway.shared_memory.memory import SharedMemory
 from coregateway.shared_memory.verdict import SIZE, SharedVerdict
 from coregateway.testing import (
@@ -38,8 +39,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATH = "/api/healthcheck"
 
 
-def probe_of(url: str, path: str | None = PATH) -> EndpointProbe:
-    return EndpointProbe(url.removeprefix("http://"), EndpointHealth(), path)
+def probe_of(io: WorkerIO, url: str, path: str | None = PATH) -> EndpointProbe:
+    return EndpointProbe(io, url.removeprefix("http://"), EndpointHealth(), path)
 
 
 HOLDS = 1.0
@@ -53,6 +54,13 @@ HOLDS = 1.0
 async def backend() -> AsyncIterator[ScriptedBackend]:
     async with ScriptedBackend() as backend:
         yield backend
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def io() -> AsyncIterator[WorkerIO]:
+    io = WorkerIO(asyncio.get_running_loop())
+    yield io
+    io.close()
 
 
 @pytest.mark.parametrize(
@@ -71,10 +79,10 @@ async def backend() -> AsyncIterator[ScriptedBackend]:
     ],
 )
 async def test_an_upstream_is_healthy_when_it_answers_2xx_whole(
-    backend: ScriptedBackend, steps: list[Step], healthy: bool
+    io: WorkerIO, backend: ScriptedBackend, steps: list[Step], healthy: bool
 ) -> None:
     backend.on(PATH, *steps)
-    probe = probe_of(backend.url)
+    probe = probe_of(io, backend.url)
     assert await probe.is_healthy() is healthy
     await probe.close()
     asked = backend.requests[-1]
@@ -82,10 +90,10 @@ async def test_an_upstream_is_healthy_when_it_answers_2xx_whole(
 
 
 async def test_each_probe_has_a_connection_of_its_own_and_leaves_none_behind(
-    backend: ScriptedBackend,
+    io: WorkerIO, backend: ScriptedBackend
 ) -> None:
     backend.on(PATH, respond(200))
-    probe = probe_of(backend.url)
+    probe = probe_of(io, backend.url)
     before = len(backend.connections)
     for _ in range(3):
         assert await probe.is_healthy()
@@ -95,9 +103,11 @@ async def test_each_probe_has_a_connection_of_its_own_and_leaves_none_behind(
     await eventually(lambda: all(connection.closed_by_peer for connection in made))
 
 
-async def test_no_probe_repeats_the_cookie_that_the_one_before_was_given(backend: ScriptedBackend) -> None:
+async def test_no_probe_repeats_the_cookie_that_the_one_before_was_given(
+    io: WorkerIO, backend: ScriptedBackend
+) -> None:
     backend.on(PATH, respond(200, b"", [("Set-Cookie", "session=probe; Path=/")]))
-    probe = probe_of(backend.url)
+    probe = probe_of(io, backend.url)
     for _ in range(2):
         assert await probe.is_healthy()
     await probe.close()
@@ -113,11 +123,11 @@ async def test_no_probe_repeats_the_cookie_that_the_one_before_was_given(backend
     ],
 )
 async def test_a_silent_upstream_is_given_up_in_time(
-    backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch, steps: list[Step]
+    io: WorkerIO, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch, steps: list[Step]
 ) -> None:
     monkeypatch.setattr(health, "PROBE_TIMEOUT", 0.2)
     backend.on(PATH, *steps)
-    probe = probe_of(backend.url)
+    probe = probe_of(io, backend.url)
     async with asyncio.timeout(PATIENCE):
         assert not await probe.is_healthy()
     await eventually(lambda: backend.connections[-1].closed_by_peer)
@@ -125,16 +135,20 @@ async def test_a_silent_upstream_is_given_up_in_time(
 
 
 @pytest.mark.parametrize("path", [None, PATH])
-async def test_an_upstream_without_a_listener_is_not_healthy_and_that_is_noted(path: str | None) -> None:
+async def test_an_upstream_without_a_listener_is_not_healthy_and_that_is_noted(
+    io: WorkerIO, path: str | None
+) -> None:
     known = EndpointHealth()
-    probe = EndpointProbe(f"127.0.0.1:{free_port()}", known, path)
+    probe = EndpointProbe(io, f"127.0.0.1:{free_port()}", known, path)
     assert not await probe.is_healthy()
     await probe.close()
     assert known.cause == ConnectFailed.cause
 
 
-async def test_without_a_path_it_is_enough_to_take_a_connection(backend: ScriptedBackend) -> None:
-    probe = probe_of(backend.url, None)
+async def test_without_a_path_it_is_enough_to_take_a_connection(
+    io: WorkerIO, backend: ScriptedBackend
+) -> None:
+    probe = probe_of(io, backend.url, None)
     before = len(backend.requests)
     for _ in range(3):
         assert await probe.is_healthy()
@@ -467,12 +481,12 @@ async def test_no_caller_gets_what_a_backend_said_to_a_probe(stage: Stage) -> No
     ids=["second fails", "first closes", "first hangs", "both fail", "neither speaks HTTP"],
 )
 async def test_a_backend_is_healthy_while_one_of_its_upstreams_is(
-    first: list[Step], second: list[Step], healthy: bool
+    io: WorkerIO, first: list[Step], second: list[Step], healthy: bool
 ) -> None:
     async with ScriptedBackend() as one, ScriptedBackend() as two:
         one.on(PATH, *first)
         two.on(PATH, *second)
-        ask_any = health.any_of([probe_of(each.url) for each in (one, two)])
+        ask_any = health.any_of([probe_of(io, each.url) for each in (one, two)])
         assert await ask_any() is healthy
         assert [len(each.requests) for each in (one, two)] == [1, 1]
 

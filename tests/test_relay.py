@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 
-from coregateway.net.splice import PIPES
+from coregateway.net.pipes import MOST as PIPES
 from coregateway.testing import (
     Filler,
     GatewayProcess,

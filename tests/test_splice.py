@@ -12,11 +12,10 @@ from typing import Any, cast
 import pytest
 
 from coregateway.net import splice
-from coregateway.net.batched_writer import outbox
-from coregateway.net.epoll import Poll
 from coregateway.net.plain_transport import PlainTransport
 from coregateway.net.sockets import reset
-from coregateway.net.splice import CALM, LARGE_PIECE, PIECE, PIPES, End, Pipes, Splice, prepare
+from coregateway.net.splice import CALM, LARGE_PIECE, PIECE, End, Splice, prepare
+from coregateway.net.worker_io import WorkerIO
 from coregateway.testing import Filler
 
 SIOCOUTQ = 0x5411
@@ -49,7 +48,9 @@ class Way:
         transport: PlainTransport,
         client: Client,
         splice: Splice,
+        io: WorkerIO,
     ) -> None:
+        self.io = io
         self.writer = writer
         self.reader = reader
         self.source = source
@@ -69,12 +70,16 @@ class Way:
 
 
 @asynccontextmanager
-async def way(*, buffers: int = 0) -> AsyncGenerator[Way]:
-    """`buffers`: bytes of those of the sockets at both ends, where not as large as usual."""
+async def way(*, buffers: int = 0, beside: Way | None = None) -> AsyncGenerator[Way]:
+    """`buffers`: bytes of those of the sockets at both ends, where not as large as usual. `beside`: another
+    one of the same worker."""
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
-        poll = Poll(loop)
-        stack.callback(poll.close)
+        if beside is None:
+            io = WorkerIO(loop)
+            stack.callback(io.close)
+        else:
+            io = beside.io
         accepted: list[socket.socket] = []
         peers: list[socket.socket] = []
         for _ in range(2):
@@ -92,14 +97,14 @@ async def way(*, buffers: int = 0) -> AsyncGenerator[Way]:
         source, _ = await loop.connect_accepted_socket(asyncio.Protocol, accepted[0])
         source.pause_reading()
         stack.callback(source.abort)
-        sink = PlainTransport(loop, poll, accepted[1])
+        sink = PlainTransport(io, accepted[1])
         client = Client()
-        sink.begin(cast(Any, client))
+        sink.start(cast(Any, client))
         stack.callback(sink.abort)
-        splicing = prepare(loop, source, sink)
+        splicing = prepare(io, source.get_extra_info("socket").fileno(), sink)
         assert splicing is not None
         try:
-            yield Way(peers[0], peers[1], source.get_extra_info("socket"), sink, client, splicing)
+            yield Way(peers[0], peers[1], source.get_extra_info("socket"), sink, client, splicing, io)
         finally:
             splicing.close()
     await asyncio.sleep(0)  # the last call of an aborted transport
@@ -187,13 +192,13 @@ async def test_while_others_send_no_piece_keeps_them_waiting_for_long(
     async with AsyncExitStack() as stack:
         there = await stack.enter_async_context(way())
         if others == "bodies":
-            await stack.enter_async_context(way())
+            await stack.enter_async_context(way(beside=there))
         pieces = spy(monkeypatch, there)
         running = asyncio.create_task(there.splice.run(1 << 40, silence=5, patience=5))
         while len(pieces) < 10 * CALM:
             await pass_some(there)
             if others == "requests":  # one of somebody else leaves now and then
-                outbox.first(nothing)
+                there.io.writer.before_flush(nothing)
         assert max(pieces) <= PIECE
         there.splice.interrupt()
         await running
@@ -348,7 +353,7 @@ async def test_a_sink_that_is_gone_ends_it() -> None:
 DECISIONS: dict[str, Callable[[Way], object]] = {
     "close": lambda there: there.transport.close(),
     "abort": lambda there: there.transport.abort(),
-    "reset": lambda there: reset(there.transport.as_transport()),
+    "reset": lambda there: reset(there.transport),
     "no more is written": lambda there: there.transport.write_eof(),
     "the client's end": lambda there: there.reader.shutdown(socket.SHUT_WR),
 }
@@ -430,47 +435,3 @@ async def test_a_kernel_that_cannot_is_told_before_anything_has_passed(
         monkeypatch.setattr(splice.os, "splice", refuse)
         await there.write(b"x")
         assert await there.splice.run(8, silence=5, patience=5) is End.UNABLE
-
-
-async def test_an_empty_pipe_is_used_again_and_no_descriptor_is_lost() -> None:
-    before = descriptors()
-    used = Pipes()
-    pipe = used.take()
-    assert pipe is not None
-    used.give_back(pipe, empty=True)
-    assert used.take() is pipe
-    used.give_back(pipe, empty=False)
-    assert descriptors() == before
-
-
-async def test_no_more_pipes_are_in_use_than_a_worker_may_have() -> None:
-    used = Pipes()
-    taken = [used.take() for _ in range(PIPES + 1)]
-    assert taken.pop() is None
-    for pipe in taken:
-        assert pipe is not None
-        used.give_back(pipe, empty=False)
-    assert used.take() is not None
-
-
-async def test_without_a_descriptor_there_is_no_pipe_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: int) -> tuple[int, int]:
-        raise OSError(24, "Too many open files")
-
-    monkeypatch.setattr(splice.os, "pipe2", refuse)
-    assert Pipes().take() is None
-
-
-def test_a_wide_pipe_is_not_kept() -> None:
-    used = Pipes()
-    pipe = used.take()
-    assert pipe is not None
-    assert (used.lent, pipe.size) == (1, 256 * 1024)
-    pipe.widen()
-    assert pipe.size == LARGE_PIECE
-    used.give_back(pipe, empty=True)
-    assert used.lent == 0
-    another = used.take()
-    assert another is not None
-    assert another is not pipe
-    used.give_back(another, empty=False)

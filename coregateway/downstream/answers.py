@@ -11,7 +11,6 @@ from coregateway.http1.grammar import END
 from coregateway.model.errors import GatewayError
 from coregateway.model.exchange import Exchange, request_id
 from coregateway.model.problem import render
-from coregateway.net.batched_writer import outbox
 from coregateway.proxy.admission import Refusal
 from coregateway.proxy.client import Client
 from coregateway.proxy.server_timing import server_timing
@@ -41,7 +40,7 @@ def write_refusal(connection: RequestReader, refusal: Refusal) -> None:
 
 
 def _write(connection: RequestReader, status: int, data: bytes) -> None:
-    outbox.flush()  # an earlier answer may wait in it
+    connection.worker.io.writer.flush()  # an earlier answer may wait in it
     connection.begin_response(status, data, len(data) - data.find(END) - len(END))
     connection.drop_rest()
 

@@ -35,7 +35,7 @@ from coregateway.model.errors import (
 )
 from coregateway.model.exchange import Exchange
 from coregateway.net.deadline import RESOLUTION
-from coregateway.net.plain_transport import PlainTransport
+from coregateway.net.transport import Transport
 from coregateway.proxy.admission import Refusal, Waiting
 from coregateway.proxy.forwarded_request import start
 from coregateway.proxy.worker import Worker
@@ -65,7 +65,7 @@ class ClientConnection(EndingConnection):
         "waiting",
     )
 
-    def __init__(self, worker: Worker, transport: PlainTransport, peer: str) -> None:
+    def __init__(self, worker: Worker, transport: Transport, peer: str) -> None:
         super().__init__(worker, transport)
         self.peer, self.peer_bytes = _shared(peer)
         self.trusted = peer in worker.plan.proxies
@@ -84,7 +84,7 @@ class ClientConnection(EndingConnection):
         worker.clients += 1
         worker.connections.add(self)
         self._limit.within(worker.plan.client_timeout)
-        transport.begin(self)
+        transport.start(self)
 
     # What the transport calls
 
@@ -133,7 +133,7 @@ class ClientConnection(EndingConnection):
         if self._tunnel is not None:
             self._tunnel.lost()
         if self._lingering is not None:
-            self._lingering.end()
+            self._lingering.cancel()
         if self._task is not None:
             self._task.cancel()
         if state is SERVING or state is FLUSHING or (state is TASK and not self.task_runs):
@@ -319,7 +319,7 @@ class ClientConnection(EndingConnection):
         if self.buffer:
             self.worker.loop.call_soon(self._read_buffered)
         elif self._pause.lasts:
-            self._pause.end()
+            self._pause.resume()
 
     def _read_buffered(self) -> None:
         """The next request is here already, or a part of it."""

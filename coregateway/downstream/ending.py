@@ -10,9 +10,8 @@ from coregateway.downstream.request_reader import RequestReader
 from coregateway.downstream.states import State
 from coregateway.model.errors import ClientClosed, Draining
 from coregateway.model.exchange import Exchange, request_id
-from coregateway.net.batched_writer import outbox
 from coregateway.net.lingering_close import DRAIN, LingeringClose
-from coregateway.net.plain_transport import PlainTransport
+from coregateway.net.transport import Transport
 from coregateway.proxy.route import Route
 from coregateway.proxy.worker import Worker
 
@@ -33,7 +32,7 @@ class EndingConnection(RequestReader):
 
     __slots__ = ("_lingering", "received_at", "route", "served", "state")
 
-    def __init__(self, worker: Worker, transport: PlainTransport) -> None:
+    def __init__(self, worker: Worker, transport: Transport) -> None:
         super().__init__(worker, transport)
         self.state = IDLE
         self.received_at = monotonic()
@@ -92,7 +91,7 @@ class EndingConnection(RequestReader):
             seconds = min(seconds, DRAIN)
         self._lingering = LingeringClose(worker.loop, worker.lingering, self.close, seconds)
         self.drop_all()
-        outbox.flush()
+        worker.io.writer.flush()
         self.transport.write_eof()
 
     @property

@@ -9,9 +9,9 @@ from coregateway.http1.request import RequestHead
 from coregateway.model.errors import BodyTooLarge, ClientTimeout, GatewayError
 from coregateway.model.exchange import Exchange
 from coregateway.net.deadline import Deadline
-from coregateway.net.plain_transport import PlainTransport
-from coregateway.net.read_budget import LEAST, allowance
-from coregateway.net.read_pause import Hold
+from coregateway.net.read_budget import LEAST, ReadBudget
+from coregateway.net.read_pause import ReadPause
+from coregateway.net.transport import Transport
 from coregateway.proxy.worker import Worker
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -24,6 +24,7 @@ class RequestReader(ResponseWriter):
     """See the module. `_limit` is the time that the client has for what it owes next."""
 
     __slots__ = (
+        "_budget",
         "_limit",
         "_pause",
         "_received",
@@ -33,7 +34,7 @@ class RequestReader(ResponseWriter):
         "request_body",
     )
 
-    def __init__(self, worker: Worker, transport: PlainTransport) -> None:
+    def __init__(self, worker: Worker, transport: Transport) -> None:
         super().__init__(worker, transport)
         self.buffer = b""
         """What has come and was not used yet."""
@@ -44,7 +45,8 @@ class RequestReader(ResponseWriter):
         """Whether a response goes without its body: the request is a HEAD."""
         self._received: Future[None] | None = None
         """Of the task that waits for bytes."""
-        self._pause = Hold(worker.loop, self.transport)
+        self._budget: ReadBudget = worker.io.read_budget
+        self._pause = ReadPause(worker.loop, self._budget, transport)
         self._limit = Deadline(worker.loop, self.limit_passed)
 
     def limit_passed(self) -> None:
@@ -91,7 +93,7 @@ class RequestReader(ResponseWriter):
     def drop_all(self) -> None:
         """Drop what has come, and everything that will."""
         self.take()
-        self.client_transport.discard()
+        self.transport.discard()
 
     def discard_body(self) -> None:
         """Drop what has come of a body; one that is not complete costs the connection."""
@@ -102,13 +104,13 @@ class RequestReader(ResponseWriter):
 
     def hold(self) -> None:
         """Read no more until the body is asked for."""
-        self._pause.begin()
+        self._pause.pause()
 
     def expect_stream(self) -> None:
-        self.client_transport.stream()
+        self.transport.stream()
 
     def catch_up(self) -> None:
-        self.client_transport.catch_up()
+        self.transport.catch_up()
 
     def settle(self) -> bool:
         """It is not kept while the gateway drains, nor while a part of the request's body is to come."""
@@ -125,7 +127,7 @@ class RequestReader(ResponseWriter):
     def read_on(self) -> None:
         """End a pause of reading."""
         if self._pause.lasts:
-            self._pause.end()
+            self._pause.resume()
 
     def _open_body(self, head: RequestHead, max_body: int) -> None:
         """The head announces a body. Raises BodyTooLarge."""
@@ -173,8 +175,8 @@ class RequestReader(ResponseWriter):
         """Bytes have come behind a head; no more is read while much waits."""
         self.buffer = self.buffer + data if self.buffer else data
         waiting = len(self.buffer)
-        if waiting >= LEAST and waiting >= min(READ_AHEAD, allowance.size):
-            self._pause.begin_ahead()
+        if waiting >= LEAST and waiting >= min(READ_AHEAD, self._budget.size):
+            self._pause.pause_ahead()
         self._wake_reader()
 
     def _wake_reader(self) -> None:

@@ -4,11 +4,10 @@ from typing import cast
 
 from coregateway.http1.reader import Piece
 from coregateway.model.exchange import Exchange
-from coregateway.net.batched_writer import outbox
 from coregateway.net.deadline import Deadline
-from coregateway.net.plain_transport import PlainTransport
 from coregateway.net.sockets import reset
-from coregateway.net.write_backlog import Backlog
+from coregateway.net.transport import Transport
+from coregateway.net.write_backlog import WriteBacklog
 from coregateway.proxy.client import Client
 from coregateway.proxy.worker import Worker
 
@@ -18,10 +17,9 @@ class ResponseWriter(Client):
 
     __slots__ = ("_backlog", "_taking")
 
-    def __init__(self, worker: Worker, transport: PlainTransport) -> None:
+    def __init__(self, worker: Worker, transport: Transport) -> None:
         self.worker = worker
-        self.transport = transport.as_transport()
-        self.client_transport = transport
+        self.transport = transport
         self.descriptor = transport.descriptor
         self.closing = self.looks = False
         self.is_write_paused = False
@@ -29,7 +27,7 @@ class ResponseWriter(Client):
         self.keep_alive = True
         self.patience = worker.plan.client_timeout
         self.exchange: Exchange | None = None
-        self._backlog = Backlog(worker.loop, self.transport)
+        self._backlog = WriteBacklog(worker.loop, worker.io.read_budget, transport)
         self._taking: Deadline | None = None
         """The limit of time for written bytes."""
 
@@ -40,7 +38,7 @@ class ResponseWriter(Client):
         if self.is_write_paused:
             self.transport.writelines([data] if isinstance(data, bytes) else data)
         else:
-            outbox.write(self, data)
+            self.worker.io.writer.write(self, data)
 
     def begin_response(self, status: int, data: bytes, size: int) -> None:
         exchange = cast(Exchange, self.exchange)
@@ -74,16 +72,24 @@ class ResponseWriter(Client):
     def close(self) -> None:
         """Close after what was written is sent, at the latest after the client's time."""
         if not self.transport.is_closing():
-            outbox.flush()
+            self.worker.io.writer.flush()
             self.transport.close()
             if self.transport.get_write_buffer_size():
                 self.pause_writing()
+
+    # What the batched writer calls
+
+    def write_by_transport(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def write_pieces_by_transport(self, pieces: list[Piece]) -> None:
+        self.transport.writelines(pieces)
 
     # What the transport calls
 
     def pause_writing(self) -> None:
         self.is_write_paused = True
-        self._backlog.begin()
+        self._backlog.begin_stall()
         if self.source is not None:
             self.source.hold()
         if self._taking is None:
@@ -92,7 +98,7 @@ class ResponseWriter(Client):
 
     def resume_writing(self) -> None:
         self.is_write_paused = False
-        self._backlog.end()
+        self._backlog.end_stall()
         if self._taking is not None:
             self._taking.clear()
         self._backlog.wake()

@@ -1,7 +1,8 @@
 """Bytes and time: transports, accepting, flow control, limits of time. Knows nothing of HTTP's meaning.
 
-plain_transport    the transport of a client in the clear
-receiver           what a transport tells of
+transport          how a client's bytes come and go, and the side that is told of them
+plain_transport    the transport in the clear
+worker_io          what the connections of a worker read and write with
 epoll              which clients have sent something, a few at a time
 acceptor           accepts more than one connection at a time
 batched_writer     bytes that leave at the end of a turn of the loop
@@ -11,7 +12,8 @@ write_backlog      what was written to a peer and is not taken yet
 read_pause         a client that is not read for a while
 lingering_close    the last seconds of a connection that the gateway ends
 deadline           a time limit that is cheap to move
-notifier           one waiter for news of a connection
+notifier           wakes what waits for news of a connection
 splice             bodies that pass inside the kernel
+pipes              what they pass through
 sockets            addresses, second descriptors, resets
 """

@@ -1,11 +1,10 @@
 """Accepting the connections of clients, and making room for them.
 
 uvloop accepts one connection per turn of its loop, as libuv 1.52 does. On a busy worker a turn takes
-milliseconds, so that a thousand clients who come at once would wait for seconds, each for those before it,
-while others are served. And it accepts while the process has a descriptor left, which takes them from the
-upstreams. So the gateway accepts itself, a burst in each turn. A newcomer beyond the room that there is
-(`node.descriptors`) takes the place of the connection that has been idle for longest; while none is idle,
-newcomers wait in the kernel.
+milliseconds, so that the last of a thousand clients that come at once would wait for seconds. And uvloop
+accepts while the process has a descriptor left, which takes them from the upstreams. So the gateway accepts
+itself, a burst in each turn. A newcomer beyond the room that there is (`node.descriptors`) takes the place of
+the connection that has been idle for longest; while none is idle, newcomers wait in the kernel.
 """
 
 import errno

@@ -4,15 +4,15 @@ To write to a peer that sleeps wakes it, which costs the writer some microsecond
 the write before is still awake at the next. Requests and responses that are served at once therefore wait
 until all else that had come is read: 11 to 20 % less CPU time per small request at 50 connections.
 
-They are written to the descriptor itself: almost always all of it is taken, and the transport has nothing to
-do with it. What is left, and every error, is the transport's.
+They are written to the connection's descriptor itself: almost always the kernel takes all of it, and the
+transport has nothing to do. What the kernel leaves, and every error, is the transport's, and so is every byte
+of a transport that has no such descriptor.
 
-Whoever has to have done something before they leave, and would rather do it once for all of them, asks for
-that, too: `first`.
+`before_flush` lets a subscriber do something once for all exchanges of a turn, before their bytes leave.
 """
 
 import os
-from asyncio import Transport, get_running_loop
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import Final
 
@@ -22,16 +22,15 @@ MOST: Final = 32
 """Writes that wait for each other, so that the first of them never waits for long."""
 
 
-class Outlet:
-    """A connection by which bytes leave."""
+class Writer:
+    """A connection that writes through a `BatchedWriter`."""
 
-    __slots__ = ("closing", "descriptor", "looks", "transport")
+    __slots__ = ("closing", "descriptor", "looks")
 
-    transport: Transport
     descriptor: int
-    """Of the transport's socket, which has it until the connection is lost."""
+    """Of the connection's socket, until the connection is lost; -1: all bytes pass through the transport."""
     closing: bool
-    """Whether nothing is to leave by it any more: its transport's decision to close sets it, or at the latest
+    """Whether nothing may leave any more: the transport sets it when it decides to close, or at the latest
     the loss of the connection."""
     looks: bool
     """Whether `look` decides about the next bytes."""
@@ -40,60 +39,69 @@ class Outlet:
         """Whether the bytes that are about to leave may do so."""
         return True
 
+    def write_by_transport(self, data: bytes) -> None:
+        """Have the transport write these bytes."""
+        raise NotImplementedError
 
-class Outbox:
+    def write_pieces_by_transport(self, pieces: list[Piece]) -> None:
+        """Have the transport write these pieces, in one system call and without copying them together."""
+        raise NotImplementedError
+
+
+class BatchedWriter:
     """Of one worker. What was given to it leaves before anything that the loop is asked for afterwards."""
 
-    __slots__ = ("_first", "_send", "_waiting", "turns")
+    __slots__ = ("_before", "_loop", "_send", "_waiting", "turns")
 
-    def __init__(self) -> None:
-        self._first: list[Callable[[], None]] = []
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self._before: list[Callable[[], None]] = []
         self._send: Callable[[int, bytes], int] = os.write  # from here it is nearer than from its module
-        self._waiting: list[tuple[Outlet, bytes | list[Piece]]] = []
+        self._waiting: list[tuple[Writer, bytes | list[Piece]]] = []
         self.turns = 0
         """How often anything has left."""
 
-    def write(self, outlet: Outlet, data: bytes | list[Piece]) -> None:
-        """Let these bytes leave soon; all else must have left the transport, and nothing be written before.
+    def write(self, writer: Writer, data: bytes | list[Piece]) -> None:
+        """Write these bytes, or these pieces, at the end of the turn.
 
-        Pieces leave in one system call, and nobody copies them together.
+        The transport's buffer must be empty, and stay unused until the flush.
         """
         waiting = self._waiting
-        waiting.append((outlet, data))
+        waiting.append((writer, data))
         if len(waiting) == 1:
-            if not self._first:
-                get_running_loop().call_soon(self.flush)
+            if not self._before:
+                self._loop.call_soon(self.flush)
         elif len(waiting) >= MOST:
             self.flush()
 
-    def first(self, call: Callable[[], None]) -> None:
-        """Have this called once, at the end of this turn, before anything leaves that waits then."""
-        if not (self._first or self._waiting):
-            get_running_loop().call_soon(self.flush)
-        self._first.append(call)
+    def before_flush(self, call: Callable[[], None]) -> None:
+        """Call this once, at the end of this turn, before anything leaves that waits then."""
+        if not (self._before or self._waiting):
+            self._loop.call_soon(self.flush)
+        self._before.append(call)
 
     def flush(self) -> None:
-        """Let everything leave now."""
+        """Write everything now."""
         self.turns += 1
-        if self._first:
-            calls, self._first = self._first, []
+        if self._before:
+            calls, self._before = self._before, []
             for call in calls:
                 call()
         waiting, self._waiting = self._waiting, []
         send = self._send
-        for outlet, data in waiting:
-            if outlet.closing or (outlet.looks and not outlet.look()):
+        for writer, data in waiting:
+            if writer.closing or (writer.looks and not writer.look()):
                 continue
             if isinstance(data, list):
-                outlet.transport.writelines(data)
+                writer.write_pieces_by_transport(data)
+                continue
+            descriptor = writer.descriptor
+            if descriptor < 0:
+                writer.write_by_transport(data)
                 continue
             try:
-                sent = send(outlet.descriptor, data)
+                sent = send(descriptor, data)
             except OSError:
                 sent = 0  # the transport meets with the same, and knows what follows from it
             if sent < len(data):
-                outlet.transport.write(data[sent:])
-
-
-outbox: Final = Outbox()
-"""This worker's."""
+                writer.write_by_transport(data[sent:])

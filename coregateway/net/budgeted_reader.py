@@ -1,25 +1,23 @@
-"""How much of a backend is read at once, so that what waits for slow clients stays small.
+"""Reads of the size that the worker's `ReadBudget` allows, so that what waits for slow clients stays small.
 
 What one side has sent and the other does not take waits here, and it is at least what one read has brought:
-with uvloop up to 250 KiB, which hundreds of slow readers turn into hundreds of MiB. So bodies are read
-through an `Intake`, into one buffer that all connections share, and the more peers have stopped taking, the
-less a read may bring. Who stops taking also stops the reading of the other side at once, so that one read is
-all that waits.
+with uvloop up to 250 KiB, which hundreds of slow clients turn into hundreds of MiB. So bodies of responses
+are read through a `BudgetedReader`, into one buffer that all connections share. A peer that stops taking also
+stops the reading of the other side at once, so that one read is all that waits.
 
-A read through a shared buffer costs about a microsecond more. A new connection is therefore metered like this
-until its first exchange has shown that it brings little, and any connection again as soon as it brings much:
-its `Meter` is switched on and off. Clients' connections have transports of the gateway's own, which read by
-the same allowance (`server.transport`).
+A read through the shared buffer costs about a microsecond more. A new connection is therefore limited like
+this until its first exchange has shown that it brings little, and any connection again as soon as it brings
+much: its `ReadLimiter` is switched off and on. Clients' transports read by the same budget themselves.
 """
 
 from asyncio import BaseProtocol, BufferedProtocol, Transport
 from typing import Protocol as Interface
 from typing import cast
 
-from coregateway.net.read_budget import allowance
+from coregateway.net.read_budget import ReadBudget
 
 
-class Metered(Interface):
+class Limited(Interface):
     """A connection, as its transport sees it."""
 
     def data_received(self, data: bytes) -> None: ...
@@ -33,23 +31,24 @@ class Source(Interface):
     """The connection whose bytes a peer has stopped taking."""
 
     def hold(self) -> None:
-        """Read no more until somebody asks for it."""
+        """Read no more until more is asked for."""
         ...
 
 
-class Intake(BufferedProtocol):
+class BudgetedReader(BufferedProtocol):
     """Stands between a transport and its connection, and reads for it."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_budget", "_connection")
 
-    def __init__(self, connection: Metered) -> None:
+    def __init__(self, budget: ReadBudget, connection: Limited) -> None:
+        self._budget = budget
         self._connection = connection
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 -- the interface of asyncio
-        return allowance.view
+        return self._budget.view
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._connection.data_received(bytes(allowance.view[:nbytes]))
+        self._connection.data_received(bytes(self._budget.view[:nbytes]))
 
     def eof_received(self) -> bool:
         return self._connection.eof_received()
@@ -64,33 +63,34 @@ class Intake(BufferedProtocol):
         self._connection.connection_lost(exc)
 
 
-class Meter:
-    """How one connection is read: through an `Intake`, as at first, or plainly."""
+class ReadLimiter:
+    """Decides whether a connection is read through a `BudgetedReader`, as at first, or without a limit."""
 
-    __slots__ = ("_connection", "_intake", "_transport")
+    __slots__ = ("_budget", "_connection", "_reader", "_transport")
 
-    def __init__(self, transport: Transport, connection: Metered) -> None:
+    def __init__(self, budget: ReadBudget, transport: Transport, connection: Limited) -> None:
+        self._budget = budget
         self._transport = transport
         self._connection = connection
-        self._intake: Intake | None = Intake(connection)
-        transport.set_protocol(self._intake)
+        self._reader: BudgetedReader | None = BudgetedReader(budget, connection)
+        transport.set_protocol(self._reader)
 
     def count(self, size: int) -> None:
         """A read has brought so many bytes, and they are `MUCH`."""
-        allowance.spend(size)
+        self._budget.spend(size)
         self.switch_on()
 
     def switch_on(self) -> None:
         """Read in pieces of the allowed size from now on."""
-        if self._intake is None:
-            self._read_through(Intake(self._connection))
+        if self._reader is None:
+            self._read_through(BudgetedReader(self._budget, self._connection))
 
     def switch_off(self) -> None:
-        """Read plainly from now on: it brings little."""
-        if self._intake is not None:
+        """Read without a limit from now on: the connection brings little."""
+        if self._reader is not None:
             self._read_through(None)
 
-    def _read_through(self, intake: Intake | None) -> None:
+    def _read_through(self, reader: BudgetedReader | None) -> None:
         if not self._transport.is_closing():
-            self._intake = intake
-            self._transport.set_protocol(intake or cast(BaseProtocol, self._connection))
+            self._reader = reader
+            self._transport.set_protocol(reader or cast(BaseProtocol, self._connection))

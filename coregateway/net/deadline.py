@@ -42,7 +42,7 @@ class Deadline:
         self._when = inf
 
     def close(self) -> None:
-        """Let go of the timer for good: a limit that is set later, by whoever has not heard, arms nothing."""
+        """Let go of the timer for good: a limit that is set after this arms nothing."""
         self._when = inf
         self._armed_for = -inf
         if self._handle is not None:

@@ -2,10 +2,10 @@
 
 To close a socket with unread bytes in it makes the kernel reset the connection, which would destroy an answer
 that is still on its way; and most client libraries read no answer before they have sent their whole request.
-So what the client sends after its answer is dropped, whatever its size, for `timeouts.linger` seconds at most
-(RFC 9112 §9.6).
+So the gateway drops what the client sends after its answer, whatever its size, for `timeouts.linger` seconds
+at most (RFC 9112 §9.6).
 
-What clients can make that cost is bounded: a worker keeps `MOST` such connections, and one more ends the one
+What a client can make that cost is bounded: a worker keeps `MOST` such connections, and one more ends the one
 that has lingered longest; a turn of the loop drops 256 KiB of one of them at most, which the kernel does
 without a copy; the client's own end is the connection's at once; a drain leaves `DRAIN` seconds; and where
 descriptors run out, newcomers take theirs as those of idle connections.
@@ -43,14 +43,14 @@ class LingeringClose:
 
     def expire(self) -> None:
         """The client has had its time."""
-        self.end()
+        self.cancel()
         self._close()
 
     def hurry(self) -> None:
         """The worker drains: end in `DRAIN` seconds."""
         self._loop.call_later(DRAIN, self.expire)
 
-    def end(self) -> None:
+    def cancel(self) -> None:
         """The connection is gone."""
         self._timer.cancel()
         self._all.discard(self)

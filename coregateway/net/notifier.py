@@ -1,11 +1,11 @@
-"""Who waits for something to happen to a peer: a call to be made once, or else a coroutine."""
+"""What waits for something to happen to a connection: a call to be made once, or else a coroutine."""
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable
 
 
 class Notifier:
-    """Of one connection; one may wait at a time."""
+    """Of one connection; one coroutine may wait at a time."""
 
     __slots__ = ("_loop", "_waiter", "call")
 
@@ -21,7 +21,7 @@ class Notifier:
         return waiter
 
     def notify(self) -> None:
-        """It has happened: let whoever waits go on."""
+        """It has happened: make the call, or let the coroutine go on."""
         call = self.call
         if call is not None:
             self.call = None

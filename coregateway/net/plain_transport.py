@@ -1,15 +1,10 @@
-"""The transport of a client connection, as asyncio has it, over a `Poll`.
+"""The transport of a client connection in the clear, over an `Epoll`.
 
-A read brings no more than is allowed, so that what waits for slow backends stays small (`allowance`). Who
-writes is told of every byte that the kernel does not take at once.
-
-Nothing is written past a transport that is closing, neither by a second descriptor nor by its own: `splice`
-asks the transport for every piece, and the decision to close sets `closing` of the protocol, which the outbox
-looks at before it writes to the descriptor.
+A read brings no more than the worker's `ReadBudget` allows, so that what waits for slow backends stays small.
+The receiver is told of every byte that the kernel does not take at once.
 """
 
 import os
-from asyncio import AbstractEventLoop, Transport
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from errno import EPIPE
@@ -17,9 +12,10 @@ from socket import MSG_TRUNC, SHUT_WR, socket
 from typing import Any, Final, cast
 
 from coregateway.model.addresses import plain_peer
-from coregateway.net.epoll import IN, OUT, Poll, Watched
-from coregateway.net.read_budget import MUCH, allowance
-from coregateway.net.receiver import Receiver
+from coregateway.net.epoll import IN, OUT
+from coregateway.net.read_budget import MUCH
+from coregateway.net.transport import Receiver, Transport
+from coregateway.net.worker_io import WorkerIO
 
 _AT_ONCE: Final = 1024
 """Pieces that one system call takes (IOV_MAX)."""
@@ -33,24 +29,25 @@ _DROPPED: Final = 256 * 1024
 _SPLICE_FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 _dropped: Final = bytearray(_DROPPED)
-"""Takes what is dropped where the kernel copies it all the same; nobody looks at it."""
+"""Takes what is dropped where the kernel copies it all the same. It is never read, so all may share it."""
 
 _read: Final[Callable[[int, int], bytes]] = os.read
 _write: Final[Callable[[int, Any], int]] = os.write
 
 
-class PlainTransport(Watched):
-    """Of one connected socket, which it owns; nothing happens before `begin`."""
+class PlainTransport(Transport):
+    """See the module, and `Transport`."""
 
     __slots__ = (
+        "_budget",
         "_closing",
         "_discards",
+        "_epoll",
         "_has_ended",
         "_is_paused",
         "_loop",
         "_lost",
-        "_poll",
-        "_protocol",
+        "_receiver",
         "_sock",
         "_spliced",
         "_streams",
@@ -58,12 +55,13 @@ class PlainTransport(Watched):
         "_writes_end",
     )
 
-    def __init__(self, loop: AbstractEventLoop, poll: Poll, sock: socket) -> None:
+    def __init__(self, io: WorkerIO, sock: socket) -> None:
         """`sock` must not block."""
-        self._loop = loop
-        self._poll = poll
+        self._loop = io.loop
+        self._epoll = io.epoll
+        self._budget = io.read_budget
         self._sock = sock
-        self._protocol: Receiver | None = None
+        self._receiver: Receiver | None = None
         self._closing = False
         """Whether nothing more is read, nor taken to be written."""
         self._lost = False
@@ -78,43 +76,35 @@ class PlainTransport(Watched):
         self._discards = False
         """Whether what comes is dropped."""
         self._spliced: Callable[[], None] | None = None
-        """Of whoever writes by `splice`: called when that may go on, or never will."""
+        """Called when `splice` may go on, or never will; None: it is not in use."""
         self._unsent: list[memoryview] = []
-        self.descriptor = sock.fileno()
+        self.descriptor = self.watched = sock.fileno()
         self.events = 0
 
-    def as_transport(self) -> Transport:
-        """Itself. A compiled class cannot derive from one that is not, so the type checker does not know."""
-        return cast(Transport, self)
-
-    def begin(self, protocol: Receiver) -> None:
-        """Read from now on, and tell `protocol`."""
-        self._protocol = protocol
+    def start(self, receiver: Receiver) -> None:
+        self._receiver = receiver
         if not self._closing:
-            self._poll.watch(self, IN)
+            self._epoll.watch(self, IN)
 
     def stream(self) -> None:
-        """Let a read bring more, as a body is to be passed on."""
         self._streams = True
 
     def discard(self) -> None:
-        """Drop all that comes from now on; the protocol is told of the client's end alone."""
         self._discards = True
         self.resume_reading()
 
     def catch_up(self) -> None:
-        """Do at once what would be done in its turn: a limit has passed, and what is here came before it."""
         if self.events:
             self.ready(self.events)
 
-    # What the poll tells
+    # What the epoll tells
 
     def ready(self, events: int) -> None:
         if events != IN:
             if self._unsent:
                 self._write_on()
             elif self._spliced is not None and events & OUT:
-                self._poll.watch(self, self.events & ~OUT)
+                self._epoll.watch(self, self.events & ~OUT)
                 self._spliced()
         if not events & ~OUT:
             return
@@ -122,7 +112,7 @@ class PlainTransport(Watched):
             if self._closing:
                 return
             if self._is_paused:
-                self._poll.watch(self, self.events & ~IN)
+                self._epoll.watch(self, self.events & ~IN)
                 return
             if not self._read():
                 return
@@ -132,7 +122,8 @@ class PlainTransport(Watched):
         if self._discards:
             self._drop()
             return False
-        most = allowance.size if self._streams else allowance.ahead
+        budget = self._budget
+        most = budget.size if self._streams else budget.ahead
         try:
             data = _read(self.descriptor, most)
         except BlockingIOError:
@@ -144,12 +135,12 @@ class PlainTransport(Watched):
         if not size:
             self._read_end()
             return False
-        protocol = cast(Receiver, self._protocol)
+        receiver = cast(Receiver, self._receiver)
         if size <= MUCH:
-            protocol.data_received(data)
+            receiver.data_received(data)
             return False
-        allowance.spend(size)
-        protocol.data_received(data)
+        budget.spend(size)
+        receiver.data_received(data)
         return size == most
 
     def _drop(self) -> None:
@@ -165,8 +156,8 @@ class PlainTransport(Watched):
     def _read_end(self) -> None:
         """The client sends no more."""
         self._has_ended = True
-        if cast(Receiver, self._protocol).eof_received():
-            self._poll.watch(self, self.events & ~IN)
+        if cast(Receiver, self._receiver).eof_received():
+            self._epoll.watch(self, self.events & ~IN)
         else:
             self.close()
 
@@ -179,12 +170,12 @@ class PlainTransport(Watched):
     # What asyncio's transports have
 
     def pause_reading(self) -> None:
-        self._is_paused = not self._discards  # the poll is asked to be quiet only when it is not
+        self._is_paused = not self._discards  # the epoll is asked to be quiet only when it is not
 
     def resume_reading(self) -> None:
         self._is_paused = False
         if not (self._closing or self._has_ended):
-            self._poll.watch(self, self.events | IN)
+            self._epoll.watch(self, self.events | IN)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not data or self._closing or self._writes_end:
@@ -231,7 +222,7 @@ class PlainTransport(Watched):
             return
         self._refuse()
         if self._unsent:
-            self._poll.watch(self, OUT)
+            self._epoll.watch(self, OUT)
         else:
             self._lose(None)
 
@@ -247,32 +238,23 @@ class PlainTransport(Watched):
     # A body that does not pass through this process
 
     def begin_splice(self, call: Callable[[], None]) -> None:
-        """Let `splice` be used. `call` is called whenever that may go on, and once when it never will.
-
-        `end_splice` must follow; nothing may be written meanwhile.
-        """
         self._spliced = call
 
     def splice(self, pipe: int, size: int) -> int:
-        """Send so many bytes out of a pipe, at most; returns how many. None: `call` tells when to go on.
-
-        Raises OSError: the client has left, or the connection is closing.
-        """
         if self._closing or self._writes_end:
             raise BrokenPipeError(EPIPE, "closing")
         if not self._unsent:
             try:
                 return os.splice(pipe, self.descriptor, size, flags=_SPLICE_FLAGS)
             except BlockingIOError:
-                self._poll.watch(self, self.events | OUT)
+                self._epoll.watch(self, self.events | OUT)
         return 0
 
     def end_splice(self) -> None:
-        """Nobody uses `splice` any more."""
         if self._spliced is not None:
             self._spliced = None
             if not self._unsent and self.events & OUT:
-                self._poll.watch(self, self.events & ~OUT)
+                self._epoll.watch(self, self.events & ~OUT)
 
     def get_extra_info(self, name: str, default: object = None) -> Any:
         with suppress(OSError):  # the client has left
@@ -292,9 +274,9 @@ class PlainTransport(Watched):
     def _keep(self, unsent: list[memoryview]) -> None:
         """The kernel does not take this now."""
         self._unsent = unsent
-        self._poll.watch(self, self.events | OUT)
-        if self._protocol is not None:
-            self._protocol.pause_writing()
+        self._epoll.watch(self, self.events | OUT)
+        if self._receiver is not None:
+            self._receiver.pause_writing()
 
     def _write_on(self) -> None:
         try:
@@ -307,13 +289,13 @@ class PlainTransport(Watched):
         self._unsent = _without(self._unsent, sent)
         if self._unsent:
             return
-        self._poll.watch(self, self.events & ~OUT)
+        self._epoll.watch(self, self.events & ~OUT)
         if self._spliced is not None:
             self._spliced()
         if self._writes_end:
             self._shut()
-        if self._protocol is not None:
-            self._protocol.resume_writing()
+        if self._receiver is not None:
+            self._receiver.resume_writing()
         if self._closing:
             self._lose(None)
 
@@ -322,10 +304,10 @@ class PlainTransport(Watched):
             self._sock.shutdown(SHUT_WR)
 
     def _refuse(self) -> None:
-        """From here on nothing is taken to be written, and all who write past `write` know it at once."""
+        """Take nothing more to be written, and tell the batched writer and the splice at once."""
         self._closing = True
-        if self._protocol is not None:
-            self._protocol.closing = True
+        if self._receiver is not None:
+            self._receiver.closing = True
         call, self._spliced = self._spliced, None
         if call is not None:
             call()
@@ -336,14 +318,14 @@ class PlainTransport(Watched):
         if not self._lost:
             self._lost = True
             self._unsent = []
-            self._poll.watch(self, 0)
+            self._epoll.watch(self, 0)
             self._loop.call_soon(self._end, error)
 
     def _end(self, error: Exception | None) -> None:
-        protocol, self._protocol = self._protocol, None
+        receiver, self._receiver = self._receiver, None
         try:
-            if protocol is not None:
-                protocol.connection_lost(error)
+            if receiver is not None:
+                receiver.connection_lost(error)
         finally:
             self._sock.close()
 

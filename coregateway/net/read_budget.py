@@ -1,10 +1,10 @@
-"""How much one read may bring: the more peers have stopped taking, the less (see `intake`)."""
+"""How many bytes one read may bring: the more peers have stopped taking theirs, the fewer."""
 
-from asyncio import get_running_loop
+from asyncio import AbstractEventLoop
 from typing import Final
 
 MUCH: Final = 16_384
-"""Bytes; a connection that brings more in one read is metered from then on."""
+"""Bytes; a connection that brings more in one read is limited from then on (`budgeted_reader`)."""
 
 LEAST: Final = 8192
 """Bytes that a read may bring however many peers are stalled."""
@@ -18,19 +18,20 @@ loopback device would send with a tiny segment behind it.
 """
 
 AHEAD: Final = 65_536
-"""Bytes that a read may bring at most where it may be long before anybody takes them."""
+"""Bytes that a read may bring, at most, of what may have to wait for long."""
 
 TURN: Final = 4 << 20
 """Bytes, per worker, that one turn of the loop may bring before it shows whether they are taken; each further
-64 KiB counts as a stalled peer. All who were stalled may be fed again in the same turn, and stall again."""
+64 KiB counts as a stalled peer. All stalled peers may be fed again in the same turn, and stall again."""
 
 
-class Allowance:
-    """What a read may bring at this moment. One instance per worker."""
+class ReadBudget:
+    """What a read may bring at this moment; one per worker."""
 
-    __slots__ = ("_buffer", "_recent", "ahead", "size", "stalled", "view")
+    __slots__ = ("_buffer", "_loop", "_recent", "ahead", "size", "stalled", "view")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
         self._buffer = memoryview(bytearray(SHARES[0][1]))
         self._recent = 0
         self.stalled = 0
@@ -38,7 +39,7 @@ class Allowance:
         self.size = 0
         """Bytes."""
         self.view = self._buffer
-        """As much of the shared buffer; what is read into it is copied out before anybody else reads."""
+        """As many bytes of the shared buffer. A reader copies its bytes out before the next read."""
         self.ahead = 0
         """As `size`, but not more than `AHEAD`."""
         self._settle()
@@ -54,14 +55,14 @@ class Allowance:
         self._settle()
 
     def spend(self, size: int) -> None:
-        """A read has brought so many bytes, and they are much."""
+        """A read has brought so many bytes, and they are `MUCH`."""
         if not self._recent:
-            get_running_loop().call_soon(self._forget)
+            self._loop.call_soon(self._end_turn)
         self._recent += size
         if self._recent > TURN:
             self._settle()
 
-    def _forget(self) -> None:
+    def _end_turn(self) -> None:
         self._recent = 0
         self._settle()
 
@@ -72,7 +73,3 @@ class Allowance:
             self.size = size
             self.view = self._buffer[:size]
             self.ahead = min(size, AHEAD)
-
-
-allowance: Final = Allowance()
-"""This worker's."""

@@ -1,32 +1,44 @@
-"""A client whose bytes are not read for a while: nobody has asked for more, and enough wait already.
+"""A pause in reading a client: no more of its bytes are asked for, and enough wait already.
 
-Who is not read is not heard either: its end would stay unseen for as long as the hold lasts. So the kernel is
-asked for that now and then.
+A paused transport cannot see a disconnect, so the kernel is asked for it now and then.
 """
 
 import select
-from asyncio import AbstractEventLoop, TimerHandle, Transport
+from asyncio import AbstractEventLoop, TimerHandle
+from typing import Any
+from typing import Protocol as Interface
 
-from coregateway.net.read_budget import allowance
+from coregateway.net.read_budget import ReadBudget
 
 WATCH = 0.25
-"""Seconds between two looks at whether a held client has left."""
+"""Seconds between two looks at whether a client has left that is not read."""
 
 
-class Hold:
+class Pausable(Interface):
+    """A transport, as a pause needs it."""
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def is_closing(self) -> bool: ...
+    def abort(self) -> None: ...
+    def get_extra_info(self, name: str) -> Any: ...
+
+
+class ReadPause:
     """Of one client connection; it begins and ends any number of times."""
 
-    __slots__ = ("_ahead", "_loop", "_timer", "_transport", "lasts")
+    __slots__ = ("_ahead", "_budget", "_loop", "_timer", "_transport", "lasts")
 
-    def __init__(self, loop: AbstractEventLoop, transport: Transport) -> None:
+    def __init__(self, loop: AbstractEventLoop, budget: ReadBudget, transport: Pausable) -> None:
         self._loop = loop
+        self._budget = budget
         self._transport = transport
         self._timer: TimerHandle | None = None
         self._ahead = False
         self.lasts = False
         """Whether the client is not read at this moment."""
 
-    def begin(self) -> None:
+    def pause(self) -> None:
         """Read no more."""
         if not self.lasts:
             self.lasts = True
@@ -34,14 +46,14 @@ class Hold:
             if self._timer is None:
                 self._timer = self._loop.call_later(WATCH, self._look)
 
-    def begin_ahead(self) -> None:
-        """As `begin`, because much waits to be taken already; that counts as a stalled peer."""
+    def pause_ahead(self) -> None:
+        """As `pause`, because much waits to be taken already; that counts as a stalled peer."""
         if not self._ahead:
             self._ahead = True
-            allowance.stall()
-        self.begin()
+            self._budget.stall()
+        self.pause()
 
-    def end(self) -> None:
+    def resume(self) -> None:
         """Read on."""
         self.lasts = False
         self._relieve()
@@ -56,7 +68,7 @@ class Hold:
     def _relieve(self) -> None:
         if self._ahead:
             self._ahead = False
-            allowance.relieve()
+            self._budget.relieve()
 
     def _look(self) -> None:
         self._timer = None

@@ -1,14 +1,22 @@
 """Sockets beneath transports: their addresses, second descriptors, and the hard end."""
 
 import os
-from asyncio import Transport
 from socket import SO_LINGER, SOL_SOCKET, socket
 from struct import pack
-from typing import cast
+from typing import Any, cast
+from typing import Protocol as Interface
 
 from coregateway.model.addresses import plain_peer
 
 _AT_ONCE = pack("ii", 1, 0)
+
+
+class OverSocket(Interface):
+    """A transport of either side, which knows its socket."""
+
+    def get_extra_info(self, name: str) -> Any: ...
+    def is_closing(self) -> bool: ...
+    def abort(self) -> None: ...
 
 
 def peer_address(sock: socket) -> str:
@@ -21,11 +29,11 @@ def peer_address(sock: socket) -> str:
     return str(cast("tuple[object, ...]", plain)[0]) if isinstance(plain, tuple) else ""
 
 
-def duplicate(transport: Transport) -> socket:
-    """A transport's socket by a second descriptor, which may outlive the transport's own.
+def duplicate(transport: OverSocket) -> socket:
+    """A transport's socket by a second descriptor, to take the place of a transport that ends.
 
-    It knows nothing of what the transport decides: so nothing is written by it while the transport lives. It
-    is for reading, or takes the place of a transport that ends.
+    The second descriptor outlives the transport's own and knows nothing of what the transport decides: while
+    the transport lives, nothing may be written by it.
 
     Raises OSError where no descriptor is free.
     """
@@ -33,7 +41,7 @@ def duplicate(transport: Transport) -> socket:
     return socket(known.family, known.type, known.proto, os.dup(known.fileno()))
 
 
-def reset(transport: Transport) -> None:
+def reset(transport: OverSocket) -> None:
     """Close at once, by a reset (RFC 9293 §3.5.2). What was written and has not arrived is lost.
 
     The peer cannot take it for the end of what was sent.

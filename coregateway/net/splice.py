@@ -5,29 +5,27 @@ its pages pass from socket to socket through a pipe, for a third of the CPU time
 the pipe; while the sink takes nothing, nothing is read from the source.
 
 Only the transport of the sink writes to it: a connection that is closing takes nothing more, and what was
-written before has left. Of the source there is a second descriptor, to read from; it is closed as soon as the
-splice has ended, whatever became of it.
+written before has left. The splice reads from the source by a second descriptor, which it closes as soon as
+it has ended, whatever became of it.
 
-It passes in pieces, and others have their turn after each. But each wakes both peers, which takes a third of
-the CPU time: while nobody else is served at once (`outbox`), pieces are larger.
+A body passes in pieces, and other connections have their turn after each. But each piece wakes both peers,
+which takes a third of the CPU time: while no small answers leave (`BatchedWriter.turns`), pieces are larger.
 
-Where the kernel cannot do that, or no pipe is free, bodies are copied as ever.
+Where the kernel cannot do that, or no pipe is free, or the bytes of a side are changed on their way (it has
+no descriptor), bodies are copied as ever.
 """
 
 import os
 import socket
 import struct
-from asyncio import AbstractEventLoop, Future, Transport
-from collections.abc import Callable
-from contextlib import suppress
+from asyncio import Future
 from enum import Enum, auto
 from errno import EINVAL
-from fcntl import F_GETPIPE_SZ, F_SETPIPE_SZ, fcntl
-from typing import Any, Protocol
 
-from coregateway.net.batched_writer import outbox
 from coregateway.net.deadline import Deadline
-from coregateway.net.sockets import duplicate
+from coregateway.net.pipes import WIDE, Pipe
+from coregateway.net.transport import Transport
+from coregateway.net.worker_io import WorkerIO
 
 WORTH = 256 * 1024
 """Bytes that must be left of a body. Preparing for it takes as long as copying some ten thousand, but of what
@@ -36,19 +34,13 @@ is small most has come already."""
 PIECE = 192 * 1024
 """Bytes of one body that may have to wait in the pipe: an exchange may hold 256 KiB."""
 
-LARGE_PIECE = 1024 * 1024
-"""Bytes that are passed on at once while nobody waits for a turn, as far as the sink has room for them."""
+LARGE_PIECE = WIDE
+"""Bytes of a piece, at most, while no other connection waits for a turn and the sink has room for them."""
 
 CALM = 32
-"""Pieces in a row without anything of others in the outbox, after which nobody is taken to wait for a turn.
-Their streams and tunnels are not seen there: these may wait for a large piece, about half a millisecond."""
-
-PIPES = 64
-"""Bodies that pass like this at once, per worker. Each takes three descriptors, and an account without
-privileges may have 64 MiB in pipes (pipe(7))."""
-
-_CAPACITY = 256 * 1024
-"""Bytes of a pipe. More than a piece: one that came in small segments takes more pages than it fills."""
+"""Pieces in a row during which the batched writer has had nothing to write, after which no other connection
+is taken to wait for a turn. Streams and tunnels do not write through it: these may wait for a large piece,
+about half a millisecond."""
 
 _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
@@ -71,88 +63,10 @@ class End(Enum):
     SINK_LATE = auto()
 
 
-class Sink(Protocol):
-    """Where a body goes: see `PlainTransport`."""
-
-    def begin_splice(self, call: Callable[[], None]) -> None: ...
-    def splice(self, pipe: int, size: int) -> int: ...
-    def end_splice(self) -> None: ...
-    def is_closing(self) -> bool: ...
-    def get_extra_info(self, name: str, default: object = None) -> Any: ...
-
-
-class Pipe:
-    """Raises OSError where no descriptor is free."""
-
-    __slots__ = ("into", "is_wide", "out_of", "size")
-
-    def __init__(self) -> None:
-        self.out_of, self.into = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.is_wide = False
-        """Whether it was widened."""
-        self.size = 0
-        """Bytes that may be in it."""
-        self._resize(_CAPACITY)
-
-    def widen(self) -> None:
-        """Make it fit for large pieces, if the account may have that."""
-        self.is_wide = True
-        self._resize(LARGE_PIECE)
-
-    def _resize(self, size: int) -> None:
-        with suppress(PermissionError):  # the account has had its share: it stays as small as it is
-            fcntl(self.into, F_SETPIPE_SZ, size)
-        self.size = fcntl(self.into, F_GETPIPE_SZ)
-
-    def close(self) -> None:
-        os.close(self.into)
-        os.close(self.out_of)
-
-
-class Pipes:
-    """The pipes of one worker. One that is empty again is used again."""
-
-    def __init__(self) -> None:
-        self._spare: list[Pipe] = []
-        self._made = 0
-        self.most = PIPES
-        """How many there may be."""
-
-    def take(self) -> Pipe | None:
-        """An empty pipe; None where all are in use, or cannot be had."""
-        if self._spare:
-            return self._spare.pop()
-        if self._made >= self.most:
-            return None
-        try:
-            pipe = Pipe()
-        except OSError:
-            return None
-        self._made += 1
-        return pipe
-
-    @property
-    def lent(self) -> int:
-        """How many are in use."""
-        return self._made - len(self._spare)
-
-    def give_back(self, pipe: Pipe, *, empty: bool) -> None:
-        """A wide one is not kept, so that there is one at a time, more or less."""
-        if empty and not pipe.is_wide:
-            self._spare.append(pipe)
-        else:
-            pipe.close()
-            self._made -= 1
-
-
-pipes = Pipes()
-"""This worker's."""
-
-
 class Splice:
     """One body on its way between two TCP connections; nothing else may be read or written meanwhile.
 
-    It watches a descriptor of its own for the source: the loop lets nobody else watch a transport's.
+    It watches a descriptor of its own for the source: a loop does not let a transport's be watched.
     """
 
     __slots__ = (
@@ -160,6 +74,7 @@ class Splice:
         "_calm",
         "_ended",
         "_held",
+        "_io",
         "_late",
         "_left",
         "_loop",
@@ -172,11 +87,13 @@ class Splice:
         "passed",
     )
 
-    def __init__(self, loop: AbstractEventLoop, source: Transport, sink: Sink, pipe: Pipe) -> None:
-        """`close` must follow. Raises OSError where no descriptor is free."""
-        self._loop = loop
+    def __init__(self, io: WorkerIO, source: int, sink: Transport, pipe: Pipe) -> None:
+        """See `prepare`. Raises OSError where no descriptor is free."""
+        self._io = io
+        self._loop = loop = io.loop
         self._pipe = pipe
-        self._source = duplicate(source)
+        self._source = os.dup(source)
+        """-1: it is closed."""
         self._sink = sink
         self._late = Deadline(loop, self._expired)
         self._ended: Future[End] = loop.create_future()
@@ -209,13 +126,13 @@ class Splice:
 
     def close(self) -> None:
         self._rest()
-        pipes.give_back(self._pipe, empty=not self._held)
+        self._io.pipes.take_back(self._pipe, empty=not self._held)
 
     def _fill(self) -> None:
         """The source has brought something. One piece of it: others want their turn."""
         size = min(self._left, self._piece())
         try:
-            self._held = os.splice(self._source.fileno(), self._pipe.into, size, flags=_FLAGS)
+            self._held = os.splice(self._source, self._pipe.into, size, flags=_FLAGS)
         except BlockingIOError:
             return
         except OSError as error:
@@ -258,8 +175,9 @@ class Splice:
 
     def _piece(self) -> int:
         """Bytes that the next piece may have."""
-        if outbox.turns != self._seen or pipes.lent > 1:
-            self._seen = outbox.turns
+        turns = self._io.writer.turns
+        if turns != self._seen or self._io.pipes.lent > 1:
+            self._seen = turns
             self._calm = 0
         self._calm += 1
         if self._calm <= CALM:
@@ -306,18 +224,24 @@ class Splice:
         """Let go of both connections."""
         self._late.close()
         self._sink.end_splice()
-        if self._source.fileno() >= 0:
+        if self._source >= 0:
             self._loop.remove_reader(self._source)
-            self._source.close()
+            os.close(self._source)
+            self._source = -1
 
 
-def prepare(loop: AbstractEventLoop, source: Transport, sink: Sink) -> Splice | None:
-    """A splice between two connections, or None where that cannot be."""
-    pipe = pipes.take()
+def prepare(io: WorkerIO, source: int, sink: Transport) -> Splice | None:
+    """A splice between two connections, or None where that cannot be; `close` must follow.
+
+    `source`: the descriptor of the connection that brings the body; -1: it has none.
+    """
+    if source < 0 or sink.descriptor < 0:
+        return None
+    pipe = io.pipes.lend_pipe()
     if pipe is None:
         return None
     try:
-        return Splice(loop, source, sink, pipe)
+        return Splice(io, source, sink, pipe)
     except OSError:
-        pipes.give_back(pipe, empty=True)
+        io.pipes.take_back(pipe, empty=True)
         return None

@@ -7,8 +7,7 @@ from coregateway.http1.request import RequestHead
 from coregateway.model.errors import GatewayError
 from coregateway.model.exchange import Exchange
 from coregateway.net.budgeted_reader import Source
-from coregateway.net.plain_transport import PlainTransport
-from coregateway.net.receiver import Receiver
+from coregateway.net.transport import Receiver, Transport
 from coregateway.upstream.roles import Peer
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ class Client(Receiver):
     """One client connection, and the request that it serves at the moment."""
 
     __slots__ = (
-        "client_transport",
         "exchange",
         "forwarded",
         "head",
@@ -30,13 +28,13 @@ class Client(Receiver):
         "peer",
         "peer_bytes",
         "source",
+        "transport",
         "trusted",
         "worker",
     )
 
     worker: "Worker"
-    client_transport: PlainTransport
-    """The same as `transport`, by its own class."""
+    transport: Transport
     peer: str
     """The address of the connection's other end."""
     peer_bytes: bytes

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from coregateway.model.errors import GatewayError
 from coregateway.model.exchange import Exchange
-from coregateway.net.batched_writer import outbox
+from coregateway.net.batched_writer import BatchedWriter
 
 
 class ExchangeEvents:
     """The subscribers are set once the application is complete; None: there is none."""
 
-    __slots__ = ("_ended", "on_attempt_failed", "on_end", "on_start", "on_tunnel", "on_turn")
+    __slots__ = ("_ended", "on_attempt_failed", "on_end", "on_start", "on_tunnel", "on_turn", "writer")
 
     def __init__(self) -> None:
         self.on_start: Callable[[Exchange], None] | None = None
@@ -23,6 +23,8 @@ class ExchangeEvents:
         self.on_attempt_failed: Callable[[Exchange, GatewayError], None] | None = None
         self.on_tunnel: Callable[[Exchange], None] | None = None
         self._ended: list[Exchange] = []
+        self.writer: BatchedWriter
+        """Of the worker, once its loop runs: exchanges go on record in a turn before their answers leave."""
 
     def fail_attempt(self, exchange: Exchange, error: GatewayError) -> None:
         """An attempt has failed, and another follows."""
@@ -41,7 +43,7 @@ class ExchangeEvents:
         if self.on_turn is not None:
             self._ended.append(exchange)
             if len(self._ended) == 1:
-                outbox.first(self.end_turn)
+                self.writer.before_flush(self.end_turn)
 
     def end_turn(self) -> None:
         """Tell of the exchanges that have ended since the last time."""

@@ -4,8 +4,6 @@ No piece is held here once it is written: what a slow client or upstream has not
 transport to it.
 """
 
-from asyncio import get_running_loop
-
 from coregateway.http1.chunked import LAST_CHUNK, chunk, chunks
 from coregateway.model.errors import GatewayError, ReadTimeout, UpstreamClosed, UpstreamError
 from coregateway.net.splice import WORTH, End, prepare
@@ -67,7 +65,7 @@ async def _by_kernel(client: Client, connection: UpstreamConnection) -> None:
     Raises:
         UpstreamError: the body is broken; what came before it was passed on.
     """
-    splice = prepare(get_running_loop(), connection.transport, client.client_transport)
+    splice = prepare(client.worker.io, connection.descriptor, client.transport)
     if splice is None:
         return
     try:

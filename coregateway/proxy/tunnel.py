@@ -1,7 +1,8 @@
 """After a 101: bytes both ways, untouched, until either side ends (RFC 9110 §7.8)."""
 
-from asyncio import AbstractEventLoop, Future, Transport, get_running_loop
+from asyncio import AbstractEventLoop, Future
 from select import POLLIN
+from typing import Protocol as Interface
 
 from coregateway.model.exchange import Exchange
 from coregateway.net.deadline import Deadline
@@ -9,10 +10,21 @@ from coregateway.proxy.client import Client
 from coregateway.upstream.connection import UpstreamConnection
 
 
+class _Side(Interface):
+    """The transport of either side."""
+
+    def write(self, data: bytes) -> None: ...
+    def write_eof(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def is_closing(self) -> bool: ...
+    def close(self) -> None: ...
+
+
 class _Direction:
     """What arrives on one side and leaves on the other. A `Peer` for the side that it listens to."""
 
-    def __init__(self, tunnel: "_Tunnel", target: Transport, counter: str) -> None:
+    def __init__(self, tunnel: "_Tunnel", target: _Side, counter: str) -> None:
         self._tunnel = tunnel
         self._target = target
         self._counter = counter
@@ -55,10 +67,10 @@ class _Tunnel:
         self.exchange = exchange
         self.ended: Future[None] = loop.create_future()
         self._catch_up = client.catch_up
-        self._client = client.transport
+        self._client: _Side = client.transport
         self._connection = connection
         self._idle = idle
-        self._half_closed: Transport | None = None
+        self._half_closed: _Side | None = None
         """That of the side to which nothing more is sent, as the other has ended."""
         self._silence = Deadline(loop, self._silent)
         self._silence.within(idle)
@@ -66,7 +78,7 @@ class _Tunnel:
     def active(self) -> None:
         self._silence.within(self._idle)
 
-    def half_closed(self, target: Transport) -> None:
+    def half_closed(self, target: _Side) -> None:
         if self._half_closed is not None:
             self.end()
         elif not target.is_closing():
@@ -99,7 +111,7 @@ async def run(client: Client, connection: UpstreamConnection, exchange: Exchange
     Raises:
         GatewayError: it was ended by `cancel`, as at the end of a shutdown's grace.
     """
-    tunnel = _Tunnel(get_running_loop(), client, connection, exchange, idle)
+    tunnel = _Tunnel(client.worker.loop, client, connection, exchange, idle)
     upwards = _Direction(tunnel, connection.transport, "bytes_in")
     downwards = _Direction(tunnel, client.transport, "bytes_out")
     try:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from coregateway.net.lingering_close import LingeringConnections
+from coregateway.net.worker_io import WorkerIO
 from coregateway.proxy.exchange_events import ExchangeEvents
 from coregateway.proxy.plan import Plan
 
@@ -24,6 +25,7 @@ class Worker:
         "connections",
         "draining",
         "events",
+        "io",
         "lingering",
         "loop",
         "plan",
@@ -33,8 +35,10 @@ class Worker:
     def __init__(self, plan: Plan, events: ExchangeEvents) -> None:
         self.plan = plan
         self.events = events
+        self.io: WorkerIO
+        """Which all applications of the worker share; set by `open`."""
         self.loop: AbstractEventLoop
-        """Set when the loop runs."""
+        """The same as `io.loop`."""
         self.application: Callable[[Any], Coroutine[Any, Any, None]]
         """Serves a request by the handlers of the application; its argument is a `Client`."""
         self.via_sanic = False
@@ -45,3 +49,9 @@ class Worker:
         """Open connections of clients."""
         self.connections: set[Client] = set()
         """The same, for the end of the drain."""
+
+    def open(self, io: WorkerIO) -> None:
+        """Serve in the loop that runs."""
+        self.io = io
+        self.loop = io.loop
+        self.events.writer = io.writer

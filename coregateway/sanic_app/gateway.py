@@ -23,10 +23,10 @@ from coregateway.http1.date import date
 from coregateway.http1.request import RequestHead
 from coregateway.logs.events import SANIC_LOG_CONFIG, event
 from coregateway.net.acceptor import Acceptor
-from coregateway.net.epoll import Poll
+from coregateway.net.pipes import MOST as PIPES
 from coregateway.net.plain_transport import PlainTransport
 from coregateway.net.sockets import peer_address
-from coregateway.net.splice import PIPES, pipes
+from coregateway.net.worker_io import WorkerIO
 from coregateway.node import descriptors
 from coregateway.node.listeners import BACKLOG, CannotListen, listen, listen_for_admin
 from coregateway.node.state import Node
@@ -65,8 +65,6 @@ class Context:
         """What the connections of this worker share."""
         self.backends: dict[str, Backend] = {}
         self.probes = Probes((), ())
-        self.poll: Poll
-        """Of the clients of this worker; there is one while a loop runs."""
         self.board = Board(1, len(settings.backends))
         self.part: Part | None = None
         """What this worker writes of the node's shared memory; None: it came when all parts were taken."""
@@ -83,7 +81,7 @@ class Context:
     @property
     def is_open(self) -> bool:
         """Whether `open` was called."""
-        return hasattr(self, "poll")
+        return hasattr(self.worker, "io")
 
     def open(self, own_methods: MethodsOf, *, via_sanic: bool) -> None:
         """Make the pools and clients of this worker; a loop must be running.
@@ -92,11 +90,11 @@ class Context:
         router and middleware.
         """
         settings = self.settings
-        self.worker.loop = get_running_loop()
+        io = WorkerIO(get_running_loop())
+        self.worker.open(io)
         self.worker.via_sanic = via_sanic
-        self.poll = Poll(get_running_loop())
         self.backends = {
-            name: open_backend(name, row, settings.limits) for name, row in settings.backends.items()
+            name: open_backend(io, name, row, settings.limits) for name, row in settings.backends.items()
         }
         self.worker.plan = plan_of(settings, self.backends, own_methods)
 
@@ -207,6 +205,7 @@ class Gateway(Sanic[Config, Context]):
         backends = self.ctx.settings.backends.values()
         upstreams = sum(len(row.urls) for row in backends) * self.ctx.settings.limits.max_connections
         limit = descriptors.limit()
+        pipes = worker.io.pipes
         pipes.most = min(PIPES, max(limit // descriptors.FOR_PIPES // descriptors.PER_PIPE, 1))
         room = descriptors.room_for_clients(limit, descriptors.in_use(), upstreams, pipes.most)
         connections = cast(set[ClientConnection], worker.connections)
@@ -220,7 +219,7 @@ class Gateway(Sanic[Config, Context]):
             event("server.uncounted", level="WARNING", message=UNCOUNTED)
             self.open_worker()
         worker = self.ctx.worker
-        transport = PlainTransport(worker.loop, self.ctx.poll, accepted)
+        transport = PlainTransport(worker.io, accepted)
         ClientConnection(worker, transport, peer_address(accepted))
 
     def _listen_for_admin(self) -> socket | None:
@@ -286,7 +285,7 @@ def _warn(name: str, message: str) -> None:
 def _refuse(options: Mapping[str, Any]) -> None:
     """Exit where Sanic is asked for what its server could do and this one cannot.
 
-    With TLS whole answers would go to the socket itself (`outbox`), past the encryption.
+    With TLS whole answers would go to the socket itself (`BatchedWriter`), past the encryption.
     """
     if options.get("ssl") or options.get("auto_tls"):
         wanted = "TLS"

@@ -1,6 +1,6 @@
 """What Sanic's server makes for a connection that it has accepted: the gateway takes it over."""
 
-from asyncio import AbstractEventLoop, Protocol, Transport
+from asyncio import Protocol, Transport
 from typing import TYPE_CHECKING, Any, cast, override
 
 from coregateway.net.acceptor import take_over
@@ -15,11 +15,8 @@ class Entrance(Protocol):
     Sanic ends the connections in the set `connections` when it stops: `close_if_idle`, and `abort` later.
     """
 
-    def __init__(
-        self, *, loop: AbstractEventLoop, app: "Gateway", connections: set[Any], **_options: Any
-    ) -> None:
+    def __init__(self, *, app: "Gateway", connections: set[Any], **_options: Any) -> None:
         self._app = app
-        app.ctx.worker.loop = loop
         app.ctx.worker.connections = connections
 
     @override

@@ -1,6 +1,6 @@
 """One request as Sanic's handlers have it, over a connection that the gateway serves itself."""
 
-from asyncio import AbstractEventLoop, BaseProtocol, Transport
+from asyncio import AbstractEventLoop, BaseProtocol
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +12,7 @@ from coregateway.downstream.body import RequestBody
 from coregateway.downstream.connection import ClientConnection
 from coregateway.downstream.states import State
 from coregateway.model.exchange import Exchange
+from coregateway.net.transport import Transport
 from coregateway.sanic_app.request import GatewayRequest
 from coregateway.sanic_app.signals import RESPONSE
 from coregateway.sanic_app.websocket import OwnWebSocket

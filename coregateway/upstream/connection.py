@@ -27,13 +27,14 @@ from coregateway.model.errors import (
     UpstreamProtocolError,
     WriteTimeout,
 )
-from coregateway.net.batched_writer import Outlet, outbox
-from coregateway.net.budgeted_reader import Meter, Source
+from coregateway.net.batched_writer import Writer
+from coregateway.net.budgeted_reader import ReadLimiter, Source
 from coregateway.net.deadline import Deadline
 from coregateway.net.notifier import Notifier
-from coregateway.net.read_budget import LEAST, MUCH, allowance
+from coregateway.net.read_budget import LEAST, MUCH
 from coregateway.net.sockets import reset
-from coregateway.net.write_backlog import Backlog
+from coregateway.net.worker_io import WorkerIO
+from coregateway.net.write_backlog import WriteBacklog
 from coregateway.upstream.look import Look
 from coregateway.upstream.roles import Peer, Timeouts
 
@@ -50,10 +51,10 @@ LOOKED_AT_ONCE: Final = 65_536
 """Bytes of a request; before a longer one the look is at once, because it is not kept for another try."""
 
 HIGH_WATER: Final = 65_536
-"""Bytes of a body that wait to be relayed before reading pauses; less when `allowance` says so."""
+"""Bytes of a body that wait to be relayed before reading pauses; less when the `ReadBudget` says so."""
 
 
-class UpstreamConnection(Outlet):
+class UpstreamConnection(Writer):
     """See the module. One instance per TCP connection; `endpoint` is what it leads to, and owns it.
 
     A protocol of asyncio by its methods: what is compiled cannot derive from `asyncio.Protocol`.
@@ -63,9 +64,10 @@ class UpstreamConnection(Outlet):
         "_backlog",
         "_deadline",
         "_defaults",
+        "_io",
+        "_limiter",
         "_look",
         "_loop",
-        "_meter",
         "_notifier",
         "_paused",
         "_peer",
@@ -79,16 +81,20 @@ class UpstreamConnection(Outlet):
         "served",
         "source",
         "timeouts",
+        "transport",
         "waited",
     )
 
-    def __init__(self, loop: AbstractEventLoop, endpoint: "Endpoint", timeouts: Timeouts) -> None:
-        self._loop = loop
+    transport: Transport
+
+    def __init__(self, io: WorkerIO, endpoint: "Endpoint", timeouts: Timeouts) -> None:
+        self._io = io
+        self._loop: AbstractEventLoop = io.loop
         self.endpoint = endpoint
         self._defaults = timeouts
         self.timeouts = timeouts
-        self._deadline = Deadline(loop, self._expired)
-        self._notifier = Notifier(loop)
+        self._deadline = Deadline(io.loop, self._expired)
+        self._notifier = Notifier(io.loop)
         self._peer: Peer | None = None
         self._paused = False
         self.busy = False
@@ -160,7 +166,7 @@ class UpstreamConnection(Outlet):
         if self.looks and (not complete or len(data) > LOOKED_AT_ONCE) and not self.look():
             return
         if complete:
-            outbox.write(self, data)
+            self._io.writer.write(self, data)
         else:
             self.transport.write(data)
         if complete and not self._backlog.blocks:
@@ -309,7 +315,7 @@ class UpstreamConnection(Outlet):
         self._notifier.call = None
         self._deadline.clear()
         if self.served == 1 and self.response.received <= MUCH:
-            self._meter.switch_off()
+            self._limiter.switch_off()
         self.idle_since = self._loop.time()
 
     def cancel(self, error: GatewayError) -> None:
@@ -344,19 +350,27 @@ class UpstreamConnection(Outlet):
         self._deadline.clear()
         return self.response.take_switched()
 
+    # What the batched writer calls
+
+    def write_by_transport(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def write_pieces_by_transport(self, pieces: list[Piece]) -> None:
+        self.transport.writelines(pieces)
+
     # What the loop calls
 
     def connection_made(self, transport: object) -> None:
         self.transport = cast(Transport, transport)
         self.transport.set_write_buffer_limits(high=0)
-        self._meter = Meter(self.transport, self)
-        self._backlog = Backlog(self._loop, self.transport)
+        self._limiter = ReadLimiter(self._io.read_budget, self.transport, self)
+        self._backlog = WriteBacklog(self._loop, self._io.read_budget, self.transport)
         self.descriptor = self.transport.get_extra_info("socket").fileno()
         self._look = Look(self.descriptor)
 
     def data_received(self, data: bytes) -> None:
         if len(data) > MUCH:
-            self._meter.count(len(data))
+            self._limiter.count(len(data))
         if self._peer is not None:
             self._peer.receive(data)
             return
@@ -371,7 +385,7 @@ class UpstreamConnection(Outlet):
         except MalformedHTTP:
             self._fail(UpstreamProtocolError(sent=True, reused=self._unanswered))
             return
-        if response.waiting >= LEAST and response.waiting >= min(HIGH_WATER, allowance.size):
+        if response.waiting >= LEAST and response.waiting >= min(HIGH_WATER, self._io.read_budget.size):
             self.hold()
         if response.head is not None:  # which is limited as a whole: what comes of it sets no new limit
             self._notifier.notify()
@@ -386,7 +400,7 @@ class UpstreamConnection(Outlet):
         return False
 
     def pause_writing(self) -> None:
-        self._backlog.begin()
+        self._backlog.begin_stall()
         if self._peer is not None:
             self._peer.pause()
             return
@@ -395,7 +409,7 @@ class UpstreamConnection(Outlet):
         self._deadline.within(self._backlog.look(self.timeouts.write))
 
     def resume_writing(self) -> None:
-        self._backlog.end()
+        self._backlog.end_stall()
         if self._peer is not None:
             self._peer.resume()
             return

@@ -13,6 +13,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, UpstreamError
+from coregateway.net.worker_io import WorkerIO
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.endpoint_health import EndpointHealth
 from coregateway.upstream.idle import EndedAges, IdleConnections
@@ -42,6 +43,7 @@ class Endpoint:
         "_busy",
         "_closing",
         "_idle",
+        "_io",
         "_loop",
         "_most",
         "_queue",
@@ -57,7 +59,7 @@ class Endpoint:
 
     def __init__(
         self,
-        loop: AbstractEventLoop,
+        io: WorkerIO,
         url: str,
         limits: ConnectionLimits,
         timeouts: Timeouts,
@@ -75,13 +77,14 @@ class Endpoint:
         self.health = EndpointHealth()
         self.slots_taken = 0
         """Of `max_connections`: connections, and those that are being opened or about to be."""
-        self._loop = loop
+        self._io = io
+        self._loop: AbstractEventLoop = io.loop
         self._most = limits.max_connections
         self._timeouts = timeouts
         self._queue = queue
         self._busy: set[UpstreamConnection] = set()
         self._idle = IdleConnections(
-            loop,
+            io.loop,
             self._discard,
             ended_ages,
             most=limits.max_keepalive_connections,
@@ -150,7 +153,7 @@ class Endpoint:
         try:
             async with timeout(timeouts.connect):
                 transport, protocol = await self._loop.create_connection(
-                    lambda: cast(BaseProtocol, UpstreamConnection(self._loop, self, self._timeouts)),
+                    lambda: cast(BaseProtocol, UpstreamConnection(self._io, self, self._timeouts)),
                     self.host,
                     self.port,
                 )

@@ -5,15 +5,16 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx
 
 from coregateway import __version__
+from coregateway.net.worker_io import WorkerIO
 from coregateway.settings import BackendSettings, LimitSettings
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.httpx_transport import PoolTransport
 from coregateway.upstream.pool import Pool
 
 
-def open_backend(name: str, row: BackendSettings, limits: LimitSettings) -> Backend:
-    """Make the pool and the client of a backend; a loop must be running. `Backend.close` must follow."""
-    pool = Pool(name, row.urls, limits, row.timeouts)
+def open_backend(io: WorkerIO, name: str, row: BackendSettings, limits: LimitSettings) -> Backend:
+    """Make the pool and the client of a backend. `Backend.close` must follow."""
+    pool = Pool(io, name, row.urls, limits, row.timeouts)
     client = httpx.AsyncClient(
         transport=PoolTransport(pool),
         base_url=row.urls[0],

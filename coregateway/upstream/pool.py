@@ -4,13 +4,14 @@ A request goes to the endpoint whose turn it is; one that is at its limit is pas
 request waits in the backend's queue.
 """
 
-from asyncio import AbstractEventLoop, CancelledError, get_running_loop
+from asyncio import AbstractEventLoop, CancelledError
 from collections.abc import Collection, Sequence
 from math import inf
 from time import monotonic
 from typing import Protocol as Interface
 
 from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, Overloaded
+from coregateway.net.worker_io import WorkerIO
 from coregateway.upstream.balancer import Balancer
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.endpoint import ConnectionLimits, Endpoint
@@ -38,19 +39,23 @@ class Pool:
         "_queue",
         "_timeouts",
         "endpoints",
+        "io",
         "name",
         "only",
     )
 
-    def __init__(self, name: str, urls: Sequence[str], limits: Limits, timeouts: TimeoutSettings) -> None:
+    def __init__(
+        self, io: WorkerIO, name: str, urls: Sequence[str], limits: Limits, timeouts: TimeoutSettings
+    ) -> None:
+        self.io = io
         self.name = name
         self._most = limits.max_connections
         self._timeouts = Timeouts.of(timeouts)
-        self._loop: AbstractEventLoop = get_running_loop()
+        self._loop: AbstractEventLoop = io.loop
         self._queue = WaitQueue(self._loop, limits.max_queued)
         self._ended_ages = EndedAges()
         self.endpoints = tuple(
-            Endpoint(self._loop, url, limits, self._timeouts, self._queue, self._ended_ages) for url in urls
+            Endpoint(io, url, limits, self._timeouts, self._queue, self._ended_ages) for url in urls
         )
         self.only: Endpoint | None = self.endpoints[0] if len(urls) == 1 else None
         """The one that all requests go to, if there is but one."""

@@ -15,9 +15,8 @@ from coregateway.downstream.states import TRANSITIONS, State
 from coregateway.http1.request import RequestHead
 from coregateway.model.errors import ConnectFailed, GatewayError
 from coregateway.model.exchange import Exchange
-from coregateway.net.batched_writer import outbox
-from coregateway.net.epoll import Poll
 from coregateway.net.plain_transport import PlainTransport
+from coregateway.net.worker_io import WorkerIO
 from coregateway.proxy.admission import Admission, Refusal, Waiting
 from coregateway.proxy.backend_claim import CONNECTION
 from coregateway.proxy.exchange_events import ExchangeEvents
@@ -65,7 +64,7 @@ class Stage:
         near.setblocking(False)
         self.far.setblocking(False)
         self.loop = asyncio.get_running_loop()
-        self.poll = Poll(self.loop)
+        self.io = WorkerIO(self.loop)
         self.events = ExchangeEvents()
         self.ended: list[Exchange] = []
         self.events.on_end = self.ended.append
@@ -76,10 +75,10 @@ class Stage:
         slots: dict[str, Any] = {name: getattr(own, name) for name in Plan.__slots__}
         slots["routes"] = Routes([self.route])
         self.worker = Worker(Plan(**slots), self.events)
-        self.worker.loop = self.loop
+        self.worker.open(self.io)
         self.served: list[ClientConnection] = []
         self.worker.application = self._serve
-        self.client = ClientConnection(self.worker, PlainTransport(self.loop, self.poll, near), "127.0.0.1")
+        self.client = ClientConnection(self.worker, PlainTransport(self.io, near), "127.0.0.1")
 
     async def _serve(self, client: ClientConnection) -> None:
         self.served.append(client)
@@ -91,7 +90,7 @@ class Stage:
     def close(self) -> None:
         self.client.abort()
         self.far.close()
-        self.poll.close()
+        self.io.close()
 
 
 @pytest.fixture
@@ -207,11 +206,11 @@ async def test_an_answer_never_overtakes_the_rest_of_the_one_before_it(
     stage.client.data_received(REQUEST)
     before = b"a" * (8 << 20)
     stage.client.respond(200, before, len(before))
-    outbox.flush()
+    stage.io.writer.flush()
     assert stage.client.is_write_paused
     received = stage.far.recv(1 << 20)
     stage.client.respond(200, answer, 8)
-    outbox.flush()
+    stage.io.writer.flush()
     async with asyncio.timeout(PATIENCE):
         while len(received) < len(before) + 8:
             received += await stage.loop.sock_recv(stage.far, 1 << 20)

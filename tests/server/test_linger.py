@@ -56,10 +56,10 @@ def test_it_ends_when_the_peer_has_left() -> None:
     others, clock = LingeringConnections(), Clock()
     one, another = One(others, clock), One(others, clock)
     assert others.count == 2
-    one.lingering.end()
-    one.lingering.end()
+    one.lingering.cancel()
+    one.lingering.cancel()
     assert others.count == 1
-    another.lingering.end()
+    another.lingering.cancel()
     clock.advance(2 * SECONDS)
     assert (one.closed, another.closed, others.count) == (0, 0, 0)
 

@@ -10,10 +10,11 @@ from typing import Any, cast
 
 import pytest
 
-from coregateway.net.epoll import IN, Poll
+from coregateway.net.epoll import IN
 from coregateway.net.plain_transport import PlainTransport
-from coregateway.net.read_budget import AHEAD, SHARES, allowance
+from coregateway.net.read_budget import AHEAD, SHARES
 from coregateway.net.sockets import reset
+from coregateway.net.worker_io import WorkerIO
 from coregateway.testing import PATIENCE
 
 BODY = os.urandom(1 << 20)
@@ -60,16 +61,15 @@ async def until(condition: Callable[[], bool]) -> None:
 
 class Wire:
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.poll = Poll(loop)
+        self.io = WorkerIO(asyncio.get_running_loop())
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.client = socket.create_connection(listener.getsockname())
             sock, _ = listener.accept()
         sock.setblocking(False)
         self.client.setblocking(False)
         self.protocol = Protocol()
-        self.transport = PlainTransport(loop, self.poll, sock)
-        self.transport.begin(cast(Any, self.protocol))
+        self.transport = PlainTransport(self.io, sock)
+        self.transport.start(cast(Any, self.protocol))
 
     async def taken(self, size: int) -> bytes:
         """What the client receives: so many bytes, or all until the end."""
@@ -107,7 +107,7 @@ def wire() -> Generator[Wire]:
         yield wire
     finally:
         wire.transport.abort()
-        wire.poll.close()
+        wire.io.close()
         wire.client.close()
 
 
@@ -139,14 +139,14 @@ async def test_a_read_brings_no_more_than_is_allowed(streams: bool) -> None:
         assert max(map(len, there.protocol.reads)) == most
         del there.protocol.reads[:]
         for _ in range(100):
-            allowance.stall()
+            there.io.read_budget.stall()
         try:
             there.client.send(BODY[:50_000])
             await until(lambda: len(there.protocol.received) == 50_000)
-            assert max(map(len, there.protocol.reads)) == allowance.size
+            assert max(map(len, there.protocol.reads)) == there.io.read_budget.size
         finally:
             for _ in range(100):
-                allowance.relieve()
+                there.io.read_budget.relieve()
 
 
 async def test_while_reading_is_paused_nothing_arrives_and_the_poll_is_quiet() -> None:
@@ -293,7 +293,7 @@ async def test_a_defect_of_who_is_told_ends_the_connection_and_is_told_to_the_lo
 DECISIONS: dict[str, Callable[[Wire], object]] = {
     "close": lambda there: there.transport.close(),
     "abort": lambda there: there.transport.abort(),
-    "reset": lambda there: reset(there.transport.as_transport()),
+    "reset": lambda there: reset(there.transport),
     "the client's end": lambda there: there.client.shutdown(socket.SHUT_WR),
     "the client breaks off": lambda there: there.reset(),
 }

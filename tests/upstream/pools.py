@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from coregateway.net.worker_io import WorkerIO
 from coregateway.settings.model import LimitSettings, TimeoutSettings
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
@@ -44,7 +45,9 @@ async def pool_to(
     *urls: str, limits: Mapping[str, float] | None = None, timeouts: Mapping[str, float] | None = None
 ) -> AsyncGenerator[Pool]:
     """A pool with the settings' defaults in the place of what is not given; closed at the end."""
+    io = WorkerIO(asyncio.get_running_loop())
     pool = Pool(
+        io,
         "backend",
         urls,
         LimitSettings.model_validate(limits or {}),
@@ -54,6 +57,7 @@ async def pool_to(
         yield pool
     finally:
         await pool.close()
+        io.close()
         assert state(pool).busy == 0, f"a connection was never given back: {pool!r}"
 
 

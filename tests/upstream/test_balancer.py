@@ -1,9 +1,8 @@
 """Whose turn it is: round robin over the endpoints that have room, and where a request was not before."""
 
-import asyncio
-
 import pytest
 
+from coregateway.net.worker_io import WorkerIO
 from coregateway.settings.model import LimitSettings, TimeoutSettings
 from coregateway.upstream.balancer import Balancer
 from coregateway.upstream.endpoint import Endpoint
@@ -12,13 +11,12 @@ from coregateway.upstream.roles import Timeouts
 from coregateway.upstream.wait_queue import WaitQueue
 
 
-def endpoints(count: int, full: str = "") -> list[Endpoint]:
+def endpoints(io: WorkerIO, count: int, full: str = "") -> list[Endpoint]:
     """Named a, b, c, …; of `full` all slots are taken."""
-    loop = asyncio.get_running_loop()
     limits = LimitSettings(max_connections=2)
     timeouts = Timeouts.of(TimeoutSettings())
     made = [
-        Endpoint(loop, f"http://{name}", limits, timeouts, WaitQueue(loop, 1), EndedAges())
+        Endpoint(io, f"http://{name}", limits, timeouts, WaitQueue(io.loop, 1), EndedAges())
         for name in "abcdef"[:count]
     ]
     for endpoint in made:
@@ -57,19 +55,21 @@ def turns(balancer: Balancer, count: int, tried: str = "") -> str:
         (2, "", "z", "abab"),
     ],
 )
-async def test_the_endpoint_whose_turn_it_is(count: int, full: str, tried: str, expected: str) -> None:
-    assert turns(Balancer(endpoints(count, full)), len(expected), tried) == expected
+async def test_the_endpoint_whose_turn_it_is(
+    io: WorkerIO, count: int, full: str, tried: str, expected: str
+) -> None:
+    assert turns(Balancer(endpoints(io, count, full)), len(expected), tried) == expected
 
 
-async def test_a_turn_that_is_declined_stays() -> None:
-    balancer = Balancer(endpoints(3))
+async def test_a_turn_that_is_declined_stays(io: WorkerIO) -> None:
+    balancer = Balancer(endpoints(io, 3))
     assert turns(balancer, 1) == "a"
     assert [balancer.pick(), balancer.pick()] == [balancer.pick()] * 2
     assert turns(balancer, 2) == "bc"
 
 
-async def test_an_endpoint_that_was_full_has_its_turn_again_once_it_has_room() -> None:
-    three = endpoints(3, "b")
+async def test_an_endpoint_that_was_full_has_its_turn_again_once_it_has_room(io: WorkerIO) -> None:
+    three = endpoints(io, 3, "b")
     balancer = Balancer(three)
     assert turns(balancer, 2) == "ac"
     three[1].slots_taken = 0

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from coregateway.net.worker_io import WorkerIO
 from coregateway.settings.model import BackendSettings, Settings
 from coregateway.testing import (
     PATIENCE,
@@ -47,11 +48,13 @@ def client_of(pool: Pool, **options: Any) -> httpx.AsyncClient:
 async def backend_row(url: str) -> AsyncGenerator[Backend]:
     """A backend as the gateway makes it from its settings."""
     row = BackendSettings(prefix="/b", urls=(url,))
-    backend = open_backend("b", row, Settings(backends={"b": row}).limits)
+    io = WorkerIO(asyncio.get_running_loop())
+    backend = open_backend(io, "b", row, Settings(backends={"b": row}).limits)
     try:
         yield backend
     finally:
         await backend.close()
+        io.close()
 
 
 # ------------------------------------------------------------------ requests and responses

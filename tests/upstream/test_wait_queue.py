@@ -6,6 +6,7 @@ import time
 import pytest
 
 from coregateway.model.errors import Draining, GatewayError, Overloaded, PoolTimeout
+from coregateway.net.worker_io import WorkerIO
 from coregateway.settings.model import LimitSettings, TimeoutSettings
 from coregateway.testing import PATIENCE, ScriptedBackend
 from coregateway.upstream.connection import UpstreamConnection
@@ -128,19 +129,18 @@ async def test_a_waiter_is_not_handed_a_connection_that_has_ended(backend: Scrip
 # ------------------------------------------------------------------ the queue by itself
 
 
-def endpoint_of(queue: WaitQueue) -> Endpoint:
-    loop = asyncio.get_running_loop()
+def endpoint_of(io: WorkerIO, queue: WaitQueue) -> Endpoint:
     timeouts = Timeouts.of(TimeoutSettings())
-    return Endpoint(loop, "http://127.0.0.1:1", LimitSettings(), timeouts, queue, EndedAges())
+    return Endpoint(io, "http://127.0.0.1:1", LimitSettings(), timeouts, queue, EndedAges())
 
 
 def waiter() -> QueuedTask:
     return QueuedTask(asyncio.get_running_loop())
 
 
-async def test_a_waiter_that_waits_no_more_is_passed_over() -> None:
+async def test_a_waiter_that_waits_no_more_is_passed_over(io: WorkerIO) -> None:
     queue = WaitQueue(asyncio.get_running_loop(), 3)
-    endpoint = endpoint_of(queue)
+    endpoint = endpoint_of(io, queue)
     first, second, third = waiter(), waiter(), waiter()
     for one in (first, second, third):
         queue.join(one, time.monotonic(), 60.0)

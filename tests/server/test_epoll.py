@@ -7,18 +7,18 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, override
 
-from coregateway.net.epoll import IN, MOST, OUT, Poll, Watched
+from coregateway.net.epoll import IN, MOST, OUT, Epoll, Watched
 
 
 class Pair(Watched):
     """One end of a socket pair, which reads what the other has sent."""
 
-    def __init__(self, poll: Poll, log: list[tuple["Pair", int]]) -> None:
+    def __init__(self, epoll: Epoll, log: list[tuple["Pair", int]]) -> None:
         self.sock, self.peer = socket.socketpair()
         self.sock.setblocking(False)
-        self.descriptor = self.sock.fileno()
+        self.watched = self.sock.fileno()
         self.events = 0
-        self.poll = poll
+        self.epoll = epoll
         self.log = log
         self.failure: Exception | None = None
         self.aborted = False
@@ -33,13 +33,13 @@ class Pair(Watched):
     @override
     def fail(self, error: Exception) -> None:
         self.failure = error
-        self.poll.watch(self, 0)
+        self.epoll.watch(self, 0)
         self.on_failure()
 
     @override
     def abort(self) -> None:
         self.aborted = True
-        self.poll.watch(self, 0)
+        self.epoll.watch(self, 0)
 
     def close(self) -> None:
         self.sock.close()
@@ -48,14 +48,14 @@ class Pair(Watched):
 
 class Scene:
     def __init__(self) -> None:
-        self.poll = Poll(asyncio.get_running_loop())
+        self.epoll = Epoll(asyncio.get_running_loop())
         self.log: list[tuple[Pair, int]] = []
         self.pairs: list[Pair] = []
 
     def pair(self, events: int = IN) -> Pair:
-        pair = Pair(self.poll, self.log)
+        pair = Pair(self.epoll, self.log)
         self.pairs.append(pair)
-        self.poll.watch(pair, events)
+        self.epoll.watch(pair, events)
         return pair
 
     async def turn(self) -> list[Any]:
@@ -72,7 +72,7 @@ def scene() -> Generator[Scene]:
     try:
         yield scene
     finally:
-        scene.poll.close()
+        scene.epoll.close()
         for pair in scene.pairs:
             pair.close()
 
@@ -114,13 +114,13 @@ async def test_events_are_told_as_they_are_asked_for() -> None:
         pair = there.pair(0)
         pair.peer.send(b"xxx")
         assert await there.turn() == []
-        there.poll.watch(pair, IN)
+        there.epoll.watch(pair, IN)
         assert (pair, IN) in await there.turn()
-        there.poll.watch(pair, OUT)
+        there.epoll.watch(pair, OUT)
         assert (pair, OUT) in await there.turn()
-        there.poll.watch(pair, IN | OUT)
+        there.epoll.watch(pair, IN | OUT)
         assert (pair, IN | OUT) in await there.turn()
-        there.poll.watch(pair, 0)
+        there.epoll.watch(pair, 0)
         await there.turn()
         assert await there.turn() == []
 
@@ -128,9 +128,9 @@ async def test_events_are_told_as_they_are_asked_for() -> None:
 async def test_nothing_is_told_of_a_socket_that_is_open_by_another_descriptor_still() -> None:
     with scene() as there:
         pair = there.pair()
-        other = os.dup(pair.descriptor)
+        other = os.dup(pair.watched)
         try:
-            there.poll.watch(pair, 0)
+            there.epoll.watch(pair, 0)
             pair.sock.close()
             pair.peer.send(b"x")
             assert await there.turn() == []
@@ -141,7 +141,7 @@ async def test_nothing_is_told_of_a_socket_that_is_open_by_another_descriptor_st
 async def test_one_that_ends_another_in_its_turn_is_the_last_that_is_told_of_it() -> None:
     with scene() as there:
         one, other = there.pair(), there.pair()
-        one.on_failure = lambda: there.poll.watch(other, 0)
+        one.on_failure = lambda: there.epoll.watch(other, 0)
         one.peer.close()
         other.peer.send(b"x")
         await there.turn()

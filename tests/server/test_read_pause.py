@@ -1,14 +1,13 @@
-"""A client that is held is not read, is a stall only where something waits for others, and may leave."""
+"""A pause in reading a client is a stall only where something waits for others, and lets the client leave."""
 
 import asyncio
 import socket
-from typing import Any, cast
 
 import pytest
 
 from coregateway.net import read_pause as module
-from coregateway.net.read_budget import Allowance
-from coregateway.net.read_pause import Hold
+from coregateway.net.read_budget import ReadBudget
+from coregateway.net.read_pause import ReadPause
 from coregateway.testing import PATIENCE
 
 
@@ -28,7 +27,8 @@ class Transport:
         assert not self.reads
         self.reads = True
 
-    def get_extra_info(self, _: str) -> socket.socket:
+    def get_extra_info(self, name: str) -> socket.socket:
+        assert name == "socket"
         return self._socket
 
     def is_closing(self) -> bool:
@@ -39,40 +39,38 @@ class Transport:
 
 
 @pytest.fixture
-def stalls(monkeypatch: pytest.MonkeyPatch) -> Allowance:
-    stalls = Allowance()
-    monkeypatch.setattr(module, "allowance", stalls)
+async def stalls(monkeypatch: pytest.MonkeyPatch) -> ReadBudget:
     monkeypatch.setattr(module, "WATCH", 0.01)
-    return stalls
+    return ReadBudget(asyncio.get_running_loop())
 
 
-def hold(transport: Transport) -> Hold:
-    return Hold(asyncio.get_running_loop(), cast(Any, transport))
+def pause(transport: Transport, budget: ReadBudget) -> ReadPause:
+    return ReadPause(asyncio.get_running_loop(), budget, transport)
 
 
-async def test_it_is_a_stall_only_while_something_waits_for_others(stalls: Allowance) -> None:
+async def test_it_is_a_stall_only_while_something_waits_for_others(stalls: ReadBudget) -> None:
     near, far = socket.socketpair()
     with near, far:
         transport = Transport(near)
-        one = hold(transport)
-        one.begin()
+        one = pause(transport, stalls)
+        one.pause()
         assert (one.lasts, transport.reads, stalls.stalled) == (True, False, 0)
         for _ in range(2):
-            one.begin_ahead()
+            one.pause_ahead()
             assert (one.lasts, transport.reads, stalls.stalled) == (True, False, 1)
-        one.end()
+        one.resume()
         assert (one.lasts, transport.reads, stalls.stalled) == (False, True, 0)
-        one.begin_ahead()
+        one.pause_ahead()
         one.close()
         assert stalls.stalled == 0
 
 
-async def test_a_client_that_leaves_while_it_is_held_is_let_go(stalls: Allowance) -> None:
+async def test_a_client_that_leaves_during_a_pause_is_let_go(stalls: ReadBudget) -> None:
     near, far = socket.socketpair()
     with near:
         transport = Transport(near)
-        one = hold(transport)
-        one.begin()
+        one = pause(transport, stalls)
+        one.pause()
         await asyncio.sleep(0.05)
         assert not transport.aborted.is_set()
         far.close()

@@ -1,27 +1,31 @@
-"""What is given to an outbox leaves in its order, soon, and not to those who have gone."""
+"""What is given to a batched writer leaves in its order, soon, and not to peers that have gone."""
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, override
 
 import pytest
 
-from coregateway.net.batched_writer import MOST, Outbox, Outlet
+from coregateway.net.batched_writer import MOST, BatchedWriter, Writer
 
 
-class Transport:
-    """Notes what it is asked to write."""
+class Connection(Writer):
+    """Notes what its transport is asked to write."""
 
-    def __init__(self) -> None:
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.closing = self.looks = False
         self.written = b""
 
-    def write(self, data: bytes) -> None:
+    @override
+    def write_by_transport(self, data: bytes) -> None:
         self.written += data
 
-    def writelines(self, pieces: list[bytes | memoryview]) -> None:
+    @override
+    def write_pieces_by_transport(self, pieces: list[bytes | memoryview]) -> None:
         self.written += b"".join(pieces)
 
 
@@ -31,17 +35,15 @@ class Wire:
 
     near: socket.socket
     far: socket.socket
-    outbox: Outbox = field(default_factory=Outbox)
+    writer: BatchedWriter
 
-    def outlet(self, transport: Transport | None = None) -> Outlet:
-        outlet = Outlet()
-        outlet.transport = cast(Any, transport or Transport())
-        outlet.descriptor = self.near.fileno()
-        outlet.closing = outlet.looks = False
-        return outlet
+    def connection(self) -> Connection:
+        return Connection(self.near.fileno())
 
-    def write(self, data: bytes | list[Any], transport: Transport | None = None) -> None:
-        self.outbox.write(self.outlet(transport), data)
+    def write(self, data: bytes | list[Any]) -> Connection:
+        connection = self.connection()
+        self.writer.write(connection, data)
+        return connection
 
     def arrived(self) -> bytes:
         """Since it was asked the last time."""
@@ -55,12 +57,12 @@ class Wire:
 
 
 @pytest.fixture
-def wire() -> Iterator[Wire]:
+async def wire() -> AsyncIterator[Wire]:
     near, far = socket.socketpair()
     with near, far:
         near.setblocking(False)
         far.setblocking(False)
-        yield Wire(near, far)
+        yield Wire(near, far, BatchedWriter(asyncio.get_running_loop()))
 
 
 async def test_writes_leave_in_order_before_anything_that_is_asked_for_later(wire: Wire) -> None:
@@ -95,63 +97,69 @@ async def test_what_has_to_be_done_first_is_done_before_anything_leaves(wire: Wi
     def note() -> None:
         done.append(wire.arrived())
 
-    wire.outbox.first(note)
+    wire.writer.before_flush(note)
     await asyncio.sleep(0)
     assert done == [b""]
     wire.write(b"a")
-    wire.outbox.first(note)
+    wire.writer.before_flush(note)
     wire.write(b"b")
     assert done == [b""]
     await asyncio.sleep(0)
     assert done == [b"", b""]
-    wire.outbox.first(note)
+    wire.writer.before_flush(note)
     for _ in range(MOST):
         wire.write(b"c")
     assert done == [b"", b"", b"ab"]
 
 
 async def test_nothing_is_written_for_a_connection_that_closes_meanwhile(wire: Wire) -> None:
-    transport = Transport()
-    one, other = wire.outlet(transport), wire.outlet(transport)
-    wire.outbox.write(one, b"a")
-    wire.outbox.write(other, b"b")
+    one, other = wire.connection(), wire.connection()
+    wire.writer.write(one, b"a")
+    wire.writer.write(other, b"b")
     one.closing = True
-    wire.outbox.flush()
+    wire.writer.flush()
     assert wire.arrived() == b"b"
     await asyncio.sleep(0)
-    assert wire.arrived() == transport.written == b""
+    assert wire.arrived() == one.written == other.written == b""
 
 
 async def test_pieces_leave_together_in_their_order(wire: Wire) -> None:
-    transport = Transport()
-    wire.write([b"head", memoryview(b"body")], transport)
+    connection = wire.write([b"head", memoryview(b"body")])
     await asyncio.sleep(0)
-    assert transport.written == b"headbody"
+    assert connection.written == b"headbody"
 
 
 async def test_the_transport_gets_what_the_peer_does_not_take_at_once(wire: Wire) -> None:
-    transport = Transport()
     data = bytes(range(256)) * 16_384
-    wire.write(data, transport)
-    wire.outbox.flush()
+    connection = wire.write(data)
+    wire.writer.flush()
     taken = wire.arrived()
     assert 0 < len(taken) < len(data)
-    assert taken + transport.written == data
+    assert taken + connection.written == data
 
 
 async def test_the_transport_gets_all_that_a_full_socket_refuses(wire: Wire) -> None:
     with suppress(BlockingIOError):
         while True:
             wire.near.send(bytes(65_536))
-    transport = Transport()
-    wire.write(b"later", transport)
-    wire.outbox.flush()
-    assert transport.written == b"later"
+    connection = wire.write(b"later")
+    wire.writer.flush()
+    assert connection.written == b"later"
 
 
 async def test_the_transport_gets_what_cannot_be_written_and_meets_with_the_error(wire: Wire) -> None:
     wire.far.close()
-    transport = Transport()
-    wire.write(b"lost", transport)
-    wire.outbox.flush()
-    assert transport.written == b"lost"
+    connection = wire.write(b"lost")
+    wire.writer.flush()
+    assert connection.written == b"lost"
+
+
+@pytest.mark.parametrize("data", [b"whole", [b"in ", memoryview(b"pieces")], b"x" * (1 << 20)])
+async def test_a_connection_without_a_descriptor_writes_all_by_its_transport(wire: Wire, data: Any) -> None:
+    connection = wire.connection()
+    connection.descriptor = -1
+    wire.writer.write(connection, data)
+    assert connection.written == b""
+    await asyncio.sleep(0)
+    assert connection.written == (data if isinstance(data, bytes) else b"".join(data))
+    assert wire.arrived() == b""

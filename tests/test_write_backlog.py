@@ -5,9 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from coregateway.net import write_backlog as module
-from coregateway.net.read_budget import Allowance
-from coregateway.net.write_backlog import Backlog
+from coregateway.net.read_budget import ReadBudget
+from coregateway.net.write_backlog import WriteBacklog
 
 
 class Transport:
@@ -19,30 +18,28 @@ class Transport:
 
 
 @pytest.fixture
-def stalls(monkeypatch: pytest.MonkeyPatch) -> Allowance:
-    stalls = Allowance()
-    monkeypatch.setattr(module, "allowance", stalls)
-    return stalls
+async def stalls() -> ReadBudget:
+    return ReadBudget(asyncio.get_running_loop())
 
 
-def backlog(transport: Transport) -> Backlog:
-    return Backlog(asyncio.get_running_loop(), cast(Any, transport))
+def backlog(transport: Transport, budget: ReadBudget) -> WriteBacklog:
+    return WriteBacklog(asyncio.get_running_loop(), budget, transport)
 
 
-async def test_however_often_it_begins_it_is_one_stall_until_it_ends(stalls: Allowance) -> None:
-    one = backlog(Transport())
+async def test_however_often_it_begins_it_is_one_stall_until_it_ends(stalls: ReadBudget) -> None:
+    one = backlog(Transport(), stalls)
     for _ in range(3):
-        one.begin()
+        one.begin_stall()
         assert (one.blocks, stalls.stalled) == (True, 1)
-    one.end()
+    one.end_stall()
     assert (one.blocks, stalls.stalled) == (False, 0)
 
 
 @pytest.mark.parametrize("blocks", [False, True])
-async def test_a_connection_that_is_gone_is_no_stall(stalls: Allowance, blocks: bool) -> None:
-    one = backlog(Transport())
+async def test_a_connection_that_is_gone_is_no_stall(stalls: ReadBudget, blocks: bool) -> None:
+    one = backlog(Transport(), stalls)
     if blocks:
-        one.begin()
+        one.begin_stall()
     one.drop()
     assert stalls.stalled == 0
 
@@ -56,12 +53,14 @@ class Clock:
         return self.now
 
 
-async def test_a_peer_that_takes_anything_is_in_time_and_one_that_does_not_is_found_out_soon() -> None:
+async def test_a_peer_that_takes_anything_is_in_time_and_one_that_does_not_is_found_out_soon(
+    stalls: ReadBudget,
+) -> None:
     clock = Clock()
     transport = Transport()
-    one = Backlog(cast(Any, clock), cast(Any, transport))
+    one = WriteBacklog(cast(Any, clock), stalls, transport)
     transport.unsent = 1000
-    one.begin()
+    one.begin_stall()
     taken = {3: 999, 6: 500}  # at these looks there is less
     ended = 0.0
     for look in range(100):
@@ -71,25 +70,25 @@ async def test_a_peer_that_takes_anything_is_in_time_and_one_that_does_not_is_fo
             break
         assert wait <= 0.25
         clock.now += wait
-    one.end()
+    one.end_stall()
     assert 102.5 <= ended <= 102.75  # the last bytes were seen to be gone at 101.5
 
 
-async def test_a_peer_that_never_takes_anything_has_exactly_its_limit() -> None:
+async def test_a_peer_that_never_takes_anything_has_exactly_its_limit(stalls: ReadBudget) -> None:
     clock = Clock()
     transport = Transport()
-    one = Backlog(cast(Any, clock), cast(Any, transport))
+    one = WriteBacklog(cast(Any, clock), stalls, transport)
     transport.unsent = 1000
-    one.begin()
+    one.begin_stall()
     while wait := one.look(1.0):
         clock.now += wait
-    one.end()
+    one.end_stall()
     assert clock.now == pytest.approx(101.0, abs=0.002)
 
 
-async def test_who_waits_goes_on_when_it_is_woken_and_may_wait_again() -> None:
-    one = backlog(Transport())
-    one.wake()  # nobody waits
+async def test_a_waiting_task_goes_on_when_it_is_woken_and_may_wait_again(stalls: ReadBudget) -> None:
+    one = backlog(Transport(), stalls)
+    one.wake()  # nothing waits
     for _ in range(2):
         waiting = asyncio.create_task(one.wait())
         await asyncio.sleep(0)

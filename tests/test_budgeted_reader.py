@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any, cast
 
-from coregateway.net.budgeted_reader import Intake, Meter
-from coregateway.net.read_budget import MUCH, SHARES
+from coregateway.net.budgeted_reader import BudgetedReader, ReadLimiter
+from coregateway.net.read_budget import MUCH, SHARES, ReadBudget
 
 
 class Connection(asyncio.Protocol):
@@ -17,19 +17,20 @@ class Connection(asyncio.Protocol):
         return False
 
 
-def test_all_connections_read_into_one_buffer_and_keep_what_they_got() -> None:
+async def test_all_connections_read_into_one_buffer_and_keep_what_they_got() -> None:
+    budget = ReadBudget(asyncio.get_running_loop())
     one, other = Connection(), Connection()
     for connection, data in ((one, b"first"), (other, b"other"), (one, b" and last")):
-        intake = Intake(connection)
-        buffer = intake.get_buffer(-1)
+        reader = BudgetedReader(budget, connection)
+        buffer = reader.get_buffer(-1)
         assert len(buffer) == SHARES[0][1]
         buffer[: len(data)] = data
-        intake.buffer_updated(len(data))
+        reader.buffer_updated(len(data))
     assert (one.received, other.received) == (b"first and last", b"other")
 
 
 class Transport:
-    """Knows who reads from it."""
+    """Knows what reads from it."""
 
     closing = False
     reader: object = None
@@ -41,24 +42,24 @@ class Transport:
         return self.closing
 
 
-async def test_a_meter_that_was_switched_off_is_on_again_as_soon_as_much_comes() -> None:
+async def test_a_limiter_that_was_switched_off_is_on_again_as_soon_as_much_comes() -> None:
     transport, connection = Transport(), Connection()
-    meter = Meter(cast(Any, transport), connection)
-    assert isinstance(transport.reader, Intake)
-    meter.switch_off()
+    limiter = ReadLimiter(ReadBudget(asyncio.get_running_loop()), cast(Any, transport), connection)
+    assert isinstance(transport.reader, BudgetedReader)
+    limiter.switch_off()
     assert transport.reader is connection
-    meter.count(MUCH)
+    limiter.count(MUCH)
     first = transport.reader
-    assert isinstance(first, Intake)
-    meter.count(MUCH)
+    assert isinstance(first, BudgetedReader)
+    limiter.count(MUCH)
     assert transport.reader is first
 
 
 async def test_a_connection_that_is_closing_is_read_as_before() -> None:
     transport = Transport()
-    meter = Meter(cast(Any, transport), Connection())
+    limiter = ReadLimiter(ReadBudget(asyncio.get_running_loop()), cast(Any, transport), Connection())
     before = transport.reader
     transport.closing = True
-    meter.switch_on()
-    meter.switch_off()
+    limiter.switch_on()
+    limiter.switch_off()
     assert transport.reader is before

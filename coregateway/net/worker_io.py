@@ -1,0 +1,26 @@
+"""What the connections of one worker read and write with, clients' and upstreams' alike."""
+
+from asyncio import AbstractEventLoop
+
+from coregateway.net.batched_writer import BatchedWriter
+from coregateway.net.epoll import Epoll
+from coregateway.net.pipes import Pipes
+from coregateway.net.read_budget import ReadBudget
+
+
+class WorkerIO:
+    """One per worker, on the loop that runs. `close` must follow."""
+
+    __slots__ = ("epoll", "loop", "pipes", "read_budget", "writer")
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.loop = loop
+        self.writer = BatchedWriter(loop)
+        self.read_budget = ReadBudget(loop)
+        self.pipes = Pipes()
+        self.epoll = Epoll(loop)
+        """Of the clients."""
+
+    def close(self) -> None:
+        """End the connections of clients; the loop is about to end, too."""
+        self.epoll.close()
