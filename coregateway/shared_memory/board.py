@@ -146,7 +146,7 @@ class Board:
 
     @property
     def parts(self) -> list[Part]:
-        """All parts, whether anybody ever wrote to them or not."""
+        """All parts, also those that were never written to."""
         return self._parts
 
     def part_of(self, owner: int) -> Part | None:

@@ -158,7 +158,7 @@ def surplus(backend: str, url: str, *, times: int) -> Finding | None:
 def connections_late(
     backend: str, url: str, *, tried: int, late: int, window: float, limit: float
 ) -> Finding | None:
-    """An upstream that connections to are not there in time, as of a host that is down or behind a filter.
+    """An upstream that does not take connections in time: its host is down, or a filter drops them.
 
     `limit`: `timeouts.connect` of the backend.
     """
@@ -187,7 +187,7 @@ def name_unresolved(backend: str, url: str, *, tried: int, unresolved: int, wind
 
 
 def unreachable(backend: str, url: str, *, tried: int, failed: int, window: float) -> Finding | None:
-    """An upstream that there is no way to, or that this process can open no connection to."""
+    """An upstream without a route to it, or to which this process can open no connection."""
     tried = max(tried, failed)
     if not _tells(failed, tried):
         return None
@@ -222,7 +222,7 @@ def answers_again(backend: str, url: str, verdict: Verdict, *, down_since: float
 
 
 def loop_blocked(worker: int, *, late: float, computed: float) -> Finding | None:
-    """A worker that could not serve anybody for a moment: something held its event loop.
+    """A worker that could serve nothing for a moment: something held its event loop.
 
     `late`: by how much a timer was; `computed`: CPU time of the process meanwhile.
     """

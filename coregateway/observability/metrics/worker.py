@@ -67,7 +67,7 @@ class Scraper:
         self._turn = Lock()  # a second scrape at once would only make both late
 
     async def open(self, board: Board) -> None:
-        """Learn the names of all that a node has counted so far, before anybody waits for it."""
+        """Learn the names of all that a node has counted so far, so that no scrape waits for it."""
         self._reader = Reader(board)
         for accept in ("text/plain", "application/openmetrics-text"):
             await self.scrape(accept)

@@ -47,7 +47,7 @@ class Verdict:
     answered: float | None
     failed: float | None
     failures: int
-    """In a row, without an answer to anybody."""
+    """In a row, over the whole node."""
 
 
 def in_words(cause: str | None) -> str:
