@@ -60,8 +60,10 @@ def end(listener: socket.socket) -> None:
     Closing would not do: the main process holds the socket too, and the kernel would go on completing
     handshakes for nobody. What waits in the backlog is reset.
     """
-    with suppress(OSError):  # it was ended before
-        listener.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):  # it was ended meanwhile
+        # Shut down twice, it would hand the end on to its connections, should it ever listen again.
+        if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            listener.shutdown(socket.SHUT_RDWR)
 
 
 def listen(host: str, port: int, workers: int = 1) -> Listeners:

@@ -28,6 +28,12 @@ class State(IntEnum):
     """It listens and serves."""
     DRAINING = 3
     """It was told to stop and completes what it has begun."""
+    RETIRED = 4
+    """A worker that was taken away, as the node is to have fewer. The main process says so, with no id."""
+
+
+_TAKES_TRAFFIC = (State.READY, State.RETIRED)
+"""Whether every worker listens that is to."""
 
 
 class Field(IntEnum):
@@ -64,7 +70,7 @@ class Node:
     def ready(self) -> bool:
         """Whether the node takes traffic: every worker listens, and the main process watches over them."""
         return self.state(MAIN) is State.READY and all(
-            self.state(number) is State.READY for number in self._workers
+            self.state(number) in _TAKES_TRAFFIC for number in self._workers
         )
 
     @property
@@ -78,7 +84,7 @@ class Node:
         return self._get(MAIN, Field.STARTED)
 
     def workers(self) -> list[WorkerStatus]:
-        """All workers, by number."""
+        """All workers, by number, but for those that were taken away."""
         return [
             WorkerStatus(
                 number,
@@ -88,6 +94,7 @@ class Node:
                 int(self._get(number, Field.RESTARTS)),
             )
             for number in self._workers
+            if self.state(number) is not State.RETIRED
         ]
 
     def state(self, number: int) -> State:

@@ -37,6 +37,7 @@ from coregateway.node.process_signals import (
     release_signals,
     warn_of_reload,
 )
+from coregateway.node.scaling import Scaling
 from coregateway.node.state import MAIN, STATE_KEEPER, Node, State
 from coregateway.node.worker_states import outlive_keeper
 from coregateway.settings.process import EXIT_WRONG_SETTINGS
@@ -53,6 +54,9 @@ DRAIN_MARGIN = 10.0
 
 HELPERS_LIMIT = 3.0
 """Seconds that processes beside the workers may take to end."""
+
+SCALE = "__SCALE__:"
+"""What Sanic's message begins with that asks for another number of workers."""
 
 IMPATIENCE = 1.0
 """Seconds after the first stop signal from which on another one ends everything at once. Before, it is the
@@ -102,6 +106,7 @@ class Supervisor:
         self._listeners = listeners
         self._drain = drain
         self._children = Children(board, manager.worker_state, watchdog)
+        self._scaling = Scaling(manager, self._node, listeners, self._children, self._start)
         self._orphans = Orphans()
         self._lives: dict[str, Life] = {}
         """By the names of the workers."""
@@ -194,6 +199,9 @@ class Supervisor:
         elif isinstance(message, tuple):
             with _ordinary_signals():
                 self._manager._handle_manage(*message)  # pyright: ignore -- no public way, and untyped
+        elif message.startswith(SCALE):
+            if self._stopped_at is None:
+                self._scaling.want(int(message.removeprefix(SCALE)))
         elif message and message != "__TERMINATE_EARLY__":  # a start that fails is seen by its end
             self._manager._handle_message(message)  # pyright: ignore[reportPrivateUsage] -- no public way
 
@@ -212,7 +220,9 @@ class Supervisor:
                 self._look_at(process, now)
             elif not worker.tracked and not worker.has_alive_processes():
                 self._manager.remove_worker(worker)
-        if self._stopped_at is not None:
+        if self._stopped_at is None:
+            self._scaling.look()
+        else:
             self._see_out(living, now - self._stopped_at)
 
     def _look_at(self, process: Process, now: float) -> None:

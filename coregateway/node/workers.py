@@ -8,7 +8,7 @@ The drain of a node, in its order: readiness fails on all workers; after `shutdo
 load balancers look elsewhere and responses already say `Connection: close`, each worker ends its listening
 socket and new connections are refused; idle connections are closed; exchanges in flight have
 `shutdown.grace` seconds to complete. A worker that is replaced does the same, but leaves the socket to its
-successor.
+successor; one that is taken away (`scaling`) ends it as in the drain of the node.
 """
 
 import asyncio
@@ -41,6 +41,9 @@ are. A signal tells sooner, but may be lost or never be sent."""
 SETTLE = 0.02
 """Seconds between the end of the listening socket and that of idle connections: the last connection that was
 accepted has brought its request. Short, because uvloop polls without rest on an ended socket."""
+
+HANDSHAKES = 0.2
+"""Seconds, at least, in which a worker that is taken away still accepts those who were on their way to it."""
 
 EMPTYING = 0.2
 """Seconds, at most, to accept the connections that wait already when the listening socket is to be ended."""
@@ -162,8 +165,9 @@ class Worker:
         self._drain_task = loop.create_task(self._drain())
 
     async def _drain(self) -> None:
-        await asyncio.sleep(self._delay)
-        if self._listeners is not None and self.node.stopping:
+        retires = self.node.state(self._number) is State.RETIRED
+        await asyncio.sleep(max(self._delay, HANDSHAKES) if retires else self._delay)
+        if self._listeners is not None and (self.node.stopping or retires):
             await _empty(self._listeners)
             end(self._listeners)
             await asyncio.sleep(SETTLE)

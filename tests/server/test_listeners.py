@@ -114,3 +114,19 @@ def test_time_wait_does_not_keep_a_port() -> None:
         assert client.recv(1) == b""
     close(listeners)
     close(listen(HOST, address[1], 2))
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_socket_that_was_ended_serves_when_it_listens_again(times: int) -> None:
+    with listen("127.0.0.1", 0) as listener:
+        for _ in range(times):
+            end(listener)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(listener.getsockname())
+        listener.listen()
+        with socket.create_connection(listener.getsockname()) as client:
+            listener.setblocking(True)
+            accepted, _ = listener.accept()
+            with accepted:
+                client.sendall(b"x")
+                assert accepted.recv(1) == b"x"

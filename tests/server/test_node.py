@@ -22,6 +22,8 @@ def node_of(*states: State, main: State = State.READY) -> Node:
         ([State.READY, State.STARTING], State.READY, False),
         ([State.READY, State.DOWN], State.READY, False),
         ([State.DRAINING, State.READY], State.READY, False),
+        ([State.READY, State.RETIRED], State.READY, True),
+        ([State.RETIRED, State.STARTING], State.READY, False),
         ([State.READY, State.READY], State.DRAINING, False),
         ([State.READY, State.READY], State.STARTING, False),
     ],
@@ -63,3 +65,8 @@ def test_a_status_tells_since_when_and_how_often() -> None:
     (after,) = node.workers()
     assert (before.restarts, after.restarts) == (0, 2)
     assert after.since > before.since > 1.7e9
+
+
+def test_a_worker_that_was_taken_away_is_not_listed() -> None:
+    node = node_of(State.READY, State.RETIRED, State.READY)
+    assert [worker.number for worker in node.workers()] == [0, 2]
