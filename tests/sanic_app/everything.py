@@ -389,7 +389,8 @@ async def closes(request: Request, ws: Any) -> None:
 @everything.websocket("/greets/<name>")
 async def greets(request: Request, ws: Any, name: str) -> None:
     await ws.send(f"hello {name}")
-    await ws.recv()
+    async for _ in ws:  # to the client's end
+        pass
 
 
 @guarded.on_request
