@@ -37,4 +37,4 @@ class Date:
 
 
 date: Final = Date()
-"""By the system's clock."""
+"""By the system's clock. One for the process: it keeps nothing but the second that is written already."""
