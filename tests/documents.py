@@ -17,8 +17,8 @@ import pytest
 
 from coregateway.testing import free_port
 from tests.demo.running_backend import answers, new_client
+from tests.node.running_node import ROOT, until
 from tests.running_command import WAIT, RunningCommand, environment
-from tests.server.running_node import ROOT, until
 
 README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()

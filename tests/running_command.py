@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tests.server.running_node import ROOT, until
+from tests.node.running_node import ROOT, until
 
 WAIT = 60.0
 """Seconds, at most, that a test waits for anything."""

@@ -26,7 +26,7 @@ from coregateway.settings.model import leaves
 from coregateway.testing import ScriptedBackend, respond
 from tests.documents import PAGES, README, Demo, needs_curl, run, running_demo, started
 from tests.markdown import blocks, code, commands, prose, table
-from tests.server.running_node import ROOT
+from tests.node.running_node import ROOT
 
 CHECKS = [".venv/bin/coregateway check", ".venv/bin/coregateway check --port 8080"]
 STATES = [".venv/bin/coregateway status", ".venv/bin/coregateway status --json"]

@@ -33,7 +33,7 @@ from tests.documents import (
     started,
 )
 from tests.markdown import blocks, code, commands, prose, table
-from tests.server.running_node import ROOT
+from tests.node.running_node import ROOT
 
 SESSION = [command for command in commands(README) if command.startswith("curl ")]
 STARTS = [
@@ -44,7 +44,7 @@ STARTS = [
 ]
 LONG_TESTS = [
     ".venv/bin/python -m tests.endurance --aborts 10000 --slow-heads 2000 --slow-readers 500",
-    ".venv/bin/python -m tests.metrics.counting --requests 1000000 --kills 2",
+    ".venv/bin/python -m tests.observability.metrics.counting --requests 1000000 --kills 2",
 ]
 MEASURING = [command for command in commands(BENCHMARKS) if "python benchmarks/" in command]
 LOCUST = ".venv/bin/locust -f benchmarks/locustfile.py --host http://127.0.0.1:8001"

@@ -1,7 +1,7 @@
 import pytest
 
+from tests.node.running_node import ROOT
 from tests.scheduling import APART
-from tests.server.running_node import ROOT
 
 
 @pytest.mark.parametrize("module", sorted(APART))

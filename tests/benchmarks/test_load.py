@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.node.running_node import ROOT, until
 from tests.running_command import RunningCommand, alive
-from tests.server.running_node import ROOT, until
 
 pytestmark = [
     pytest.mark.skipif(find_spec("locust") is None, reason="needs locust, which `make load` installs"),

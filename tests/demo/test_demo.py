@@ -16,8 +16,8 @@ import pytest
 from coregateway import __version__
 from coregateway.testing import free_port
 from tests.demo.running_backend import HEALTH, answers, new_client
+from tests.node.running_node import until
 from tests.running_command import RunningCommand, alive
-from tests.server.running_node import until
 
 FLAGS = ("--port", "--coredinator-port", "--coretelemetry-port")
 END = "Ctrl-C ends everything.\n"

@@ -13,8 +13,8 @@ from websockets.sync.client import connect
 from coregateway.demo.contract import VERSION
 from coregateway.testing import free_port
 from tests.demo.running_backend import quiet_backend, running_backend
+from tests.node.running_node import until
 from tests.running_command import RunningCommand
-from tests.server.running_node import until
 
 
 @pytest.fixture(scope="module", name="coredinator")

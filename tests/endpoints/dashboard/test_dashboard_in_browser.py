@@ -1,0 +1,302 @@
+"""The live page in a real browser, in front of a real gateway.
+
+Debian's packages `chromium` and `chromium-driver`; skipped where they are missing.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+import coregateway.endpoints.dashboard
+from coregateway.endpoints.dashboard.routes import FILES, HEADERS
+from coregateway.testing import (
+    Exchange,
+    GatewayProcess,
+    RawClient,
+    ScriptedBackend,
+    free_port,
+    render_head,
+    respond,
+)
+from tests.endpoints.test_docs_in_browser import CHROMEDRIVER, CHROMIUM, FLAGS, PATIENCE
+
+pytestmark = [
+    pytest.mark.skipif(
+        not (CHROMIUM.exists() and CHROMEDRIVER.exists()),
+        reason=f"needs {CHROMIUM} and {CHROMEDRIVER} (Debian packages chromium and chromium-driver)",
+    ),
+    pytest.mark.xdist_group("dashboard in browser"),
+]
+
+PACKAGE = Path(coregateway.endpoints.dashboard.__file__).parent
+
+MANY = 1000
+
+ATTACK = "/api/v1/coredinator/<img/src=x/onerror=alert(1)>/<script>alert(2)</script>"
+
+
+class Page:
+    """`/dashboard` as its reader sees it. Every method blocks."""
+
+    def __init__(self, browser: Chrome, url: str) -> None:
+        self.browser = browser
+        self.url = url
+        browser.get(url)
+        self.until(lambda: self.text("#link-text") == "Live", "the stream to begin")
+
+    def text(self, selector: str) -> str:
+        return self.browser.find_element(By.CSS_SELECTOR, selector).text
+
+    def run(self, script: str) -> Any:
+        answer: Any = self.browser.execute_script(script)  # pyright: ignore[reportUnknownMemberType] # any JSON
+        return answer
+
+    def until(self, holds: Callable[[], object], what: str, within: float = PATIENCE) -> None:
+        end = time.monotonic() + within
+        while not holds():
+            assert time.monotonic() < end, f"no {what} in {within} s: {self.text('body')[:2000]}"
+            time.sleep(0.05)
+
+    def says(self, words: str, within: float = PATIENCE) -> None:
+        """Wait until the page has these words."""
+        self.until(lambda: words in self.text("body"), words, within)
+
+    def resources(self) -> list[str]:
+        script = "return performance.getEntries().filter(e => 'initiatorType' in e).map(e => e.name)"
+        return self.run(script)
+
+    def complaints(self) -> list[Any]:
+        """What the browser's console has of warnings and errors since the last call."""
+        log: Any = self.browser.get_log("browser")  # pyright: ignore[reportUnknownMemberType] # any JSON
+        return log
+
+
+@pytest.fixture(name="browser", scope="module")
+def fixture_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    options = ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = Chrome(options, ChromeService(str(CHROMEDRIVER)))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture(autouse=True)
+def leave(browser: Chrome) -> Iterator[None]:
+    """No page of a test before goes on asking for its gateway."""
+    yield
+    browser.get("about:blank")
+    browser.get_log("browser")  # pyright: ignore[reportUnknownMemberType] # any JSON
+
+
+class Node:
+    """A gateway with the page on a port that stays, in front of a backend that comes and goes."""
+
+    def __init__(self) -> None:
+        self.admin = free_port()
+        self.backend_port = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.admin}/dashboard"
+
+    def start(self) -> GatewayProcess:
+        toml = f'[admin]\naddress = "127.0.0.1:{self.admin}"\n[shutdown]\ndelay = 0.1'
+        return GatewayProcess(
+            backends={"coredinator": f"http://127.0.0.1:{self.backend_port}"}, toml=toml, workers=2
+        )
+
+    def backend(self) -> ScriptedBackend:
+        return ScriptedBackend(port=self.backend_port)
+
+
+async def ask(gateway: GatewayProcess, path: str, times: int = 1) -> int:
+    """The status of the last of so many requests, on connections of their own."""
+    status = 0
+    for _ in range(times):
+        async with RawClient(gateway.address) as client:
+            await client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            status = (await client.read_response()).status
+    return status
+
+
+def checked(page: Page) -> None:
+    """Nothing was fetched elsewhere, and nothing went wrong."""
+    origin = page.url.removesuffix("/dashboard")
+    assert [address for address in page.resources() if not address.startswith(f"{origin}/")] == []
+    assert page.complaints() == []
+
+
+def whole_text(page: Page, selector: str, width: int) -> str:
+    """The text of an element in a window of this width; it must not be cut off."""
+    page.browser.set_window_size(width, 900)  # pyright: ignore[reportUnknownMemberType] # its numbers
+    look = f"const it = document.querySelector({selector!r});"
+    assert page.run(
+        f"{look} return it.scrollWidth <= it.clientWidth && it.scrollHeight <= it.clientHeight + 1"
+    )
+    return page.run(f"{look} return it.textContent")
+
+
+async def test_it_shows_a_backend_that_goes_down_and_comes_back(browser: Chrome) -> None:
+    node = Node()
+    row = "#rows li:has(b):nth-child(1)"
+    path = "/api/v1/coredinator/x"
+
+    def how(page: Page, state: str) -> None:
+        page.until(
+            lambda: page.run(f"return document.querySelectorAll('#rows li.{state}').length") == 1, state
+        )
+
+    async with node.start() as gateway:
+        page = await asyncio.to_thread(Page, browser, node.url)
+        async with node.backend():
+            assert await ask(gateway, path, 20) == 200
+            await asyncio.to_thread(how, page, "up")
+            await asyncio.to_thread(page.until, lambda: page.text("#rate") not in ("\u2013", "0"), "a rate")
+        assert await ask(gateway, path, 4) == 502
+        await asyncio.to_thread(how, page, "down")
+        await asyncio.to_thread(page.says, "1 of 2 backends is down")
+        await asyncio.to_thread(page.says, "no connection can be opened")
+        await asyncio.to_thread(page.says, "no connection possible")
+        for width in (400, 800, 1280):
+            reason = await asyncio.to_thread(whole_text, page, "#rows li.down .who i", width)
+            assert f"http://127.0.0.1:{node.backend_port}" in reason
+        first = await asyncio.to_thread(lambda: page.text(row))
+        assert first.startswith("coredinator")  # trouble comes first
+        (line, *_) = gateway.log_lines(event="request", status=502)
+        await asyncio.to_thread(page.says, line["request_id"])
+        async with node.backend():
+            assert await ask(gateway, path) == 200
+            await asyncio.to_thread(how, page, "up")
+        await asyncio.to_thread(checked, page)
+
+
+async def test_what_strangers_send_is_shown_as_text(browser: Chrome) -> None:
+    node = Node()
+    async with node.start() as gateway:
+        page = await asyncio.to_thread(Page, browser, node.url)
+        assert await ask(gateway, ATTACK) in (400, 502)
+        await asyncio.to_thread(page.says, ATTACK)
+
+        def look() -> tuple[str, Any]:
+            return page.browser.title, page.run(
+                "return document.querySelectorAll('main img, main script').length"
+            )
+
+        assert await asyncio.to_thread(look) == ("CoreGateway", 0)
+        await asyncio.to_thread(checked, page)
+
+
+async def test_it_says_when_the_gateway_is_gone_and_comes_back_by_itself(browser: Chrome) -> None:
+    node = Node()
+    async with node.start() as gateway:
+        page = await asyncio.to_thread(Page, browser, node.url)
+        assert await gateway.stop() == 0
+        await asyncio.to_thread(page.says, "What you see is old; trying again.")
+        assert await asyncio.to_thread(page.text, "#link-text") == "Not connected"
+    async with node.start():
+        await asyncio.to_thread(page.until, lambda: page.text("#link-text") == "Live", "a new stream")
+        assert await asyncio.to_thread(page.text, "#gone") == ""
+
+
+async def test_a_backend_is_looked_at_by_keyboard(browser: Chrome) -> None:
+    node = Node()
+    async with node.start():
+        page = await asyncio.to_thread(Page, browser, node.url)
+
+        def use() -> list[str]:
+            seen = [page.text("#verdict")]
+            body = page.browser.find_element(By.TAG_NAME, "body")
+            body.send_keys(Keys.TAB)
+            for _ in range(6):
+                if page.run("return document.activeElement.className") == "row":
+                    break
+                page.browser.switch_to.active_element.send_keys(Keys.TAB)
+            page.browser.switch_to.active_element.send_keys(Keys.ENTER)
+            seen.append(page.text("#verdict"))
+            page.browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+            seen.append(page.text("#verdict"))
+            return seen
+
+        assert await asyncio.to_thread(use) == ["All is well", "coredinator", "All is well"]
+
+
+def made_up(second: int) -> bytes:
+    """The events that a feed of `MANY` busy backends would send."""
+    rows: dict[str, Any] = {}
+    for number in range(MANY):
+        state = "down" if number % 100 == 7 else "up"
+        upstream = [
+            f"http://10.0.0.1:{number}",
+            state,
+            "no connection can be opened (connect_failed) since 2026",
+            1.7e9,
+            1,
+        ]
+        figures = [(number + second) % 50 + 1, 0, 0.001, 0.01, 0.1, 1, 0, 1, 2, 0]
+        rows[f"service-{number:03}"] = [*figures, [upstream]] if second == 0 else figures
+    data: dict[str, Any] = {
+        "time": time.time(),
+        "all": [50.0 * MANY, 0.0, 0.001, 0.01, 0.1],
+        "backends": rows,
+    }
+    if second == 0:
+        prefixes = {name: f"/api/{name}" for name in rows}
+        data |= {"version": "1", "ready": True, "started": time.time(), "measured": True, "limit": 50}
+        data |= {"workers": [], "prefixes": prefixes, "failed": [], "slow": [], "said": []}
+    name = b"change" if second else b"whole"
+    return b"event: %b\ndata: %b\n\n" % (name, orjson.dumps(data))
+
+
+async def test_a_thousand_busy_backends_stay_responsive(browser: Chrome) -> None:
+    async def feed(exchange: Exchange) -> None:
+        await exchange.send(render_head(200, [("Content-Type", "text/event-stream")]))
+        for second in range(10_000):
+            await exchange.send(made_up(second))
+            await asyncio.sleep(0.5)
+
+    def use(page: Page) -> None:
+        page.says("10 of 1,000 backends are down")
+        names = "return [...document.querySelectorAll('#rows li b:first-of-type')].map(e => e.textContent)"
+        rows = "return document.querySelectorAll('#rows li').length"
+        assert page.text("#rows .who b") == "service-007"
+        assert page.run(rows) < 40
+        page.run(
+            "window.long = []; new PerformanceObserver("
+            "l => window.long.push(...l.getEntries().map(e => e.duration))).observe({type: 'longtask'})"
+        )
+        for _ in range(10):
+            page.run("document.querySelector('#scroller').scrollTop += 12000")
+            time.sleep(0.1)
+        page.until(lambda: "service-999" in page.run(names), "the last row")
+        assert page.run(rows) < 40
+        search = page.browser.find_element(By.CSS_SELECTOR, "#search")
+        search.send_keys("service-123")
+        page.until(lambda: page.run(rows) == 1, "the one that was asked for")
+        search.clear()
+        search.send_keys(Keys.SPACE)
+        page.browser.find_element(By.CSS_SELECTOR, "#trouble").click()
+        page.until(lambda: page.run(rows) == 10, "those in trouble alone")
+        # A page that were slow would be so at every change, twice a second; once is the machine's doing.
+        assert len([task for task in page.run("return window.long") if task > 500]) <= 1  # milliseconds
+        checked(page)
+
+    async with ScriptedBackend() as server:
+        for path, (name, media_type) in FILES.items():
+            body = (PACKAGE / name).read_bytes()
+            server.on(
+                f"/dashboard{path}", respond(200, body, [*HEADERS.items(), ("Content-Type", media_type)])
+            )
+        server.on("/dashboard/events", feed)
+        page = await asyncio.to_thread(Page, browser, f"{server.url}/dashboard")
+        await asyncio.to_thread(use, page)

@@ -1,0 +1,210 @@
+"""The dashboard and the alert rules: held against the metrics that there are, and against real Prometheus."""
+
+import json
+import re
+import shutil
+import subprocess
+from asyncio import create_subprocess_exec, sleep
+from asyncio.subprocess import DEVNULL, STDOUT
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import httpx
+import pytest
+
+from coregateway.__main__ import main
+from coregateway.observability.metrics import export
+from coregateway.observability.metrics.families import FAMILIES, Kind
+from coregateway.testing import ScriptedBackend, free_port
+from tests.conftest import StartGateway
+from tests.observability.metrics.scraping import get
+from tests.stage import PREFIX
+
+needs_prometheus = pytest.mark.skipif(
+    not (shutil.which("prometheus") and shutil.which("promtool")), reason="needs Debian's package prometheus"
+)
+
+LABELS_OF = {
+    name: {*family.labels, *({"le"} if name.endswith("_bucket") else ())}
+    for family in FAMILIES
+    for name in (
+        [f"{family.full_name}{end}" for end in ("_bucket", "_count", "_sum")]
+        if family.kind is Kind.HISTOGRAM
+        else [family.full_name]
+    )
+}
+"""What a scrape has, by the name of the sample."""
+
+ADDED = {"instance", "job"}
+"""Labels that Prometheus gives to what it scrapes."""
+
+_RULE = re.compile(r"expr: (?:>-\n((?: {10}.*\n)+)|(.*)\n)")
+
+
+def dashboard() -> dict[str, Any]:
+    return json.loads(export.grafana())
+
+
+def panels() -> list[dict[str, Any]]:
+    return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
+
+
+def expressions() -> Iterator[str]:
+    """All of them, with values in the place of Grafana's variables."""
+    for panel in panels():
+        for target in panel["targets"]:
+            yield target["expr"].replace("$__rate_interval", "1m").replace("$backend", ".*")
+    for folded, plain in _RULE.findall(export.alerts()):
+        yield " ".join((folded or plain).split())
+
+
+@pytest.mark.parametrize("expression", [*expressions()])
+def test_every_expression_names_metrics_and_labels_that_there_are(expression: str) -> None:
+    names = set(re.findall(r"\bcoregateway_\w+", expression))
+    assert names
+    assert names <= LABELS_OF.keys()
+    there = {
+        label for name in names for label in LABELS_OF[name] if all(label in LABELS_OF[n] for n in names)
+    }
+    for grouped in re.findall(r"(?:by|without) \(([^)]*)\)", expression):
+        assert {label.strip() for label in grouped.split(",")} <= there | ADDED
+    for name, matched in re.findall(r"(coregateway_\w+)\{([^}]*)\}", expression):
+        assert set(re.findall(r'(\w+)(?:=~|!~|!=|=)"', matched)) <= LABELS_OF[name]
+
+
+def test_the_legends_and_words_show_labels_that_are_left() -> None:
+    for panel in panels():
+        for target in panel["targets"]:
+            grouped = re.findall(r"by \(([^)]*)\)", target["expr"])
+            left = {label.strip() for group in grouped for label in group.split(",")} - {"le"}
+            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= left
+
+
+def test_every_metric_is_in_a_panel_or_an_alert() -> None:
+    shown = set(re.findall(r"\bcoregateway_\w+?(?=_bucket|[^\w])", " ".join(expressions()) + " "))
+    assert shown == {family.full_name for family in FAMILIES}
+
+
+def test_panels_have_a_place_of_their_own() -> None:
+    places = [panel["gridPos"] for panel in dashboard()["panels"]]
+    cells = [
+        (x, y) for p in places for x in range(p["x"], p["x"] + p["w"]) for y in range(p["y"], p["y"] + p["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+    assert len({panel["id"] for panel in dashboard()["panels"]}) == len(places)
+
+
+@pytest.mark.parametrize("what", ["grafana", "alerts"])
+def test_the_command_prints_it(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", what]) == 0
+    assert capsys.readouterr().out == export.EXPORTS[what]()
+
+
+def promtool(*arguments: str, given: bytes = b"") -> str:
+    """What it says; empty when it finds nothing wrong and has nothing to tell."""
+    done = subprocess.run(
+        ["promtool", *arguments],
+        input=given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=60,
+        check=False,
+    )
+    return f"{done.returncode}: {done.stdout.decode()}"
+
+
+@needs_prometheus
+def test_promtool_finds_the_rules_sound(tmp_path: Path) -> None:
+    rules = tmp_path / "coregateway.rules.yaml"
+    rules.write_text(export.alerts())
+    said = promtool("check", "rules", str(rules))
+    assert said.startswith("0: ")
+    assert f"SUCCESS: {export.alerts().count('alert:')} rules found" in said
+
+
+CONFIG = """
+global:
+  scrape_interval: 200ms
+  scrape_timeout: 200ms
+rule_files: ["{rules}"]
+scrape_configs:
+  - job_name: coregateway
+    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+"""
+
+
+@asynccontextmanager
+async def prometheus(directory: Path, port: int) -> AsyncGenerator[httpx.AsyncClient]:
+    """A server that scrapes a gateway's admin address, and a client of its API."""
+    own = free_port()
+    (directory / "rules.yaml").write_text(export.alerts())
+    (directory / "prometheus.yml").write_text(CONFIG.format(rules=directory / "rules.yaml", port=port))
+    with (directory / "log").open("wb") as log:
+        server = await create_subprocess_exec(
+            "prometheus",
+            f"--config.file={directory / 'prometheus.yml'}",
+            f"--storage.tsdb.path={directory / 'data'}",
+            f"--web.listen-address=127.0.0.1:{own}",
+            stdin=DEVNULL,
+            stdout=log,
+            stderr=STDOUT,
+        )
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{own}/api/v1", trust_env=False) as client:
+            yield client
+    finally:
+        server.kill()
+        await server.wait()
+
+
+async def result(client: httpx.AsyncClient, query: str) -> list[dict[str, Any]]:
+    answer = (await client.get("/query", params={"query": query})).json()
+    assert answer["status"] == "success", (query, answer)
+    return answer["data"]["result"]
+
+
+async def wait_up(client: httpx.AsyncClient, port: int, scrapes: int, *, within: float = 20.0) -> None:
+    """Wait until the gateway was scraped some times."""
+    end = monotonic() + within
+    while True:
+        try:
+            [found] = await result(client, f'count_over_time(up{{instance="127.0.0.1:{port}"}}[1m])')
+            if int(found["value"][1]) >= scrapes:
+                return
+        except (httpx.TransportError, ValueError):  # it starts, or has not scraped yet
+            pass
+        assert monotonic() < end, "Prometheus has not scraped the gateway"
+        await sleep(0.1)
+
+
+@needs_prometheus
+async def test_prometheus_takes_every_metric_and_knows_every_expression(
+    backend: ScriptedBackend, gateway: StartGateway, tmp_path: Path
+) -> None:
+    port = free_port()
+    running = await gateway(
+        toml=f'[admin]\naddress = "127.0.0.1:{port}"\n', backends={"coredinator": backend.url}
+    )
+    for path in (f"{PREFIX}/a", f"{PREFIX}/b", "/nowhere"):
+        await get(running.port, path)
+    assert promtool("check", "metrics", given=(await get(port)).body) == "0: "
+    async with prometheus(tmp_path, port) as client:
+        await wait_up(client, port, 5)
+        [target] = (await client.get("/targets")).json()["data"]["activeTargets"]
+        assert (target["health"], target["lastError"]) == ("up", "")
+        for expression in expressions():
+            await result(client, expression)
+        [counted] = await result(client, 'sum(coregateway_requests_total{backend="coredinator",code="200"})')
+        assert counted["value"][1] == "2"
+        quantile = "histogram_quantile(0.99, sum by (le) (coregateway_overhead_seconds_bucket))"
+        [found] = await result(client, quantile)
+        assert 0 < float(found["value"][1]) < 1
+        names = {each["metric"]["__name__"] for each in await result(client, '{__name__=~"coregateway_.*"}')}
+        assert names == LABELS_OF.keys()
+        [group] = (await client.get("/rules")).json()["data"]["groups"]
+        assert len(group["rules"]) == export.alerts().count("alert:")
+        assert {rule["health"] for rule in group["rules"]} <= {"ok", "unknown"}
