@@ -19,13 +19,13 @@ class RequestBody:
         self._decoder = ChunkedDecoder() if length == CHUNKED else None
         self.limit = limit
         self.left = length
-        """Bytes that are still to come, or `CHUNKED`: nobody knows."""
+        """Bytes that are still to come, or `CHUNKED`: unknown."""
         self.done = False
         self.surplus = b""
         """Bytes behind the end of the body; the next request begins with them."""
 
     def is_whole(self, available: int) -> bool:
-        """Whether its rest is among the next `available` bytes; of chunks nobody can tell."""
+        """Whether its rest is among the next `available` bytes; of chunks that is unknown."""
         return 0 <= self.left <= available
 
     def feed(self, data: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """Where a request's head ends in bytes that come in pieces of any size. Pure, no I/O.
 
-What cannot become a head any more is refused at once, not when it is complete: whoever sends it may never
-come to an end.
+Bytes that cannot become a head any more are refused at once, not when they are complete: they may never come
+to an end.
 """
 
 from mypy_extensions import mypyc_attr

@@ -61,7 +61,7 @@ class Fate:
         self.passes = passes
         """Its line is passed on all the same."""
         self.aside = aside
-        """It is kept apart, for whoever decides whether its sender is believed."""
+        """It is kept apart, until it is decided whether its sender is believed."""
         self.permits = permits
         """It gives the pages of other origins a permission (`Access-Control-`)."""
 

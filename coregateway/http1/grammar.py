@@ -30,7 +30,7 @@ UNTIL_CLOSE: Final = -2
 
 
 class MalformedHTTP(ValueError):
-    """Bytes that are not strictly HTTP/1.1. The words are safe to show to whoever sent them."""
+    """Bytes that are not strictly HTTP/1.1. The words are safe to show to the sender."""
 
 
 class TooManyFields(MalformedHTTP):

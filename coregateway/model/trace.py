@@ -63,7 +63,7 @@ class Trace:
         self.span_id = span_id
         """Of the exchange."""
         self.parent_id = parent_id
-        """Of whoever sent the request; empty when the trace begins here."""
+        """Of the sender of the request; empty when the trace begins here."""
         self.sampled = sampled
         self.state = state
         """The value of `tracestate`; empty: none."""
@@ -84,7 +84,7 @@ class Trace:
 
     def begin_attempt(self, now: float) -> None:
         """Another try begins. `now`: seconds of the monotonic clock."""
-        if self.sampled:  # otherwise nobody will look for it, and the exchange's id serves as well
+        if self.sampled:  # otherwise no span has it, and the exchange's id serves as well
             span_id = new_id(SPAN_ID)
             self.attempts = (*self.attempts, Attempt(span_id, now))
             self.fields = self._fields(span_id)

@@ -58,7 +58,7 @@ def end(listener: socket.socket) -> None:
     """Refuse connections from now on, in every process that has this socket.
 
     Closing would not do: the main process holds the socket too, and the kernel would go on completing
-    handshakes for nobody. What waits in the backlog is reset.
+    handshakes that no process accepts. What waits in the backlog is reset.
     """
     with suppress(OSError):  # it was ended meanwhile
         # Shut down twice, it would hand the end on to its connections, should it ever listen again.

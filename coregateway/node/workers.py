@@ -1,8 +1,8 @@
 """The workers of one node: what makes several processes one gateway.
 
 `found` begins a node in its main process, `attach` makes an application live as a worker of it: it tells the
-others when it serves and when it drains, and it drains so that nobody is cut off who need not be. Readings of
-`app.ctx.node` are per node; `app.ctx.draining` is the worker's own.
+others when it serves and when it drains, and it drains so that no exchange is cut off that could complete.
+Readings of `app.ctx.node` are per node; `app.ctx.draining` is the worker's own.
 
 The drain of a node, in its order: readiness fails on all workers; after `shutdown.delay` seconds, in which
 load balancers look elsewhere and responses already say `Connection: close`, each worker ends its listening
@@ -149,7 +149,7 @@ class Worker:
         keeper = self.node.pid(STATE_KEEPER)
         if self._is_orphan and keeper:
             with suppress(ProcessLookupError):  # another worker was first
-                os.kill(keeper, signal.SIGKILL)  # nobody else would end it
+                os.kill(keeper, signal.SIGKILL)  # no other process would end it
 
     def stop(self) -> None:
         """Drain, then stop; once."""
@@ -212,6 +212,6 @@ def _board(app: App) -> Board | None:
 
 
 def listeners_of(app: App) -> Listeners | None:
-    """The sockets that this process serves on; None where somebody else made them."""
+    """The sockets that this process serves on; None where they were made elsewhere."""
     sock = app.state.server_info[0].settings.get("sock") if app.state.server_info else None
     return sock if isinstance(sock, Listeners) else None

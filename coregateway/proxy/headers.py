@@ -54,11 +54,10 @@ class Outbound:
     def render(
         self, head: RequestHead, *, peer: bytes, trusted: bool, request_id: bytes, traced: bool = False
     ) -> "Outgoing":
-        """The head of the request to whichever upstream.
+        """The head of the request, whichever upstream gets it.
 
-        `peer`: the address of whoever is connected to the gateway. `trusted`: whether it is a proxy whose
-        word about the client is believed. `traced`: the gateway's own trace takes the place of the one that
-        came.
+        `peer`: the address of the client's end of the connection. `trusted`: whether it is a proxy whose word
+        about the client is believed. `traced`: the gateway's own trace takes the place of the one that came.
         """
         noted = head.noted
         lines = head.lines

@@ -23,7 +23,7 @@ from coregateway.settings import BackendSettings, Settings
 from coregateway.upstream.backend import Backend
 
 OWN_METHODS = ("GET", "HEAD")
-"""What a preflight for a path that nobody has is told."""
+"""What a preflight for a path without a handler is told."""
 
 type MethodsOf = Callable[[RequestHead], tuple[str, ...]]
 """The methods that the path of a request takes."""

@@ -15,7 +15,7 @@ RESTED: Final = 2.0
 backends close idle connections (uvicorn and Node after 5 s), and what is under way at that moment is lost."""
 
 REPLAYABLE: Final = 65_536
-"""Bytes of a request body that are kept to be sent again; a longer body is streamed and kept by nobody."""
+"""Bytes of a request body that are kept to be sent again; a longer body is streamed and not kept."""
 
 
 def may_retry(error: GatewayError, method: str, *, attempt: int, attempts: int, replayable: bool) -> bool:

@@ -273,7 +273,7 @@ class Gateway(Sanic[Config, Context]):
 
     @property
     def is_observed(self) -> bool:
-        """Whether anybody's middleware or signal looks at requests on Sanic's way to a handler."""
+        """Whether a middleware or a signal looks at requests on Sanic's way to a handler."""
         middleware = len(self.request_middleware) + len(self.response_middleware)
         return middleware > 0 or self.signal_router.observes_http
 
@@ -311,6 +311,6 @@ def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None
     for line in cors.lines_of_own_answer(request.parsed.noted.get(b"origin")).decode("latin-1").splitlines():
         name, _, value = line.partition(": ")
         response.headers[name] = value
-    if request.app.ctx.settings.tracing.server_timing:
+    if request.app.ctx.worker.plan.tells_time:
         name, _, value = server_timing(request.exchange, monotonic()).decode().rstrip().partition(": ")
         response.headers[name] = value

@@ -157,7 +157,7 @@ def _has_format(request: Request) -> bool:
     given = route.extra.error_format if route is not None else None
     if given and given != DEFAULT_FORMAT and not isinstance(given, DeterminedFormat):
         return True
-    # In the place of a default that nobody has set, Sanic has a marker.
+    # In the place of a default that was not set, Sanic has a marker.
     return not isinstance(request.app.config["_FALLBACK_ERROR_FORMAT"], Default)
 
 

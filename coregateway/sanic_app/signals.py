@@ -9,12 +9,12 @@ The gateway announces what happens to exchanges:
     coregateway.exchange.finished   exchange              exactly once for every request, however it ended
     coregateway.turn.ended          exchanges             those that finished in one turn of the loop
 
-The last is for whoever keeps a record of all exchanges, at a fraction of the cost: of a busy gateway's dozens
+The last is for subscribers that record all exchanges, at a fraction of the cost: of a busy gateway's dozens
 in a turn most of the work is the same. It comes before the responses leave that were written at once, so that
 a worker that is killed has recorded what its clients have seen.
 
-Sanic's own events of a request from `http.lifecycle.handle` on are dispatched too, for whoever subscribes to
-them; those of a head being read are not, because the gateway reads heads itself.
+Sanic's own events of a request from `http.lifecycle.handle` on are dispatched too, where they have
+subscribers; those of a head being read are not, because the gateway reads heads itself.
 
 Anyone may subscribe with `@app.signal(...)`, with a function or a coroutine function. Coroutines run as
 tasks: nothing that a subscriber awaits holds a request up. Sanic's own dispatch costs tens of microseconds
@@ -71,11 +71,11 @@ class GatewaySignals(SignalRouter):
 
     @property
     def observes_http(self) -> bool:
-        """Whether somebody subscribed to Sanic's own events of a request."""
+        """Whether Sanic's own events of a request have a subscriber."""
         return self._observes_http
 
     def _told(self, name: str, key: str) -> Callable[[Any], None] | None:
-        """Announces an event, with what it is given as `key`; None: nobody has subscribed to it."""
+        """Announces an event, with what it is given as `key`; None: it has no subscriber."""
         if name not in self._subscribers:
             return None
         return lambda told: self.announce(name, **{key: told})
@@ -84,7 +84,7 @@ class GatewaySignals(SignalRouter):
         self.announce(ATTEMPT_FAILED, exchange=exchange, error=error)
 
     def announce(self, name: str, **context: object) -> None:
-        """Call the subscribers of an event. One that fails is logged and disturbs nobody."""
+        """Call the subscribers of an event. One that fails is logged and disturbs no other."""
         for handler in self._subscribers.get(name, ()):
             try:
                 result = handler(**context)

@@ -47,6 +47,6 @@ def free_port() -> int:
 
 @contextmanager
 def refusing() -> Generator[str]:
-    """The URL of a backend that refuses connections. While the context lasts, nobody can listen there."""
+    """The URL of a backend that refuses connections. While the context lasts, no process can listen there."""
     with socket.socket() as taken:
         yield f"http://127.0.0.1:{bind_free(taken)}"

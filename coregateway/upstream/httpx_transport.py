@@ -177,7 +177,7 @@ async def _send_body(request: httpx.Request, length: int, connection: UpstreamCo
         if chunked:
             await connection.write(LAST_CHUNK)
     except UpstreamError:
-        return  # An answer may have come all the same; whoever waits for it learns which.
+        return  # An answer may have come all the same; `head` tells which.
     if left > 0:
         raise httpx.LocalProtocolError("The body is shorter than Content-Length says", request=request)
     connection.end_request()

@@ -261,7 +261,7 @@ class Recorder:
         counted = self._place(families.REQUESTS, *labels)
         of = self._of_backend[backend or ""]
         duration, overhead = of.duration, of.overhead
-        if status == 101:  # how long a WebSocket was open is not what anybody waited for
+        if status == 101:  # how long a WebSocket was open is no time of waiting
             duration = overhead = self._spill
         places = Places(counted, duration, of.upstream, overhead, of.wait, of.attempts, of.taken, of.given)
         if known and counted != self._overflow[families.REQUESTS.name]:
