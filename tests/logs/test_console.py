@@ -85,7 +85,7 @@ def test_an_exception_says_what_and_where() -> None:
         raise ValueError("two\nlines")
     except ValueError as error:
         text = text_of(plain(CORE | {"exception": describe(error)}))
-    assert text.startswith("03:04:05.678 INFO  x ValueError: two\\nlines at tests/logs/test_console.py:")
+    assert text.startswith("03:04:05.678 INFO  x ValueError: two\\nlines at logs/test_console.py:")
 
 
 @pytest.mark.parametrize(

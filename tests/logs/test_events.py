@@ -132,7 +132,7 @@ def test_an_event_tells_its_exception(out: Recorder) -> None:
     exception = out.one()["exception"]
     assert exception["type"] == "ConnectionRefusedError"
     assert exception["message"] == "[Errno 111] refused"
-    assert exception["stack"][0].startswith("tests/logs/test_events.py:")
+    assert exception["stack"][0].startswith("logs/test_events.py:")
 
 
 @pytest.mark.parametrize("name", [*SANIC_LOGGERS, "asyncio", "some.library", "root"])

@@ -149,7 +149,7 @@ def test_an_exception_is_type_message_and_stack_with_the_place_first() -> None:
     assert described["type"] == "ValueError"
     assert described["message"] == "bad http://h/?…"
     stack = cast(list[str], described["stack"])
-    assert stack[0] == f"tests/logs/test_line.py:{raised.__code__.co_firstlineno + 4} raised"
+    assert stack[0] == f"logs/test_line.py:{raised.__code__.co_firstlineno + 4} raised"
     assert stack[2].endswith(" test_an_exception_is_type_message_and_stack_with_the_place_first")
     assert "causes" not in described
 
