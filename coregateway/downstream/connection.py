@@ -345,7 +345,9 @@ class ClientConnection(EndingConnection):
         if state is IDLE:
             # Requests that are served at once do not touch the limit, so it tells only when to look.
             left = self.received_at + self._time_between_requests() - monotonic()
-            if left > RESOLUTION:
+            if self.buffer:
+                self._limit.within(self.worker.plan.client_timeout)  # the next request is about to be read
+            elif left > RESOLUTION:
                 self._limit.within(left)
             else:
                 self.close()

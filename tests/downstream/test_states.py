@@ -226,6 +226,21 @@ async def test_pipelined_requests_are_served_one_after_the_other(stage: Stage) -
     assert stage.client.state is State.IDLE
 
 
+async def test_a_request_that_waits_behind_another_is_read_even_when_the_idle_limit_passes_just_then(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forwards(monkeypatch)
+    stage.client.data_received(REQUEST + b"GET /own HTTP/1.1\r\nHost: a\r\n\r\n")
+    stage.client.received_at -= 1000  # the other has taken longer than a connection may be idle
+    stage.client.fail(ConnectFailed())
+    assert (stage.client.state, bool(stage.client.buffer)) == (State.IDLE, True)
+    stage.client.limit_passed()
+    answers = b""
+    while b" 204 " not in answers:
+        answers += await stage.answer()
+    assert b" 502 " in answers
+
+
 # ------------------------------------------------------------------ the states
 
 
