@@ -108,7 +108,7 @@ def create_app(
 
     async def limit_grace(app: Gateway) -> None:
         for acceptor in acceptors:
-            acceptor.stop()  # those who came from here on, the end of the loop might cut off
+            acceptor.stop()  # the end of the loop might cut off later newcomers
         # Exchanges that outlive it end here, where a client that waits still gets an answer.
         app.config.GRACEFUL_SHUTDOWN_TIMEOUT = settings.shutdown.grace + LAST_WORDS
         loop = get_running_loop()

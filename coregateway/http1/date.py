@@ -7,7 +7,7 @@ from typing import Final
 
 
 class Date:
-    """The date of this second, written once for all who ask in it. `clock`: seconds since the epoch."""
+    """The date of this second, written once for all answers in it. `clock`: seconds since the epoch."""
 
     __slots__ = ("_clock", "_line", "_second", "_text")
 

@@ -43,7 +43,7 @@ SETTLE = 0.02
 accepted has brought its request. Short, because uvloop polls without rest on an ended socket."""
 
 HANDSHAKES = 0.2
-"""Seconds, at least, in which a worker that is taken away still accepts those who were on their way to it."""
+"""Seconds, at least, in which a worker that is taken away still accepts connections that were under way."""
 
 EMPTYING = 0.2
 """Seconds, at most, to accept the connections that wait already when the listening socket is to be ended."""

@@ -75,7 +75,7 @@ class Samples:
     def _judge(self, exchange: Exchange) -> None:
         status = exchange.status
         if exchange.backend is None:
-            # A readiness probe that fails is no failure, nor is a reader of the live page who leaves.
+            # A readiness probe that fails is no failure, nor is a reader that leaves the live page.
             if exchange.error is not None and exchange.error != ClientClosed.cause:
                 self._fail(exchange, "client" if status is not None and status < 500 else "gateway")
             return

@@ -193,7 +193,7 @@ def test_while_all_are_busy_newcomers_wait_in_the_kernel_and_come_in_when_one_is
             while door.come < 8:
                 one = next(iter(door.clients), None)
                 if one is None:
-                    pass  # those who come next are on their way
+                    pass  # the next ones are on their way
                 elif freed == "ends":
                     one.end()
                 elif one.idle_since is None:
