@@ -39,6 +39,7 @@ class Exchange:
         "bytes_in",
         "bytes_out",
         "client",
+        "consumer",
         "ended",
         "error",
         "method",
@@ -62,6 +63,8 @@ class Exchange:
         self.started = started
         self.ended = 0.0
         self.client = client
+        self.consumer: str | None = None
+        """The name of the caller, where it has shown who it is."""
         self.request_id = ""
         self.method: str | None = None
         self.path: str | None = None

@@ -1,5 +1,11 @@
 """What a request may, one module a policy. Pure decisions.
 
+access             the networks that clients may come from
 cors               which origins may read answers
+fields             what is changed in the fields of messages
+fixed_answer       answers that the settings hold
+mirroring          which requests a second backend gets as well
+redirect           where a redirect leads
+shares             which of several backends gets a request
 trusted_proxies    whose word about a client is believed
 """

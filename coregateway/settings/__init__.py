@@ -7,6 +7,7 @@ sources     what file, environment and command line give, with the place of each
 spelling    what a mistyped word may have meant
 mistakes    the report of what is wrong, without credentials
 loading     the layers, checked, as one `Settings`
+redirect_target    which targets a redirect may have
 process     the settings of this process, whichever command started it
 report      the effective settings for a reader
 """
