@@ -1,4 +1,4 @@
-"""The command line: `coregateway run`, `check`, `status`, `demo`, `export`, `version`.
+"""The command line: `coregateway run`, `check`, `init`, `status`, `health`, `demo`, `export`, `version`.
 
 Every form of start comes through `main`, but for `sanic coregateway.app`, which reads the same settings.
 Sanic is imported by the commands that serve, so that the others answer at once.
@@ -34,6 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words:
         parser.print_help()
         return 0
+    if words[0] == "health":
+        from coregateway.cli import health
+
+        return health.main(words[1:])
     if words[0].startswith("-") and words[0] not in ("-h", "--help", "--version"):
         words.insert(0, "run")
     if not words[0].startswith("-") and words[0] not in commands:
@@ -82,6 +86,8 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     status.add_argument(CONFIG_FLAG, metavar="FILE", help="settings in TOML (default: ./coregateway.toml)")
     status.add_argument("--address", metavar="HOST:PORT", help="its admin address (default: admin.address)")
     status.add_argument("--json", action="store_true", help="as JSON instead of a table")
+    command("init", "Print a file of settings to begin with: all of them, with their defaults.")
+    command("health", "Ask the gateway of this machine whether it takes traffic; exit status 0 or 1.")
     demo = command("demo", "Start the gateway with two demo backends, and tell what to try.")
     demo.add_argument("--host", metavar="ADDRESS", help="address to listen on")
     demo.add_argument("--port", metavar="N", type=int, help="port of the gateway")
@@ -144,6 +150,13 @@ def _status(options: Namespace) -> int:
     return command.main(address, as_json=options.json)
 
 
+def _init(_: Namespace) -> int:
+    from coregateway.settings.sample import sample
+
+    sys.stdout.write(sample())
+    return 0
+
+
 def _demo(options: Namespace) -> int:
     from coregateway.demo import showing
 
@@ -191,6 +204,7 @@ _SERVING = frozenset({"run", "demo"})
 _COMMANDS = {
     "run": _run,
     "check": _check,
+    "init": _init,
     "status": _status,
     "demo": _demo,
     "export": _export,

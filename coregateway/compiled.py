@@ -7,7 +7,6 @@ source that was edited runs as it stands, interpreted, until the next `make setu
 import sys
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from importlib.util import spec_from_file_location
 from os import environ
@@ -62,8 +61,11 @@ SUFFIX = EXTENSION_SUFFIXES[0]
 """Ends the name of a library for this very Python."""
 
 
-class Finder(MetaPathFinder):
-    """Finds modules as libraries in a directory."""
+class Finder:
+    """Finds modules as libraries in a directory, for `sys.meta_path`.
+
+    Not derived from `importlib.abc.MetaPathFinder`: to import that takes longer than some commands run.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._libraries = {path.name.removesuffix(SUFFIX): path for path in directory.iterdir()}

@@ -11,6 +11,7 @@ import coregateway
 ROOT = Path(coregateway.__file__).parent
 
 LAYERS = (
+    ("console_script",),
     ("app", "__main__"),
     ("cli", "demo", "testing"),
     ("endpoints",),

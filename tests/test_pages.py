@@ -30,6 +30,7 @@ from tests.node.running_node import ROOT
 
 CHECKS = [".venv/bin/coregateway check", ".venv/bin/coregateway check --port 8080"]
 STATES = [".venv/bin/coregateway status", ".venv/bin/coregateway status --json"]
+INIT = ".venv/bin/coregateway init"
 EXPORTS = [".venv/bin/coregateway export grafana", ".venv/bin/coregateway export alerts"]
 VERSION = ".venv/bin/coregateway version"
 REQUESTS = [
@@ -54,7 +55,7 @@ async def tell(_):
 
 def test_every_command_is_run() -> None:
     shown = {command for page in PAGES.values() for command in commands(page)}
-    assert shown == {*CHECKS, *STATES, *EXPORTS, VERSION, *REQUESTS}
+    assert shown == {*CHECKS, *STATES, *EXPORTS, INIT, VERSION, *REQUESTS}
 
 
 def test_every_kind_of_example_has_its_test() -> None:
@@ -154,6 +155,12 @@ def test_the_file_that_is_shown_is_accepted_and_means_what_it_says(tmp_path: Pat
     ):
         assert re.search(f"^{line}", printed, re.MULTILINE), line
     assert re.search(r"^backends\.billing\.", printed, re.MULTILINE)
+
+
+def test_the_file_to_begin_with_is_accepted(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(run(INIT).stdout)
+    assert re.search(r"^port += 8001 +default$", run(f"{CHECKS[0]} --config {file}").stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("row", table(PAGES["settings"], "in the file"))

@@ -9,6 +9,7 @@ mistakes    the report of what is wrong, without credentials
 loading     the layers, checked, as one `Settings`
 redirect_target    which targets a redirect may have
 process     the settings of this process, whichever command started it
+sample      a file of settings to begin with
 report      the effective settings for a reader
 """
 

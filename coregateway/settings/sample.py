@@ -1,0 +1,113 @@
+"""A file of settings to begin with: every key with its default and its meaning, made from the model.
+
+The text of a key is the string that stands below it in the model; a table's is its docstring. Tables are
+there, keys are comments: a line without its `#` gives the key.
+"""
+
+import ast
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network
+from itertools import pairwise
+from textwrap import wrap
+from typing import Literal, cast, get_origin
+
+from pydantic import BaseModel
+
+from coregateway.settings.keys import dotted
+from coregateway.settings.model import DEFAULT_BACKENDS, KeyPath, Settings
+
+WIDTH = 100
+
+HEAD = """\
+Settings of CoreGateway, each with its default. To change one, take the # away from its line. Times are in
+seconds, sizes in bytes. `coregateway check` says whether the file is right.
+"""
+
+BACKENDS = """\
+The backends, by their names. These two are there unless `enabled` is false. Another one needs a prefix and
+urls. The tables that the gateway has, too, such as `timeouts`, hold for one backend alone where they stand
+under its name.
+"""
+
+
+def sample() -> str:
+    """The file. As it is it changes nothing; with every key given it means the same."""
+    defaults = Settings()
+    lines = [*_remark(HEAD), ""]
+    lines += _table(Settings, defaults, ())
+    lines += ["", *_remark(BACKENDS)]
+    for number, name in enumerate(DEFAULT_BACKENDS):
+        row = defaults.backends[name]
+        lines += _table(type(row), row, ("backends", name), told=number == 0)
+    return "\n".join(lines) + "\n"
+
+
+def _table(kind: type[BaseModel], values: BaseModel, key: KeyPath, *, told: bool = True) -> Iterator[str]:
+    """The keys of a table, then the tables in it; `told`: with all that is to say."""
+    if key:
+        yield ""
+        docstring = inspect.getdoc(kind) if kind.__doc__ and told else None
+        yield from _remark(docstring or "")
+        yield f"[{dotted(key)}]"
+    texts = _told(kind)
+    tables: list[tuple[str, BaseModel]] = []
+    for name, value in values:
+        if isinstance(value, BaseModel):
+            tables.append((name, value))
+        elif not isinstance(value, Mapping) and (told or value != kind.model_fields[name].get_default()):
+            yield from _remark(texts[name] if told else "")
+            yield f"#{dotted((name,))} = {_toml(value)}"
+    for name, value in tables:
+        if told or value != kind.model_fields[name].get_default():
+            yield from _table(type(value), value, (*key, name), told=told)
+
+
+def _told(kind: type[BaseModel]) -> Mapping[str, str]:
+    """What stands above each key: its text, and what it takes if that is a choice or all there is to say."""
+    told: dict[str, str] = {}
+    for name, field in kind.model_fields.items():
+        text, takes = _texts(kind).get(name, ""), field.description or ""
+        if not text:
+            told[name] = f"{takes[:1].upper()}{takes[1:]}"
+        else:
+            told[name] = f"{text} Takes {takes}." if get_origin(field.annotation) is Literal else text
+    return told
+
+
+@cache
+def _texts(kind: type[BaseModel]) -> Mapping[str, str]:
+    """What is said of each key of a table, and of the tables that it derives from."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        if not issubclass(each, BaseModel) or each is BaseModel:
+            continue
+        tree = ast.parse(inspect.getsource(each))
+        body = cast(ast.ClassDef, tree.body[0]).body
+        for one, after in pairwise(body):
+            match one, after:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(
+                    value=ast.Constant(value=str() as text)
+                ):
+                    found[name] = inspect.cleandoc(text)
+                case _:
+                    pass
+    return found
+
+
+def _remark(text: str) -> list[str]:
+    return [f"# {line}" for line in wrap(" ".join(text.split()), WIDTH)]
+
+
+def _toml(value: object) -> str:
+    match value:
+        case None:
+            return '""'
+        case tuple():
+            return f"[{', '.join(map(_toml, cast('tuple[object, ...]', value)))}]"
+        case IPv4Network() | IPv6Network():
+            return json.dumps(str(value))
+        case _:
+            return json.dumps(value, ensure_ascii=False)

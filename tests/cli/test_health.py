@@ -1,0 +1,111 @@
+"""`coregateway health`: where it asks, what it makes of the answer, and that it is quick."""
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from coregateway.cli.health import address, main
+
+LIGHT = """
+import sys
+sys.argv = ["coregateway", "health", "--port", "{port}"]
+from coregateway.console_script import main
+status = main()
+heavy = {{"pydantic", "sanic", "httpx", "asyncio", "argparse", "ssl", "coregateway.settings"}}
+print(status, sorted(heavy & sys.modules.keys()))
+"""
+
+
+def answering(*answers: bytes) -> int:
+    """The port of a server that gives these answers, one a connection."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with listener:
+            for answer in answers:
+                connection, _ = listener.accept()
+                with connection:
+                    assert b"GET /readyz HTTP/1.1\r\n" in connection.recv(1024)
+                    connection.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "file", "asked"),
+    [
+        ({}, {}, None, ("127.0.0.1", 8001)),
+        ({}, {}, "port = 81\nhost = '::'", ("::1", 81)),
+        ({}, {}, "\ufeffport = 81", ("127.0.0.1", 81)),
+        ({}, {"COREGATEWAY_PORT": "82"}, "port = 81", ("127.0.0.1", 82)),
+        ({"--port": "83"}, {"COREGATEWAY_PORT": "82"}, "port = 81", ("127.0.0.1", 83)),
+        ({}, {"COREGATEWAY_PORT": ""}, "port = 81", ("127.0.0.1", 81)),
+        ({}, {"COREGATEWAY_PORT": "tcp://10.0.0.1:8001"}, None, ("127.0.0.1", 8001)),
+        ({}, {"COREGATEWAY_HOST": "10.1.2.3"}, None, ("10.1.2.3", 8001)),
+        ({"--host": "gw.example"}, {}, None, ("gw.example", 8001)),
+        ({"--config": "other.toml"}, {}, None, ("127.0.0.1", 84)),
+        ({}, {"COREGATEWAY_CONFIG": "other.toml"}, "port = 81", ("127.0.0.1", 84)),
+    ],
+)
+def test_it_asks_where_the_settings_say(
+    flags: Mapping[str, str],
+    environ: Mapping[str, str],
+    file: str | None,
+    asked: tuple[str, int],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "other.toml").write_text("port = 84")
+    if file is not None:
+        (tmp_path / "coregateway.toml").write_text(file)
+    assert address(flags, environ, tmp_path) == asked
+
+
+@pytest.mark.parametrize("port", ["0", "x", "-1", "123456"])
+def test_without_a_port_it_says_so(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--port", port]) == 1
+    assert capsys.readouterr().err == f"coregateway health: no port is known: found '{port}'\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "told"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0, ""),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", 1, "coregateway health: not ready (status 503)\n"),
+        (b"SSH-2.0-x\r\n", 1, "coregateway health: no answer in HTTP\n"),
+        (b"", 1, "coregateway health: no answer in HTTP\n"),
+    ],
+)
+def test_the_answer_decides(
+    answer: bytes, status: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([f"--port={answering(answer)}", "--host", "127.0.0.1"]) == status
+    assert capsys.readouterr().err == told
+
+
+def test_a_gateway_that_is_not_there_is_not_healthy(down: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--host", "127.0.0.1", "--port", down.rpartition(":")[2]]) == 1
+    assert capsys.readouterr().err == "coregateway health: Connection refused\n"
+
+
+@pytest.mark.parametrize("words", [["--prot", "1"], ["extra"], ["--port"]])
+def test_wrong_flags_end_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith("usage: coregateway health")
+
+
+def test_it_loads_nothing_that_takes_long() -> None:
+    port = answering(b"HTTP/1.1 200 OK\r\n\r\n")
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT.format(port=port)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "0 []\n"
