@@ -24,15 +24,18 @@ class _Side(Interface):
 class _Direction:
     """What arrives on one side and leaves on the other. A `Peer` for the side that it listens to."""
 
-    def __init__(self, tunnel: "_Tunnel", target: _Side, counter: str) -> None:
+    def __init__(self, tunnel: "_Tunnel", target: _Side, *, upwards: bool) -> None:
         self._tunnel = tunnel
         self._target = target
-        self._counter = counter
+        self._upwards = upwards
 
     def receive(self, data: bytes) -> None:
         self._tunnel.active()
         exchange = self._tunnel.exchange
-        setattr(exchange, self._counter, getattr(exchange, self._counter) + len(data))
+        if self._upwards:
+            exchange.bytes_in += len(data)
+        else:
+            exchange.bytes_out += len(data)
         if data and not self._target.is_closing():
             self._target.write(data)
 
@@ -112,8 +115,8 @@ async def run(client: Client, connection: UpstreamConnection, exchange: Exchange
         GatewayError: it was ended by `cancel`, as at the end of a shutdown's grace.
     """
     tunnel = _Tunnel(client.worker.loop, client, connection, exchange, idle)
-    upwards = _Direction(tunnel, connection.transport, "bytes_in")
-    downwards = _Direction(tunnel, client.transport, "bytes_out")
+    upwards = _Direction(tunnel, connection.transport, upwards=True)
+    downwards = _Direction(tunnel, client.transport, upwards=False)
     try:
         upwards.receive(client.open_tunnel(upwards))
         downwards.receive(connection.switch(downwards))
