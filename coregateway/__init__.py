@@ -28,9 +28,23 @@ What belongs to the node rather than to a worker lies in memory that all its pro
 `app` puts everything together; `__main__` is the command line.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from coregateway import compiled
+
+if TYPE_CHECKING:
+    from coregateway.sanic_app.backends import Backends as Backends
 
 __version__ = "0.1.0"
 
 COMPILED = compiled.install()
 """Whether the modules that a request runs through are machine code in this process."""
+
+
+def __getattr__(name: str) -> Any:
+    """`Backends`, for handlers: the command line does without it, and without Sanic."""
+    if name != "Backends":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from coregateway.sanic_app.backends import Backends
+
+    return Backends

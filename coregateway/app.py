@@ -61,7 +61,7 @@ def create_app(
     for backend, row in settings.backends.items():
         app.blueprint(blueprints.blueprint(backend, row))
     app.blueprint(docs.blueprint(settings))
-    app.blueprint(health.blueprint())
+    app.blueprint(health.blueprint(settings))
     encode = logs.encoder(settings.log_format)
     record = access_log.recorder(
         logs.writer().write_all,
@@ -74,6 +74,7 @@ def create_app(
 
     # No web page may read what operators see: no CORS there, whatever the settings are.
     operators = Gateway(f"{name}-admin", settings.model_copy(update={"cors": CorsSettings(origins=())}))
+    operators.config.AUTO_EXTEND = False
     admin.refuse_strangers(operators, settings.admin)
     operators.blueprint(admin.blueprint(settings))
     admin_server: list[AsyncioServer] = []

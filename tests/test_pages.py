@@ -39,7 +39,9 @@ REQUESTS = [
     "curl http://localhost:9001/metrics",
 ]
 
-COUNTING, ASKING, TESTING = (block.text for block in blocks(PAGES["python"]) if block.language == "python")
+COUNTING, ASKING, EXTENDING, TESTING = (
+    block.text for block in blocks(PAGES["python"]) if block.language == "python"
+)
 
 TELLING = """
 
@@ -328,6 +330,26 @@ async def test_a_handler_asks_a_backend(backend: ScriptedBackend, tmp_path: Path
             return client.get("/agents/count").json()
 
     assert await asyncio.to_thread(ask) == {"agents": 2}
+
+
+async def test_a_handler_is_validated_injected_and_documented(
+    backend: ScriptedBackend, tmp_path: Path
+) -> None:
+    backend.on("/agents/pump", respond(404))
+    (tmp_path / "extending.py").write_text(EXTENDING)
+    names = ("COREDINATOR", "CORETELEMETRY")
+    env = {f"COREGATEWAY_BACKENDS__{name}__URLS": backend.url for name in names}
+    env["PYTHONPATH"] = f"{ROOT}:{tmp_path}"
+
+    def ask() -> list[Any]:
+        with started(f"{ROOT}/.venv/bin/sanic extending:app --port 0", env, tmp_path) as (_, client):
+            wrong = client.post("/ask-both", json={"agents": 2})
+            described = client.get("/openapi.json").json()["paths"]["/ask-both"]["post"]
+            answer = client.post("/ask-both", json={"agent": "pump"}).json()
+            return [wrong.status_code, described["summary"], answer]
+
+    words = "What both backends know of an agent"
+    assert await asyncio.to_thread(ask) == [400, words, {"coredinator": 404, "coretelemetry": 404}]
 
 
 async def test_the_test_that_is_shown_passes() -> None:

@@ -1,8 +1,8 @@
 """The page of the API: Swagger UI, the OpenAPI document, and the redirect from `/`.
 
 Everything that the page loads comes from this gateway. Swagger UI's files are those of the installed
-`swagger-ui-py` distribution, found without importing it (that would import a template engine) and sent from
-disk, so that a worker holds none of the bundle in memory. Links carry a digest of the file's bytes, hence
+`swagger-ui-py` distribution, found without importing it and sent from disk, so that a worker holds none of
+the bundle in memory. Links carry a digest of the file's bytes, hence
 browsers may keep a file for ever and still see the next one.
 """
 
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sanic import Blueprint, HTTPResponse, Request
+from sanic import Blueprint, HTTPResponse, Request, Sanic
 from sanic.response import redirect
 
 from coregateway import __version__
-from coregateway.endpoints.openapi import document
+from coregateway.endpoints.openapi import answer, document, own
+from coregateway.sanic_app.documents import excluded, own_document
 from coregateway.settings import Settings
 
 type Handler = Callable[[Request], Coroutine[Any, Any, HTTPResponse | None]]
@@ -27,6 +28,12 @@ METHODS = ("GET", "HEAD")
 CHUNK = 64 * 1024
 REVALIDATE = "no-cache"
 FOR_EVER = "public, max-age=31536000, immutable"
+
+OPTIONS = orjson.OPT_NON_STR_KEYS
+"""For what users describe: sanic-ext takes any key and value that Python's own JSON would."""
+
+AFTER_OTHERS = -2000
+"""The priority of a listener that runs after sanic-ext's own, of -1000 and -1001."""
 
 SWAGGER_UI_FILES = {
     "swagger-ui.css": "text/css; charset=utf-8",
@@ -85,31 +92,53 @@ def blueprint(settings: Settings) -> Blueprint:
     page = PAGE
     for asset in _assets():
         name = asset.location.name
-        routes.route(f"/docs/{name}", METHODS, name=name.replace(".", "_"), ignore_body=True)(_file(asset))
+        handler = excluded(_file(asset))
+        routes.route(f"/docs/{name}", METHODS, name=name.replace(".", "_"), ignore_body=True)(handler)
         page = page.replace(f"{{{name}}}", asset.url)
     page_headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": "no-referrer"}
-    page_handler = _text(page.encode(), "text/html; charset=utf-8", page_headers)
-    routes.route("/docs", METHODS, name="page", ignore_body=True)(page_handler)
-    openapi = _text(orjson.dumps(document(settings, __version__)), "application/json", {})
-    routes.route("/openapi.json", METHODS, name="openapi", ignore_body=True)(openapi)
-    routes.route("/", METHODS, name="root", ignore_body=True)(_to_docs)
+    shown = Text(page.encode(), "text/html; charset=utf-8", page_headers)
+
+    @routes.route("/docs", METHODS, name="page", ignore_body=True)
+    @own("docs", "This document as a page", answer(200, "The page.", "text/html"))
+    async def page_handler(request: Request) -> HTTPResponse:
+        return shown.answer(request)
+
+    documents: list[Text] = []
+
+    async def describe(app: Sanic[Any, Any]) -> None:
+        body = orjson.dumps(document(settings, __version__, own_document(app)), option=OPTIONS)
+        documents.append(Text(body, "application/json", {}))
+
+    @routes.route("/openapi.json", METHODS, name="openapi", ignore_body=True)
+    @own("openapi", "This document", answer(200, "The document.", "application/json"))
+    async def openapi(request: Request) -> HTTPResponse:
+        if not documents:  # no listener has run, as under `create_server` without `before_start`
+            await describe(request.app)
+        return documents[-1].answer(request)
+
+    @routes.route("/", METHODS, name="root", ignore_body=True)
+    @own("root", "Go to `/docs`", answer(307, "`Location: /docs`"))
+    async def root(_request: Request) -> HTTPResponse:
+        return redirect("/docs", status=307)
+
+    # Last of all listeners: others may add routes.
+    routes.listener(describe, "before_server_start", priority=AFTER_OTHERS)
     return routes
 
 
-async def _to_docs(_request: Request) -> HTTPResponse:
-    return redirect("/docs", status=307)
+class Text:
+    """A text that browsers may keep, and ask whether it is still the same. `headers`: of every answer."""
 
+    def __init__(self, body: bytes, media_type: str, headers: dict[str, str]) -> None:
+        self._body = body
+        self._media_type = media_type
+        self._digest = hashlib.blake2b(body, digest_size=8).hexdigest()
+        self._headers = {**headers, **_validators(self._digest), "Cache-Control": REVALIDATE}
 
-def _text(body: bytes, media_type: str, headers: dict[str, str]) -> Handler:
-    digest = hashlib.blake2b(body, digest_size=8).hexdigest()
-    every = {**headers, **_validators(digest), "Cache-Control": REVALIDATE}
-
-    async def answer(request: Request) -> HTTPResponse:
-        if _is_fresh(request, digest):
-            return HTTPResponse(status=304, headers=every)
-        return HTTPResponse(body, headers=every, content_type=media_type)
-
-    return answer
+    def answer(self, request: Request) -> HTTPResponse:
+        if _is_fresh(request, self._digest):
+            return HTTPResponse(status=304, headers=self._headers)
+        return HTTPResponse(self._body, headers=self._headers, content_type=self._media_type)
 
 
 def _file(asset: Asset) -> Handler:

@@ -1,21 +1,31 @@
-"""The gateway's OpenAPI 3.1 document, made from the settings alone.
+"""The gateway's OpenAPI 3.1 document, made from the settings and from what own routes say of themselves.
 
 Each backend is a tag. OpenAPI cannot describe a path of any depth, so a backend's routes are one path item
 `<prefix>/{path}` in which `path` may contain slashes; `/docs` sends them as slashes. Upstream addresses are
 nowhere in the document: it is for the gateway's clients.
+
+Own routes, the gateway's and the user's, are described by the decorators of sanic-ext at their handlers
+(`sanic_app.documents`). Here they get what every answer of the gateway has.
 """
 
-from collections.abc import Iterable
-from itertools import groupby
+from collections.abc import Callable, Iterable
+from itertools import count, groupby
 from operator import attrgetter
 from typing import Any
 
+from sanic_ext import openapi
+from sanic_ext.extensions.openapi.definitions import Response
+
 from coregateway.model.errors import CONTRACT, GatewayError, MethodNotAllowed, Unavailable
+from coregateway.sanic_app.documents import OwnDocument
 from coregateway.settings import BackendSettings, Settings
 
 type JSON = dict[str, Any]
 
 OWN_TAG = "gateway"
+
+USERS_TAG = "application"
+"""Of the operations of users that name none, and belong to no blueprint."""
 
 DESCRIBABLE = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"})
 """The methods that a path item has a field for (OpenAPI 3.1 §4.8.9), TRACE apart: it is never forwarded."""
@@ -35,36 +45,62 @@ answer without that header is the backend's own, whatever its status.
 """
 
 
-def document(settings: Settings, version: str) -> JSON:
-    """Return the document for the gateway with these settings; `version` is the gateway's own."""
+def document(settings: Settings, version: str, own: OwnDocument) -> JSON:
+    """Return the document for the gateway with these settings; `version` is the gateway's own.
+
+    `own`: what the own routes of the application say.
+    """
+    paths = {
+        f"{backend.prefix}/{{path}}": _forwarded(name, backend) for name, backend in settings.backends.items()
+    }
+    taken = {operation["operationId"] for item in paths.values() for operation in item.values()}
+    own_paths = {
+        path: {method: _own(operation, taken) for method, operation in item.items()}
+        for path, item in own.paths.items()
+    }
     # By name, for tags have to be unique: a backend may be called "gateway" too.
     tags = {name: _about(name, backend) for name, backend in settings.backends.items()}
-    tags[OWN_TAG] = " ".join([*filter(None, [tags.get(OWN_TAG)]), "What the gateway answers itself."])
+    used = (tag for item in own_paths.values() for operation in item.values() for tag in operation["tags"])
+    words = {tag: own.tags.get(tag, {}).get("description") for tag in used}
+    for tag, about in (words | {OWN_TAG: "What the gateway answers itself."}).items():
+        tags[tag] = " ".join(filter(None, [tags.get(tag), about]))
     return {
         "openapi": "3.1.0",
         "info": {"title": "CoreGateway", "version": version, "description": DESCRIPTION},
-        "tags": [{"name": name, "description": description} for name, description in tags.items()],
-        "paths": {
-            **{
-                f"{backend.prefix}/{{path}}": _forwarded(name, backend)
-                for name, backend in settings.backends.items()
-            },
-            **_own_paths(settings),
+        "tags": [{"name": name, **_described(description)} for name, description in tags.items()],
+        "paths": {**paths, **own_paths},
+        "components": _merged(_components(settings), own.components),
+    }
+
+
+def _described(description: str) -> JSON:
+    return {"description": description} if description else {}
+
+
+def _components(settings: Settings) -> JSON:
+    return {
+        "schemas": {
+            _own_schema(name): schema
+            for name, schema in (("Problem", _PROBLEM), ("Health", _HEALTH), ("State", _STATE))
         },
-        "components": {
-            "schemas": {"Problem": _PROBLEM, "Health": _HEALTH, "State": _STATE},
-            "parameters": {
-                **{_path_of(name): _path_parameter(backend) for name, backend in settings.backends.items()},
-                "Query": _QUERY,
-            },
-            "headers": {"Version": _VERSION, "RequestID": _REQUEST_ID, "RetryAfter": _RETRY_AFTER},
-            "requestBodies": {"Body": _BODY},
-            "responses": {
-                "Relayed": _RELAYED,
-                "Refused": _REFUSED,
-                **{_component(status): _problem(errors) for status, errors in _by_status().items()},
-            },
+        "parameters": {
+            **{_path_of(name): _path_parameter(backend) for name, backend in settings.backends.items()},
+            "Query": _QUERY,
         },
+        "headers": {"Version": _VERSION, "RequestID": _REQUEST_ID, "RetryAfter": _RETRY_AFTER},
+        "requestBodies": {"Body": _BODY},
+        "responses": {
+            "Relayed": _RELAYED,
+            "Refused": _REFUSED,
+            **{_component(status): _problem(errors) for status, errors in _by_status().items()},
+        },
+    }
+
+
+def _merged(components: JSON, users: JSON) -> JSON:
+    """Those of the gateway keep their names, whatever a user's are called."""
+    return {
+        kind: users.get(kind, {}) | components.get(kind, {}) for kind in dict.fromkeys([*components, *users])
     }
 
 
@@ -116,63 +152,45 @@ def _path_parameter(backend: BackendSettings) -> JSON:
     return parameter
 
 
-def _own_paths(settings: Settings) -> JSON:
-    well = dict.fromkeys(settings.backends, "healthy")
-    ill = well | dict.fromkeys(list(settings.backends)[:1], "unhealthy")
+def _own(operation: JSON, taken: set[str]) -> JSON:
+    """An operation of an own route, with what every answer of the gateway has, and an id of its own."""
+    answers = {
+        status: answer if "$ref" in answer else answer | {"headers": answer.get("headers", {}) | _ALWAYS}
+        for status, answer in operation["responses"].items()
+    }
+    name = str(operation["operationId"])
+    numbered = (f"{name}_{number}" for number in count(2))
+    while name in taken:
+        name = next(numbered)
+    taken.add(name)
     return {
-        "/health": _own(
-            "health",
-            "Ask every backend for its health, all at the same time",
-            {
-                "200": _state("Every backend is healthy.", "Health", {"status": "healthy", "services": well}),
-                "503": _state("A backend is not.", "Health", {"status": "degraded", "services": ill}),
-            },
-        ),
-        "/livez": _own(
-            "livez",
-            "Whether this worker is alive; asks no backend",
-            {"200": _state("The worker's event loop turns.", "State", {"status": "alive"})},
-        ),
-        "/readyz": _own(
-            "readyz",
-            "Whether this gateway takes traffic; a backend that is down does not change it",
-            {
-                "200": _state("All workers listen.", "State", {"status": "ready"}),
-                "503": _state(
-                    "Some do not yet, or the gateway is shutting down.", "State", {"status": "not ready"}
-                ),
-            },
-        ),
-        "/docs": _own("docs", "This document as a page", {"200": _answer("The page.", "text/html")}),
-        "/openapi.json": _own(
-            "openapi", "This document", {"200": _answer("The document.", "application/json")}
-        ),
-        "/": _own("root", "Go to `/docs`", {"307": _answer("`Location: /docs`")}),
+        **operation,
+        "operationId": name,
+        "tags": operation.get("tags") or [USERS_TAG],
+        "responses": {**answers, "default": answers.get("default") or _ref("responses", "Refused")},
     }
 
 
-def _own(operation_id: str, summary: str, responses: JSON) -> JSON:
-    responses["default"] = _ref("responses", "Refused")
-    return {
-        "get": {
-            "tags": [OWN_TAG],
-            "operationId": operation_id,
-            "summary": summary,
-            "responses": responses,
-        }
-    }
+def state(
+    operation: str, summary: str, schema: str, answers: Iterable[tuple[int, str, JSON]]
+) -> Callable[[Any], Any]:
+    """Describe a handler that answers by JSON; `answers`: status, words and an example of each."""
+    reference = _ref("schemas", _own_schema(schema))
+    responses = (
+        Response({"application/json": {"schema": reference, "example": example}}, status, words)
+        for status, words, example in answers
+    )
+    return own(operation, summary, *responses)
 
 
-def _state(description: str, schema: str, example: JSON) -> JSON:
-    content = {"schema": _ref("schemas", schema), "example": example}
-    return {**_answer(description), "content": {"application/json": content}}
+def own(operation: str, summary: str, *responses: Response) -> Callable[[Any], Any]:
+    """Describe a handler of the gateway's own."""
+    return openapi.definition(operation=operation, summary=summary, tag=OWN_TAG, response=[*responses])
 
 
-def _answer(description: str, media_type: str | None = None) -> JSON:
-    answer: JSON = {"description": description, "headers": _ALWAYS}
-    if media_type is not None:
-        answer["content"] = {media_type: {"schema": {}}}
-    return answer
+def answer(status: int, description: str, media_type: str | None = None) -> Response:
+    """An answer whose content needs no words."""
+    return Response({media_type: {"schema": {}}} if media_type else None, status, description)
 
 
 def _by_status() -> dict[int, tuple[type[GatewayError], ...]]:
@@ -196,7 +214,7 @@ def _problem(errors: tuple[type[GatewayError], ...]) -> JSON:
         "headers": headers,
         "content": {
             "application/problem+json": {
-                "schema": _ref("schemas", "Problem"),
+                "schema": _ref("schemas", _own_schema("Problem")),
                 "examples": {
                     error.cause: {
                         "value": {
@@ -219,6 +237,11 @@ def _cause(errors: Iterable[type[GatewayError]]) -> JSON:
         "description": "The cause, as one token. Only on answers of the gateway itself.",
         "schema": {"type": "string", "enum": [error.cause for error in errors]},
     }
+
+
+def _own_schema(name: str) -> str:
+    """A name that no class of a user has."""
+    return f"{OWN_TAG}.{name}"
 
 
 def _ref(kind: str, name: str) -> JSON:
@@ -304,5 +327,5 @@ _REFUSED: JSON = {
         **_ALWAYS,
         "X-CoreGateway-Error": {"description": "The cause, as one token.", "schema": {"type": "string"}},
     },
-    "content": {"application/problem+json": {"schema": _ref("schemas", "Problem")}},
+    "content": {"application/problem+json": {"schema": _ref("schemas", _own_schema("Problem"))}},
 }

@@ -8,6 +8,7 @@ from sanic.constants import HTTP_METHODS
 from coregateway.http1.request import RequestHead
 from coregateway.proxy.forwarded_request import ForwardedRequest
 from coregateway.proxy.route import Route
+from coregateway.sanic_app.documents import excluded
 from coregateway.sanic_app.request import GatewayRequest
 from coregateway.sanic_app.stream import SanicStream
 from coregateway.settings import BackendSettings
@@ -29,6 +30,7 @@ def blueprint(name: str, row: BackendSettings) -> Blueprint:
         head = cast(RequestHead, client.head)
         await stream.relay(ForwardedRequest(forwarding, client, head, stream.exchange).carry())
 
+    excluded(forward)
     methods: Any = [method for method in row.methods if method in HTTP_METHODS]
     routes.add_route(forward, "/", methods=methods, name="root", stream=True)
     routes.add_route(forward, "/<path:path>", methods=methods, name="path", stream=True)

@@ -35,6 +35,7 @@ from coregateway.proxy.client import Client
 from coregateway.proxy.policies import OWN_METHODS, MethodsOf, plan_of
 from coregateway.proxy.server_timing import server_timing
 from coregateway.proxy.worker import Worker
+from coregateway.sanic_app import extension
 from coregateway.sanic_app.problems import Problems
 from coregateway.sanic_app.protocol import Entrance
 from coregateway.sanic_app.request import GatewayRequest
@@ -130,7 +131,7 @@ class Gateway(Sanic[Config, Context]):
         if COMPILED:
             # Compiled coroutines pass a cancellation on like this, and Sanic has deprecations told.
             filterwarnings("ignore", r"the \(type, exc, tb\) signature of throw\(\)", DeprecationWarning)
-        self.config.update(ACCESS_LOG=False, AUTO_EXTEND=False, MOTD=False)
+        self.config.update(ACCESS_LOG=False, MOTD=False, **extension.OPTIONS)
         self.add_signal(complete_own_answer, RESPONSE)
         self.ctx.worker.application = self.serve_client
 

@@ -19,6 +19,7 @@ from sanic.helpers import STATUS_CODES, Default
 from sanic.mixins.routes import RouteMixin
 from sanic.request import Request
 from sanic.response import HTTPResponse
+from sanic_ext.exceptions import ValidationError
 
 from coregateway.logs.events import event
 from coregateway.model import problem
@@ -81,7 +82,12 @@ class Problems(ErrorHandler):
 
     @staticmethod
     def log(request: Request, exception: Exception) -> None:
-        """Tell of an exception that is not quiet, without the request's query string."""
+        """Tell of an exception that is not quiet, without the request's query string.
+
+        What `@validate` finds is the client's mistake, and quotes the body.
+        """
+        if isinstance(exception, ValidationError):
+            return
         if getattr(exception, "quiet", False) is False or request.app.config.NOISY_EXCEPTIONS:
             event("request.failed", level="ERROR", exception=exception)
 

@@ -32,6 +32,7 @@ from coregateway.logs.events import event
 from coregateway.model.errors import GatewayError
 from coregateway.model.exchange import Exchange
 from coregateway.proxy.exchange_events import ExchangeEvents
+from coregateway.sanic_app.extension import is_injector
 
 STARTED = "coregateway.exchange.started"
 ATTEMPT_FAILED = "coregateway.attempt.failed"
@@ -56,7 +57,7 @@ class GatewaySignals(SignalRouter):
         found: dict[str, list[Callable[..., Any]]] = {}
         for signal in self.routes:
             definition = cast(str, signal.ctx.definition) if hasattr(signal.ctx, "definition") else ""
-            self._observes_http |= definition.startswith("http.")
+            self._observes_http |= definition.startswith("http.") and not is_injector(signal.handler)
             if definition.startswith("coregateway."):
                 found.setdefault(definition, []).append(signal.handler)
         self._subscribers = {name: tuple(handlers) for name, handlers in found.items()}

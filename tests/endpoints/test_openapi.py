@@ -3,11 +3,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from sanic import Sanic
 
+from coregateway.endpoints import docs, health
 from coregateway.endpoints.openapi import document
 from coregateway.model.errors import CONTRACT
+from coregateway.sanic_app.documents import own_document
 from coregateway.settings import Settings
 
 HTTP_METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
@@ -25,9 +29,20 @@ def settings(**more: dict[str, Any]) -> Settings:
     return Settings.model_validate({"backends": rows | more})
 
 
-@pytest.fixture(name="openapi")
+def described(settings: Settings) -> dict[str, Any]:
+    """The document of version 1.2.3 with the gateway's own routes."""
+    registry: Any = Sanic  # its types are partly unknown
+    app = registry(f"described-{uuid4().hex}", configure_logging=False)
+    for routes in (docs.blueprint(settings), health.blueprint(settings)):
+        app.blueprint(routes)
+    app.finalize()
+    registry.unregister_app(app)
+    return document(settings, "1.2.3", own_document(app))
+
+
+@pytest.fixture(name="openapi", scope="module")
 def fixture_openapi() -> dict[str, Any]:
-    return document(settings(), "1.2.3")
+    return described(settings())
 
 
 def operations(openapi: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -67,7 +82,7 @@ def test_every_reference_leads_somewhere_and_every_component_is_used(openapi: di
 
 @pytest.mark.parametrize("name", ["billing-eu", "gateway", "get"])
 def test_operation_ids_and_tags_are_unique_whatever_a_backend_is_called(name: str) -> None:
-    openapi = document(settings(**{name: {"prefix": "/more", "urls": ["http://localhost:1"]}}), "1")
+    openapi = described(settings(**{name: {"prefix": "/more", "urls": ["http://localhost:1"]}}))
     ids = Counter(operation["operationId"] for _, _, operation in operations(openapi))
     tags = Counter(tag["name"] for tag in openapi["tags"])
     assert not [entry for entry, count in (ids + tags).items() if count > 1]

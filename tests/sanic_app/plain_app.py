@@ -11,6 +11,7 @@ from sanic import Request, Sanic, text
 from tests.sanic_app.everything import attach
 
 app: Sanic[Any, Any] = Sanic("coregateway")  # names are a part of some answers
+app.config.AUTO_EXTEND = False  # sanic-ext is installed, and would add pages, fields and methods
 attach(app)
 
 
