@@ -20,8 +20,11 @@ from coregateway.testing import (
 )
 from tests.corpus.cases import PREFIX, TAG, Sending
 
-PATIENCE = 15.0  # s until an answer; the gateway under test is told to give up on its clients much earlier
-AT_ONCE = 128
+PATIENCE = 60.0  # s until an answer; the gateway under test is told to give up on its clients much earlier
+AT_ONCE = 256
+"""Conversations, most of which wait for the gateway's limit of time."""
+SENDING_AT_ONCE = 16
+"""Of those: so that a busy machine has sent each request before that limit passes."""
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (?:http://[^/ ]*)?(/\S*) HTTP/1\.[01]\r\n")
 
 
@@ -103,11 +106,12 @@ async def play(
 ) -> list[Outcome]:
     """Send them all, the traceable ones at the same time, and hand each what it left at the backends."""
     gate = asyncio.Semaphore(AT_ONCE)
+    sending_gate = asyncio.Semaphore(SENDING_AT_ONCE)
     outcomes = [Outcome(sending) for sending in sendings]
 
     async def one(outcome: Outcome) -> None:
         async with gate:
-            await _converse(outcome, address)
+            await _converse(outcome, address, sending_gate)
 
     async with asyncio.TaskGroup() as group:
         for outcome in outcomes:
@@ -134,13 +138,16 @@ def _tag_of(request: RecordedRequest) -> str:
     return found[1].decode() if found else ""
 
 
-async def _converse(outcome: Outcome, address: tuple[str, int]) -> None:
+async def _converse(outcome: Outcome, address: tuple[str, int], sending_gate: asyncio.Semaphore) -> None:
     sending = outcome.sending
     expected = requests_in(sending.raw)
     async with RawClient(address, within=PATIENCE) as client:
         outcome.peer = client.local_address[0]
-        with suppress(ConnectionError):  # refused while still sending; the answer can be read all the same
-            await (client.send_segments(sending.raw) if sending.split else client.send(sending.raw))
+        async with sending_gate:
+            with suppress(
+                ConnectionError
+            ):  # refused while still sending; the answer can be read all the same
+                await (client.send_segments(sending.raw) if sending.split else client.send(sending.raw))
         methods = [method for method, _ in expected] or ["GET"]
         for method in methods:
             if not await _read_answer(outcome, client, to_head=method == "HEAD"):
