@@ -3,6 +3,7 @@
 values      the types of single settings and what each expects
 model       the tables, defaults, and rules between keys
 keys        every key with its variable; what a mistyped one may have meant
+plugins     modules of users, and their own settings
 sources     what file, environment and command line give, with the place of each
 spelling    what a mistyped word may have meant
 mistakes    the report of what is wrong, without credentials
