@@ -2,8 +2,10 @@
 
 values      the types of single settings and what each expects
 model       the tables, defaults, and rules between keys
+table       what every table is
+upstreams   the addresses of a backend, and how requests are spread over them
+resilience  what becomes of requests when upstreams fail
 keys        every key with its variable; what a mistyped one may have meant
-plugins     modules of users, and their own settings
 sources     what file, environment and command line give, with the place of each
 spelling    what a mistyped word may have meant
 mistakes    the report of what is wrong, without credentials
@@ -25,26 +27,35 @@ from coregateway.settings.model import (
     ForwardingSettings,
     LimitSettings,
     RequestLimits,
-    RetrySettings,
     Settings,
     ShutdownSettings,
     TimeoutSettings,
     TracingSettings,
 )
 from coregateway.settings.process import flags_here, load_or_exit
+from coregateway.settings.resilience import (
+    BreakerSettings,
+    EjectionSettings,
+    NodeRetrySettings,
+    RetrySettings,
+)
 from coregateway.settings.sources import Flag
+from coregateway.settings.upstreams import UpstreamURL
 
 __all__ = [
     "AccessLogSettings",
     "AdminSettings",
     "BackendSettings",
+    "BreakerSettings",
     "CorsSettings",
     "DashboardSettings",
+    "EjectionSettings",
     "Flag",
     "ForwardingSettings",
     "LimitSettings",
     "Loaded",
     "Mistake",
+    "NodeRetrySettings",
     "RequestLimits",
     "RetrySettings",
     "Settings",
@@ -52,6 +63,7 @@ __all__ = [
     "ShutdownSettings",
     "TimeoutSettings",
     "TracingSettings",
+    "UpstreamURL",
     "flags_here",
     "load",
     "load_or_exit",

@@ -39,7 +39,6 @@ async def overview(settings: Settings, board: Board, node: Node, counted: Counte
         "version": __version__,
         "ready": node.ready(),
         "started": _rounded(node.started),
-        "plugins": list(settings.plugins),
         "backends": backends,
         "workers": _workers(node, living),
     }
