@@ -22,7 +22,6 @@ LAYERS = (
     ("policy",),
     ("upstream",),
     ("node",),
-    ("prober",),
     ("settings",),
     ("logs",),
     ("net",),

@@ -22,7 +22,7 @@ from coregateway.observability.metrics.families import FAMILIES
 from coregateway.sanic_app import signals
 from coregateway.settings import Settings
 from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS
-from coregateway.settings.model import leaves
+from coregateway.settings.model import INHERITED, leaves
 from coregateway.testing import ScriptedBackend, respond
 from tests.documents import PAGES, README, Demo, needs_curl, run, running_demo, started
 from tests.markdown import blocks, code, commands, prose, table
@@ -197,7 +197,7 @@ def test_the_table_of_settings_has_every_key_of_a_backend() -> None:
         for key in code(keys):
             if key.startswith((".", "backends.")):
                 shown.add(key.removeprefix("backends.<name>").removeprefix("."))
-    real = {"timeouts.*" if key[0] == "timeouts" else ".".join(key) for key in BACKEND_KEYS}
+    real = {f"{key[0]}.*" if key[0] in INHERITED else ".".join(key) for key in BACKEND_KEYS}
     assert shown == real
 
 

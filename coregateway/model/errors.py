@@ -18,10 +18,14 @@
     │   ├── ConnectTimeout              504 connect_timeout
     │   ├── WriteTimeout                504 write_timeout
     │   └── ReadTimeout                 504 read_timeout
-    └── Unavailable                     this gateway is at its limits
+    ├── TotalTimeout                    504 total_timeout: the time for the request as a whole is spent
+    └── Unavailable                     this gateway is at its limits, or sends nothing to the backend
         ├── PoolTimeout                 503 pool_timeout
         ├── Overloaded                  503 overloaded
-        └── Draining                    503 draining
+        ├── Draining                    503 draining
+        ├── NoUpstream                  503 no_upstream
+        ├── BreakerOpen                 503 breaker_open
+        └── Maintenance                 503 maintenance
 
 Each class carries the status, the cause token of the `X-CoreGateway-Error` header, and words that are safe
 to show to a client: no address, no traceback. `sent` tells whether any byte of the request may have reached
@@ -30,6 +34,7 @@ an answer: the two facts on which a retry is decided (RFC 9110 §9.2.2). `rule` 
 request breaks.
 """
 
+from math import ceil
 from typing import ClassVar, Final, Literal
 
 from coregateway.http1.rules import Rule, body_size, request_line_size
@@ -216,12 +221,26 @@ class ReadTimeout(UpstreamError):
     detail = "Gateway timeout: upstream service did not answer in time"
 
 
+class TotalTimeout(GatewayError):
+    """At fault is the backend, a client that sends slowly, or waiting for a connection: nobody can tell."""
+
+    status = 504
+    cause = "total_timeout"
+    title = "Gateway Timeout"
+    detail = "Gateway timeout: the time for this request is spent"
+
+
 class Unavailable(GatewayError):
-    """The gateway's own limits. Sent with `Retry-After`, whose value is `retry_after` seconds."""
+    """The gateway's own limits, and what it decides. Sent with `Retry-After`: `wait` seconds."""
 
     status = 503
     title = "Service Unavailable"
     retry_after: ClassVar[int] = 1
+    """Unless there is a reason for another `wait`."""
+
+    @property
+    def wait(self) -> int:
+        return self.retry_after
 
 
 class PoolTimeout(Unavailable):
@@ -239,6 +258,32 @@ class Draining(Unavailable):
     detail = "Service unavailable: this gateway is shutting down"
 
 
+class NoUpstream(Unavailable):
+    cause = "no_upstream"
+    detail = "Service unavailable: no upstream of the service takes requests"
+
+
+class BreakerOpen(Unavailable):
+    """`seconds`: until a request may try it again."""
+
+    cause = "breaker_open"
+    detail = "Service unavailable: the upstream service has failed too often, and rests"
+
+    def __init__(self, seconds: float = 1.0, *, upstream: str | None = None) -> None:
+        super().__init__(upstream=upstream)
+        self.seconds = seconds
+
+    @property
+    def wait(self) -> int:
+        return max(ceil(self.seconds), 1)
+
+
+class Maintenance(Unavailable):
+    cause = "maintenance"
+    detail = "Service unavailable: under maintenance"
+    retry_after = 60
+
+
 CONTRACT: Final[tuple[type[GatewayError], ...]] = (
     BadRequest,
     NoRoute,
@@ -253,8 +298,12 @@ CONTRACT: Final[tuple[type[GatewayError], ...]] = (
     PoolTimeout,
     Overloaded,
     Draining,
+    NoUpstream,
+    BreakerOpen,
+    Maintenance,
     ConnectTimeout,
     WriteTimeout,
     ReadTimeout,
+    TotalTimeout,
 )
 """Every error that a client may be sent by a forwarded path, in order of status: the documents list them."""

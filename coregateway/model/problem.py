@@ -42,7 +42,7 @@ def fields(error: GatewayError) -> dict[str, str]:
     """The header fields that belong to an error, besides those of every response."""
     found = {"X-CoreGateway-Error": error.cause}
     if isinstance(error, Unavailable):
-        found["Retry-After"] = str(error.retry_after)
+        found["Retry-After"] = str(error.wait)
     if isinstance(error, MethodNotAllowed):
         found["Allow"] = ", ".join(error.allow)
     return found

@@ -108,7 +108,7 @@ class ForwardedRequest(BackendClaim):
         only = self.forwarding.backend.pool.only
         trace = self.exchange.trace
         if only is not None and (trace is None or not trace.sampled):
-            self.outgoing.address(only.authority, b"" if trace is None else trace.fields)
+            self.outgoing.address(only.authority, b"" if trace is None else trace.fields, only.base)
         self.head.condense()
         self.forwarding.backend.pool.join_queue(self, now)
 
@@ -310,7 +310,7 @@ class ForwardedRequest(BackendClaim):
         trace = b"" if exchange.trace is None else exchange.trace.fields
         content = b"" if outgoing.empty else request_content(self.head, self.body, complete=complete)
         connection.begin(
-            outgoing.to(endpoint.authority, trace, content),
+            outgoing.to(endpoint.authority, trace, content, endpoint.base),
             complete=complete,
             bodiless=outgoing.bodiless,
             upgrade=outgoing.websocket,
@@ -333,13 +333,16 @@ class ForwardedRequest(BackendClaim):
         if self.forwarding.tells_time:
             framing += server_timing(self.exchange, monotonic())
         addressed_as: tuple[bytes, ...] = ()
+        base = b""
         if b"location" in response.noted or b"content-location" in response.noted:
             endpoint = self.endpoint
             addressed_as = (self.outgoing.host(endpoint.authority).lower(), endpoint.origin)
+            base = endpoint.base
         return self.forwarding.inbound.render(
             response,
             head,
             addressed_as=addressed_as,
+            base=base,
             framing=framing,
             request_id=self.exchange.request_id.encode(),
         )

@@ -148,18 +148,29 @@ class Outgoing:
         """What `Host` says to the upstream with this authority."""
         return self._host or authority
 
-    def address(self, authority: bytes, trace: bytes) -> None:
+    def address(self, authority: bytes, trace: bytes, base: bytes = b"") -> None:
         """Every attempt goes `to` this authority, with this trace: put the head together now, and once."""
-        self._addressed = self.to(authority, trace, b"")
+        self._addressed = self.to(authority, trace, b"", base)
         self._start = self._rest = b""
 
-    def to(self, authority: bytes, trace: bytes, content: bytes) -> bytes:
+    def to(self, authority: bytes, trace: bytes, content: bytes, base: bytes = b"") -> bytes:
         """The request to the upstream with this authority, and what there is of its content.
 
-        `trace`: field lines, each with its line end.
+        `trace`: field lines, each with its line end. `base`: the path that is put before the target.
         """
         if self._addressed:
             return self._addressed + content if content else self._addressed
+        if base:
+            method, _, rest = self._start.partition(b" ")
+            return b"%b %b%b%b\r\n%b%b%b" % (
+                method,
+                base,
+                rest,
+                self._host or authority,
+                trace,
+                self._rest,
+                content,
+            )
         return b"%b%b\r\n%b%b%b" % (self._start, self._host or authority, trace, self._rest, content)
 
 
@@ -179,19 +190,21 @@ class Inbound:
         request: RequestHead,
         *,
         addressed_as: Collection[bytes],
+        base: bytes = b"",
         framing: bytes,
         request_id: bytes,
     ) -> bytes:
         """The head of the response to the client that sent `request`, with the empty line that ends it.
 
-        `addressed_as`: the authorities, in lower case, by which the backend was addressed. `framing`: the
-        field lines, each with its line end, that delimit the body and tell what becomes of the connection.
+        `addressed_as`: the authorities, in lower case, by which the backend was addressed; `base`: the path
+        before the forwarded one. `framing`: the field lines, each with its line end, that delimit the body
+        and tell what becomes of the connection.
         """
         noted = head.noted
         added = b"" if self._chain is None else self._chain.apply(request, head)
         lines = head.lines
         if b"location" in noted or b"content-location" in noted:
-            lines = [self._mapped(line, addressed_as) for line in lines]
+            lines = [self._mapped(line, addressed_as, base) for line in lines]
         return b"HTTP/1.1 %d %b\r\n%b%b%b%b%bX-Request-ID: %b\r\n\r\n" % (
             head.status,
             head.reason,
@@ -203,8 +216,8 @@ class Inbound:
             request_id,
         )
 
-    def _mapped(self, line: bytes, addressed_as: Collection[bytes]) -> bytes:
+    def _mapped(self, line: bytes, addressed_as: Collection[bytes], base: bytes) -> bytes:
         name, _, value = line.partition(b":")
         if name.lower() not in (b"location", b"content-location"):
             return line
-        return b"%b: %b" % (name, map_location(value.strip(b" \t"), self._prefix, addressed_as))
+        return b"%b: %b" % (name, map_location(value.strip(b" \t"), self._prefix, addressed_as, base))

@@ -17,12 +17,15 @@ _OF_HOST: Final = b"__host-"
 """Begins the name of a cookie that browsers refuse unless its path is `/` (RFC 6265bis §4.1.3.2)."""
 
 
-def map_location(reference: bytes, prefix: bytes, addressed_as: Collection[bytes]) -> bytes:
+def map_location(
+    reference: bytes, prefix: bytes, addressed_as: Collection[bytes], base: bytes = b""
+) -> bytes:
     """Where a reference of the backend to itself is found from outside.
 
     A reference with one of the authorities in `addressed_as` (the default port may be spelt out or not,
     RFC 9110 §4.2.3), or an absolute path, comes out as an absolute path under the prefix; one that is there
-    already, and any other reference, stays as it is.
+    already, and any other reference, stays as it is. `base`: the path before all that is forwarded, which is
+    taken away; what lies beside it cannot be reached from outside, and stays as it is, too.
     """
     path = reference
     if not reference.startswith(b"/") or reference.startswith(b"//"):
@@ -30,6 +33,13 @@ def map_location(reference: bytes, prefix: bytes, addressed_as: Collection[bytes
         if match is None or not _is_one_of(match[1].lower(), addressed_as):
             return reference
         path = match[2] if match[2].startswith(b"/") else b"/" + match[2]
+    if base and not _is_under(path, prefix):
+        if not _is_under(path, base):
+            return reference
+        path = path[len(base) :]
+        if not path.startswith(b"/"):
+            path = b"/" + path
+        return prefix + path
     return _prefixed(path, prefix)
 
 
@@ -67,9 +77,12 @@ class CookiePaths:
 
 def _prefixed(path: bytes, prefix: bytes) -> bytes:
     """An absolute path under the prefix, unless it is there already."""
-    if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/", b"?", b"#"):
-        return path
-    return prefix + path
+    return path if _is_under(path, prefix) else prefix + path
+
+
+def _is_under(path: bytes, prefix: bytes) -> bool:
+    """Whether a path is the prefix, or lies under it."""
+    return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/", b"?", b"#")
 
 
 def _is_one_of(authority: bytes, addressed_as: Collection[bytes]) -> bool:

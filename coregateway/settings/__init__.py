@@ -3,7 +3,8 @@
 values      the types of single settings and what each expects
 model       the tables, defaults, and rules between keys
 table       what every table is
-health      how upstreams are asked whether they are well, and how their names are resolved
+upstreams   the addresses of a backend, and how requests are spread over them
+resilience  what becomes of requests when upstreams fail
 keys        every key with its variable; what a mistyped one may have meant
 sources     what file, environment and command line give, with the place of each
 spelling    what a mistyped word may have meant
@@ -15,7 +16,6 @@ sample      a file of settings to begin with
 report      the effective settings for a reader
 """
 
-from coregateway.settings.health import DnsSettings, HealthSettings
 from coregateway.settings.loading import Loaded, load
 from coregateway.settings.mistakes import Mistake, SettingsError
 from coregateway.settings.model import (
@@ -27,28 +27,35 @@ from coregateway.settings.model import (
     ForwardingSettings,
     LimitSettings,
     RequestLimits,
-    RetrySettings,
     Settings,
     ShutdownSettings,
     TimeoutSettings,
     TracingSettings,
 )
 from coregateway.settings.process import flags_here, load_or_exit
+from coregateway.settings.resilience import (
+    BreakerSettings,
+    EjectionSettings,
+    NodeRetrySettings,
+    RetrySettings,
+)
 from coregateway.settings.sources import Flag
+from coregateway.settings.upstreams import UpstreamURL
 
 __all__ = [
     "AccessLogSettings",
     "AdminSettings",
     "BackendSettings",
+    "BreakerSettings",
     "CorsSettings",
     "DashboardSettings",
-    "DnsSettings",
+    "EjectionSettings",
     "Flag",
     "ForwardingSettings",
-    "HealthSettings",
     "LimitSettings",
     "Loaded",
     "Mistake",
+    "NodeRetrySettings",
     "RequestLimits",
     "RetrySettings",
     "Settings",
@@ -56,6 +63,7 @@ __all__ = [
     "ShutdownSettings",
     "TimeoutSettings",
     "TracingSettings",
+    "UpstreamURL",
     "flags_here",
     "load",
     "load_or_exit",

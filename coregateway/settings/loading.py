@@ -19,7 +19,15 @@ from coregateway.settings.keys import (
     value_meant_by,
 )
 from coregateway.settings.mistakes import Mistake, SettingsError, shown
-from coregateway.settings.model import DEFAULT_BACKENDS, YIELDING, KeyPath, Settings, contradictions, leaves
+from coregateway.settings.model import (
+    DEFAULT_BACKENDS,
+    INHERITED,
+    YIELDING,
+    KeyPath,
+    Settings,
+    contradictions,
+    leaves,
+)
 from coregateway.settings.sources import (
     DEFAULT,
     Flag,
@@ -29,6 +37,7 @@ from coregateway.settings.sources import (
     read_file,
     read_flags,
 )
+from coregateway.settings.upstreams import UpstreamURL
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class Loaded:
 
 def inherited(key: KeyPath) -> KeyPath | None:
     """The node-wide key whose value a backend has where it gives none of its own."""
-    return key[2:] if key[0] == "backends" and key[2:3] == ("timeouts",) else None
+    return key[2:] if key[0] == "backends" and len(key) > 3 and key[2] in INHERITED else None
 
 
 def load(
@@ -89,6 +98,7 @@ def load(
             {key: each for key, each in effective.items() if key not in doubtful}, doubtful
         )
         mistakes += _not_installed(effective)
+        mistakes += _not_yet(effective)
     if mistakes:
         raise SettingsError(mistakes)
     sources = {key: given.source for key, given in effective.items() if given.source is not DEFAULT}
@@ -195,6 +205,17 @@ def _not_installed(effective: Mapping[KeyPath, Given]) -> Iterator[Mistake]:
             shown(tracing.value),
             "pip install 'coregateway[otel]'",
         )
+
+
+def _not_yet(effective: Mapping[KeyPath, Given]) -> Iterator[Mistake]:
+    """What is right by its type, and waits for a later version."""
+    for key, given in effective.items():
+        if key[0] == "backends" and key[2:] == ("urls",):
+            urls = cast("tuple[str, ...]", given.value)
+            secure = [url for url in urls if isinstance(url, UpstreamURL) and url.is_secure]
+            if secure:
+                expected = "http://, for this version does not speak TLS to backends yet"
+                yield Mistake(given.source.where, expected, ", ".join(map(shown, secure)))
 
 
 def _nested(effective: Mapping[KeyPath, Given]) -> dict[str, Any]:

@@ -12,8 +12,14 @@ from pydantic import BaseModel, Field, model_validator
 
 from coregateway.http1.grammar import METHODS
 from coregateway.model.addresses import meet
-from coregateway.settings.health import DnsSettings, HealthSettings
+from coregateway.settings.resilience import (
+    BreakerSettings,
+    EjectionSettings,
+    NodeRetrySettings,
+    RetrySettings,
+)
 from coregateway.settings.table import Table
+from coregateway.settings.upstreams import Balance, HashOn, URLs
 from coregateway.settings.values import (
     BACKEND_NAME,
     BodySize,
@@ -22,6 +28,7 @@ from coregateway.settings.values import (
     Count,
     ForwardedHost,
     HeadSize,
+    HealthPath,
     Host,
     LineFields,
     ListeningAddress,
@@ -37,7 +44,6 @@ from coregateway.settings.values import (
     Seconds,
     Share,
     Switch,
-    URLs,
     Workers,
     split_authority,
 )
@@ -67,6 +73,12 @@ OPTIONAL_PATHS: Mapping[KeyPath, str] = MappingProxyType(
 """Paths that the gateway answers on the main port when a setting says so, with all that lies under them."""
 
 
+INHERITED = ("timeouts", "ejection", "breaker", "retries")
+"""Tables of a backend whose keys are the node's where it gives none of its own."""
+
+NODE_ONLY = frozenset(NodeRetrySettings.model_fields) - frozenset(RetrySettings.model_fields)
+"""Keys of those tables that are the node's alone."""
+
 YIELDING = frozenset({("limits", "max_keepalive_connections")})
 """Keys whose defaults give way to what other keys say, and contradict none."""
 
@@ -88,6 +100,9 @@ class TimeoutSettings(Table):
     """Of an idle client connection between two requests."""
     linger: Pause = 30.0
     """That a client whose answer came early may go on sending; 0: its connection is closed at once."""
+    total: Pause = 0.0
+    """For a request as a whole: from its head to the last byte of a response that is no event
+    stream and opens no tunnel; 0: no limit."""
 
 
 class RequestLimits(Table):
@@ -121,11 +136,6 @@ class LimitSettings(Table):
             return table
         kept: int = cls.model_fields["max_keepalive_connections"].default
         return {**table, "max_keepalive_connections": min(kept, most)}
-
-
-class RetrySettings(Table):
-    attempts: PositiveCount = 3
-    """Tries of one request in all, the first included."""
 
 
 class ForwardingSettings(Table):
@@ -197,9 +207,23 @@ class DashboardSettings(Table):
     """Answer it to clients, too."""
 
 
+class HealthSettings(Table):
+    path: HealthPath = None
+    """What to GET at the backend to see that it is well; None: it is not asked."""
+
+
 class BackendSettings(Table):
     prefix: Prefix
     urls: URLs
+    balance: Balance = "p2c"
+    """Which of several upstreams gets a request: of two at random the one with fewer requests in flight, by
+    turns, the one with fewest in flight, at random, or the same one for the same key."""
+    hash_on: HashOn = "client"
+    """The key of `hash`."""
+    max_in_flight: Count = 0
+    """Requests at its upstreams at a time, for the node; further ones wait in line. 0: no limit."""
+    maintenance: Switch = False
+    """True: clients get 503."""
     methods: Methods = METHODS
     health: HealthSettings = HealthSettings()
     enabled: Switch = True
@@ -207,7 +231,11 @@ class BackendSettings(Table):
     cookies: Cookies = "pass"
     """What becomes of the `Path` of a `Set-Cookie`: it passes, or is mapped under the prefix."""
     timeouts: TimeoutSettings = TimeoutSettings()
-    """Complete: the node-wide ones, with those that the backend has of its own in their place."""
+    """Complete, as the next three: the node-wide ones, with those that the backend has of its own in their
+    place."""
+    ejection: EjectionSettings = EjectionSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    retries: RetrySettings = RetrySettings()
 
 
 class Settings(Table):
@@ -225,7 +253,9 @@ class Settings(Table):
     access_log: AccessLogSettings = AccessLogSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
-    retries: RetrySettings = RetrySettings()
+    ejection: EjectionSettings = EjectionSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    retries: NodeRetrySettings = NodeRetrySettings()
     forwarding: ForwardingSettings = ForwardingSettings()
     admin: AdminSettings = AdminSettings()
     cors: CorsSettings = CorsSettings()
@@ -235,20 +265,25 @@ class Settings(Table):
     metrics: MetricsSettings = MetricsSettings()
     tracing: TracingSettings = TracingSettings()
     dashboard: DashboardSettings = DashboardSettings()
-    dns: DnsSettings = DnsSettings()
     backends: dict[str, BackendSettings] = Field(default_factory=dict)
     """By name, those that are enabled. Not given at all: the two of `DEFAULT_BACKENDS`."""
 
     @model_validator(mode="before")
     @classmethod
     def _complete_backends(cls, tables: dict[str, Any]) -> dict[str, Any]:
-        node_wide = _given(tables.get("timeouts", {}))
+        node_wide = {
+            table: {
+                key: value for key, value in _given(tables.get(table, {})).items() if key not in NODE_ONLY
+            }
+            for table in INHERITED
+        }
         backends: dict[str, Any] = {}
         for name, table in tables.get("backends", DEFAULT_BACKENDS).items():
             row = _given(table)
             if row.get("enabled") is False:
                 continue
-            backends[name] = {**row, "timeouts": {**node_wide, **_given(row.get("timeouts", {}))}}
+            completed = {table: {**node_wide[table], **_given(row.get(table, {}))} for table in INHERITED}
+            backends[name] = {**row, **completed}
         return {**tables, "backends": backends}
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from typing import cast
 from coregateway.settings.keys import dotted
 from coregateway.settings.loading import Loaded, inherited
 from coregateway.settings.model import leaves
+from coregateway.settings.upstreams import UpstreamURL
 
 
 def effective(loaded: Loaded) -> str:
@@ -29,6 +30,8 @@ def _toml(value: object) -> str:
     match value:
         case None:
             return '""'
+        case UpstreamURL() if value.weight != 1:
+            return f"{{ url = {json.dumps(value)}, weight = {value.weight} }}"
         case bool() | int() | float() | str():
             return json.dumps(value)
         case tuple():

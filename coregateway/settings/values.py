@@ -69,7 +69,7 @@ def split_authority(text: str) -> tuple[str, int | None] | None:
     return host, port
 
 
-def _plain_authority(text: str) -> str:
+def plain_authority(text: str) -> str:
     """A sound `host[:port]`, whose IPv4-mapped address is written as IPv4."""
     bracketed, bracket, rest = text.partition("]")
     host = plain(bracketed.removeprefix("["))
@@ -95,7 +95,8 @@ def list_as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] -- a TOML list, its items are checked next
 
 
-def _distinct[T](values: tuple[T, ...]) -> tuple[T, ...]:
+def distinct[T](values: tuple[T, ...]) -> tuple[T, ...]:
+    """The values. Raises ValueError when one of them is there twice."""
     _demand(len(set(values)) == len(values))
     return values
 
@@ -117,12 +118,6 @@ def _prefix(text: str) -> str:
     _demand(_PREFIX.fullmatch(text) is not None and not {".", ".."} & set(text.split("/")))
     _demand(not any(text == own or text.startswith(own + "/") for own in OWN_PATHS))
     return text
-
-
-def _url(text: str) -> str:
-    authority = split_authority(text.removeprefix("http://"))
-    _demand(text.startswith("http://") and authority is not None and authority[1] != 0)
-    return f"http://{_plain_authority(text.removeprefix('http://'))}"
 
 
 def _method(text: str) -> str:
@@ -170,7 +165,7 @@ def _line_field(text: str) -> str:
 def _address(text: str) -> str:
     authority = split_authority(text)
     _demand(text == "" or (authority is not None and authority[1] is not None))
-    return _plain_authority(text)
+    return plain_authority(text)
 
 
 Host = Annotated[str, AfterValidator(_host), Field(description="an IP address or a host name")]
@@ -228,7 +223,7 @@ Origins = Annotated[
 LineFields = Annotated[
     tuple[Annotated[str, AfterValidator(_line_field)], ...],
     BeforeValidator(list_as_tuple),
-    AfterValidator(_distinct),
+    AfterValidator(distinct),
     Field(description=f"a list of distinct fields of {', '.join(CHOOSABLE)}"),
     Choices(CHOOSABLE),
 ]
@@ -240,19 +235,10 @@ Prefix = Annotated[
         f"no slash at the end, none of the gateway's own ({', '.join(OWN_PATHS)})"
     ),
 ]
-URLs = Annotated[
-    tuple[Annotated[str, AfterValidator(_url)], ...],
-    BeforeValidator(list_as_tuple),
-    AfterValidator(_distinct),
-    Field(
-        min_length=1,
-        description="a list of one or more distinct http://host[:port], without path, query or user",
-    ),
-]
 Methods = Annotated[
     tuple[Annotated[str, AfterValidator(_method)], ...],
     BeforeValidator(list_as_tuple),
-    AfterValidator(_distinct),
+    AfterValidator(distinct),
     Field(
         min_length=1,
         description="a list of one or more distinct method names in capitals, neither TRACE nor CONNECT",

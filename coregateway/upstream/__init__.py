@@ -3,8 +3,10 @@
 backend           one backend in one worker
 opening           makes it from its row of the settings
 pool              gives out its connections, of the endpoint whose turn it is
-balancer          says whose turn it is
-endpoint          one address of a backend: its connections, its limit, its health
+balancer          says which endpoint serves the next request
+tiers             says between which of them it may choose
+address           where an endpoint is
+endpoint          one address of a backend: its connections, its limit, its health, how it stands
 idle              its idle connections: which is used next, which is closed
 wait_queue        the requests of a backend that wait for a connection
 connection        carries one exchange at a time

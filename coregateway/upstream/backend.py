@@ -1,7 +1,9 @@
 """One backend in one worker: its connections, what is under way at it, and an httpx client for the rest."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from coregateway.upstream.address import Address
 from coregateway.upstream.pool import Pool
 
 if TYPE_CHECKING:
@@ -25,6 +27,11 @@ class Backend:
         """Requests under way, in this worker."""
         self.tunnels = 0
         """WebSockets of them, which are open."""
+
+    def replace_endpoints(self, addresses: Sequence[Address]) -> None:
+        """Have the endpoints at these addresses from now on, those that are there already with their
+        connections and all that is known of them; see `Pool.replace_endpoints`."""
+        self.pool.replace_endpoints(addresses)
 
     async def close(self) -> None:
         """End the client, and with it the pool's connections."""

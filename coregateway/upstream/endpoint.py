@@ -1,4 +1,4 @@
-"""One address of a backend, in one worker: its connections, its limit, its health.
+"""One address of a backend, in one worker: its connections, its limit, its health, and how it stands.
 
 A connection is busy with an exchange, or idle (`upstream.idle`), or being opened; each takes one of the
 `max_connections` slots of its endpoint. When a connection or a slot falls free, the first request in the
@@ -6,19 +6,25 @@ backend's queue gets it. Every connection that was given out comes back through 
 on it, and that is the only way its slot is counted free: a cancelled or broken exchange cannot leak one.
 """
 
-from asyncio import AbstractEventLoop, BaseProtocol, timeout
-from socket import IPPROTO_TCP, TCP_NODELAY
+from asyncio import AbstractEventLoop, BaseProtocol, BaseTransport, timeout
+from collections.abc import Callable
+from hashlib import blake2b
+from socket import AF_UNIX, IPPROTO_TCP, TCP_NODELAY
+from typing import Final, cast
 from typing import Protocol as Interface
-from typing import cast
-from urllib.parse import urlsplit
 
 from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, UpstreamError
 from coregateway.net.worker_io import WorkerIO
+from coregateway.upstream.address import Address
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.endpoint_health import EndpointHealth
 from coregateway.upstream.idle import EndedAges, IdleConnections
 from coregateway.upstream.roles import Timeouts
+from coregateway.upstream.tiers import DRAINED, EJECTED, UNFIT, USABLE
 from coregateway.upstream.wait_queue import WaitQueue
+
+AVOIDED: Final = 5.0
+"""Seconds between two tries of an endpoint whose last connect failed, while others take its requests."""
 
 
 class ConnectionLimits(Interface):
@@ -33,47 +39,69 @@ class ConnectionLimits(Interface):
 
 
 class Endpoint:
-    """See the module.
-
-    `authority` is what `Host` says when the backend is addressed by its own name, `origin` the same with its
-    port spelt out, `name` what logs call it.
-    """
+    """See the module. Its names are those of its `Address`."""
 
     __slots__ = (
         "_busy",
         "_closing",
         "_idle",
         "_io",
+        "_keeps",
         "_loop",
         "_most",
         "_queue",
         "_timeouts",
+        "address",
         "authority",
+        "avoided_at",
+        "base",
+        "credit",
+        "drained",
+        "ejected",
+        "eligible",
         "health",
-        "host",
+        "key",
         "name",
+        "on_change",
         "origin",
-        "port",
+        "retired",
+        "seed",
         "slots_taken",
+        "weight",
     )
 
     def __init__(
         self,
         io: WorkerIO,
-        url: str,
+        address: Address,
         limits: ConnectionLimits,
         timeouts: Timeouts,
         queue: WaitQueue,
         ended_ages: EndedAges,
     ) -> None:
-        parts = urlsplit(url)
-        self.host = parts.hostname or ""
-        self.port = parts.port or 80
-        self.name = parts.netloc
-        self.authority = parts.netloc.encode()
-        self.origin = (
-            f"[{self.host}]:{self.port}".encode() if ":" in self.host else f"{self.host}:{self.port}".encode()
-        )
+        self.address = address
+        self.key = address.key
+        self.name = address.name
+        self.authority = address.authority
+        self.origin = address.origin
+        self.base = address.base
+        self.weight = address.weight
+        self.seed = int.from_bytes(blake2b(self.key.encode(), digest_size=8).digest())
+        """Of its scores (`balancer.rendezvous`)."""
+        self.credit = 0
+        """Of its turns (`balancer.charge`)."""
+        self.eligible = True
+        """Whether it may get requests, beside the others and as they stand; the pool says so."""
+        self.drained = False
+        """Whether an operator has taken it out."""
+        self.ejected = False
+        """Whether the node has, by the requests that failed there."""
+        self.avoided_at = 0.0
+        """When its last connect failed, or took too long (monotonic); 0.0: it did not."""
+        self.retired = False
+        """Whether the backend no longer has this address."""
+        self.on_change: Callable[[], None] | None = None
+        """Called when it stands otherwise than before."""
         self.health = EndpointHealth()
         self.slots_taken = 0
         """Of `max_connections`: connections, and those that are being opened or about to be."""
@@ -91,6 +119,8 @@ class Endpoint:
             expiry=limits.keepalive_expiry,
         )
         self._closing = False
+        self._keeps = True
+        """Whether connections are kept for further requests."""
 
     def __repr__(self) -> str:
         return (
@@ -112,6 +142,20 @@ class Endpoint:
     def opening(self) -> int:
         """Connections that are being opened, or that a request of the queue is about to open."""
         return self.slots_taken - self.active - self.idle
+
+    @property
+    def load(self) -> int:
+        """Requests at it or on their way to it."""
+        return self.slots_taken - len(self._idle.connections)
+
+    @property
+    def standing(self) -> int:
+        """As `tiers` has them."""
+        if self.drained:
+            return DRAINED
+        if self.health.check_failed or self.avoided_at:
+            return UNFIT
+        return EJECTED if self.ejected else USABLE
 
     @property
     def has_room(self) -> bool:
@@ -152,31 +196,32 @@ class Endpoint:
         health.connects += 1
         try:
             async with timeout(timeouts.connect):
-                transport, protocol = await self._loop.create_connection(
-                    lambda: cast(BaseProtocol, UpstreamConnection(self._io, self, self._timeouts)),
-                    self.host,
-                    self.port,
-                )
+                transport, protocol = await self._connect()
         except TimeoutError as error:
             health.miss(error)
-            health.fail(ConnectTimeout.cause, self._loop.time())
+            self._fail_to_connect(ConnectTimeout.cause)
             raise ConnectTimeout(upstream=self.name) from None
         except OSError as error:
             health.miss(error)
-            health.fail(ConnectFailed.cause, self._loop.time())
+            self._fail_to_connect(ConnectFailed.cause)
             raise ConnectFailed(upstream=self.name) from error
+        if self.avoided_at:
+            self.avoided_at = 0.0
+            self._tell()
         connection = cast(UpstreamConnection, protocol)
         if self._closing:
             connection.abort()
             raise Draining
-        transport.get_extra_info("socket").setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        sock = transport.get_extra_info("socket")
+        if sock.family != AF_UNIX:
+            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         self._busy.add(connection)
         return connection
 
     def release(self, connection: UpstreamConnection) -> None:
         """An exchange is over, well or badly: keep its connection if it is reusable, else close it."""
         self._busy.remove(connection)
-        fit = connection.reusable and not self._closing
+        fit = connection.reusable and self._keeps
         connection.rest()
         health = self.health
         if fit and connection.idle_since >= health.distrusted_until:
@@ -194,22 +239,56 @@ class Endpoint:
     def decline(self, connection: UpstreamConnection) -> None:
         """A connection that was given out of the queue is not used: give it to the next."""
         self._busy.remove(connection)
-        if self._loop.time() < self.health.distrusted_until:
+        if not self._keeps or self._loop.time() < self.health.distrusted_until:
             self._discard(connection)
         else:
             self._offer(connection)
 
     def release_slot(self) -> None:
         """A connection is gone, or was not opened: the first in the queue may open another in its place."""
-        if not self._queue.give_slot(self):
+        if not (self.eligible and self._queue.give_slot(self)):
             self.slots_taken -= 1
 
     def close(self) -> None:
         """End every connection; exchanges under way fail."""
         self._closing = True
+        self._keeps = False
         self._idle.close()
         for connection in self._busy:
             connection.cancel(Draining())
+
+    # What the pool decides
+
+    def drain(self) -> None:
+        """Get no further requests, by an operator's hand; those under way finish."""
+        self.drained = True
+        self._stop_keeping()
+
+    def undrain(self) -> None:
+        """Get requests again."""
+        self.drained = False
+        self._keeps = not (self.retired or self._closing)
+
+    def retire(self) -> None:
+        """The backend no longer has this address: exchanges under way finish, idle connections are closed."""
+        self.retired = True
+        self.eligible = False
+        self._stop_keeping()
+
+    def come_back(self, address: Address, limits: ConnectionLimits, timeouts: Timeouts) -> None:
+        """The backend has this address, by new settings perhaps."""
+        self.address = address
+        self.weight = address.weight
+        self._most = limits.max_connections
+        self._timeouts = timeouts
+        self._idle.limit(limits.max_keepalive_connections, limits.keepalive_expiry)
+        self.retired = False
+        self._keeps = not (self.drained or self._closing)
+
+    def avoid(self) -> None:
+        """A connect has failed, or takes too long: let others have the requests, if there are others."""
+        self.avoided_at = self._loop.time()
+        self._tell()
 
     # What a connection tells
 
@@ -228,10 +307,32 @@ class Endpoint:
 
     # The parts of it
 
+    async def _connect(self) -> tuple[BaseTransport, object]:
+        address = self.address
+
+        def protocol() -> BaseProtocol:
+            return cast(BaseProtocol, UpstreamConnection(self._io, self, self._timeouts))
+
+        if address.path is not None:
+            return await self._loop.create_unix_connection(protocol, address.path)
+        return await self._loop.create_connection(protocol, address.ip or address.host, address.port)
+
+    def _fail_to_connect(self, cause: str) -> None:
+        self.health.fail(cause, self._loop.time())
+        self.avoid()
+
+    def _stop_keeping(self) -> None:
+        self._keeps = False
+        self._idle.drop_all()
+
+    def _tell(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
+
     def _offer(self, connection: UpstreamConnection) -> None:
         """Give a connection to the first in the queue, or keep it idle."""
         queue = self._queue
-        if queue.has_waiters:
+        if self.eligible and queue.has_waiters:
             if connection.closing:
                 self._discard(connection)
             else:

@@ -1,9 +1,10 @@
-"""What this worker has met at one endpoint: when it answered last, and in what way it failed since.
+"""What this worker knows of one endpoint: when it answered last, in what way it failed since, and what the
+node's checks say of it.
 
-The endpoint is not asked for this: it is what exchanges and probes came upon. Success costs its writer one
-number, everything else is written down on failure.
+Success costs its writer one number, everything else is written down on failure.
 """
 
+from collections.abc import Callable
 from socket import gaierror
 from typing import Final
 
@@ -20,11 +21,15 @@ class EndpointHealth:
     __slots__ = (
         "answered",
         "cause",
+        "check_failed",
+        "check_reason",
+        "checked",
         "connects",
         "distrusted_until",
         "failed",
         "failing_since",
         "failures",
+        "on_change",
         "refusals",
         "surpluses",
         "timeouts",
@@ -57,6 +62,26 @@ class EndpointHealth:
         """How often a connection brought bytes that no request asked for, from the beginning."""
         self.distrusted_until = 0.0
         """Until when no connection is used twice."""
+        self.checked = 0.0
+        """When the result of its checks came last."""
+        self.check_failed = False
+        """Whether that says that it is down."""
+        self.check_reason = ""
+        """In words."""
+        self.on_change: Callable[[], None] | None = None
+        """Called when the result of its checks is another one."""
+
+    def note_check(self, passed: bool, reason: str, now: float) -> None:
+        """The node's checks say that it is up, or down; `reason`: why, in words.
+
+        A passing check does not end an ejection: a request does.
+        """
+        self.checked = now
+        self.check_reason = reason
+        if self.check_failed is passed:
+            self.check_failed = not passed
+            if self.on_change is not None:
+                self.on_change()
 
     def miss(self, error: OSError) -> None:
         """A connection could not be had."""

@@ -76,13 +76,14 @@ class PoolTransport(httpx.AsyncBaseTransport):
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
         timeouts = _timeouts(request)
-        line, fields = _start(request)
+        method, target, fields = _start(request)
         length = _length(request)
         connection = await self._pool.acquire_connection(rested=self._rested, timeouts=timeouts)
         while True:
             try:
-                host = b"Host: " + connection.endpoint.authority
-                data = b"\r\n".join([line, host, *fields, b"", b""])
+                endpoint = connection.endpoint
+                line = b"%b %b%b HTTP/1.1" % (method, endpoint.base, target)
+                data = b"\r\n".join([line, b"Host: " + endpoint.authority, *fields, b"", b""])
                 bodiless = request.method == "HEAD"
                 connection.begin(data, complete=not length, bodiless=bodiless, timeouts=timeouts)
                 connection.check()
@@ -136,8 +137,8 @@ class _Body(httpx.AsyncByteStream):
         await self.aclose()
 
 
-def _start(request: httpx.Request) -> tuple[bytes, list[bytes]]:
-    """The request line, and the field lines but for Host, which is the upstream's."""
+def _start(request: httpx.Request) -> tuple[bytes, bytes, list[bytes]]:
+    """Method and target, and the field lines but for Host, which is the upstream's."""
     method = request.method.encode("utf-8")
     target = cast(bytes, request.extensions.get("target", request.url.raw_path))
     left_out = {b"host", b"connection"}
@@ -148,7 +149,7 @@ def _start(request: httpx.Request) -> tuple[bytes, list[bytes]]:
         raise httpx.LocalProtocolError(
             "The request has a byte that HTTP does not allow there", request=request
         )
-    return method + b" " + target + b" HTTP/1.1", fields
+    return method, target, fields
 
 
 def _length(request: httpx.Request) -> int:

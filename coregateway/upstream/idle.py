@@ -82,6 +82,11 @@ class IdleConnections:
         self.connections: list[UpstreamConnection] = []
         """Last used last."""
 
+    def limit(self, most: int, expiry: float) -> None:
+        """Keep so many connections idle from now on, each for so many seconds."""
+        self._most = most
+        self._expiry = expiry
+
     def take(self, rested: float) -> UpstreamConnection | None:
         """The one that was used last, if it is fit for use and has rested no longer."""
         idle = self.connections

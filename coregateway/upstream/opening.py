@@ -7,6 +7,7 @@ import httpx
 from coregateway import __version__
 from coregateway.net.worker_io import WorkerIO
 from coregateway.settings import BackendSettings, LimitSettings
+from coregateway.upstream.address import Address
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.httpx_transport import PoolTransport
 from coregateway.upstream.pool import Pool
@@ -14,10 +15,11 @@ from coregateway.upstream.pool import Pool
 
 def open_backend(io: WorkerIO, name: str, row: BackendSettings, limits: LimitSettings) -> Backend:
     """Make the pool and the client of a backend. `Backend.close` must follow."""
-    pool = Pool(io, name, row.urls, limits, row.timeouts)
+    addresses = [Address.of(url) for url in row.urls]
+    pool = Pool(io, name, addresses, limits, row.timeouts, balance=row.balance)
     client = httpx.AsyncClient(
         transport=PoolTransport(pool),
-        base_url=row.urls[0],
+        base_url=f"http://{addresses[0].authority.decode()}",
         timeout=httpx.Timeout(
             connect=row.timeouts.connect,
             read=row.timeouts.read,

@@ -10,13 +10,15 @@ from math import inf
 from time import monotonic
 from typing import Protocol as Interface
 
-from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, Overloaded
+from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, NoUpstream, Overloaded
 from coregateway.net.worker_io import WorkerIO
-from coregateway.upstream.balancer import Balancer
+from coregateway.upstream.address import Address
+from coregateway.upstream.balancer import MODES, Balancer
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.endpoint import ConnectionLimits, Endpoint
 from coregateway.upstream.idle import EndedAges
 from coregateway.upstream.roles import Timeouts, TimeoutSettings
+from coregateway.upstream.tiers import DRAINED, open_tier
 from coregateway.upstream.wait_queue import QueuedTask, Waiter, WaitQueue
 
 
@@ -34,8 +36,9 @@ class Pool:
         "_balancer",
         "_closing",
         "_ended_ages",
+        "_leaving",
+        "_limits",
         "_loop",
-        "_most",
         "_queue",
         "_timeouts",
         "endpoints",
@@ -44,45 +47,57 @@ class Pool:
         "only",
     )
 
+    endpoints: tuple[Endpoint, ...]
+    """Those that the backend has; replaced as a whole by `replace_endpoints`."""
+    only: Endpoint | None
+    """The one that all requests go to, if there is but one."""
+
     def __init__(
-        self, io: WorkerIO, name: str, urls: Sequence[str], limits: Limits, timeouts: TimeoutSettings
+        self,
+        io: WorkerIO,
+        name: str,
+        addresses: Sequence[Address],
+        limits: Limits,
+        timeouts: TimeoutSettings,
+        *,
+        balance: str = "p2c",
     ) -> None:
         self.io = io
         self.name = name
-        self._most = limits.max_connections
+        self._limits = limits
         self._timeouts = Timeouts.of(timeouts)
         self._loop: AbstractEventLoop = io.loop
         self._queue = WaitQueue(self._loop, limits.max_queued)
         self._ended_ages = EndedAges()
-        self.endpoints = tuple(
-            Endpoint(io, url, limits, self._timeouts, self._queue, self._ended_ages) for url in urls
-        )
-        self.only: Endpoint | None = self.endpoints[0] if len(urls) == 1 else None
-        """The one that all requests go to, if there is but one."""
-        self._balancer = Balancer(self.endpoints)
+        self.endpoints = ()
+        self.only = None
+        self._leaving: list[Endpoint] = []
+        """Those that it no longer has, until their last exchange has ended."""
+        self._balancer = Balancer(mode=MODES[balance])
         self._closing = False
+        self.replace_endpoints(addresses)
 
     def __repr__(self) -> str:
         return (
             f"<Pool {self.name} [requests: {self.active} active, {self.queued} queued | "
             f"connections: {self.active} active, {self.idle} idle, {self.opening} opening, "
-            f"{self._most} at most per endpoint]>"
+            f"{self._limits.max_connections} at most per endpoint]>"
         )
 
     @property
     def active(self) -> int:
         """Connections that carry an exchange."""
-        return sum(endpoint.active for endpoint in self.endpoints)
+        return sum(endpoint.active for endpoint in self._all)
 
     @property
     def idle(self) -> int:
         """Idle connections."""
-        return sum(endpoint.idle for endpoint in self.endpoints)
+        return sum(endpoint.idle for endpoint in self._all)
 
     @property
     def opening(self) -> int:
         """Connections that are being opened, or that a request of the queue is about to open."""
-        return sum(endpoint.opening for endpoint in self.endpoints)
+        return sum(endpoint.opening for endpoint in self._all)
 
     @property
     def queued(self) -> int:
@@ -97,7 +112,7 @@ class Pool:
     @property
     def is_empty(self) -> bool:
         """Whether it holds no connection and no request waits."""
-        return not self._queue.length and not any(endpoint.slots_taken for endpoint in self.endpoints)
+        return not self._queue.length and not any(endpoint.slots_taken for endpoint in self._all)
 
     @property
     def surpluses(self) -> int:
@@ -106,10 +121,11 @@ class Pool:
 
     @property
     def must_queue(self) -> bool:
-        """Whether a new request has to wait in the queue, and there is a place in it."""
+        """Whether a new request has to wait in the queue, and may."""
         if self._closing or self._queue.is_full:
             return False
-        return not any(endpoint.has_room for endpoint in self.endpoints)
+        eligible = [endpoint for endpoint in self.endpoints if endpoint.eligible]
+        return bool(eligible) and not any(endpoint.has_room for endpoint in eligible)
 
     def take_idle_connection(self, rested: float = inf) -> UpstreamConnection | None:
         """A connection as `acquire_connection` gives it, if the endpoint whose turn it is has an idle one."""
@@ -152,6 +168,7 @@ class Pool:
         Raises:
             PoolTimeout: no connection became free in `timeouts.pool` seconds.
             Overloaded: `limits.max_queued` requests wait already.
+            NoUpstream: there is no endpoint, or all are drained.
             Draining: the gateway is shutting down.
             ConnectFailed, ConnectTimeout: a new connection could not be opened; nothing was sent.
         """
@@ -167,6 +184,8 @@ class Pool:
                 return connection or await self._open(endpoint, timeouts)
         if self._closing:
             raise Draining
+        if self._balancer.is_empty:
+            raise NoUpstream
         began = self._loop.time()
         given = await self._wait(timeouts.pool)
         waited = self._loop.time() - began
@@ -178,10 +197,83 @@ class Pool:
         """End every connection; exchanges under way fail."""
         self._closing = True
         self._queue.close()
-        for endpoint in self.endpoints:
+        for endpoint in self._all:
             endpoint.close()
 
+    # Which endpoints there are, and which of them get requests
+
+    def replace_endpoints(self, addresses: Sequence[Address]) -> None:
+        """Have the endpoints at these addresses from now on.
+
+        Those that are there already, by the key of their address, keep their connections and all that is
+        known of them. Those that are gone get no further request: their exchanges end, their idle connections
+        are closed. Without any address requests end with `NoUpstream`.
+        """
+        known = {endpoint.key: endpoint for endpoint in self._all}
+        endpoints: list[Endpoint] = []
+        for address in addresses:
+            endpoint = known.pop(address.key, None)
+            if endpoint is None:
+                endpoint = Endpoint(
+                    self.io, address, self._limits, self._timeouts, self._queue, self._ended_ages
+                )
+                endpoint.on_change = endpoint.health.on_change = self.refresh
+            else:
+                endpoint.come_back(address, self._limits, self._timeouts)
+            endpoints.append(endpoint)
+        for endpoint in known.values():
+            if not endpoint.retired:
+                endpoint.retire()
+        self._leaving = [endpoint for endpoint in known.values() if endpoint.slots_taken]
+        self.endpoints = tuple(endpoints)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """An endpoint stands otherwise than before: say anew which of them get requests."""
+        endpoints = self.endpoints
+        tier = open_tier(
+            [endpoint.standing for endpoint in endpoints], [endpoint.weight for endpoint in endpoints]
+        )
+        ready: list[Endpoint] = []
+        rest: list[Endpoint] = []
+        for endpoint in endpoints:
+            standing = endpoint.standing
+            eligible = standing <= tier
+            if eligible and not endpoint.eligible:
+                endpoint.credit = 0
+            endpoint.eligible = eligible
+            if eligible:
+                ready.append(endpoint)
+            elif standing != DRAINED:
+                rest.append(endpoint)
+        self.only = ready[0] if len(endpoints) == 1 and ready else None
+        self._balancer.use(ready, rest)
+        self._serve_queue()
+
     # The parts of it
+
+    @property
+    def _all(self) -> tuple[Endpoint, ...]:
+        return (*self.endpoints, *self._leaving) if self._leaving else self.endpoints
+
+    def _serve_queue(self) -> None:
+        """Give what is free to those that wait: endpoints with room may have come."""
+        queue = self._queue
+        if not queue.length or self._closing:
+            return
+        if self._balancer.is_empty:
+            queue.refuse_all(NoUpstream)
+            return
+        while queue.has_waiters:
+            endpoint = self._balancer.pick()
+            if endpoint is None:
+                return
+            self._balancer.advance(endpoint)
+            connection = endpoint.take_idle(inf)
+            if connection is not None:
+                queue.give_connection(connection)
+            elif endpoint.take_slot():
+                queue.give_slot(endpoint)
 
     def _pick(self, tried: Collection[str]) -> Endpoint | None:
         only = self.only
@@ -194,7 +286,7 @@ class Pool:
         try:
             return await endpoint.open(timeouts)
         except (ConnectFailed, ConnectTimeout):
-            if any(other is not endpoint and other.slots_taken > other.idle for other in self.endpoints):
+            if any(other is not endpoint and other.load and other.eligible for other in self.endpoints):
                 # The queue waits for those. It would fail here, one request after the other, and at once.
                 endpoint.slots_taken -= 1
             else:

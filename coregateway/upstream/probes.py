@@ -17,6 +17,7 @@ from coregateway import __version__
 from coregateway.model.errors import GatewayError
 from coregateway.net.worker_io import WorkerIO
 from coregateway.shared_memory.verdict import SharedVerdict
+from coregateway.upstream.address import Address
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.endpoint_health import EndpointHealth
 from coregateway.upstream.httpx_transport import PoolTransport
@@ -44,7 +45,7 @@ class Probes:
         """`verdicts`: those of the node, in the order of the backends."""
         self._endpoints = {
             backend.name: [
-                EndpointProbe(backend.pool.io, endpoint.name, endpoint.health, backend.health_path)
+                EndpointProbe(backend.pool.io, endpoint.address, endpoint.health, backend.health_path)
                 for endpoint in backend.pool.endpoints
             ]
             for backend in backends
@@ -133,17 +134,16 @@ class ProbeLimits:
 class EndpointProbe:
     """Asks one endpoint, on a new connection each time."""
 
-    def __init__(self, io: WorkerIO, name: str, health: EndpointHealth, path: str | None) -> None:
-        """`name`, `health`: the endpoint's. `path`: what to GET; None: it is enough that it takes a
+    def __init__(self, io: WorkerIO, address: Address, health: EndpointHealth, path: str | None) -> None:
+        """`address`, `health`: the endpoint's. `path`: what to GET; None: it is enough that it takes a
         connection."""
         self._path = path
         limit = Timeouts(connect=PROBE_TIMEOUT, read=PROBE_TIMEOUT, write=PROBE_TIMEOUT, pool=PROBE_TIMEOUT)
-        url = f"http://{name}"
-        self._pool = Pool(io, name, [url], ProbeLimits(), limit)
+        self._pool = Pool(io, address.name, [address], ProbeLimits(), limit)
         self._pool.endpoints[0].health = health  # what a probe meets is known of the endpoint
         self._client = httpx.AsyncClient(
             transport=PoolTransport(self._pool, rested=NEW),
-            base_url=url,
+            base_url=f"http://{address.authority.decode()}",
             timeout=PROBE_TIMEOUT,
             headers={"User-Agent": f"coregateway/{__version__}"},
             # What an upstream sets for one probe must not be sent with the next.

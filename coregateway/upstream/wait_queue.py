@@ -123,13 +123,17 @@ class WaitQueue:
         self._waiters.popleft().take_slot(endpoint)
         return True
 
+    def refuse_all(self, kind: type[GatewayError]) -> None:
+        """Nothing is left to wait for."""
+        waiters, self._waiters = self._waiters, deque()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.refuse(kind())
+
     def close(self) -> None:
         """The gateway is shutting down: refuse all."""
         self._patience.close()
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.refuse(Draining())
-        self._waiters.clear()
+        self.refuse_all(Draining)
 
     def _refuse_late(self) -> None:
         """Refuse those whose patience has ended; it need not be the first, for patience may differ."""

@@ -29,6 +29,7 @@ from coregateway.testing import (
 )
 from coregateway.testing.ports import free_port
 from coregateway.upstream import probes as health
+from coregateway.upstream.address import Address
 from coregateway.upstream.endpoint_health import EndpointHealth
 from coregateway.upstream.probes import CLAIM, LOOK, EndpointProbe, KeptVerdict
 from tests.stage import PREFIX, Stage, request
@@ -40,7 +41,7 @@ PATH = "/api/healthcheck"
 
 
 def probe_of(io: WorkerIO, url: str, path: str | None = PATH) -> EndpointProbe:
-    return EndpointProbe(io, url.removeprefix("http://"), EndpointHealth(), path)
+    return EndpointProbe(io, Address(url), EndpointHealth(), path)
 
 
 HOLDS = 1.0
@@ -139,7 +140,7 @@ async def test_an_upstream_without_a_listener_is_not_healthy_and_that_is_noted(
     io: WorkerIO, path: str | None
 ) -> None:
     known = EndpointHealth()
-    probe = EndpointProbe(io, f"127.0.0.1:{free_port()}", known, path)
+    probe = EndpointProbe(io, Address(f"http://127.0.0.1:{free_port()}"), known, path)
     assert not await probe.is_healthy()
     await probe.close()
     assert known.cause == ConnectFailed.cause

@@ -9,17 +9,21 @@ from coregateway.model.errors import (
     CONTRACT,
     BadRequest,
     BodyTooLarge,
+    BreakerOpen,
     ClientTimeout,
     ConnectFailed,
     ConnectTimeout,
     Draining,
     GatewayError,
     HeadTooLarge,
+    Maintenance,
     MethodNotAllowed,
     NoRoute,
+    NoUpstream,
     Overloaded,
     PoolTimeout,
     ReadTimeout,
+    TotalTimeout,
     Unavailable,
     UpstreamClosed,
     UpstreamError,
@@ -43,9 +47,13 @@ TABLE: list[tuple[GatewayError, int, str]] = [
     (PoolTimeout(), 503, "pool_timeout"),
     (Overloaded(), 503, "overloaded"),
     (Draining(), 503, "draining"),
+    (NoUpstream(), 503, "no_upstream"),
+    (BreakerOpen(), 503, "breaker_open"),
+    (Maintenance(), 503, "maintenance"),
     (ConnectTimeout(), 504, "connect_timeout"),
     (WriteTimeout(), 504, "write_timeout"),
     (ReadTimeout(), 504, "read_timeout"),
+    (TotalTimeout(), 504, "total_timeout"),
 ]
 
 every_error = pytest.mark.parametrize(
@@ -103,6 +111,13 @@ def test_no_address_reaches_a_client(kind: type[GatewayError]) -> None:
     error.add_note("10.1.2.3:7000 refused")
     raw = render(error, request_id="id-1", version="1", extra=b"", keep_alive=True, bodiless=False)
     assert b"10.1.2.3" not in raw
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.0, 1), (0.2, 1), (1.0, 1), (9.01, 10)])
+def test_an_open_breaker_says_when_to_come_again(seconds: float, told: int) -> None:
+    _, headers, _ = rendered(BreakerOpen(seconds))
+    assert headers["retry-after"] == str(told)
+    assert rendered(Maintenance())[1]["retry-after"] == "60"
 
 
 @every_error

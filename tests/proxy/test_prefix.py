@@ -62,6 +62,26 @@ def test_mapping_touches_only_what_is_the_backend_s_and_only_once(reference: byt
 
 
 @pytest.mark.parametrize(
+    ("reference", "mapped"),
+    [
+        (b"/base/x?y", PREFIX + b"/x?y"),
+        (b"/base", PREFIX + b"/"),
+        (b"/base?y", PREFIX + b"/?y"),
+        (b"http://" + AUTHORITY + b"/base/x", PREFIX + b"/x"),
+        (PREFIX + b"/x", PREFIX + b"/x"),
+        (b"x", b"x"),
+        # beside the base: out of reach
+        (b"/other", b"/other"),
+        (b"/base2/x", b"/base2/x"),
+        (b"http://" + AUTHORITY + b"/other", b"http://" + AUTHORITY + b"/other"),
+        (b"http://elsewhere/base/x", b"http://elsewhere/base/x"),
+    ],
+)
+def test_the_path_of_an_address_is_taken_away(reference: bytes, mapped: bytes) -> None:
+    assert map_location(reference, PREFIX, (AUTHORITY,), b"/base") == mapped
+
+
+@pytest.mark.parametrize(
     ("line", "mapped"),
     [
         (b"Set-Cookie: a=1; Path=/", b"Set-Cookie: a=1; Path=/api/v1/coredinator/"),

@@ -44,7 +44,7 @@ def test_every_mistake_of_every_source_is_told_at_once(tmp_path: Path):
         "coregateway.toml:2: prot: expected a known key, found an unknown one; did you mean port?",
         'coregateway.toml:1: port: expected a port from 0 to 65535 (0: any free one), found "80"',
         "coregateway.toml:4: timeouts.read: expected a number of seconds above 0, one year at most, found -1",
-        "coregateway.toml:7: backends.billing.urls: expected a list of one or more distinct http://host[:port],",
+        "coregateway.toml:7: backends.billing.urls: expected a list of one or more distinct http(s)://host[:po",
         "COREGATEWAY_PROT: expected a known variable, found an unknown one; did you mean COREGATEWAY_PORT?",
         "COREGATEWAY_WORKERS: expected a number of processes from 0 to 1024 (0: one for each CPU),",
         "--coredinator-port: expected a port from 1 to 65535, found 0",
@@ -123,8 +123,8 @@ def test_a_mistyped_variable_is_recognised(variable: str, meant: str, tmp_path: 
         ),
         ('cors.origins = ["a", "https://a", "b"]', '"a", "b"'),
         (
-            'backends.coredinator.urls = ["http://a", "https://u:p@b", "http://c/x"]',
-            '"https://***@b", "http://c/x"',
+            'backends.coredinator.urls = ["http://a", "https://u:p@b", "http://c/%20"]',
+            '"https://***@b", "http://c/%20"',
         ),
         (
             'backends.coredinator.methods = ["GTE", "GET", "PSOT", "get"]',

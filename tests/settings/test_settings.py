@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from copy import copy
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from pydantic import ValidationError
 
 from coregateway.settings import (
     BackendSettings,
+    BreakerSettings,
+    EjectionSettings,
     LimitSettings,
+    RetrySettings,
     Settings,
     SettingsError,
     TimeoutSettings,
@@ -19,6 +23,7 @@ from coregateway.settings import (
 )
 from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS, dotted
 from coregateway.settings.model import KeyPath, contradictions, leaves
+from coregateway.settings.upstreams import UpstreamURL
 
 CONTRACT: Mapping[str, object] = {
     "host": "0.0.0.0",
@@ -42,7 +47,23 @@ CONTRACT: Mapping[str, object] = {
     "limits.max_queued": 1000,
     "limits.request.max_head": 16384,
     "limits.request.max_body": 104857600,
+    "timeouts.total": 0.0,
+    "ejection.enabled": True,
+    "ejection.failures": 5,
+    "ejection.duration": 30.0,
+    "ejection.max_duration": 300.0,
+    "ejection.max_share": 0.5,
+    "breaker.enabled": False,
+    "breaker.ratio": 0.5,
+    "breaker.window": 10.0,
+    "breaker.minimum": 20,
+    "breaker.open": 10.0,
     "retries.attempts": 3,
+    "retries.backoff": 0.025,
+    "retries.max_backoff": 0.25,
+    "retries.statuses": (),
+    "retries.budget": 0.2,
+    "retries.budget_minimum": 3,
     "forwarding.trusted_proxies": (),
     "forwarding.host": "backend",
     "admin.address": "127.0.0.1:9001",
@@ -55,8 +76,6 @@ CONTRACT: Mapping[str, object] = {
     "metrics.on_main_port": False,
     "dashboard.enabled": True,
     "dashboard.on_main_port": False,
-    "dns.refresh": 5.0,
-    "dns.hold": 60.0,
     "tracing.enabled": False,
     "tracing.sample": 0.1,
     "tracing.endpoint": "http://localhost:4318",
@@ -65,26 +84,22 @@ CONTRACT: Mapping[str, object] = {
     "backends.coredinator.urls": ("http://localhost:7000",),
     "backends.coredinator.methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
     "backends.coredinator.health.path": "/api/healthcheck",
-    "backends.coredinator.health.interval": 10.0,
-    "backends.coredinator.health.unhealthy_interval": 2.0,
-    "backends.coredinator.health.timeout": 2.0,
-    "backends.coredinator.health.fall": 3,
-    "backends.coredinator.health.rise": 2,
-    "backends.coredinator.health.statuses": ("200-399",),
     "backends.coredinator.enabled": True,
     "backends.coredinator.cookies": "pass",
+    "backends.coredinator.balance": "p2c",
+    "backends.coredinator.hash_on": "client",
+    "backends.coredinator.max_in_flight": 0,
+    "backends.coredinator.maintenance": False,
     "backends.coretelemetry.prefix": "/api/v1/coretelemetry",
     "backends.coretelemetry.urls": ("http://localhost:7001",),
     "backends.coretelemetry.methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
     "backends.coretelemetry.health.path": "/health",
-    "backends.coretelemetry.health.interval": 10.0,
-    "backends.coretelemetry.health.unhealthy_interval": 2.0,
-    "backends.coretelemetry.health.timeout": 2.0,
-    "backends.coretelemetry.health.fall": 3,
-    "backends.coretelemetry.health.rise": 2,
-    "backends.coretelemetry.health.statuses": ("200-399",),
     "backends.coretelemetry.enabled": True,
     "backends.coretelemetry.cookies": "pass",
+    "backends.coretelemetry.balance": "p2c",
+    "backends.coretelemetry.hash_on": "client",
+    "backends.coretelemetry.max_in_flight": 0,
+    "backends.coretelemetry.maintenance": False,
 }
 
 SECONDS = (
@@ -92,10 +107,12 @@ SECONDS = (
     ("0", "-1", "31536001", "nan", "inf", "true", '"5s"', '"5"'),
 )
 PAUSE = ("0", "0.0", "2.5"), ("-0.1", "inf", '"1"')
+SHARE = ("0", "0.25", "1"), ("-0.1", "1.01", "nan", '"1"')
+SWITCH = ("false", "true"), ('"true"', "1", '"no"')
 COUNT = ("0", "1", "100000"), ("-1", "1.5", "true", '"1"')
 POSITIVE = ("1", "7"), ("0", "-1", "1.0", "false")
 
-VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+BASIC: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "host": (
         ('"127.0.0.1"', '"::"', '"localhost"', '"gate-1.example."'),
         ('""', '"[::]"', '"a b"', '"http://a"', '"a:80"', '"300.1.1.1"', "1", '"-a"'),
@@ -156,17 +173,6 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
     "tracing.server_timing": (("false", "true"), ('"true"', "1", '"no"')),
-    "dns.refresh": SECONDS,
-    "dns.hold": PAUSE,
-    "backends.coredinator.health.interval": PAUSE,
-    "backends.coredinator.health.unhealthy_interval": SECONDS,
-    "backends.coredinator.health.timeout": SECONDS,
-    "backends.coredinator.health.fall": POSITIVE,
-    "backends.coredinator.health.rise": POSITIVE,
-    "backends.coredinator.health.statuses": (
-        ('["204"]', '["200-299", "401"]', '["100-599"]', '["200-200"]'),
-        ("[]", '["600"]', '["299-200"]', '["2xx"]', "[200]", '"200"', '["200 - 299"]', '["200-"]'),
-    ),
     "backends.coredinator.cookies": (('"pass"', '"map"'), ('"Map"', '""', "true", '"drop"')),
     "backends.coredinator.prefix": (
         ('"/a"', '"/api/v1/x_y.z~-"', '"/healthy"', '"/api/health"', '"/api/v1/coretelemetry/inner"'),
@@ -188,9 +194,17 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
     "backends.coredinator.urls": (
-        ('["http://localhost"]', '["http://a:1", "http://10.0.0.1:65535"]', '["http://[::1]:7000"]'),
         (
-            *("[]", '["https://a"]', '["http://a/"]', '["http://a/x"]', '["http://a?b"]', '["http://a#b"]'),
+            *('["http://localhost"]', '["http://a:1", "http://10.0.0.1:65535"]', '["http://[::1]:7000"]'),
+            *('["http://a/"]', '["http://a/x/y_z~.;=,"]', '["http://unix:/run/a.sock"]'),
+            *('[{ url = "http://a" }]', '["http://a", { url = "http://b/x", weight = 1000 }]'),
+        ),
+        (
+            *("[]", '["https://a"]', '["http://a//b"]', '["http://a/b/../c"]', '["http://a?b"]'),
+            *('["http://a#b"]', '["http://a/%20"]', '["http://unix:run"]', '["http://unix:"]'),
+            *('[{ url = "http://a", weight = 0 }]', '[{ url = "http://a", weight = 1001 }]'),
+            *("[{ weight = 1 }]", '[{ url = "http://a", weight = "1" }]', '[{ url = "http://a", w = 1 }]'),
+            *('[{ url = "http://a", weight = 2 }, "http://a/"]', "[true]"),
             *('["http://u:p@a"]', '["http://a:0"]', '["http://a:65536"]', '["http://a:"]', '["http://"]'),
             *('["a:80"]', '["HTTP://a"]', '["http://::1"]', '"http://a"', '["http://a", "http://a"]', "[1]"),
         ),
@@ -227,6 +241,46 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "backends.coredinator.timeouts.linger": PAUSE,
 }
 
+RESILIENCE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "timeouts.total": PAUSE,
+    "ejection.enabled": SWITCH,
+    "ejection.failures": POSITIVE,
+    "ejection.duration": SECONDS,
+    "ejection.max_duration": SECONDS,
+    "ejection.max_share": SHARE,
+    "breaker.enabled": SWITCH,
+    "breaker.ratio": (("0.01", "0.5", "1", "1.0"), ("0", "-0.1", "1.1", '"0.5"')),
+    "breaker.window": SECONDS,
+    "breaker.minimum": POSITIVE,
+    "breaker.open": SECONDS,
+    "retries.attempts": POSITIVE,
+    "retries.backoff": PAUSE,
+    "retries.max_backoff": PAUSE,
+    "retries.statuses": (
+        ("[]", "[503]", '[502, "504"]', '["500-599"]', '["502-504", 429]'),
+        ("[200]", "[600]", '["504-502"]', '["5xx"]', "503", "[503, 503]", "[true]", '["500-"]'),
+    ),
+}
+"""Of the node, and of each backend."""
+
+VALUES = {
+    **BASIC,
+    **RESILIENCE,
+    **{f"backends.coredinator.{key}": values for key, values in RESILIENCE.items()},
+    "retries.budget": SHARE,
+    "retries.budget_minimum": COUNT,
+    "backends.coredinator.balance": (
+        ('"p2c"', '"round_robin"', '"least_conn"', '"random"', '"hash"'),
+        ('"P2C"', '"rr"', '""', "1"),
+    ),
+    "backends.coredinator.hash_on": (
+        ('"client"', '"consumer"', '"header:X-Key"', '"cookie:sid"'),
+        ('""', '"ip"', '"header:"', '"header:a b"', '"client:a"', '"cookie"', "1"),
+    ),
+    "backends.coredinator.max_in_flight": COUNT,
+    "backends.coredinator.maintenance": SWITCH,
+}
+
 
 def load_toml(directory: Path, text: str) -> Settings:
     (directory / "coregateway.toml").write_text(text)
@@ -235,7 +289,13 @@ def load_toml(directory: Path, text: str) -> Settings:
 
 def test_the_defaults_are_those_of_the_contract():
     values = {dotted(key): value for key, value in leaves(Settings())}
-    node_wide = {f"timeouts.{name}": value for name, value in TimeoutSettings()}
+    tables = {
+        "timeouts": TimeoutSettings(),
+        "ejection": EjectionSettings(),
+        "breaker": BreakerSettings(),
+        "retries": RetrySettings(),
+    }
+    node_wide = {f"{table}.{name}": value for table, values in tables.items() for name, value in values}
     inherited = {
         f"backends.{name}.{key}": each for name in Settings().backends for key, each in node_wide.items()
     }
@@ -312,6 +372,46 @@ def test_a_backend_inherits_each_timeout_that_it_does_not_override(tmp_path: Pat
     own = settings.backends["coredinator"].timeouts
     assert (own.read, own.pool, own.connect) == (7.0, 2.0, 5.0)
     assert settings.backends["coretelemetry"].timeouts == settings.timeouts
+
+
+def test_a_backend_inherits_each_key_of_resilience(tmp_path: Path):
+    settings = load_toml(
+        tmp_path,
+        "retries.attempts = 5\nretries.budget = 0.5\nejection.failures = 7\nbreaker.enabled = true\n"
+        "backends.coredinator.retries.backoff = 0.1\nbackends.coredinator.ejection.duration = 3\n"
+        "backends.coredinator.breaker.enabled = false",
+    )
+    own, other = settings.backends["coredinator"], settings.backends["coretelemetry"]
+    assert (own.retries.attempts, own.retries.backoff) == (5, 0.1)
+    assert (own.ejection.failures, own.ejection.duration) == (7, 3.0)
+    assert (own.breaker.enabled, other.breaker.enabled) == (False, True)
+    assert (other.retries.attempts, other.retries.backoff) == (5, 0.025)
+
+
+def test_the_budget_of_retries_is_the_nodes_alone(tmp_path: Path):
+    with pytest.raises(SettingsError) as caught:
+        load_toml(tmp_path, "backends.coredinator.retries.budget = 0.5")
+    (mistake,) = caught.value.mistakes
+    assert (mistake.expected, mistake.hint) == ("a known key", "did you mean retries.budget?")
+
+
+def test_an_address_keeps_its_weight_and_loses_its_last_slash(tmp_path: Path):
+    toml = 'backends.coredinator.urls = ["http://a/", { url = "http://b/x/", weight = 3 }]'
+    urls = load_toml(tmp_path, toml).backends["coredinator"].urls
+    assert urls == (UpstreamURL("http://a"), UpstreamURL("http://b/x", 3))
+    assert urls != ("http://a", "http://b/x")
+    assert [str(url) for url in urls] == ["http://a", "http://b/x"]
+    assert copy(urls) == urls
+
+
+def test_tls_towards_backends_is_for_a_later_version(tmp_path: Path):
+    with pytest.raises(SettingsError) as caught:
+        load_toml(tmp_path, 'backends.coredinator.urls = ["http://a", "https://b:8443/x"]')
+    (mistake,) = caught.value.mistakes
+    assert str(mistake) == (
+        "coregateway.toml:1: backends.coredinator.urls: expected http://, "
+        'for this version does not speak TLS to backends yet, found "https://b:8443/x"'
+    )
 
 
 def test_a_backend_made_in_code_inherits_too():

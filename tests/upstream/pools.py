@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from coregateway.net.worker_io import WorkerIO
 from coregateway.settings.model import LimitSettings, TimeoutSettings
+from coregateway.upstream.address import Address
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
 from tests.waiting import eventually as eventually
@@ -42,16 +43,20 @@ def state(pool: Pool) -> State:
 
 @asynccontextmanager
 async def pool_to(
-    *urls: str, limits: Mapping[str, float] | None = None, timeouts: Mapping[str, float] | None = None
+    *urls: str,
+    limits: Mapping[str, float] | None = None,
+    timeouts: Mapping[str, float] | None = None,
+    balance: str = "round_robin",
 ) -> AsyncGenerator[Pool]:
     """A pool with the settings' defaults in the place of what is not given; closed at the end."""
     io = WorkerIO(asyncio.get_running_loop())
     pool = Pool(
         io,
         "backend",
-        urls,
+        [Address.of(url) for url in urls],
         LimitSettings.model_validate(limits or {}),
         TimeoutSettings.model_validate(timeouts or {}),
+        balance=balance,
     )
     try:
         yield pool

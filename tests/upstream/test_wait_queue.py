@@ -9,6 +9,7 @@ from coregateway.model.errors import Draining, GatewayError, Overloaded, PoolTim
 from coregateway.net.worker_io import WorkerIO
 from coregateway.settings.model import LimitSettings, TimeoutSettings
 from coregateway.testing import PATIENCE, ScriptedBackend
+from coregateway.upstream.address import Address
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.endpoint import Endpoint
 from coregateway.upstream.idle import EndedAges
@@ -131,7 +132,7 @@ async def test_a_waiter_is_not_handed_a_connection_that_has_ended(backend: Scrip
 
 def endpoint_of(io: WorkerIO, queue: WaitQueue) -> Endpoint:
     timeouts = Timeouts.of(TimeoutSettings())
-    return Endpoint(io, "http://127.0.0.1:1", LimitSettings(), timeouts, queue, EndedAges())
+    return Endpoint(io, Address("http://127.0.0.1:1"), LimitSettings(), timeouts, queue, EndedAges())
 
 
 def waiter() -> QueuedTask:
