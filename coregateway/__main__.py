@@ -146,7 +146,9 @@ def _status(options: Namespace) -> int:
     from coregateway.cli import status as command
 
     given: str | None = options.address
-    address = load_or_exit(_flags(options)).settings.admin.address if given is None else given
+    address = (
+        load_or_exit(_flags(options), with_plugins=False).settings.admin.address if given is None else given
+    )
     return command.main(address, as_json=options.json)
 
 

@@ -23,8 +23,9 @@ from coregateway.observability.metrics import worker as metrics
 from coregateway.observability.tracing import worker as tracing
 from coregateway.sanic_app import blueprints
 from coregateway.sanic_app.gateway import Gateway
+from coregateway.sanic_app.plugins import attach_plugins
 from coregateway.sanic_app.signals import TURN_ENDED
-from coregateway.settings import CorsSettings, Settings, load_or_exit
+from coregateway.settings import CorsSettings, Settings, load_or_exit, plugins
 
 if TYPE_CHECKING:
     from sanic.server import AsyncioServer
@@ -46,10 +47,12 @@ def create_app(
     Without settings it has those of this process, and logs are configured by them; so it is a factory for
     Sanic's command line, whose options a `Namespace` holds, and in code of your own:
     `sanic coregateway.app:create_app --factory`. With settings, logging is the caller's: `logs.configure`.
+    The plugins of the settings are attached to it; one that cannot be ends the process with status 2.
 
     `admin_required`: it does not start when the admin address is taken, rather than do without it.
     None: so it is where the settings of this process name an address.
     """
+    plugins.refuse_within_import()
     if not isinstance(settings, Settings):
         loaded = load_or_exit()
         settings = loaded.settings
@@ -145,6 +148,7 @@ def create_app(
     app.register_listener(close_admin, "before_server_stop")
     app.register_listener(limit_grace, "before_server_stop")
     app.register_listener(close_backends, "after_server_stop")
+    attach_plugins(app, settings)
     return app
 
 

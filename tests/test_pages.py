@@ -68,6 +68,8 @@ def test_every_kind_of_example_has_its_test() -> None:
         ("errors", "json"),
         ("observability", "json"),
         ("observability", "text"),
+        ("plugins", "python"),
+        ("plugins", "toml"),
         ("python", "python"),
     }
 

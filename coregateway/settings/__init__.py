@@ -6,6 +6,7 @@ table       what every table is
 upstreams   the addresses of a backend, and how requests are spread over them
 resilience  what becomes of requests when upstreams fail
 keys        every key with its variable; what a mistyped one may have meant
+plugins     modules of users, and their own settings
 sources     what file, environment and command line give, with the place of each
 spelling    what a mistyped word may have meant
 mistakes    the report of what is wrong, without credentials

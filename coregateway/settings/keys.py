@@ -21,11 +21,20 @@ _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,20}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
+PLUGIN = ("plugin",)
+"""Under which each plugin has a table with keys of its own."""
+
+
+def is_of_plugin(key: KeyPath) -> bool:
+    """Whether it is a key of a plugin's own."""
+    return key[:1] == PLUGIN and len(key) > 2
+
+
 def _fields(table: type[BaseModel], under: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
     for name, field in table.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _fields(field.annotation, (*under, name))
-        elif (*under, name) != ("backends",):
+        elif (*under, name) not in (("backends",), PLUGIN):
             yield (*under, name), field
 
 
@@ -59,7 +68,12 @@ def _adapter(key: KeyPath) -> TypeAdapter[Any]:
 
 
 def validated(key: KeyPath, value: object) -> object:
-    """The value as the model will hold it. Raises pydantic's `ValidationError`."""
+    """The value as the model will hold it. Raises pydantic's `ValidationError`.
+
+    What stands in the table of a plugin is judged by the plugin (`settings.plugins`).
+    """
+    if is_of_plugin(key):
+        return value
     return _adapter(key[2:] if key[0] == "backends" else key).validate_python(value)
 
 
@@ -132,7 +146,7 @@ def key_meant_by(key: KeyPath) -> str | None:
     under = key[len(above) : -1]
     neighbours = {k[depth - 1] for k in known if k[: depth - 1] == under}
     if depth == 1 and not backend:
-        neighbours.add("backends")
+        neighbours |= {"backends", *PLUGIN}
     near = closest(key[-1].lower(), sorted(neighbours))
     if near is not None:
         return dotted((*key[:-1], near))

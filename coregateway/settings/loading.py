@@ -13,8 +13,10 @@ from pydantic import ValidationError
 from coregateway.settings.keys import (
     REQUIRED_BACKEND_KEYS,
     backend_meant_by,
+    dotted,
     expectation,
     field_of,
+    is_of_plugin,
     validated,
     value_meant_by,
 )
@@ -28,6 +30,7 @@ from coregateway.settings.model import (
     contradictions,
     leaves,
 )
+from coregateway.settings.plugins import resolve
 from coregateway.settings.sources import (
     DEFAULT,
     Flag,
@@ -63,9 +66,15 @@ def inherited(key: KeyPath) -> KeyPath | None:
 
 
 def load(
-    flags: Sequence[Flag] = (), environ: Mapping[str, str] | None = None, cwd: Path | None = None
+    flags: Sequence[Flag] = (),
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    *,
+    with_plugins: bool = False,
 ) -> Loaded:
     """Read, layer and check the settings. Raises `SettingsError` with every mistake of every source.
+
+    `with_plugins`: import the plugins, and report what is wrong with them or with their tables, too.
 
     A wrong value is a mistake even where another source overrides it: whether a file is right must not
     depend on the environment in which it is read.
@@ -99,6 +108,8 @@ def load(
         )
         mistakes += _not_installed(effective)
         mistakes += _not_yet(effective)
+        if with_plugins and ("plugins",) not in doubtful:
+            mistakes += _plugins_amiss(effective, file.plugins)
     if mistakes:
         raise SettingsError(mistakes)
     sources = {key: given.source for key, given in effective.items() if given.source is not DEFAULT}
@@ -216,6 +227,26 @@ def _not_yet(effective: Mapping[KeyPath, Given]) -> Iterator[Mistake]:
             if secure:
                 expected = "http://, for this version does not speak TLS to backends yet"
                 yield Mistake(given.source.where, expected, ", ".join(map(shown, secure)))
+
+
+def _plugins_amiss(effective: Mapping[KeyPath, Given], opened: Mapping[str, Source]) -> list[Mistake]:
+    """What is wrong with plugins. `opened`: the tables of the file, with their places."""
+    names = effective.get(("plugins",))
+    tables: dict[str, dict[str, Any]] = {module: {} for module in opened}
+    for key, given in effective.items():
+        if is_of_plugin(key):
+            tables[key[1]][key[2]] = given.value
+
+    def where(key: KeyPath) -> str:
+        given = effective.get(key[:3]) or effective.get(key[:1])
+        source = opened.get(key[1]) if key[0] == "plugin" and len(key) == 2 else given and given.source
+        if source is None:
+            source = opened.get(key[1]) if len(key) > 1 else None
+            return f"{source or DEFAULT}: {dotted(key)}"
+        return source.where if not source.key or source.key == key else f"{source}: {dotted(key)}"
+
+    _, mistakes = resolve(cast("tuple[str, ...]", names.value if names else ()), tables, where)
+    return mistakes
 
 
 def _nested(effective: Mapping[KeyPath, Given]) -> dict[str, Any]:

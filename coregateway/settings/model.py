@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from coregateway.http1.grammar import METHODS
 from coregateway.model.addresses import meet
+from coregateway.settings.plugins import PluginNames
 from coregateway.settings.resilience import (
     BreakerSettings,
     EjectionSettings,
@@ -265,6 +266,10 @@ class Settings(Table):
     metrics: MetricsSettings = MetricsSettings()
     tracing: TracingSettings = TracingSettings()
     dashboard: DashboardSettings = DashboardSettings()
+    plugins: PluginNames = ()
+    """Modules whose `attach(app)` is called before the start, in this order; see `settings.plugins`."""
+    plugin: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """By the modules of plugins, what their tables say."""
     backends: dict[str, BackendSettings] = Field(default_factory=dict)
     """By name, those that are enabled. Not given at all: the two of `DEFAULT_BACKENDS`."""
 
@@ -355,5 +360,8 @@ def _leaves_of(key: KeyPath, value: object) -> Iterator[tuple[KeyPath, object]]:
     elif key == ("backends",) and isinstance(value, dict):
         for name, row in cast("dict[str, BackendSettings]", value).items():
             yield from leaves(row, (*key, name))
+    elif key == ("plugin",) and isinstance(value, dict):
+        for module, table in cast("dict[str, dict[str, Any]]", value).items():
+            yield from (((*key, module, name), each) for name, each in table.items())
     else:
         yield key, value

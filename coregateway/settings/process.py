@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import PurePath
+from typing import NoReturn, TextIO
 
 from coregateway.settings.loading import Loaded, load
 from coregateway.settings.mistakes import SettingsError
@@ -35,13 +36,18 @@ def flags_here() -> tuple[Flag, ...]:
     return sanic_flags(sys.argv) if started_by_sanic(sys.argv) else handed_down(os.environ)
 
 
-def load_or_exit(flags: Sequence[Flag] | None = None) -> Loaded:
+def load_or_exit(flags: Sequence[Flag] | None = None, *, with_plugins: bool = True) -> Loaded:
     """Load with these flags, else with `flags_here`. On mistakes: report to stderr, exit status 2."""
     try:
-        return load(flags_here() if flags is None else flags)
+        return load(flags_here() if flags is None else flags, with_plugins=with_plugins)
     except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(EXIT_WRONG_SETTINGS) from None
+        report_and_exit(error)
+
+
+def report_and_exit(error: SettingsError, stream: TextIO | None = None) -> NoReturn:
+    """Report mistakes, to stderr unless another stream is given; exit status 2."""
+    (sys.stderr if stream is None else stream).write(f"{error}\n")
+    raise SystemExit(EXIT_WRONG_SETTINGS)
 
 
 def started_by_sanic(argv: Sequence[str]) -> bool:

@@ -1,18 +1,21 @@
 """The effective settings for a reader: one a line, as TOML, with the source of each."""
 
 import json
+from collections.abc import Iterator
 from typing import cast
 
-from coregateway.settings.keys import dotted
+from coregateway.settings.keys import PLUGIN, dotted, is_of_plugin
 from coregateway.settings.loading import Loaded, inherited
-from coregateway.settings.model import leaves
+from coregateway.settings.model import KeyPath, leaves
+from coregateway.settings.plugins import is_secret, module_of, resolve, settings_of
 from coregateway.settings.upstreams import UpstreamURL
 
 
 def effective(loaded: Loaded) -> str:
     """Three aligned columns: key, value, source. A backend's node-wide time-out says `as timeouts.read`."""
     rows: list[tuple[str, str, str]] = []
-    for key, value in leaves(loaded.settings):
+    given = [row for row in leaves(loaded.settings) if not is_of_plugin(row[0])]
+    for key, value in [*given, *_of_plugins(loaded)]:
         node_wide = inherited(key)
         borrowed = node_wide is not None and key not in loaded.sources
         source = f"as {dotted(node_wide)}" if node_wide and borrowed else str(loaded.source_of(*key))
@@ -24,6 +27,15 @@ def effective(loaded: Loaded) -> str:
     # one long list must not push every source off the screen
     values = min(values, 40)
     return "\n".join(f"{key:<{keys}} = {value:<{values}}  {source}" for key, value, source in rows)
+
+
+def _of_plugins(loaded: Loaded) -> Iterator[tuple[KeyPath, object]]:
+    """The settings of plugins as their models read them, defaults included."""
+    settings = loaded.settings
+    plugins, _ = resolve(settings.plugins, settings.plugin, dotted)
+    for plugin in plugins:
+        for name, value in settings_of(plugin).items():
+            yield (*PLUGIN, module_of(plugin.name), name), "***" if is_secret(name) else value
 
 
 def _toml(value: object) -> str:

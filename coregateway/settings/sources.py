@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from coregateway.settings.keys import (
     CONFIG_VARIABLE,
+    PLUGIN,
     VARIABLE_PREFIX,
     dotted,
     field_of,
@@ -134,6 +135,8 @@ class Reading:
     mistakes: list[Mistake] = field(default_factory=list[Mistake])
     backends: dict[str, Source] = field(default_factory=dict[str, Source])
     """The backends that the source names, and where it first does."""
+    plugins: dict[str, Source] = field(default_factory=dict[str, Source])
+    """The modules of plugins that have a table, and where it is opened."""
     readable: bool = True
 
 
@@ -178,7 +181,9 @@ def _read_table(reading: Reading, file: File, table: Mapping[str, Any], under: K
     for name, value in table.items():
         key = (*under, name)
         source = Source(file, key)
-        if field_of(key) is not None:
+        if key == PLUGIN:
+            _read_plugins(reading, file, value)
+        elif field_of(key) is not None:
             reading.given.append(Given(key, value, source))
         elif not is_table(key):
             meant = key_meant_by(key)
@@ -188,6 +193,22 @@ def _read_table(reading: Reading, file: File, table: Mapping[str, Any], under: K
             reading.mistakes.append(Mistake(source.where, "a table", shown(value)))
         elif under != ("backends",) or _named(reading, name, source):
             _read_table(reading, file, cast("dict[str, Any]", value), key)
+
+
+def _read_plugins(reading: Reading, file: File, tables: object) -> None:
+    """The tables of plugins, `[plugin."acme.audit"]`, whose keys are their own."""
+    if not isinstance(tables, dict):
+        reading.mistakes.append(Mistake(Source(file, PLUGIN).where, "a table", shown(tables)))
+        return
+    for module, table in cast("dict[str, Any]", tables).items():
+        key = (*PLUGIN, module)
+        source = Source(file, key)
+        if not isinstance(table, dict):
+            reading.mistakes.append(Mistake(source.where, "a table", shown(table)))
+            continue
+        reading.plugins[module] = source
+        for name, value in cast("dict[str, Any]", table).items():
+            reading.given.append(Given((*key, name), value, Source(file, (*key, name))))
 
 
 def _named(reading: Reading, name: str, source: Source) -> bool:

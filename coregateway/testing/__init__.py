@@ -21,6 +21,7 @@ recording   what it remembers
 client      sends exactly the bytes it is given, and reads answers strictly
 messages    HTTP/1.1 messages as bytes
 gateway     a gateway in processes of its own
+plugged     one with plugins, its backend and a client of it
 ports       ports that no other test takes
 queues      what the kernel holds for a connection
 
@@ -32,6 +33,7 @@ from coregateway.testing.client import Arrival, RawClient, Response, ResponseCut
 from coregateway.testing.exchange import Connection, Exchange, Step
 from coregateway.testing.gateway import GatewayFailed, GatewayProcess
 from coregateway.testing.messages import LAST_CHUNK, Filler, WireError, chunk, render_head, response
+from coregateway.testing.plugged import PluggedGateway
 from coregateway.testing.ports import free_port, refusing
 from coregateway.testing.recording import PATIENCE, Moment, RecordedRequest, Write
 from coregateway.testing.steps import (
@@ -59,6 +61,7 @@ __all__ = [
     "GatewayFailed",
     "GatewayProcess",
     "Moment",
+    "PluggedGateway",
     "RawClient",
     "RecordedRequest",
     "Response",

@@ -39,6 +39,7 @@ async def overview(settings: Settings, board: Board, node: Node, counted: Counte
         "version": __version__,
         "ready": node.ready(),
         "started": _rounded(node.started),
+        "plugins": list(settings.plugins),
         "backends": backends,
         "workers": _workers(node, living),
     }
