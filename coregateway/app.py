@@ -17,10 +17,15 @@ from coregateway.logs import events as logs
 from coregateway.net.acceptor import Acceptor
 from coregateway.node import memory_tuning as heap
 from coregateway.node import workers
+from coregateway.node.probing import ProbeSettings
 from coregateway.observability import access_log
 from coregateway.observability import monitor as watch
+from coregateway.observability.metrics import families
 from coregateway.observability.metrics import worker as metrics
 from coregateway.observability.tracing import worker as tracing
+from coregateway.prober.planning import plan_of
+from coregateway.prober.prober import Prober
+from coregateway.prober.process import counter
 from coregateway.sanic_app import blueprints
 from coregateway.sanic_app.gateway import Gateway
 from coregateway.sanic_app.plugins import attach_plugins
@@ -83,6 +88,8 @@ def create_app(
     admin_server: list[AsyncioServer] = []
     acceptors: list[Acceptor] = []
     ending: list[Task[None]] = []
+    probers: list[Prober] = []
+    probes = ProbeSettings(plan_of(settings, families.key_of), settings.log_level, settings.log_format)
 
     async def open_backends(app: Gateway) -> None:
         logs.attach(get_running_loop())
@@ -94,6 +101,12 @@ def create_app(
 
     async def open_probes(app: Gateway) -> None:
         app.ctx.watch_over_backends()
+
+    async def probe_alone(app: Gateway) -> None:
+        """Without a main process there is nothing else to do it."""
+        if workers.is_alone(app) and not probes.plan.is_empty:
+            probers.append(Prober(probes.plan, app.ctx.board.probed, count=counter(app.ctx.part)))
+            probers[-1].start()
 
     async def settle_heap(_: Gateway) -> None:
         heap.settle()
@@ -123,6 +136,8 @@ def create_app(
             server.close()
 
     async def close_backends(app: Gateway) -> None:
+        while probers:
+            await probers.pop().close()
         await sleep(0)  # what the end of the grace cut off comes to its end, and to its line
         await app.ctx.close()
         app.signal_router.events.end_turn()
@@ -136,11 +151,12 @@ def create_app(
     app.register_listener(close_logs, "after_server_stop")
     tracing.attach(app, settings.tracing)
     app.register_listener(open_backends, "before_server_start")
-    workers.attach(app, settings.shutdown, settings.watchdog)
+    workers.attach(app, settings.shutdown, settings.watchdog, probes)
     metrics.attach(app, operators, settings)
     watch.attach(app, settings)
     dashboard.attach(app, operators, settings)
     app.register_listener(keep_lines, "before_server_start")
+    app.register_listener(probe_alone, "before_server_start")
     app.register_listener(open_probes, "before_server_start")
     app.register_listener(open_admin, "before_server_start")
     app.register_listener(settle_heap, "before_server_start")

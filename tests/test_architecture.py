@@ -22,6 +22,7 @@ LAYERS = (
     ("policy",),
     ("upstream",),
     ("node",),
+    ("prober",),
     ("settings",),
     ("logs",),
     ("net",),

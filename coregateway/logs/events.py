@@ -49,6 +49,13 @@ WORKER = os.environ.get("SANIC_WORKER_NAME", "main")
 """The name of this process. Read once: Sanic's main process sets the variable for an instant at each start of
 a worker."""
 
+
+def name_process(name: str) -> None:
+    """Call this process so in its lines, where Sanic has no name for it."""
+    global WORKER  # `_fields` finds it here
+    WORKER = name  # pyright: ignore[reportConstantRedefinition] -- once, before the first line
+
+
 _RESERVED = frozenset({*CORE, "message", "exception"})
 
 _NOISE = {("sanic.root", "motd"), ("sanic.root", "http1")}

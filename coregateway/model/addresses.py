@@ -25,6 +25,25 @@ def parsed(text: str) -> IPv4Address | IPv6Address:
     return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
+LOOPBACK = ("127.0.0.1", "::1")
+"""Where `localhost` is, whatever a name server says (RFC 6761 §6.3)."""
+
+
+def fixed_hosts(host: str) -> tuple[str, ...] | None:
+    """The addresses of a host that no name server need be asked for; None: it is a name to be resolved.
+
+    Those of `localhost` are one and the same host: the next stands for one that takes no connection.
+    """
+    name = host.lower().removesuffix(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return LOOPBACK
+    try:
+        ip_address(host)
+    except ValueError:
+        return None
+    return (host,)
+
+
 def is_unspecified(text: str) -> bool:
     """Whether it is the address of every interface, 0.0.0.0 or ::, in whatever spelling."""
     try:

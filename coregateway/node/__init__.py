@@ -3,6 +3,7 @@
 supervisor        the main process: starts workers, replaces those that die or hang, ends all
 children          its workers, and which of them are well
 lives             when a worker that died is started again
+probing           keeps the prober alive
 scaling           more or fewer workers at run time
 watchdog          which processes have stood still for too long
 worker_states     Sanic's notes of its processes

@@ -7,7 +7,7 @@ the main process), and is written at once.
 
 from dataclasses import dataclass
 from enum import IntEnum
-from time import time
+from time import monotonic, time
 
 from coregateway.shared_memory.board import ROW, Board
 
@@ -65,12 +65,16 @@ class Node:
 
     def __init__(self, board: Board) -> None:
         self._rows = board.rows
+        self._probed = board.probed
         self._workers = range(board.workers)
 
     def ready(self) -> bool:
-        """Whether the node takes traffic: every worker listens, and the main process watches over them."""
-        return self.state(MAIN) is State.READY and all(
-            self.state(number) in _TAKES_TRAFFIC for number in self._workers
+        """Whether the node takes traffic: every worker listens, the main process watches over them, and the
+        first round of checks is over or has had its time."""
+        return (
+            self.state(MAIN) is State.READY
+            and all(self.state(number) in _TAKES_TRAFFIC for number in self._workers)
+            and not self._probed.is_awaited(monotonic())
         )
 
     @property

@@ -29,6 +29,7 @@ from coregateway.node.children import Children, is_worker, write_lines
 from coregateway.node.listeners import Listeners, end, number_of
 from coregateway.node.lives import TRIES, Life
 from coregateway.node.orphans import Orphans
+from coregateway.node.probing import Probing
 from coregateway.node.process_signals import (
     RELOAD,
     SIGNALS,
@@ -97,14 +98,17 @@ class Supervisor:
         *,
         watchdog: float,
         drain: float,
+        probing: Probing | None = None,
     ) -> None:
-        """In seconds: `watchdog` that a worker may stand still, 0: for ever; `drain` that one may take."""
+        """In seconds: `watchdog` that a worker may stand still, 0: for ever; `drain` that one may take.
+        `probing`: None where nothing is probed."""
         outlive_keeper(manager)
         self._manager = manager
         self._node = Node(board)
         self._workers = board.workers
         self._listeners = listeners
         self._drain = drain
+        self._probing = probing
         self._children = Children(board, manager.worker_state, watchdog)
         self._scaling = Scaling(manager, self._node, listeners, self._children, self._start)
         self._orphans = Orphans()
@@ -132,6 +136,20 @@ class Supervisor:
         Raises `SystemExit` with status 2, or Sanic's `ServerKilled` for status 1, when none has come up.
         """
         self._wait(0.0)  # what came while the main process got ready: no worker need start then
+        try:
+            self._watch()
+        finally:
+            if self._probing is not None:
+                self._probing.end()
+        self._manager.cleanup()
+        if self._status == EXIT_WRONG_SETTINGS:
+            raise SystemExit(self._status)
+        if self._status:
+            raise ServerKilled
+
+    def _watch(self) -> None:
+        if self._probing is not None and self._stopped_at is None:
+            self._probing.begin(monotonic())
         for worker, process in self._processes():
             if worker.auto_start:
                 self._start(process)
@@ -141,11 +159,6 @@ class Supervisor:
             self._wait(TICK)
             self._hear()
             self._look(monotonic())
-        self._manager.cleanup()
-        if self._status == EXIT_WRONG_SETTINGS:
-            raise SystemExit(self._status)
-        if self._status:
-            raise ServerKilled
 
     def _processes(self) -> list[tuple[Worker, Process]]:
         """Those that Sanic's manager knows: workers, and others beside them."""
@@ -222,6 +235,8 @@ class Supervisor:
                 self._manager.remove_worker(worker)
         if self._stopped_at is None:
             self._scaling.look()
+            if self._probing is not None:
+                self._probing.look(now)
         else:
             self._see_out(living, now - self._stopped_at)
 

@@ -27,6 +27,7 @@ from sanic import Sanic
 from coregateway.logs.events import event
 from coregateway.node.listeners import Listeners, end, worker_number
 from coregateway.node.orphans import Orphans
+from coregateway.node.probing import ProbeSettings, Probing
 from coregateway.node.process_signals import handle_signals, hold_signals, ignore_signals, release_signals
 from coregateway.node.state import MAIN, STATE_KEEPER, Node, State
 from coregateway.node.supervisor import Supervisor, write_last_lines
@@ -65,10 +66,13 @@ def found(app: App, board: Board) -> None:
         sys.modules["__main__"].__spec__ = find_spec("sanic.__main__")
 
 
-def attach(app: App, shutdown: ShutdownSettings, watchdog: float) -> None:
+def attach(
+    app: App, shutdown: ShutdownSettings, watchdog: float, probes: ProbeSettings | None = None
+) -> None:
     """Give an application a worker's life. It is ready after all other listeners that were added before.
 
     `watchdog`: seconds that a worker may take to come up, or its loop stand still; 0: for ever.
+    `probes`: what the node's prober asks; None: nothing.
     """
     app.config.GRACEFUL_SHUTDOWN_TIMEOUT = shutdown.grace
     app.ctx.draining = False
@@ -77,7 +81,10 @@ def attach(app: App, shutdown: ShutdownSettings, watchdog: float) -> None:
         board = _board(app)
         if board is not None:
             drain = shutdown.delay + shutdown.grace
-            supervisor = Supervisor(app.manager, board, listeners_of(app), watchdog=watchdog, drain=drain)
+            probing = Probing(board, probes) if probes is not None else None
+            supervisor = Supervisor(
+                app.manager, board, listeners_of(app), watchdog=watchdog, drain=drain, probing=probing
+            )
             supervisor.take_over()
 
     async def start(app: App) -> None:
@@ -106,6 +113,11 @@ def attach(app: App, shutdown: ShutdownSettings, watchdog: float) -> None:
     app.register_listener(leave, "after_server_stop")
 
 
+def is_alone(app: App) -> bool:
+    """Whether this process is its own main process; once the worker has begun."""
+    return app.ctx.process.is_alone
+
+
 class Worker:
     """The life of this process as a worker. Without a board it is the only one, and its own main process."""
 
@@ -124,6 +136,11 @@ class Worker:
         self._parent = parent.pid if board and parent else 0
         self._orphans = Orphans()
         self._drain_task: asyncio.Task[None] | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is its own main process."""
+        return not self._parent
 
     def start(self) -> None:
         """Say that this worker comes, unless it comes to replace one that still serves."""

@@ -5,6 +5,7 @@ model       the tables, defaults, and rules between keys
 table       what every table is
 upstreams   the addresses of a backend, and how requests are spread over them
 resilience  what becomes of requests when upstreams fail
+health      how upstreams are asked whether they are well, and how their names are resolved
 keys        every key with its variable; what a mistyped one may have meant
 plugins     modules of users, and their own settings
 sources     what file, environment and command line give, with the place of each
@@ -17,6 +18,7 @@ sample      a file of settings to begin with
 report      the effective settings for a reader
 """
 
+from coregateway.settings.health import DnsSettings, HealthSettings
 from coregateway.settings.loading import Loaded, load
 from coregateway.settings.mistakes import Mistake, SettingsError
 from coregateway.settings.model import (
@@ -50,9 +52,11 @@ __all__ = [
     "BreakerSettings",
     "CorsSettings",
     "DashboardSettings",
+    "DnsSettings",
     "EjectionSettings",
     "Flag",
     "ForwardingSettings",
+    "HealthSettings",
     "LimitSettings",
     "Loaded",
     "Mistake",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from coregateway.http1.grammar import METHODS
 from coregateway.model.addresses import meet
+from coregateway.settings.health import DnsSettings, HealthSettings
 from coregateway.settings.plugins import PluginNames
 from coregateway.settings.resilience import (
     BreakerSettings,
@@ -29,7 +30,6 @@ from coregateway.settings.values import (
     Count,
     ForwardedHost,
     HeadSize,
-    HealthPath,
     Host,
     LineFields,
     ListeningAddress,
@@ -208,11 +208,6 @@ class DashboardSettings(Table):
     """Answer it to clients, too."""
 
 
-class HealthSettings(Table):
-    path: HealthPath = None
-    """What to GET at the backend to see that it is well; None: it is not asked."""
-
-
 class BackendSettings(Table):
     prefix: Prefix
     urls: URLs
@@ -270,6 +265,7 @@ class Settings(Table):
     """Modules whose `attach(app)` is called before the start, in this order; see `settings.plugins`."""
     plugin: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By the modules of plugins, what their tables say."""
+    dns: DnsSettings = DnsSettings()
     backends: dict[str, BackendSettings] = Field(default_factory=dict)
     """By name, those that are enabled. Not given at all: the two of `DEFAULT_BACKENDS`."""
 

@@ -6,6 +6,7 @@
     series    numbers by name in a part: counters, histograms, gauges
     ring      the latest records of a part
     pending   log lines of a part that have not left yet
+    publication   one text of one writer, read whole or not at all
 
 There is no lock on any write. A number is eight aligned bytes and has one writer, so no reader ever sees half
 of it; the reader makes the sums. What a worker wrote stays when it dies: the next process that claims

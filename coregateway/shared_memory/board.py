@@ -1,5 +1,5 @@
-"""The layout of the shared memory: the rows of `server.node`, a verdict for each backend, and one part for
-each process.
+"""The layout of the shared memory: the rows of `server.node`, a verdict for each backend, what the prober has
+found, and one part for each process.
 
 There are more parts than workers: a worker that is replaced keeps its own until it has drained, while its
 successor writes to another. A process claims the first part that no living process has, and goes on from what
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from coregateway.shared_memory.memory import SharedMemory
 from coregateway.shared_memory.pending import SIZE as PENDING_SIZE
 from coregateway.shared_memory.pending import Pending
+from coregateway.shared_memory.publication import SIZE as PUBLICATION_SIZE
+from coregateway.shared_memory.publication import Publication
 from coregateway.shared_memory.ring import Ring
 from coregateway.shared_memory.ring import size_of as ring_size
 from coregateway.shared_memory.series import Series
@@ -46,8 +48,8 @@ class Layout:
 
     @property
     def parts(self) -> int:
-        """Enough for every worker, its predecessor that drains, and the main process."""
-        return 2 * self.workers + 2
+        """Enough for every worker, its predecessor that drains, the main process, and the prober."""
+        return 2 * self.workers + 3
 
     @property
     def part_size(self) -> int:
@@ -60,8 +62,12 @@ class Layout:
     def verdict(self, number: int) -> int:
         return 8 * ROW * self.rows + number * VERDICT_SIZE
 
+    @property
+    def publication(self) -> int:
+        return self.verdict(self.backends)
+
     def part(self, number: int) -> int:
-        return self.verdict(self.backends) + number * self.part_size
+        return self.publication + PUBLICATION_SIZE + number * self.part_size
 
 
 class Part:
@@ -131,6 +137,8 @@ class Board:
             SharedVerdict(self._memory, self._layout.verdict(number)) for number in range(backends)
         ]
         """Of `/health`, one for each backend in the order of the settings."""
+        self.probed = Publication(self._memory, self._layout.publication)
+        """What the node's prober has found out of the upstreams (`prober.knowledge`)."""
         self._parts = [Part(self._memory, self._layout, number) for number in range(self._layout.parts)]
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:

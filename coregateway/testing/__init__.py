@@ -1,7 +1,8 @@
 """Test doubles for a gateway and its peers, on real sockets and in real processes.
 
 `ScriptedBackend` misbehaves as it is told and records every byte that it is sent; `RawClient` sends exactly
-what it is given and reads strictly; `GatewayProcess` is the gateway between them. A test reads like a
+what it is given and reads strictly; `GatewayProcess` is the gateway between them,
+and `FaultProxy` spoils the way from there to a backend. A test reads like a
 playbook: what the client sends, what the backend sees and answers, what the client sees.
 
     async with (
@@ -22,6 +23,8 @@ client      sends exactly the bytes it is given, and reads answers strictly
 messages    HTTP/1.1 messages as bytes
 gateway     a gateway in processes of its own
 plugged     one with plugins, its backend and a client of it
+faults      what can be wrong on the way to an upstream
+fault_proxy   a proxy that spoils what passes by them
 ports       ports that no other test takes
 queues      what the kernel holds for a connection
 
@@ -31,6 +34,18 @@ Everything waits with a deadline, and nothing is left running after a context ha
 from coregateway.testing.backend import ScriptedBackend
 from coregateway.testing.client import Arrival, RawClient, Response, ResponseCut
 from coregateway.testing.exchange import Connection, Exchange, Step
+from coregateway.testing.fault_proxy import FaultProxy
+from coregateway.testing.faults import (
+    EVERY,
+    Bandwidth,
+    BlackHole,
+    CutBody,
+    Fault,
+    Latency,
+    Refused,
+    Reset,
+    SlowClose,
+)
 from coregateway.testing.gateway import GatewayFailed, GatewayProcess
 from coregateway.testing.messages import LAST_CHUNK, Filler, WireError, chunk, render_head, response
 from coregateway.testing.plugged import PluggedGateway
@@ -52,21 +67,31 @@ from coregateway.testing.steps import (
 )
 
 __all__ = [
+    "EVERY",
     "LAST_CHUNK",
     "PATIENCE",
     "Arrival",
+    "Bandwidth",
+    "BlackHole",
     "Connection",
+    "CutBody",
     "Exchange",
+    "Fault",
+    "FaultProxy",
     "Filler",
     "GatewayFailed",
     "GatewayProcess",
+    "Latency",
     "Moment",
     "PluggedGateway",
     "RawClient",
     "RecordedRequest",
+    "Refused",
+    "Reset",
     "Response",
     "ResponseCut",
     "ScriptedBackend",
+    "SlowClose",
     "Step",
     "WireError",
     "Write",

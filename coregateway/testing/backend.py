@@ -21,7 +21,7 @@ class _Script(NamedTuple):
 
 
 class ScriptedBackend:
-    """An HTTP/1.1 backend on 127.0.0.1, for tests.
+    """An HTTP/1.1 backend on 127.0.0.1, or another IPv4 address of `host`, for tests.
 
         async with ScriptedBackend() as backend:
             backend.on("/slow", delay(1.0), respond(200, b"late"))
@@ -47,11 +47,13 @@ class ScriptedBackend:
         self,
         *steps: Step,
         early: bool = False,
+        host: str = "127.0.0.1",
         port: int = 0,
         receive_buffer: int | None = None,
         accepting: bool = True,
         keep: int = 1 << 20,
     ) -> None:
+        self.host = host
         self.port = port
         self.connections: list[Connection] = []
         self.requests: list[RecordedRequest] = []
@@ -69,11 +71,11 @@ class ScriptedBackend:
 
     @property
     def address(self) -> tuple[str, int]:
-        return "127.0.0.1", self.port
+        return self.host, self.port
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def default(self, *steps: Step, early: bool = False) -> None:
         """Answer so what no other script answers."""
@@ -125,7 +127,7 @@ class ScriptedBackend:
             if self.port:
                 listener.bind(self.address)
             else:
-                self.port = bind_free(listener)
+                self.port = bind_free(listener, self.host)
             if self._accepting:
                 listener.listen(1024)
                 accepting = asyncio.create_task(self._accept(listener))

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from coregateway.settings.model import DEFAULT_BACKENDS
 from coregateway.testing.client import RawClient, ResponseCut
 from coregateway.testing.ports import free_port
 from coregateway.testing.recording import PATIENCE
@@ -41,8 +42,9 @@ class GatewayProcess:
     `backends` gives the URLs (comma-separated) of the default backends; other settings go in as `toml`
     text, as `env` (without them none of the surroundings' COREGATEWAY_ variables count), or as further
     `arguments`. The admin address is off unless the settings name one, so that several can run side by
-    side. It starts in a new directory; entering waits until /readyz says 200, and leaving kills the whole
-    process group whatever has happened. `files`: descriptors that each process may have; 0: as this one.
+    side, and the default backends are not checked unless `toml` says `interval`. It starts in a new
+    directory; entering waits until /readyz says 200, and leaving kills the whole process group whatever
+    has happened. `files`: descriptors that each process may have; 0: as this one.
     """
 
     def __init__(
@@ -72,6 +74,11 @@ class GatewayProcess:
         self._env = inherited | {"PYTHONPATH": os.pathsep.join(paths)} | urls
         if "[admin]" not in toml:
             self._env["COREGATEWAY_ADMIN__ADDRESS"] = ""
+        if "interval" not in toml:
+            unchecked = {*DEFAULT_BACKENDS, *(backends or {})}
+            self._env |= {
+                f"COREGATEWAY_BACKENDS__{name.upper()}__HEALTH__INTERVAL": "0" for name in unchecked
+            }
         self._env |= env or {}
 
     @property

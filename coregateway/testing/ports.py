@@ -28,12 +28,12 @@ def ports_of(worker: str) -> Iterator[int]:
 _ports = ports_of(os.environ.get("PYTEST_XDIST_WORKER", ""))
 
 
-def bind_free(sock: socket.socket) -> int:
+def bind_free(sock: socket.socket, host: str = "127.0.0.1") -> int:
     """Bind a socket to a free port, which is returned."""
     while True:
         port = next(_ports)
         try:
-            sock.bind(("127.0.0.1", port))
+            sock.bind((host, port))
         except OSError:
             continue
         return port

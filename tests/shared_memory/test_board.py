@@ -52,14 +52,14 @@ def test_processes_have_parts_of_their_own_until_there_are_no_more() -> None:
     board = Board(1)
     claimed = [board.claim(1, number) for number in range(len(board.parts) + 1)]
     assert claimed[-1] is None
-    assert len({id(part) for part in claimed[:-1]}) == len(board.parts) == 4
+    assert len({id(part) for part in claimed[:-1]}) == len(board.parts) == 5
     for number, part in enumerate(claimed[:-1]):
         assert part is not None
         assert part.worker == number
         at = part.series.slot("own")
         assert at is not None
         part.series.numbers[at] = number
-    assert total(board) == 0 + 1 + 2 + 3
+    assert total(board) == 0 + 1 + 2 + 3 + 4
 
 
 def test_to_bury_a_stranger_changes_nothing() -> None:

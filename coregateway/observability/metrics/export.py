@@ -97,6 +97,16 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ((_rate("upstream_retries", "backend, reason"), "{{backend}} {{reason}}"),),
             ),
             Panel(
+                "Checks",
+                "reqps",
+                ((_rate("upstream_checks", "upstream, outcome"), "{{upstream}} {{outcome}}"),),
+            ),
+            Panel(
+                "Look-ups of names",
+                "reqps",
+                ((_rate("name_resolutions", "name, outcome", ""), "{{name}} {{outcome}}"),),
+            ),
+            Panel(
                 "Connections with bytes that no request asked for",
                 "cps",
                 ((_rate("upstream_surplus", "backend"), "{{backend}}"),),

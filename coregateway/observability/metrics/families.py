@@ -114,6 +114,8 @@ ATTEMPTS = _counter("upstream_attempts", "Tries of requests at a backend, the fi
 RETRIES = _counter(
     "upstream_retries", "Tries after the first, by what ended the one before.", "backend", "reason"
 )
+CHECKS = _counter("upstream_checks", "Checks of an upstream's addresses.", "backend", "upstream", "outcome")
+RESOLUTIONS = _counter("name_resolutions", "Look-ups of host names of upstreams.", "name", "outcome")
 SURPLUS = _counter(
     "upstream_surplus", "Connections to a backend that brought bytes no request asked for.", "backend"
 )
@@ -145,7 +147,8 @@ WORKERS = _gauge("workers", "Worker processes by what they do.", "state")
 BUILD_INFO = _gauge("build_info", "1, with the version that runs.", "version")
 
 FAMILIES = (
-    *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES, SURPLUS),
+    *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES),
+    *(CHECKS, RESOLUTIONS, SURPLUS),
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, REFUSED, TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
     *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, LOG_LINES_DROPPED),
     *(WORKER_RESTARTS, WORKERS, BUILD_INFO),
@@ -173,6 +176,11 @@ def key(family: Family, *values: str) -> str:
     if len(whole.encode()) <= MAX_KEY:
         return whole
     return SEPARATOR.join((family.name, *(_shortened(value) for value in values)))
+
+
+def key_of(name: str, *values: str) -> str:
+    """As `key`, for processes that know a family by its short name alone."""
+    return key(BY_NAME[name], *values)
 
 
 def _shortened(value: str) -> str:

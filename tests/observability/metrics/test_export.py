@@ -181,14 +181,22 @@ async def wait_up(client: httpx.AsyncClient, port: int, scrapes: int, *, within:
         await sleep(0.1)
 
 
+PROBED = """
+[backends.coredinator.health]
+interval = 0.5
+[backends.named]
+prefix = "/named"
+urls = ["http://no-such-name.invalid"]
+"""
+
+
 @needs_prometheus
 async def test_prometheus_takes_every_metric_and_knows_every_expression(
     backend: ScriptedBackend, gateway: StartGateway, tmp_path: Path
 ) -> None:
     port = free_port()
-    running = await gateway(
-        toml=f'[admin]\naddress = "127.0.0.1:{port}"\n', backends={"coredinator": backend.url}
-    )
+    toml = f'[admin]\naddress = "127.0.0.1:{port}"\n' + PROBED
+    running = await gateway(toml=toml, backends={"coredinator": backend.url})
     for path in (f"{PREFIX}/a", f"{PREFIX}/b", "/nowhere"):
         await get(running.port, path)
     assert promtool("check", "metrics", given=(await get(port)).body) == "0: "

@@ -16,6 +16,8 @@ PROMISED = {
     "coregateway_queue_length": ("backend",),
     "coregateway_upstream_attempts_total": ("backend",),
     "coregateway_upstream_retries_total": ("backend", "reason"),
+    "coregateway_upstream_checks_total": ("backend", "upstream", "outcome"),
+    "coregateway_name_resolutions_total": ("name", "outcome"),
     "coregateway_upstream_surplus_total": ("backend",),
     "coregateway_request_bytes_total": ("backend",),
     "coregateway_response_bytes_total": ("backend",),

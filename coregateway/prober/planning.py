@@ -1,0 +1,59 @@
+"""The plan that the settings make."""
+
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+from coregateway.prober.plan import Check, Name, Plan, Upstream
+from coregateway.settings import HealthSettings, Settings
+from coregateway.settings.health import span
+
+type Key = Callable[..., str]
+"""Where a counter is in the shared memory: the short name of its family and its labels, as one text."""
+
+
+def plan_of(settings: Settings, key: Key) -> Plan:
+    """What these settings have the prober ask."""
+    upstreams = tuple(_upstreams(settings, key))
+    names = dict.fromkeys(upstream.host for upstream in upstreams if upstream.fixed is None)
+    return Plan(
+        upstreams,
+        tuple(
+            Name(name, *(key("name_resolutions", name, how) for how in ("resolved", "failed")))
+            for name in names
+        ),
+        settings.dns.refresh,
+        settings.dns.hold,
+    )
+
+
+def _upstreams(settings: Settings, key: Key) -> Iterator[Upstream]:
+    for backend, row in settings.backends.items():
+        for url in map(str, row.urls):  # plain texts, which a process can be handed without the settings
+            parts = urlsplit(url)
+            unix = parts.netloc == "unix:"
+            base = "" if unix else parts.path.rstrip("/")
+            yield Upstream(
+                backend,
+                url,
+                parts.path if unix else parts.hostname or "",
+                0 if unix else parts.port or 80,
+                _check(row.health, backend, url, base, "localhost" if unix else parts.netloc, key),
+            )
+
+
+def _check(
+    health: HealthSettings, backend: str, url: str, base: str, authority: str, key: Key
+) -> Check | None:
+    if health.path is None or not health.interval:
+        return None
+    return Check(
+        base + health.path,
+        authority,
+        health.interval,
+        health.unhealthy_interval,
+        health.timeout,
+        health.fall,
+        health.rise,
+        tuple(map(span, health.statuses)),
+        *(key("upstream_checks", backend, url, outcome) for outcome in ("passed", "failed")),
+    )
