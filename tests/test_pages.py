@@ -20,8 +20,8 @@ from coregateway.node.process_signals import SIGNALS
 from coregateway.observability.diagnosis.rules import connections_refused
 from coregateway.observability.metrics.families import FAMILIES
 from coregateway.sanic_app import signals
-from coregateway.settings import Settings
-from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS
+from coregateway.settings import Settings, load
+from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS, ROUTE_KEYS
 from coregateway.settings.model import INHERITED, leaves
 from coregateway.testing import ScriptedBackend, respond
 from tests.documents import PAGES, README, Demo, needs_curl, run, running_demo, started
@@ -71,6 +71,7 @@ def test_every_kind_of_example_has_its_test() -> None:
         ("plugins", "python"),
         ("plugins", "toml"),
         ("python", "python"),
+        ("routes", "toml"),
     }
 
 
@@ -187,7 +188,7 @@ def test_the_table_of_settings_has_every_key_with_its_default() -> None:
     real = {".".join(key): value for key, value in leaves(Settings()) if key[0] != "backends"}
     shown: dict[str, object] = {}
     for keys, default, _ in table(PAGES["settings"], "key"):
-        if not keys.startswith("`backends."):
+        if not keys.startswith(("`backends.", "`routes.")):
             shown |= zip(code(keys), map(json.loads, code(default)), strict=True)
     assert json.dumps(shown, sort_keys=True) == json.dumps(real, sort_keys=True)
     assert real.keys() == {".".join(key) for key in NODE_KEYS}
@@ -197,7 +198,7 @@ def test_the_table_of_settings_has_every_key_of_a_backend() -> None:
     shown: set[str] = set()
     for keys, _, _ in table(PAGES["settings"], "key"):
         for key in code(keys):
-            if key.startswith((".", "backends.")):
+            if key.startswith((".", "backends.")):  # those of routes have a page of their own
                 shown.add(key.removeprefix("backends.<name>").removeprefix("."))
     real = {f"{key[0]}.*" if key[0] in INHERITED else ".".join(key) for key in BACKEND_KEYS}
     assert shown == real
@@ -207,6 +208,19 @@ def test_the_readme_says_of_the_most_needed_settings_what_the_page_says() -> Non
     needed, every = table(README, "key"), table(PAGES["settings"], "key")
     assert len(needed) == 10
     assert [row for row in needed if row not in every] == []
+
+
+@pytest.mark.parametrize("number", range(sum(block.language == "toml" for block in blocks(PAGES["routes"]))))
+def test_every_file_of_the_page_of_routes_is_accepted(number: int, tmp_path: Path) -> None:
+    example = [block.text for block in blocks(PAGES["routes"]) if block.language == "toml"][number]
+    (tmp_path / "coregateway.toml").write_text(example)
+    assert load(environ={}, cwd=tmp_path).settings.routes
+
+
+def test_the_table_of_keys_has_every_one_of_a_route() -> None:
+    shown = [key.removeprefix(".") for row in table(PAGES["routes"], "key") for key in code(row[0])]
+    real = {"timeouts.*" if key[0] == "timeouts" else ".".join(key) for key in ROUTE_KEYS}
+    assert sorted(shown) == sorted(real)
 
 
 # Errors.

@@ -38,6 +38,7 @@ from coregateway.net.deadline import RESOLUTION
 from coregateway.net.transport import Transport
 from coregateway.proxy.admission import Refusal, Waiting
 from coregateway.proxy.forwarded_request import start
+from coregateway.proxy.route import Route
 from coregateway.proxy.worker import Worker
 from coregateway.upstream.roles import Peer
 
@@ -207,7 +208,7 @@ class ClientConnection(EndingConnection):
             self.fail(error)
 
     def _check(self, raw: bytes | GatewayError, exchange: Exchange) -> None:
-        """Check a head by all rules that do not depend on the route."""
+        """Check a head, and find its route."""
         if isinstance(raw, GatewayError):
             raise raw
         plan = self.worker.plan
@@ -225,21 +226,18 @@ class ClientConnection(EndingConnection):
             raise BadRequest(PATH)
         self.keep_alive = persists(head)
         self.head_only = head.method == "HEAD"
+        self.route = route = plan.routes.match(head) or plan.own
         if head.length:
-            self._open_body(head, plan.max_body)
+            self._open_body(head, route.max_body)
 
     def _serve(self, head: RequestHead, exchange: Exchange) -> None:
-        """Route the request, admit it, and begin to serve it."""
+        """Admit the request, and begin to serve it."""
         worker = self.worker
-        plan = worker.plan
-        route = plan.routes.match(head.path)
-        if route is None:
-            route = plan.own
-        self.route = route
+        route = cast(Route, self.route)
         forwarding = route.forwarding
         if forwarding is not None:
-            exchange.backend = route.name
-            exchange.route = route.prefix
+            exchange.backend = forwarding.backend.name
+            exchange.route = route.template
         verdict = route.admit(self, head)
         if verdict is None:
             if forwarding is None or worker.via_sanic or not start(forwarding, self, head, exchange):

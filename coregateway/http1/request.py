@@ -205,6 +205,21 @@ class RequestHead:
         if b"traceparent" in noted and not is_traceparent(noted[b"traceparent"]):
             self.lines = without(lines, (b"traceparent",))
 
+    def field(self, name: bytes) -> bytes | None:
+        """The value of a field that may pass, of several lines joined (RFC 9110 §5.3); None: it is not there.
+
+        `name`: in lower case.
+        """
+        value = self.noted.get(name)
+        if value is not None:
+            return value
+        size = len(name)
+        for line in self.lines:
+            if line[size : size + 1] == b":" and line[:size].lower() == name:
+                own = line[size + 1 :].strip(b" \t")
+                value = own if value is None else value + b", " + own
+        return value
+
     def condense(self) -> None:
         """Keep no more of the fields than an answer may need, for a request that waits and was rendered."""
         self.lines = _NO_LINES

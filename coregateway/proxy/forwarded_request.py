@@ -110,7 +110,7 @@ class ForwardedRequest(BackendClaim):
         if only is not None and (trace is None or not trace.sampled):
             self.outgoing.address(only.authority, b"" if trace is None else trace.fields, only.base)
         self.head.condense()
-        self.forwarding.backend.pool.join_queue(self, now)
+        self.forwarding.backend.pool.join_queue(self, now, self.forwarding.timeouts.pool)
 
     def take_connection(self, connection: UpstreamConnection) -> None:
         self.forwarding.backend.pool.leave_queue()
@@ -251,7 +251,7 @@ class ForwardedRequest(BackendClaim):
             slot, self.slot = self.slot, None
             self.holds = NOTHING  # of the slot the pool takes care, whatever comes of it
             connection = await self.forwarding.backend.pool.acquire_connection(
-                rested=rested, slot=slot, tried=tried
+                rested=rested, timeouts=self.forwarding.timeouts, slot=slot, tried=tried
             )
             self.send(connection, complete=not client.has_body_left())
         if client.has_body_left():
@@ -314,6 +314,7 @@ class ForwardedRequest(BackendClaim):
             complete=complete,
             bodiless=outgoing.bodiless,
             upgrade=outgoing.websocket,
+            timeouts=self.forwarding.timeouts,
         )
         if connection.error is None and (not complete or len(self.body) > REPLAYABLE):
             self.body = b""  # it is sent, and not to be sent again

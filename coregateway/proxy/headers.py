@@ -45,10 +45,11 @@ def asks_for_websocket(head: RequestHead) -> bool:
 class Outbound:
     """Renders the request heads for one backend."""
 
-    __slots__ = ("_host_of_client", "_prefix")
+    __slots__ = ("_forwarded_prefix", "_host_of_client", "_prefix")
 
     def __init__(self, prefix: str, *, host: str) -> None:
         self._prefix = prefix.encode()
+        self._forwarded_prefix = b"X-Forwarded-Prefix: %b\r\n" % self._prefix if prefix else b""
         self._host_of_client = host == "client"
 
     def render(
@@ -105,9 +106,10 @@ class Outbound:
     def _forwarded(self, head: RequestHead, peer: bytes, *, trusted: bool) -> bytes:
         host = head.noted.get(b"host", b"")
         if not (trusted and head.forwarding):
-            return (
-                b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\n"
-                b"X-Forwarded-Host: %b\r\nX-Forwarded-Prefix: %b\r\n" % (peer, host, self._prefix)
+            return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: %b\r\n%b" % (
+                peer,
+                host,
+                self._forwarded_prefix,
             )
         given: dict[bytes, bytes] = {}
         for name, value in head.forwarding:
@@ -118,7 +120,9 @@ class Outbound:
         given[b"x-forwarded-for"] = chain + b", " + peer if chain else peer
         given.setdefault(b"x-forwarded-proto", b"http")
         given.setdefault(b"x-forwarded-host", host)
-        given[b"x-forwarded-prefix"] = given.get(b"x-forwarded-prefix", b"").rstrip(b"/") + self._prefix
+        prefix = given.pop(b"x-forwarded-prefix", b"").rstrip(b"/") + self._prefix
+        if prefix:
+            given[b"x-forwarded-prefix"] = prefix
         return b"".join(b"%b: %b\r\n" % (name.title(), value) for name, value in given.items())
 
 

@@ -16,7 +16,6 @@ class Plan:
         "cors",
         "idle_timeout",
         "linger",
-        "max_body",
         "max_head",
         "own",
         "proxies",
@@ -34,7 +33,6 @@ class Plan:
         proxies: TrustedProxies,
         tracer: Tracer | None,
         max_head: int,
-        max_body: int,
         client_timeout: float,
         idle_timeout: float,
         linger: float,
@@ -48,8 +46,6 @@ class Plan:
         self.tracer = tracer
         """None: tracing is off."""
         self.max_head = max_head
-        self.max_body = max_body
-        """0: any number."""
         self.client_timeout = client_timeout
         self.idle_timeout = idle_timeout
         self.linger = linger

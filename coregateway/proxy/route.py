@@ -6,44 +6,72 @@ from coregateway.proxy.admission import Admission, Refusal, Waiting
 from coregateway.proxy.client import Client
 from coregateway.proxy.headers import Inbound, Outbound
 from coregateway.upstream.backend import Backend
+from coregateway.upstream.roles import Timeouts
 
 
 class Route:
-    """Of the paths under one prefix, or of all that the gateway answers itself (no `forwarding`).
+    """What the settings decide for requests that meet its conditions, or for all that the gateway answers
+    itself (no `forwarding`).
 
     `admission` is None where no policy is switched on; `options` is the chain of OPTIONS requests, which
     begins with what the gateway answers in the place of a backend.
     """
 
-    __slots__ = ("admission", "allowed", "forwarding", "methods", "name", "options", "prefix")
+    __slots__ = (
+        "admission",
+        "allowed",
+        "any_method",
+        "forwarding",
+        "max_body",
+        "methods",
+        "name",
+        "options",
+        "template",
+    )
 
     def __init__(
         self,
         name: str,
-        prefix: str,
+        template: str,
         methods: tuple[str, ...],
         *,
+        max_body: int = 0,
+        any_method: bool = False,
         admission: Admission | None = None,
         options: Admission | None = None,
         forwarding: "Forwarding | None" = None,
     ) -> None:
         self.name = name
-        self.prefix = prefix
-        """The template of the paths, for records of exchanges."""
+        self.template = template
+        """What its paths have in common, for records of exchanges."""
         self.methods = methods
         self.allowed = frozenset(methods)
+        self.any_method = any_method
+        """Whether methods are judged elsewhere, by Sanic's router."""
+        self.max_body = max_body
+        """Bytes; 0: any number."""
         self.admission = admission
         self.options = options
         self.forwarding = forwarding
 
     def admit(self, client: Client, head: RequestHead) -> Refusal | Waiting | None:
-        """Whether a request may go on: None; see `admission`."""
-        admission = self.options if head.method == "OPTIONS" else self.admission
-        if admission is not None and (verdict := admission.decide(client, head)) is not None:
-            return verdict
-        if self.forwarding is not None and head.method not in self.allowed:
-            return Refusal(error=MethodNotAllowed(self.methods))
-        return None
+        """Whether a request may go on: None; see `admission`.
+
+        A method that no route of the path takes is refused before all policies but preflights.
+        """
+        if head.method == "OPTIONS":
+            admission = self.options
+        elif self.any_method or head.method in self.allowed:
+            admission = self.admission
+        else:
+            return self.refuse_method(client, head)
+        return None if admission is None else admission.decide(client, head)
+
+    def refuse_method(self, client: Client, head: RequestHead) -> Refusal | None:
+        """A `Step`: 405 with the methods of all routes of the path."""
+        if self.any_method or head.method in self.allowed:
+            return None
+        return Refusal(error=MethodNotAllowed(client.worker.plan.routes.methods_of(head)))
 
     def chain_of(self, head: RequestHead) -> Admission | None:
         """The chain that `admit` asks for a request."""
@@ -61,6 +89,7 @@ class Forwarding:
         "linger",
         "outbound",
         "tells_time",
+        "timeouts",
         "tunnel_idle",
     )
 
@@ -71,6 +100,7 @@ class Forwarding:
         inbound: Inbound,
         *,
         attempts: int,
+        timeouts: Timeouts,
         client_timeout: float,
         linger: float,
         tunnel_idle: float,
@@ -81,6 +111,8 @@ class Forwarding:
         self.inbound = inbound
         self.attempts = attempts
         """How often one request is sent, at most."""
+        self.timeouts = timeouts
+        """Of one attempt."""
         self.client_timeout = client_timeout
         """Seconds that a client may be silent within a body, or leave written bytes untaken."""
         self.linger = linger

@@ -1,23 +1,212 @@
-"""Which route a request takes: the one whose prefix its path begins with. Pure."""
+"""Which route a request takes. Pure.
 
-from collections.abc import Iterable
+Of the routes whose conditions a request meets the first in this order wins, whatever the order of the file:
+an exact host before a pattern (the longer first) before none; an exact path before the longer prefix before
+the shorter; named methods before none; more fields before fewer; then the order of the file.
 
+A look-up takes a dictionary for each kind of condition, and walks through the few routes of one path: how
+many others there are makes no difference.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Final
+
+from coregateway.http1.request import RequestHead
 from coregateway.proxy.route import Route
+
+PRESENT: Final = b"*"
+"""As the value of a field: any, if the field is there."""
+
+
+class Conditions:
+    """What a request must have for a route to take it.
+
+    `path` ends with `/*` for whole segments below it. `hosts`: names in lower case, `*.` before one stands
+    for any number of labels; none: any host. `fields`: lower-case names and values. `named`: whether the
+    methods of the route are its own, and no backend's.
+    """
+
+    __slots__ = ("fields", "front", "hosts", "is_exact", "named", "path")
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        hosts: Sequence[str] = (),
+        fields: Sequence[tuple[bytes, bytes]] = (),
+        named: bool = False,
+    ) -> None:
+        self.path = path
+        self.is_exact = not path.endswith("/*")
+        self.front = path if self.is_exact else path[:-2]
+        """The path, or what the paths below it begin with."""
+        self.hosts = tuple(hosts)
+        self.fields = tuple(fields)
+        self.named = named
+
+    def meets(self, head: RequestHead) -> bool:
+        """Whether a request has all the fields."""
+        for name, wanted in self.fields:
+            value = head.field(name)
+            if value is None or (value != wanted and wanted != PRESENT):
+                return False
+        return True
+
+
+class Candidate:
+    """A route and its conditions, at its place in the order of the file."""
+
+    __slots__ = ("conditions", "number", "route")
+
+    def __init__(self, conditions: Conditions, route: Route, number: int) -> None:
+        self.conditions = conditions
+        self.route = route
+        self.number = number
+
+    @property
+    def rank(self) -> tuple[bool, int, int]:
+        """Its place among those of one path and host: the least wins."""
+        return not self.conditions.named, -len(self.conditions.fields), self.number
+
+
+class Site:
+    """The routes of one host, or of any."""
+
+    __slots__ = ("_below", "_exact", "_lengths", "_owns")
+
+    def __init__(self, candidates: Iterable[Candidate], own: Sequence[str]) -> None:
+        """`own`: paths that the gateway answers itself, with all below them, unless a route names them."""
+        self._exact: dict[str, list[Candidate]] = {}
+        self._below: dict[str, list[Candidate]] = {}
+        for candidate in candidates:
+            conditions = candidate.conditions
+            table = self._exact if conditions.is_exact else self._below
+            table.setdefault(conditions.front, []).append(candidate)
+        for table in (self._exact, self._below):
+            for found in table.values():
+                found.sort(key=lambda candidate: candidate.rank)
+        self._lengths = sorted({len(front) for front in self._below}, reverse=True)
+        self._owns = tuple(own) if "" in self._below else ()
+
+    def match(self, head: RequestHead, path: str) -> Route | None:
+        """The first route that takes the request; if none takes its method, the first that else would."""
+        near: Route | None = None
+        if self._exact:
+            found = self._exact.get(path)
+            if found is not None:
+                near = _first(found, head)
+                if near is not None and head.method in near.allowed:
+                    return near
+        size = len(path)
+        for length in self._lengths:
+            if length < size:
+                if path[length] != "/":
+                    continue
+            elif length > size:
+                continue
+            found = self._below.get(path[:length])
+            if found is None or (not length and self._is_own(path)):
+                continue
+            route = _first(found, head)
+            if route is not None:
+                if head.method in route.allowed:
+                    return route
+                if near is None:
+                    near = route
+        return near
+
+    def all_of(self, path: str) -> list[Candidate]:
+        """Every route of a path, those that win before the others."""
+        found = [*self._exact.get(path, ())]
+        for length in self._lengths:
+            if path[length : length + 1] in ("", "/") and (length or not self._is_own(path)):
+                found += self._below.get(path[:length], ())
+        return found
+
+    def _is_own(self, path: str) -> bool:
+        return any(path == own or path.startswith(f"{own}/") for own in self._owns)
 
 
 class Routes:
-    """Routes by prefix: the longest one that matches whole segments, case and all."""
+    """All routes of a gateway. Immutable."""
 
-    __slots__ = ("_by_prefix", "_lengths")
+    __slots__ = ("_any", "_by_host", "_by_suffix", "_sites_of", "_suffixes", "candidates")
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._by_prefix = {route.prefix: route for route in routes}
-        self._lengths = sorted({len(prefix) for prefix in self._by_prefix}, reverse=True)
+    def __init__(self, routes: Iterable[tuple[Conditions, Route]], own: Sequence[str] = ()) -> None:
+        """In the order of the file; `own` as for `Site`."""
+        self.candidates = [
+            Candidate(conditions, route, number) for number, (conditions, route) in enumerate(routes)
+        ]
+        by_host: dict[str, list[Candidate]] = {}
+        for candidate in self.candidates:
+            for host in candidate.conditions.hosts or ("",):
+                by_host.setdefault(host, []).append(candidate)
+        sites = {host: Site(found, own) for host, found in by_host.items()}
+        self._any = sites.pop("", Site((), own))
+        self._by_host = sites
+        self._by_suffix = {host[1:]: site for host, site in sites.items() if host.startswith("*.")}
+        self._suffixes = sorted({len(suffix) for suffix in self._by_suffix}, reverse=True)
+        # A gateway is known by few names; what strangers make up finds the way back to the general ones.
+        self._sites_of = lru_cache(maxsize=256)(self._find_sites)
 
-    def match(self, path: str) -> Route | None:
-        """The route that a path belongs to, as it was written."""
-        for length in self._lengths:
-            route = self._by_prefix.get(path[:length])
-            if route is not None and path[length : length + 1] in ("", "/"):
-                return route
-        return None
+    def match(self, head: RequestHead) -> Route | None:
+        """The route of a request, or the nearest one if its path has none for its method."""
+        if not self._by_host:
+            return self._any.match(head, head.path)
+        near: Route | None = None
+        for site in self.sites(head):
+            route = site.match(head, head.path)
+            if route is not None:
+                if head.method in route.allowed:
+                    return route
+                if near is None:
+                    near = route
+        return near
+
+    def methods_of(self, head: RequestHead, *, whatever_fields: bool = False) -> tuple[str, ...]:
+        """The methods that the routes of a request's path take.
+
+        `whatever_fields`: the request has not the fields of the one that it is about (a preflight).
+        """
+        methods: dict[str, None] = {}
+        for site in self.sites(head):
+            for candidate in site.all_of(head.path):
+                if whatever_fields or candidate.conditions.meets(head):
+                    methods |= dict.fromkeys(candidate.route.methods)
+        return tuple(methods)
+
+    def sites(self, head: RequestHead) -> list[Site]:
+        """The tables in which a request's route is looked up, those that win before the others."""
+        host = head.noted.get(b"host")
+        return [self._any] if not self._by_host or host is None else self._sites_of(host)
+
+    def _find_sites(self, host: bytes) -> list[Site]:
+        name = host_name(host)
+        exact = [self._by_host[name]] if name in self._by_host else []
+        suffixes = [name[-length:] for length in self._suffixes if length < len(name)]
+        below = [self._by_suffix[suffix] for suffix in suffixes if suffix in self._by_suffix]
+        return [*exact, *below, self._any]
+
+
+def host_name(host: bytes) -> str:
+    """The name in a sound value of `Host`: in lower case, without port and the dot of the root."""
+    text = host.decode("latin-1").lower()
+    if text.endswith("]"):
+        return text
+    name, colon, _ = text.rpartition(":")
+    return (name if colon else text).removesuffix(".")
+
+
+def _first(candidates: list[Candidate], head: RequestHead) -> Route | None:
+    """The first that takes the request; if none takes its method, the first that else would."""
+    near: Route | None = None
+    for candidate in candidates:
+        route = candidate.route
+        if candidate.conditions.fields and not candidate.conditions.meets(head):
+            continue
+        if head.method in route.allowed:
+            return route
+        if near is None:
+            near = route
+    return near

@@ -1,8 +1,11 @@
 """Typed settings, their four sources, and every mistake in them at once.
 
-values      the types of single settings and what each expects
-model       the tables, defaults, and rules between keys
+contradiction   settings that cannot stand together
 table       what every table is
+values      the types of single settings and what each expects
+routes      the table of routes and its types
+route_rules the rules between the keys of a route, and between routes
+model       the tables, defaults, and rules between keys
 upstreams   the addresses of a backend, and how requests are spread over them
 resilience  what becomes of requests when upstreams fail
 health      how upstreams are asked whether they are well, and how their names are resolved

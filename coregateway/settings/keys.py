@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from tomllib import TOMLDecodeError, loads
 from types import MappingProxyType
 from typing import Annotated, Any, get_origin
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from coregateway.settings.model import DEFAULT_BACKENDS, BackendSettings, KeyPath, Settings
+from coregateway.settings.contradiction import KeyPath
+from coregateway.settings.model import DEFAULT_BACKENDS, BackendSettings, RouteSettings, Settings
 from coregateway.settings.spelling import closest, slip_of
 from coregateway.settings.values import Choices
 
@@ -34,23 +37,36 @@ def _fields(table: type[BaseModel], under: KeyPath = ()) -> Iterator[tuple[KeyPa
     for name, field in table.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _fields(field.annotation, (*under, name))
-        elif (*under, name) not in (("backends",), PLUGIN):
+        elif (*under, name) not in (("backends",), ("routes",), PLUGIN):
             yield (*under, name), field
 
 
 NODE_KEYS: Mapping[KeyPath, FieldInfo] = MappingProxyType(dict(_fields(Settings)))
 BACKEND_KEYS: Mapping[KeyPath, FieldInfo] = MappingProxyType(dict(_fields(BackendSettings)))
 """Relative to `backends.<name>`."""
-REQUIRED_BACKEND_KEYS = tuple(key for key, field in BACKEND_KEYS.items() if field.is_required())
+ROUTE_KEYS: Mapping[KeyPath, FieldInfo] = MappingProxyType(dict(_fields(RouteSettings)))
+"""Relative to `routes.<name>`."""
+NAMED: Mapping[str, Mapping[KeyPath, FieldInfo]] = MappingProxyType(
+    {"backends": BACKEND_KEYS, "routes": ROUTE_KEYS}
+)
+"""The tables whose rows have names, and the keys of a row."""
+REQUIRED: Mapping[str, tuple[KeyPath, ...]] = MappingProxyType(
+    {
+        table: tuple(key for key, field in known.items() if field.is_required())
+        for table, known in NAMED.items()
+    }
+)
 
 
 def field_of(key: KeyPath) -> FieldInfo | None:
-    return BACKEND_KEYS.get(key[2:]) if key[0] == "backends" else NODE_KEYS.get(key)
+    named = NAMED.get(key[0])
+    return NODE_KEYS.get(key) if named is None else named.get(key[2:])
 
 
 def is_table(key: KeyPath) -> bool:
-    if key[0] == "backends":
-        return len(key) <= 2 or any(known[: len(key) - 2] == key[2:] for known in BACKEND_KEYS)
+    named = NAMED.get(key[0])
+    if named is not None:
+        return len(key) <= 2 or any(known[: len(key) - 2] == key[2:] for known in named)
     return any(known[: len(key)] == key for known in NODE_KEYS)
 
 
@@ -61,8 +77,8 @@ def expectation(key: KeyPath) -> str:
 
 
 @cache
-def _adapter(key: KeyPath) -> TypeAdapter[Any]:
-    field = NODE_KEYS.get(key) or BACKEND_KEYS[key]
+def _adapter(table: str, key: KeyPath) -> TypeAdapter[Any]:
+    field = NAMED.get(table, NODE_KEYS)[key]
     checked: Any = Annotated[(field.annotation, field.description, *field.metadata)]  # pyright: ignore[reportInvalidTypeForm] -- from the model, at run time
     return TypeAdapter(checked, config=ConfigDict(strict=True))
 
@@ -74,7 +90,7 @@ def validated(key: KeyPath, value: object) -> object:
     """
     if is_of_plugin(key):
         return value
-    return _adapter(key[2:] if key[0] == "backends" else key).validate_python(value)
+    return _adapter(key[0], key[2:] if key[0] in NAMED else key).validate_python(value)
 
 
 def may_be_empty(key: KeyPath) -> bool:
@@ -90,6 +106,9 @@ def from_text(key: KeyPath, text: str) -> object:
     """The value that a text means, by the key's type; a text that means none comes back as it is."""
     field = field_of(key)
     kind: Any = field.annotation if field else str
+    if text.lstrip().startswith("{"):
+        with suppress(TOMLDecodeError):
+            return loads(f"value = {text}")["value"]
     if get_origin(kind) is tuple:
         return [item.strip() for item in text.split(",")] if text.strip() else []
     stripped = text.strip()
@@ -113,18 +132,24 @@ def variable_of(key: KeyPath) -> str:
 
 _NODE_VARIABLES = {variable_of(key): key for key in NODE_KEYS}
 _BACKENDS = VARIABLE_PREFIX + "BACKENDS__"
-_BACKEND_SUFFIXES = {"__" + "__".join(key).upper(): key for key in BACKEND_KEYS}
+_SUFFIXES = {
+    table: sorted((("__" + "__".join(key).upper(), key) for key in known), key=lambda pair: -len(pair[0]))
+    for table, known in NAMED.items()
+}
+"""How the variables of a row's keys end, the longest first."""
 
 
 def key_of_variable(variable: str) -> KeyPath | None:
-    """The key that a variable sets. A backend's name is what stands before the longest known ending."""
+    """The key that a variable sets. A row's name is what stands before the longest known ending."""
     if variable in _NODE_VARIABLES:
         return _NODE_VARIABLES[variable]
-    if variable.startswith(_BACKENDS):
-        rest = variable.removeprefix(_BACKENDS)
-        for suffix in sorted(_BACKEND_SUFFIXES, key=len, reverse=True):
+    for table, suffixes in _SUFFIXES.items():
+        rest = variable.removeprefix(f"{VARIABLE_PREFIX}{table.upper()}__")
+        if rest == variable:
+            continue
+        for suffix, key in suffixes:
             if rest.endswith(suffix) and rest != suffix:
-                return ("backends", rest.removesuffix(suffix).lower(), *_BACKEND_SUFFIXES[suffix])
+                return (table, rest.removesuffix(suffix).lower(), *key)
     return None
 
 
@@ -139,14 +164,14 @@ def variable_meant_by(variable: str, backends: Iterable[str]) -> str | None:
 
 def key_meant_by(key: KeyPath) -> str | None:
     """The known key that an unknown one may have meant: a similar neighbour, or the same name elsewhere."""
-    backend = key[0] == "backends"
-    above = key[:2] if backend else ()
-    known = BACKEND_KEYS if backend else NODE_KEYS
+    named = NAMED.get(key[0])
+    above = key[:2] if named is not None else ()
+    known = NODE_KEYS if named is None else named
     depth = len(key) - len(above)
     under = key[len(above) : -1]
     neighbours = {k[depth - 1] for k in known if k[: depth - 1] == under}
-    if depth == 1 and not backend:
-        neighbours |= {"backends", *PLUGIN}
+    if depth == 1 and named is None:
+        neighbours |= {*NAMED, *PLUGIN}
     near = closest(key[-1].lower(), sorted(neighbours))
     if near is not None:
         return dotted((*key[:-1], near))

@@ -10,8 +10,10 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from coregateway.settings.contradiction import ITS_VALUE, KeyPath, names_of
 from coregateway.settings.keys import (
-    REQUIRED_BACKEND_KEYS,
+    NAMED,
+    REQUIRED,
     backend_meant_by,
     dotted,
     expectation,
@@ -20,16 +22,8 @@ from coregateway.settings.keys import (
     validated,
     value_meant_by,
 )
-from coregateway.settings.mistakes import Mistake, SettingsError, shown
-from coregateway.settings.model import (
-    DEFAULT_BACKENDS,
-    INHERITED,
-    YIELDING,
-    KeyPath,
-    Settings,
-    contradictions,
-    leaves,
-)
+from coregateway.settings.mistakes import Entry, Mistake, SettingsError, shown
+from coregateway.settings.model import DEFAULT_BACKENDS, INHERITED, YIELDING, Settings, contradictions, leaves
 from coregateway.settings.plugins import resolve
 from coregateway.settings.sources import (
     DEFAULT,
@@ -62,7 +56,11 @@ class Loaded:
 
 def inherited(key: KeyPath) -> KeyPath | None:
     """The node-wide key whose value a backend has where it gives none of its own."""
-    return key[2:] if key[0] == "backends" and len(key) > 3 and key[2] in INHERITED else None
+    if key[:1] not in {(table,) for table in NAMED}:
+        return None
+    if key[2:] == ("max_body",):
+        return "limits", "request", "max_body"
+    return key[2:] if len(key) > 3 and key[2] in INHERITED else None
 
 
 def load(
@@ -81,7 +79,7 @@ def load(
     """
     environ = os.environ if environ is None else environ
     file = read_file(flags, environ, cwd or Path())
-    variables = read_environment(environ, tuple(file.backends))
+    variables = read_environment(environ, names_of("backends", file.named))
     readings = (file, variables, read_flags(flags))
     mistakes: list[Mistake] = []
     effective = {given.key: given for given in _default_rows()}
@@ -98,14 +96,13 @@ def load(
                 effective[given.key] = given._replace(value=value)
     if file.readable:
         # without the file, what it would have given looks missing or contradicted
-        named = {**variables.backends, **file.backends}
-        off = {key[1] for key, given in effective.items() if _takes_away(given)}
-        mistakes += _taken_away_in_vain(effective, off)
-        mistakes += _missing({name: named[name] for name in named if name not in off}, effective, doubtful)
-        doubtful |= {key for key in effective if key[0] == "backends" and key[1] in off}
-        mistakes += _contradicted(
-            {key: each for key, each in effective.items() if key not in doubtful}, doubtful
-        )
+        named = {**variables.named, **file.named}
+        off = {key[:2] for key, given in effective.items() if _takes_away(given)}
+        mistakes += _taken_away_in_vain(effective, {name for table, name in off if table == "backends"})
+        mistakes += _missing({row: named[row] for row in named if row not in off}, effective, doubtful)
+        sound = {key: each for key, each in effective.items() if key not in doubtful and key[:2] not in off}
+        doubtful |= {key for key in effective if key[:2] in off}
+        mistakes += _contradicted(sound, doubtful, named)
         mistakes += _not_installed(effective)
         mistakes += _not_yet(effective)
         if with_plugins and ("plugins",) not in doubtful:
@@ -140,7 +137,13 @@ def _wrong(given: Given, error: ValidationError) -> Mistake:
 
 
 def _wrong_values(value: object, error: ValidationError) -> list[object]:
-    """Every wrong item of a list, those that are there twice if that is wrong, or else the value itself."""
+    """Every wrong item of a list or table, those of a list that are there twice if that is wrong, or else the
+    value itself."""
+    if isinstance(value, dict):
+        items = cast("dict[str, object]", value)
+        at = [each["loc"] for each in error.errors(include_url=False, include_context=False)]
+        names = dict.fromkeys(part for place in at for part in place[:2] if isinstance(part, str))
+        return [Entry(name, items[name]) for name in names if name in items] or [value]
     if not isinstance(value, list):
         return [value]
     items = cast("list[object]", value)
@@ -153,7 +156,7 @@ def _wrong_values(value: object, error: ValidationError) -> list[object]:
 
 
 def _takes_away(given: Given) -> bool:
-    return given.key[0] == "backends" and given.key[2:] == ("enabled",) and given.value is False
+    return given.key[0] in NAMED and given.key[2:] == ("enabled",) and given.value is False
 
 
 def _taken_away_in_vain(effective: Mapping[KeyPath, Given], off: set[str]) -> Iterator[Mistake]:
@@ -169,34 +172,50 @@ def _taken_away_in_vain(effective: Mapping[KeyPath, Given], off: set[str]) -> It
 
 
 def _missing(
-    named: Mapping[str, Source], effective: Mapping[KeyPath, Given], doubtful: set[KeyPath]
+    named: Mapping[KeyPath, Source], effective: Mapping[KeyPath, Given], doubtful: set[KeyPath]
 ) -> Iterator[Mistake]:
-    names = dict.fromkeys([*DEFAULT_BACKENDS, *named])
+    rows = dict.fromkeys([*(("backends", name) for name in DEFAULT_BACKENDS), *named])
     # One that lacks the same is no better name; and to compare a thousand rows with each other takes seconds.
     better = {
-        required: [name for name in names if ("backends", name, *required) in effective]
-        for required in REQUIRED_BACKEND_KEYS
+        (table, required): [row[1] for row in rows if row[0] == table and (*row, *required) in effective]
+        for table in REQUIRED
+        for required in REQUIRED[table]
     }
-    for name, source in named.items():
-        for required in REQUIRED_BACKEND_KEYS:
-            key = ("backends", name, *required)
+    for row, source in named.items():
+        table, name = row
+        for required in REQUIRED[table]:
+            key = (*row, *required)
             if key not in effective and key not in doubtful:
-                meant = backend_meant_by(name, better[required])
+                meant = backend_meant_by(name, better[table, required])
                 yield Mistake(
                     f"{source}: {'.'.join(key)}",
                     expectation(key),
                     shown(None),
-                    f"did you mean the backend {meant}?" if meant else "",
+                    f"did you mean the {table.removesuffix('s')} {meant}?" if meant else "",
                 )
 
 
-def _contradicted(sound: Mapping[KeyPath, Given], doubtful: set[KeyPath]) -> Iterator[Mistake]:
-    values = {key: value for key, value in leaves(Settings()) if key not in doubtful | YIELDING}
+def _contradicted(
+    sound: Mapping[KeyPath, Given], doubtful: set[KeyPath], named: Mapping[KeyPath, Source]
+) -> Iterator[Mistake]:
+    # The rows of backends are in `sound`, those that are there by default among them.
+    defaults = (each for each in leaves(Settings()) if each[0][0] != "backends")
+    values = {key: value for key, value in defaults if key not in doubtful | YIELDING}
     values |= {key: given.value for key, given in sound.items()}
-    for key, expected, other in contradictions(values):
-        source, against = (sound[each].source if each in sound else DEFAULT for each in (key, other))
-        where = source.where if source is not DEFAULT else f"default: {'.'.join(key)}"
-        yield Mistake(where, f"{expected} ({against})", shown(values[key]))
+    for key, expected, other, found, meant in contradictions(values, doubtful):
+        if key in sound and sound[key].source is not DEFAULT:
+            where = sound[key].source.where
+        elif key[:2] in named:
+            where = f"{named[key[:2]]}: {dotted(key)}"
+        else:
+            where = f"default: {dotted(key)}"
+        against = sound[other].source if other in sound else DEFAULT
+        yield Mistake(
+            where,
+            f"{expected} ({against})" if other else expected,
+            shown(values[key] if found is ITS_VALUE else found),
+            f"did you mean {meant}?" if meant else "",
+        )
 
 
 def _has_opentelemetry() -> bool:

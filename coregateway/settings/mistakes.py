@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 MAX_SHOWN = 60
 
@@ -32,6 +32,13 @@ class Mistake:
         )
 
 
+class Entry(NamedTuple):
+    """A wrong one of a table of free names."""
+
+    name: str
+    value: object
+
+
 class SettingsError(Exception):
     """Settings with mistakes; its text is the report, one line for each after a heading."""
 
@@ -51,6 +58,8 @@ def shown(value: object) -> str:
             return "nothing"
         case dict():
             return "a table"
+        case Entry(name, item):
+            return _cut(_without_credentials(f"{_quoted(name)} = {shown(item)}"))
         case list() | tuple():
             items = cast("list[object] | tuple[object, ...]", value)
             return _cut(f"[{', '.join(shown(item) for item in items)}]") if items else "an empty list"

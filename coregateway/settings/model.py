@@ -4,14 +4,16 @@ The attribute names are the keys of the TOML file. Limits say whether they hold 
 whole node.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, Self, cast
 
 from pydantic import BaseModel, Field, model_validator
 
 from coregateway.http1.grammar import METHODS
 from coregateway.model.addresses import meet
+from coregateway.settings import route_rules
+from coregateway.settings.contradiction import Contradiction, KeyPath
 from coregateway.settings.health import DnsSettings, HealthSettings
 from coregateway.settings.plugins import PluginNames
 from coregateway.settings.resilience import (
@@ -20,6 +22,7 @@ from coregateway.settings.resilience import (
     NodeRetrySettings,
     RetrySettings,
 )
+from coregateway.settings.routes import RouteTable
 from coregateway.settings.table import Table
 from coregateway.settings.upstreams import Balance, HashOn, URLs
 from coregateway.settings.values import (
@@ -64,9 +67,6 @@ DEFAULT_BACKENDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 """The rows of the two backends that are there unless settings change them."""
-
-type KeyPath = tuple[str, ...]
-"""Where a setting is: `("backends", "coredinator", "health", "path")`."""
 
 OPTIONAL_PATHS: Mapping[KeyPath, str] = MappingProxyType(
     {("metrics", "on_main_port"): "/metrics", ("dashboard", "on_main_port"): "/dashboard"}
@@ -226,12 +226,23 @@ class BackendSettings(Table):
     """False: as if the row were not there. `Settings` holds no such backend."""
     cookies: Cookies = "pass"
     """What becomes of the `Path` of a `Set-Cookie`: it passes, or is mapped under the prefix."""
+    strip: Switch = True
+    """Whether the prefix is taken off the path that the backend sees."""
+    max_body: BodySize = 104857600
+    """As `limits.request.max_body`, which it is unless the backend says otherwise."""
     timeouts: TimeoutSettings = TimeoutSettings()
     """Complete, as the next three: the node-wide ones, with those that the backend has of its own in their
     place."""
     ejection: EjectionSettings = EjectionSettings()
     breaker: BreakerSettings = BreakerSettings()
     retries: RetrySettings = RetrySettings()
+
+
+class RouteSettings(RouteTable):
+    """See `routes`."""
+
+    timeouts: TimeoutSettings = TimeoutSettings()
+    """Complete: those of its one backend, or the node-wide ones, with its own in their place."""
 
 
 class Settings(Table):
@@ -268,6 +279,8 @@ class Settings(Table):
     dns: DnsSettings = DnsSettings()
     backends: dict[str, BackendSettings] = Field(default_factory=dict)
     """By name, those that are enabled. Not given at all: the two of `DEFAULT_BACKENDS`."""
+    routes: dict[str, RouteSettings] = Field(default_factory=dict)
+    """By name, those that are enabled, besides the prefixes of the backends."""
 
     @model_validator(mode="before")
     @classmethod
@@ -278,6 +291,7 @@ class Settings(Table):
             }
             for table in INHERITED
         }
+        most = _given(_given(tables.get("limits", {})).get("request", {})).get("max_body")
         backends: dict[str, Any] = {}
         for name, table in tables.get("backends", DEFAULT_BACKENDS).items():
             row = _given(table)
@@ -285,16 +299,40 @@ class Settings(Table):
                 continue
             completed = {table: {**node_wide[table], **_given(row.get(table, {}))} for table in INHERITED}
             backends[name] = {**row, **completed}
-        return {**tables, "backends": backends}
+            if most is not None:
+                backends[name].setdefault("max_body", most)
+        routes = {
+            name: _completed_route(row, backends, node_wide["timeouts"], most)
+            for name, table in tables.get("routes", {}).items()
+            if (row := _given(table)).get("enabled") is not False
+        }
+        return {**tables, "backends": backends, "routes": routes}
 
     @model_validator(mode="after")
     def _check_names_and_rules(self) -> Self:
-        misnamed = [name for name in self.backends if not BACKEND_NAME.fullmatch(name)]
+        misnamed = [name for name in (*self.backends, *self.routes) if not BACKEND_NAME.fullmatch(name)]
         if misnamed:
-            raise ValueError(f"backend names must match {BACKEND_NAME.pattern}: {misnamed}")
+            raise ValueError(f"names must match {BACKEND_NAME.pattern}: {misnamed}")
         for contradiction in contradictions(dict(leaves(self))):
             raise ValueError(f"{'.'.join(contradiction.key)}: expected {contradiction.expected}")
         return self
+
+
+def _completed_route(
+    row: Mapping[str, Any], backends: Mapping[str, Any], node_wide: Mapping[str, Any], most: int | None
+) -> dict[str, Any]:
+    """A route with what it has of its one backend, or of all, where it says nothing itself."""
+    named: str | Mapping[str, int] = row.get("backend", "")
+    names = [named] if isinstance(named, str) else [*named]
+    heir: Mapping[str, Any] = backends.get(names[0], {}) if len(names) == 1 else {}
+    completed = {
+        **row,
+        "timeouts": {**node_wide, **_given(heir.get("timeouts", {})), **_given(row.get("timeouts", {}))},
+    }
+    given = heir.get("max_body", most)
+    if given is not None:
+        completed.setdefault("max_body", given)
+    return completed
 
 
 def _given(table: Table | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -303,16 +341,10 @@ def _given(table: Table | Mapping[str, Any]) -> Mapping[str, Any]:
     )
 
 
-class Contradiction(NamedTuple):
-    """Two settings that are each right and cannot stand together."""
-
-    key: KeyPath
-    expected: str
-    other: KeyPath
-
-
-def contradictions(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
-    """The rules between keys that `values` breaks. A key that is missing breaks none."""
+def contradictions(
+    values: Mapping[KeyPath, object], doubtful: Collection[KeyPath] = ()
+) -> Iterator[Contradiction]:
+    """The rules between keys that `values` breaks. A key that is missing, or `doubtful`, breaks none."""
     origins = values.get(("cors", "origins"))
     if values.get(("cors", "credentials")) is True and isinstance(origins, tuple) and "*" in origins:
         # Fetch standard §3.2.5: browsers refuse "*" with credentials; echoing any origin opens every session
@@ -342,6 +374,7 @@ def contradictions(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
             owner = owners.setdefault(value, key)
             if owner != key:
                 yield Contradiction(key, f"another prefix than backend {owner[1]} has", owner)
+    yield from route_rules.contradictions(values, doubtful)
 
 
 def leaves(table: BaseModel, under: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:
@@ -353,8 +386,8 @@ def leaves(table: BaseModel, under: KeyPath = ()) -> Iterator[tuple[KeyPath, obj
 def _leaves_of(key: KeyPath, value: object) -> Iterator[tuple[KeyPath, object]]:
     if isinstance(value, BaseModel):
         yield from leaves(value, key)
-    elif key == ("backends",) and isinstance(value, dict):
-        for name, row in cast("dict[str, BackendSettings]", value).items():
+    elif key in (("backends",), ("routes",)) and isinstance(value, dict):
+        for name, row in cast("dict[str, BaseModel]", value).items():
             yield from leaves(row, (*key, name))
     elif key == ("plugin",) and isinstance(value, dict):
         for module, table in cast("dict[str, dict[str, Any]]", value).items():

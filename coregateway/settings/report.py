@@ -16,12 +16,14 @@ def effective(loaded: Loaded) -> str:
     rows: list[tuple[str, str, str]] = []
     given = [row for row in leaves(loaded.settings) if not is_of_plugin(row[0])]
     for key, value in [*given, *_of_plugins(loaded)]:
+        if key[0] == "routes" and key not in loaded.sources:
+            continue  # most of the many keys of a route are not given
         node_wide = inherited(key)
         borrowed = node_wide is not None and key not in loaded.sources
         source = f"as {dotted(node_wide)}" if node_wide and borrowed else str(loaded.source_of(*key))
         rows.append((dotted(key), _toml(value), source))
     for key, source in loaded.sources.items():
-        if key[0] == "backends" and key[1] not in loaded.settings.backends and key[2:] == ("enabled",):
+        if key[2:] == ("enabled",) and key[1] not in vars(loaded.settings)[key[0]]:
             rows.append((dotted(key), "false", str(source)))
     keys, values = (max(len(row[column]) for row in rows) for column in (0, 1))
     # one long list must not push every source off the screen
@@ -46,6 +48,9 @@ def _toml(value: object) -> str:
             return f"{{ url = {json.dumps(value)}, weight = {value.weight} }}"
         case bool() | int() | float() | str():
             return json.dumps(value)
+        case dict():
+            items = cast("dict[str, object]", value).items()
+            return f"{{ {', '.join(f'{dotted((name,))} = {_toml(item)}' for name, item in items)} }}"
         case tuple():
             return f"[{', '.join(_toml(item) for item in cast('tuple[object, ...]', value))}]"
         case _:

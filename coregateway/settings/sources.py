@@ -10,8 +10,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from coregateway.settings.contradiction import KeyPath
 from coregateway.settings.keys import (
     CONFIG_VARIABLE,
+    NAMED,
     PLUGIN,
     VARIABLE_PREFIX,
     dotted,
@@ -24,7 +26,7 @@ from coregateway.settings.keys import (
     variable_meant_by,
 )
 from coregateway.settings.mistakes import Mistake, shown
-from coregateway.settings.model import DEFAULT_BACKENDS, KeyPath
+from coregateway.settings.model import DEFAULT_BACKENDS
 from coregateway.settings.values import BACKEND_NAME
 
 DEFAULT_FILE = "coregateway.toml"
@@ -133,8 +135,8 @@ class Reading:
 
     given: list[Given] = field(default_factory=list[Given])
     mistakes: list[Mistake] = field(default_factory=list[Mistake])
-    backends: dict[str, Source] = field(default_factory=dict[str, Source])
-    """The backends that the source names, and where it first does."""
+    named: dict[KeyPath, Source] = field(default_factory=dict[KeyPath, Source])
+    """The rows of named tables that the source has, as `("backends", "billing")`, and where it first does."""
     plugins: dict[str, Source] = field(default_factory=dict[str, Source])
     """The modules of plugins that have a table, and where it is opened."""
     readable: bool = True
@@ -191,7 +193,7 @@ def _read_table(reading: Reading, file: File, table: Mapping[str, Any], under: K
             reading.mistakes.append(Mistake(source.where, "a known key", "an unknown one", hint))
         elif not isinstance(value, dict):
             reading.mistakes.append(Mistake(source.where, "a table", shown(value)))
-        elif under != ("backends",) or _named(reading, name, source):
+        elif len(under) != 1 or under[0] not in NAMED or _named(reading, key, source):
             _read_table(reading, file, cast("dict[str, Any]", value), key)
 
 
@@ -211,11 +213,13 @@ def _read_plugins(reading: Reading, file: File, tables: object) -> None:
             reading.given.append(Given((*key, name), value, Source(file, (*key, name))))
 
 
-def _named(reading: Reading, name: str, source: Source) -> bool:
+def _named(reading: Reading, row: KeyPath, source: Source) -> bool:
+    table, name = row
     if BACKEND_NAME.fullmatch(name):
-        reading.backends.setdefault(name, source)
+        reading.named.setdefault(row, source)
         return True
-    expected = 'a backend name of lower-case letters, digits, "-" and "_" that begins with a letter'
+    kind = table.removesuffix("s")
+    expected = f'a {kind} name of lower-case letters, digits, "-" and "_" that begins with a letter'
     reading.mistakes.append(Mistake(source.where, expected, shown(name)))
     return False
 
@@ -241,7 +245,7 @@ def read_environment(environ: Mapping[str, str], backends: Sequence[str]) -> Rea
             reading.mistakes.append(
                 Mistake(ascii(variable)[1:-1], "a known variable", "an unknown one", hint)
             )
-        elif key[0] != "backends" or _named(reading, key[1], source):
+        elif key[0] not in NAMED or _named(reading, key[:2], source):
             reading.given.append(Given(key, from_text(key, text), source))
     return reading
 

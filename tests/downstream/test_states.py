@@ -13,18 +13,18 @@ from coregateway.downstream import connection as module
 from coregateway.downstream.connection import ClientConnection
 from coregateway.downstream.states import TRANSITIONS, State
 from coregateway.http1.request import RequestHead
-from coregateway.model.errors import ConnectFailed, GatewayError
+from coregateway.model.errors import ConnectFailed, MethodNotAllowed
 from coregateway.model.exchange import Exchange
 from coregateway.net.plain_transport import PlainTransport
 from coregateway.net.worker_io import WorkerIO
-from coregateway.proxy.admission import Admission, Refusal, Waiting
+from coregateway.proxy.admission import Admission, Refusal
 from coregateway.proxy.backend_claim import CONNECTION
 from coregateway.proxy.exchange_events import ExchangeEvents
 from coregateway.proxy.forwarded_request import ForwardedRequest
 from coregateway.proxy.plan import Plan
 from coregateway.proxy.policies import plan_of
 from coregateway.proxy.route import Route
-from coregateway.proxy.routes import Routes
+from coregateway.proxy.routes import Conditions, Routes
 from coregateway.proxy.worker import Worker
 from coregateway.settings import load
 from coregateway.testing import PATIENCE
@@ -70,10 +70,13 @@ class Stage:
         self.events.on_end = self.ended.append
         own = plan_of(load(environ={}).settings, {})
         self.route = Route(
-            "a", "/api/v1/a", ("GET", "POST"), forwarding=cast(Any, SimpleNamespace(linger=30.0))
+            "a",
+            "/api/v1/a",
+            ("GET", "POST"),
+            forwarding=cast(Any, SimpleNamespace(linger=30.0, backend=SimpleNamespace(name="a"))),
         )
         slots: dict[str, Any] = {name: getattr(own, name) for name in Plan.__slots__}
-        slots["routes"] = Routes([self.route])
+        slots["routes"] = Routes([(Conditions("/api/v1/a/*"), self.route)])
         self.worker = Worker(Plan(**slots), self.events)
         self.worker.open(self.io)
         self.served: list[ClientConnection] = []
@@ -297,13 +300,12 @@ async def test_a_chain_passes_refuses_or_waits_for_forwarded_and_own_paths_alike
     assert len(stage.ended) == 1
 
 
-async def test_a_method_that_the_route_does_not_have_is_refused_behind_the_chain(stage: Stage) -> None:
+async def test_a_method_that_the_route_does_not_have_is_refused_before_the_chain_is_asked(
+    stage: Stage,
+) -> None:
     head = RequestHead(b"PUT /api/v1/a HTTP/1.1\r\nHost: a\r\n\r\n")
+    stage.route.admission = Admission([refuses])
     refusal = stage.route.admit(stage.client, head)
     assert isinstance(refusal, Refusal)
-    assert isinstance(refusal.error, GatewayError)
-    assert refusal.error.status == 405
-    stage.route.admission = Admission([cast(Any, lambda *_: waits())])  # pyright: ignore[reportUnknownLambdaType] -- a step that waits
-    verdict = stage.route.admit(stage.client, head)
-    assert isinstance(verdict, Waiting)
-    await cast(Any, verdict.verdict)
+    assert isinstance(refusal.error, MethodNotAllowed)
+    assert refusal.error.allow == ("GET", "POST")

@@ -94,6 +94,8 @@ CONTRACT: Mapping[str, object] = {
     "backends.coredinator.health.rise": 2,
     "backends.coredinator.health.statuses": ("200-399",),
     "backends.coredinator.enabled": True,
+    "backends.coredinator.strip": True,
+    "backends.coredinator.max_body": 104857600,
     "backends.coredinator.cookies": "pass",
     "backends.coredinator.balance": "p2c",
     "backends.coredinator.hash_on": "client",
@@ -110,6 +112,8 @@ CONTRACT: Mapping[str, object] = {
     "backends.coretelemetry.health.rise": 2,
     "backends.coretelemetry.health.statuses": ("200-399",),
     "backends.coretelemetry.enabled": True,
+    "backends.coretelemetry.strip": True,
+    "backends.coretelemetry.max_body": 104857600,
     "backends.coretelemetry.cookies": "pass",
     "backends.coretelemetry.balance": "p2c",
     "backends.coretelemetry.hash_on": "client",
@@ -260,6 +264,8 @@ BASIC: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
     "backends.coredinator.enabled": (("false", "true"), ('"false"', "0", '"no"')),
+    "backends.coredinator.strip": (("true", "false"), ('"/api"', "1")),
+    "backends.coredinator.max_body": COUNT,
     "backends.coredinator.health.path": (('"/"', '"/a/b?c=d"', '""'), ('"a"', '"/a b"', '"/a\\n"', "1")),
     **{
         f"backends.coredinator.timeouts.{each}": SECONDS

@@ -1,0 +1,307 @@
+"""The table `[routes.NAME]`: which requests a route takes, and what becomes of them.
+
+A row holds what its file says; `model.RouteSettings` completes it by what its backend says. The rules between
+the keys of a row, and between rows, are in `route_rules`.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from coregateway.http1.grammar import is_token
+from coregateway.settings.redirect_target import is_safe_target
+from coregateway.settings.table import Table
+from coregateway.settings.values import (
+    OWN_PATHS,
+    BodySize,
+    Methods,
+    Networks,
+    PositiveCount,
+    Share,
+    Switch,
+    distinct,
+    list_as_tuple,
+)
+
+# RFC 3986 §3.3 without percent-encodings, so that a path has one spelling only, and without "*" and ";"
+_SEGMENT = r"[A-Za-z0-9._~!$&'()+,=:@-]+"
+_PATH = re.compile(rf"/\*|/|(?:/{_SEGMENT})+(?:/\*?)?")
+_FRONT = re.compile(rf"(?:/{_SEGMENT})*")
+_MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!-~][ -~]*")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST_PATTERN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+# RFC 9110 §5.5, in ASCII; `$` begins a reference, and stands for itself elsewhere
+_FIELD_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
+_REFERENCE = re.compile(r"\$\{([^}]*)\}?")
+_CHOSEN_BY_FIELD = re.compile(r"(?:header|cookie):(?P<name>.+)")
+
+REFERENCES = ("client", "request_id", "consumer", "route")
+"""What `${...}` in a field's value may name."""
+
+FRAMING = frozenset(
+    (
+        *("connection", "content-length", "host", "http2-settings", "keep-alive", "proxy-connection"),
+        *("te", "trailer", "transfer-encoding", "upgrade"),
+    )
+)
+"""Fields of framing, or for one hop alone (RFC 9110 §7.6.1), which the gateway writes itself."""
+
+RESERVED = frozenset(("via", "x-request-id", "x-corerl-version", "x-coregateway-error", "date"))
+"""Further ones that it writes itself."""
+
+
+def demand(holds: object) -> None:
+    """Let the type that is checked refuse its value, with its own description, unless this is true."""
+    if not holds:
+        raise ValueError
+
+
+def _has_dots(path: str) -> bool:
+    return bool({".", ".."} & set(path.split("/")))
+
+
+def _path(text: str) -> str:
+    demand(_PATH.fullmatch(text) is not None and not _has_dots(text))
+    bare = text.removesuffix("/*").rstrip("/")
+    demand(not any(bare == own or bare.startswith(f"{own}/") for own in OWN_PATHS))
+    return text
+
+
+def _strip(text: str | None) -> str | None:
+    demand(text is None or (_FRONT.fullmatch(text) is not None and not _has_dots(text)))
+    return text
+
+
+def _rewrite(text: str) -> str:
+    demand(text == "" or (_PATH.fullmatch(text) is not None and not _has_dots(text)))
+    return text
+
+
+def _host_pattern(text: str) -> str:
+    demand(_HOST_PATTERN.fullmatch(text) is not None)
+    return text.lower()
+
+
+def _field_name(text: str) -> str:
+    # Fields with an underscore are dropped from every request.
+    demand(text.isascii() and is_token(text.encode()) and "_" not in text)
+    return text
+
+
+def _changed_field(text: str) -> str:
+    name = _field_name(text).lower()
+    demand(name not in FRAMING and name not in RESERVED and not name.startswith("x-forwarded-"))
+    return text
+
+
+def _field_value(text: str) -> str:
+    demand(_FIELD_VALUE.fullmatch(text) is not None)
+    demand(all(match.group() == f"${{{match[1]}}}" for match in _REFERENCE.finditer(text)))
+    demand(set(_REFERENCE.findall(text)) <= set(REFERENCES))
+    return text
+
+
+def _condition(text: str) -> str:
+    demand(_FIELD_VALUE.fullmatch(text) is not None and text != "")
+    return text
+
+
+def _one_spelling_each[T](fields: dict[str, T]) -> dict[str, T]:
+    demand(len({name.lower() for name in fields}) == len(fields))
+    return fields
+
+
+def _removed(names: tuple[str, ...]) -> tuple[str, ...]:
+    demand(len({name.lower() for name in names}) == len(names))
+    return names
+
+
+def _backends(value: str | dict[str, int]) -> str | dict[str, int]:
+    demand(isinstance(value, str) or sum(value.values()) > 0)
+    return value
+
+
+def _sticky(text: str) -> str:
+    chosen = _CHOSEN_BY_FIELD.fullmatch(text)
+    demand(text in ("", "client", "consumer") or (chosen is not None and is_token(chosen["name"].encode())))
+    return text
+
+
+def _token_or_nothing(text: str) -> str:
+    demand(text == "" or (text.isascii() and is_token(text.encode())))
+    return text
+
+
+def _redirect(text: str) -> str:
+    demand(text == "" or is_safe_target(text))
+    return text
+
+
+def _media_type(text: str) -> str:
+    demand(_MEDIA_TYPE.fullmatch(text) is not None)
+    return text
+
+
+RoutePath = Annotated[
+    str,
+    AfterValidator(_path),
+    Field(
+        description='a path such as "/shop/cart" or "/shop/*" (whole segments below it), without "%", ";", '
+        f"empty or dot segments, none of the gateway's own ({', '.join(OWN_PATHS)})"
+    ),
+]
+HostPatterns = Annotated[
+    tuple[Annotated[str, AfterValidator(_host_pattern)], ...],
+    BeforeValidator(list_as_tuple),
+    AfterValidator(distinct),
+    Field(description='a list of distinct host names such as "api.example" or "*.example", without a port'),
+]
+Conditions = Annotated[
+    dict[Annotated[str, AfterValidator(_field_name)], Annotated[str, AfterValidator(_condition)]],
+    AfterValidator(_one_spelling_each),
+    Field(description='a table of field names and the values that they must have, "*" for any'),
+]
+BackendChoice = Annotated[
+    str | dict[str, Annotated[int, Field(ge=0, le=1_000_000)]],
+    AfterValidator(_backends),
+    Field(description="a backend's name, or a table of names and weights from 0 to 1000000, not all 0"),
+]
+Strip = Annotated[
+    str | None,
+    AfterValidator(_strip),
+    Field(description='the front of the path that is taken away, such as "/api/v1"; "" takes nothing away'),
+]
+Rewrite = Annotated[
+    str,
+    AfterValidator(_rewrite),
+    Field(description='a path such as "/v2/health", or "/v2/*" whose "*" stands for the rest of the path'),
+]
+FieldsToSet = Annotated[
+    dict[Annotated[str, AfterValidator(_changed_field)], Annotated[str, AfterValidator(_field_value)]],
+    AfterValidator(_one_spelling_each),
+    Field(
+        description="a table of field names and values in ASCII, in which "
+        f"{', '.join(f'${{{name}}}' for name in REFERENCES)} may stand; "
+        "no field of framing, of one hop, or that the gateway writes itself"
+    ),
+]
+FieldsToRemove = Annotated[
+    tuple[Annotated[str, AfterValidator(_changed_field)], ...],
+    BeforeValidator(list_as_tuple),
+    AfterValidator(_removed),
+    Field(
+        description="a list of distinct field names; none of framing, of one hop, "
+        "or that the gateway writes itself"
+    ),
+]
+Sticky = Annotated[
+    str,
+    AfterValidator(_sticky),
+    Field(description='"client", "consumer", "header:NAME", "cookie:NAME", or "" for each request anew'),
+]
+FieldName = Annotated[str, AfterValidator(_token_or_nothing), Field(description='a name, or "" for none')]
+BackendName = Annotated[str, Field(description="a backend's name")]
+RedirectTarget = Annotated[
+    str,
+    AfterValidator(_redirect),
+    Field(
+        description='an absolute http(s) URL, or a path that begins with a single "/"; '
+        '"/*" at its end stands for the rest of the path'
+    ),
+]
+RedirectStatus = Annotated[
+    int,
+    Field(description="301, 302, 303, 307 or 308"),
+    AfterValidator(lambda status: _one_of_redirects(status)),
+]
+AnswerStatus = Annotated[int, Field(ge=200, le=599, description="a status from 200 to 599")]
+AnswerBody = Annotated[str, Field(max_length=65_536, description="a text of at most 65536 characters")]
+MediaType = Annotated[
+    str, AfterValidator(_media_type), Field(description='a media type such as "text/plain; charset=utf-8"')
+]
+RetryAfter = Annotated[int, Field(ge=0, le=31_536_000, description="a whole number of seconds, 0 for none")]
+
+
+def _one_of_redirects(status: int) -> int:
+    demand(status in (301, 302, 303, 307, 308))
+    return status
+
+
+class FieldRules(Table):
+    """What is done to the fields of a message: removed first, then set, then added."""
+
+    set: FieldsToSet = Field(default_factory=dict)
+    """In the place of all lines of the name."""
+    add: FieldsToSet = Field(default_factory=dict)
+    remove: FieldsToRemove = ()
+
+
+class ForceSettings(Table):
+    """Names of a field and of a cookie whose value names the backend of a share."""
+
+    header: FieldName = ""
+    cookie: FieldName = ""
+
+
+class MirrorSettings(Table):
+    """A backend that gets a copy of requests; its answers are dropped."""
+
+    backend: BackendName = ""
+    share: Share = 1.0
+    methods: Methods = ("GET", "HEAD")
+
+
+class RedirectSettings(Table):
+    to: RedirectTarget = ""
+    """Empty: no redirect."""
+    status: RedirectStatus = 308
+
+
+class RespondSettings(Table):
+    status: AnswerStatus = 0
+    """0: no fixed answer."""
+    body: AnswerBody = ""
+    type: MediaType = "text/plain; charset=utf-8"
+    retry_after: RetryAfter = 0
+
+
+class RouteTable(Table):
+    """One route, but for its limits of time."""
+
+    path: RoutePath
+    methods: Methods = ()
+    """Empty: those of its backend."""
+    hosts: HostPatterns = ()
+    headers: Conditions = Field(default_factory=dict)
+    backend: BackendChoice = ""
+    strip: Strip = None
+    """None: the backend's prefix, where the path has it."""
+    rewrite: Rewrite = ""
+    request: FieldRules = FieldRules()
+    response: FieldRules = FieldRules()
+    max_body: BodySize = 104857600
+    allow: Networks = ()
+    deny: Networks = ()
+    sticky: Sticky = ""
+    force: ForceSettings = ForceSettings()
+    mirror: MirrorSettings = MirrorSettings()
+    cost: PositiveCount = 1
+    """What a request counts for in rates."""
+    redirect: RedirectSettings = RedirectSettings()
+    respond: RespondSettings = RespondSettings()
+    enabled: Switch = True
+    """False: as if the row were not there. `Settings` holds no such route."""
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """The backends of the route, with the share of each; empty: it has none."""
+        if isinstance(self.backend, str):
+            return {self.backend: 1} if self.backend else {}
+        return self.backend
+
+    @property
+    def only_backend(self) -> str | None:
+        """The name of the route's backend, if it is but one."""
+        names = [*self.weights]
+        return names[0] if len(names) == 1 else None
