@@ -231,16 +231,11 @@ class TotalTimeout(GatewayError):
 
 
 class Unavailable(GatewayError):
-    """The gateway's own limits, and what it decides. Sent with `Retry-After`: `wait` seconds."""
+    """The gateway's own limits, and what it decides. Sent with `Retry-After`, of `retry_after` seconds."""
 
     status = 503
     title = "Service Unavailable"
     retry_after: ClassVar[int] = 1
-    """Unless there is a reason for another `wait`."""
-
-    @property
-    def wait(self) -> int:
-        return self.retry_after
 
 
 class PoolTimeout(Unavailable):
@@ -264,18 +259,14 @@ class NoUpstream(Unavailable):
 
 
 class BreakerOpen(Unavailable):
-    """`seconds`: until a request may try it again."""
+    """`seconds`: until a request may try it again; `Retry-After` says them."""
 
     cause = "breaker_open"
     detail = "Service unavailable: the upstream service has failed too often, and rests"
 
     def __init__(self, seconds: float = 1.0, *, upstream: str | None = None) -> None:
         super().__init__(upstream=upstream)
-        self.seconds = seconds
-
-    @property
-    def wait(self) -> int:
-        return max(ceil(self.seconds), 1)
+        self.seconds = max(ceil(seconds), 1)
 
 
 class Maintenance(Unavailable):

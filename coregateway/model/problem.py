@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from coregateway.http1.date import date
-from coregateway.model.errors import GatewayError, MethodNotAllowed, Unavailable
+from coregateway.model.errors import BreakerOpen, GatewayError, MethodNotAllowed, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -42,7 +42,7 @@ def fields(error: GatewayError) -> dict[str, str]:
     """The header fields that belong to an error, besides those of every response."""
     found = {"X-CoreGateway-Error": error.cause}
     if isinstance(error, Unavailable):
-        found["Retry-After"] = str(error.wait)
+        found["Retry-After"] = str(error.seconds if isinstance(error, BreakerOpen) else error.retry_after)
     if isinstance(error, MethodNotAllowed):
         found["Allow"] = ", ".join(error.allow)
     return found
