@@ -27,7 +27,8 @@ class Monitor:
     def __init__(self, app: Gateway, settings: Settings, part: Part, samples: Samples | None) -> None:
         self._app = app
         self._samples = samples
-        self._observer = Observer(settings, app.ctx.board, part, worker_number())
+        middleware = app.ctx.middleware_times.all()
+        self._observer = Observer(settings, app.ctx.board, part, worker_number(), middleware)
         self._reporter = Reporter(
             part.series, app.ctx.backends.values(), lambda: app.ctx.worker.clients, on_late=self._notice
         )

@@ -9,6 +9,7 @@ problems      exceptions as answers
 blueprints    the routes of a backend, as Sanic lists them
 extension     sanic-ext: what of it is on, and what it injects
 backends      the backends by their names, for handlers
+middleware_times  what each middleware takes
 plugins       modules of users, attached
 documents     what handlers say of themselves, as OpenAPI
 signals       the gateway's events as Sanic's signals

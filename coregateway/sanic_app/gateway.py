@@ -2,7 +2,8 @@
 
 import sys
 from asyncio import CancelledError, get_running_loop
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from socket import socket
 from time import monotonic
 from typing import Any, cast
@@ -36,6 +37,7 @@ from coregateway.proxy.policies import OWN_METHODS, MethodsOf, plan_of
 from coregateway.proxy.server_timing import server_timing
 from coregateway.proxy.worker import Worker
 from coregateway.sanic_app import extension
+from coregateway.sanic_app.middleware_times import MiddlewareTimes
 from coregateway.sanic_app.problems import Problems
 from coregateway.sanic_app.protocol import Entrance
 from coregateway.sanic_app.request import GatewayRequest
@@ -65,6 +67,7 @@ class Context:
         self.worker = Worker(plan_of(settings, {}), signals.events)
         """What the connections of this worker share."""
         self.backends: dict[str, Backend] = {}
+        self.middleware_times = MiddlewareTimes()
         self.probes = Probes((), ())
         self.board = Board(1, len(settings.backends))
         self.part: Part | None = None
@@ -255,6 +258,14 @@ class Gateway(Sanic[Config, Context]):
     def open_worker(self) -> None:
         """Make what the connections of this process share; a loop must be running."""
         self.ctx.open(self.own_methods, via_sanic=self.is_observed)
+
+    def finalize_middleware(self) -> None:
+        """As Sanic's; each middleware is measured from then on."""
+        super().finalize_middleware()
+        collections: list[Any] = [self.request_middleware, self.response_middleware]
+        for route in cast(Iterable[Any], self.router.routes):
+            collections += [route.extra.request_middleware, route.extra.response_middleware]
+        self.ctx.middleware_times.measure(chain.from_iterable(collections))
 
     def own_methods(self, head: RequestHead) -> tuple[str, ...]:
         """The methods that the own path of a request takes."""

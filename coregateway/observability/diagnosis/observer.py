@@ -5,13 +5,14 @@ is told once per node, but for the moment in which another takes over.
 """
 
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from time import time
 from typing import Any
 
 import orjson
 
 from coregateway.logs.events import event
+from coregateway.model.call_times import CallTimes
 from coregateway.node.state import Node, State
 from coregateway.observability.diagnosis import rules
 from coregateway.observability.diagnosis.reminder import Reminder
@@ -41,12 +42,21 @@ SAID = "said"
 class Observer:
     """For one worker, by its number in the node."""
 
-    def __init__(self, settings: Settings, board: Board, part: Part, number: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        board: Board,
+        part: Part,
+        number: int,
+        middleware: Sequence[CallTimes] = (),
+    ) -> None:
         self._settings = settings
         self._board = board
         self._node = Node(board)
         self._part = part
         self._number = number
+        self._middleware = middleware
+        """Of this worker."""
         self._reminder = Reminder()
         self._before: dict[str, list[Sums]] = {}
         self._down: dict[str, float] = {}
@@ -77,6 +87,12 @@ class Observer:
         """
         used, limit = connections() + OWN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._tell(rules.files_running_out(self._number, used=used, limit=limit), now)
+        for times in self._middleware:
+            held, longest = times.take_held()
+            finding = rules.middleware_held(
+                self._number, times.name, times=held, longest=longest, window=LOOK
+            )
+            self._tell(finding, now)
         if not self.speaks:
             self._before.clear()
             return

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from coregateway.model.call_times import HELD
 from coregateway.observability.diagnosis.reminder import A_MINUTE
 from coregateway.observability.status.reachability import CONNECTING, Verdict, in_words
 from coregateway.upstream.endpoint_health import DISTRUST
@@ -52,6 +53,7 @@ type Kind = Literal[
     "no_answer",
     "answers_again",
     "loop_blocked",
+    "middleware_held",
     "files_running_out",
 ]
 
@@ -236,6 +238,22 @@ def loop_blocked(worker: int, *, late: float, computed: float) -> Finding | None
         "cpu_ms": round(computed * 1000),
     }
     return Finding("loop_blocked", str(worker), message, fields)
+
+
+def middleware_held(worker: int, name: str, *, times: int, longest: float, window: float) -> Finding | None:
+    """A middleware that let no other request be served for a moment.
+
+    `times`: how often it held the loop for `HELD` or longer; `longest`: seconds.
+    """
+    if not times:
+        return None
+    message = (
+        f"middleware {name} held worker {worker}'s event loop for {longest * 1000:.0f} ms, "
+        f"{times} time{'s' if times != 1 else ''} in the last {window:.0f} s for {HELD * 1000:.0f} ms "
+        "or longer: what computes or blocks belongs into a thread (asyncio.to_thread)"
+    )
+    fields: dict[str, object] = {"number": worker, "middleware": name, "times": times}
+    return Finding("middleware_held", name, message, fields | {"held_ms": round(longest * 1000)})
 
 
 def files_running_out(worker: int, *, used: int, limit: int) -> Finding | None:

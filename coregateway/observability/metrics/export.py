@@ -40,6 +40,7 @@ def _gauge(name: str, by: str, match: str = 'backend=~"$backend"') -> str:
 
 
 _FAILED = _rate("requests", "backend", 'backend=~"$backend",code=~"5.."')
+_CALLS = "rate(coregateway_middleware_seconds_bucket[$__rate_interval])"
 _LAG = "rate(coregateway_event_loop_lag_seconds_bucket[$__rate_interval])"
 
 ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
@@ -131,6 +132,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ),
             ),
             Panel("Event loop lag", "s", ((f"histogram_quantile(0.99, sum by (le) ({_LAG}))", "p99"),)),
+            Panel(
+                "Middleware",
+                "s",
+                ((f"histogram_quantile(0.99, sum by (name, le) ({_CALLS}))", "{{name}} p99"),),
+            ),
             Panel("Workers", "short", (("sum by (state) (coregateway_workers)", "{{state}}"),)),
             Panel(
                 "Worker restarts, lost log lines",

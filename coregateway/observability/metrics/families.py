@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 from zlib import crc32
 
+from coregateway.model.call_times import BOUNDS
 from coregateway.shared_memory.series import MAX_KEY, WIDTH
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -142,6 +143,12 @@ LOOP_LAG = _histogram(
     "event_loop_lag_seconds", "How late a worker's event loop called a timer of 0.1 s.", LAG_SECONDS
 )
 LOG_LINES_DROPPED = _counter("log_lines_dropped", "Log lines that no reader took in time.")
+MIDDLEWARE = _histogram(
+    "middleware_seconds",
+    "Of a call of a middleware, its waits included; name: its module, and its name there.",
+    BOUNDS,
+    "name",
+)
 WORKER_RESTARTS = _counter("worker_restarts", "Workers that were started again because they had died.")
 WORKERS = _gauge("workers", "Worker processes by what they do.", "state")
 BUILD_INFO = _gauge("build_info", "1, with the version that runs.", "version")
@@ -150,7 +157,7 @@ FAMILIES = (
     *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES),
     *(CHECKS, RESOLUTIONS, SURPLUS),
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, REFUSED, TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
-    *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, LOG_LINES_DROPPED),
+    *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, MIDDLEWARE, LOG_LINES_DROPPED),
     *(WORKER_RESTARTS, WORKERS, BUILD_INFO),
 )
 BY_NAME = MappingProxyType({family.name: family for family in FAMILIES})

@@ -2,11 +2,12 @@
 
 from asyncio import AbstractEventLoop, TimerHandle
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import NamedTuple
 
 from coregateway.logs.events import writer
+from coregateway.model.call_times import CallTimes
 from coregateway.observability.metrics import families
 from coregateway.observability.metrics.families import key
 from coregateway.proxy.worker import Worker
@@ -41,6 +42,7 @@ class Sampler:
         backends: Mapping[str, Backend],
         series: Series,
         loop: AbstractEventLoop,
+        middleware: Sequence[CallTimes] = (),
     ) -> None:
         self._worker = worker
         self._numbers = series.numbers
@@ -52,6 +54,7 @@ class Sampler:
             _slot(series, key(families.CLIENT_CONNECTIONS, state)) for state in ("active", "idle")
         ]
         self._lag = _slot(series, key(families.LOOP_LAG))
+        self._calls = [_Calls(times, series) for times in middleware]
         self._dropped = _slot(series, key(families.LOG_LINES_DROPPED))
         self._dropped_before = 0
         self._due = 0.0
@@ -100,12 +103,32 @@ class Sampler:
             numbers[row.active] = pool.active
             numbers[row.idle] = pool.idle
             numbers[row.opening] = pool.opening
+        for calls in self._calls:
+            calls.write(numbers)
         active, idle = self._clients
         numbers[active] = under_way
         numbers[idle] = max(self._worker.clients - under_way, 0)
         dropped = writer().dropped_total
         numbers[self._dropped] += dropped - self._dropped_before
         self._dropped_before = dropped
+
+
+class _Calls:
+    """The calls of a middleware, on top of what a process before this one has counted."""
+
+    def __init__(self, times: CallTimes, series: Series) -> None:
+        self._times = times
+        self._at = _slot(series, key(families.MIDDLEWARE, times.name))
+        self._before = series.read(self._at, families.MIDDLEWARE.width)
+        self._written = 0
+
+    def write(self, numbers: "memoryview[float]") -> None:
+        times = self._times
+        if times.calls == self._written:
+            return
+        self._written = times.calls
+        for place, (before, own) in enumerate(zip(self._before, (*times.counts, times.total), strict=True)):
+            numbers[self._at + place] = before + own
 
 
 def _rows(backends: Iterable[Backend], series: Series) -> Iterable[_Row]:

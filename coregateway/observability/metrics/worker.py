@@ -45,7 +45,8 @@ def attach(app: "Gateway", operators: "Gateway", settings: Settings) -> None:
         await scraper.open(app.ctx.board)
         if app.ctx.part is not None:
             recorder.open(app.ctx.part.series)
-            sampler = Sampler(app.ctx.worker, app.ctx.backends, app.ctx.part.series, get_running_loop())
+            series, middleware = app.ctx.part.series, app.ctx.middleware_times.all()
+            sampler = Sampler(app.ctx.worker, app.ctx.backends, series, get_running_loop(), middleware)
             sampler.start()
             samplers.append(sampler)
 

@@ -195,7 +195,9 @@ async def test_prometheus_takes_every_metric_and_knows_every_expression(
     backend: ScriptedBackend, gateway: StartGateway, tmp_path: Path
 ) -> None:
     port = free_port()
-    toml = f'[admin]\naddress = "127.0.0.1:{port}"\n' + PROBED
+    # Only with middleware is there every metric.
+    plugin = 'plugins = ["tests.sanic_app.timed_plugin"]\n'
+    toml = plugin + f'[admin]\naddress = "127.0.0.1:{port}"\n' + PROBED
     running = await gateway(toml=toml, backends={"coredinator": backend.url})
     for path in (f"{PREFIX}/a", f"{PREFIX}/b", "/nowhere"):
         await get(running.port, path)

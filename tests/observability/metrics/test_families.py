@@ -27,6 +27,7 @@ PROMISED = {
     "coregateway_tunnels": ("backend",),
     "coregateway_tunnels_opened_total": ("backend",),
     "coregateway_event_loop_lag_seconds": (),
+    "coregateway_middleware_seconds": ("name",),
     "coregateway_log_lines_dropped_total": (),
     "coregateway_worker_restarts_total": (),
     "coregateway_workers": ("state",),
