@@ -186,6 +186,10 @@ class ConnectFailed(UpstreamError):
     detail = "Bad gateway: cannot connect to upstream service"
 
 
+class NameUnresolved(ConnectFailed):
+    """No address of the backend is known: there is nothing to connect to, or to try again."""
+
+
 class UpstreamClosed(UpstreamError):
     status = 502
     cause = "upstream_closed"

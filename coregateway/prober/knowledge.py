@@ -30,6 +30,10 @@ class Known:
     standings: dict[str, Standing] = field(default_factory=dict[str, Standing])
     """By the first host of an address; empty without checks."""
 
+    def at(self, ip: str | None) -> Standing | None:
+        """How one of its addresses stands; None: of the fixed one."""
+        return self.standings.get(ip) if ip is not None else next(iter(self.standings.values()), None)
+
 
 @dataclass(slots=True)
 class Knowledge:

@@ -5,7 +5,7 @@ A request is never sent twice unless that is provably harmless (RFC 9110 §9.2.2
 
 from typing import Final
 
-from coregateway.model.errors import ConnectFailed, GatewayError, UpstreamClosed
+from coregateway.model.errors import ConnectFailed, GatewayError, NameUnresolved, UpstreamClosed
 
 IDEMPOTENT: Final = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 """RFC 9110 §9.2.2, without TRACE, which is never forwarded."""
@@ -28,7 +28,8 @@ def may_retry(error: GatewayError, method: str, *, attempt: int, attempts: int, 
     if attempt >= attempts:
         return False
     if isinstance(error, ConnectFailed):
-        return True  # unlike ConnectTimeout, after which the time for connecting is used up
+        # Unlike after ConnectTimeout there is time left; without any address there is nothing to try.
+        return not isinstance(error, NameUnresolved)
     if not isinstance(error, UpstreamClosed):
         return False
     return not error.sent or (error.reused and replayable and method in IDEMPOTENT)

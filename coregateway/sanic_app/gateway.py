@@ -32,6 +32,7 @@ from coregateway.node import descriptors
 from coregateway.node.listeners import BACKLOG, CannotListen, listen, listen_for_admin
 from coregateway.node.state import Node
 from coregateway.node.workers import found
+from coregateway.prober.planning import plan_of as plan_of_probes
 from coregateway.proxy.client import Client
 from coregateway.proxy.policies import OWN_METHODS, MethodsOf, plan_of
 from coregateway.proxy.server_timing import server_timing
@@ -47,6 +48,7 @@ from coregateway.settings import Settings
 from coregateway.settings.process import EXIT_WRONG_SETTINGS
 from coregateway.shared_memory import Board, Part
 from coregateway.upstream.backend import Backend
+from coregateway.upstream.following import Following
 from coregateway.upstream.opening import open_backend
 from coregateway.upstream.probes import Probes
 
@@ -69,6 +71,7 @@ class Context:
         self.backends: dict[str, Backend] = {}
         self.middleware_times = MiddlewareTimes()
         self.probes = Probes((), ())
+        self.following: Following | None = None
         self.board = Board(1, len(settings.backends))
         self.part: Part | None = None
         """What this worker writes of the node's shared memory; None: it came when all parts were taken."""
@@ -103,10 +106,20 @@ class Context:
         self.worker.plan = plan_of(settings, self.backends, own_methods)
 
     def watch_over_backends(self) -> None:
-        """Let `/health` ask the backends, on behalf of the node that this worker is of by now."""
+        """Let backends know what the node's prober has found, and `/health` ask them, on behalf of the node
+        that this worker is of by now."""
+        settings = self.settings
+        self.following = Following(self.board.probed, get_running_loop())
+        self.following.follow(
+            self.backends,
+            {name: row.urls for name, row in settings.backends.items()},
+            probed=not plan_of_probes(settings, lambda *_: "").is_empty,
+        )
         self.probes = Probes(self.backends.values(), self.board.verdicts)
 
     async def close(self) -> None:
+        if self.following is not None:
+            self.following.stop()
         await self.probes.close()
         for backend in self.backends.values():
             await backend.close()

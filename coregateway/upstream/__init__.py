@@ -12,6 +12,7 @@ wait_queue        the requests of a backend that wait for a connection
 connection        carries one exchange at a time
 look              asks the kernel what a connection has to read, before it is used again
 endpoint_health   what was met there: when it answered last, how it failed since
+following         lets backends know what the prober has found
 httpx_transport   pool and connection as an `httpx.AsyncBaseTransport`
 probes            which backends are healthy, for `/health`
 roles             what a connection expects of its owner

@@ -3,6 +3,7 @@
 from typing import Final
 from urllib.parse import urlsplit
 
+from coregateway.model.addresses import fixed_hosts
 from coregateway.settings.upstreams import UNIX, UpstreamURL
 
 _DEFAULT_PORT: Final = 80
@@ -14,9 +15,24 @@ class Address:
     `url` is as the settings have it; `ip` an address of its host, None: each connect resolves the host.
     `authority` is what `Host` says, `origin` the same with its port spelt out, `base` the path that is put
     before the forwarded one, `name` what logs call it.
+
+    `hosts` are where a connection is opened: the next stands for one that takes none.
     """
 
-    __slots__ = ("authority", "base", "host", "ip", "key", "name", "origin", "path", "port", "url", "weight")
+    __slots__ = (
+        "authority",
+        "base",
+        "host",
+        "hosts",
+        "ip",
+        "key",
+        "name",
+        "origin",
+        "path",
+        "port",
+        "url",
+        "weight",
+    )
 
     def __init__(self, url: str, *, weight: int = 1, ip: str | None = None) -> None:
         self.url = str(url)
@@ -28,11 +44,13 @@ class Address:
         if url.startswith(UNIX):
             self.path = url.removeprefix(UNIX)
             self.host, self.port, self.base = "localhost", _DEFAULT_PORT, b""
+            self.hosts: tuple[str, ...] = ()
             self.name = url.removeprefix("http://")
             self.authority, self.origin = b"localhost", b"localhost:80"
             return
         parts = urlsplit(self.url)
         self.host = parts.hostname or ""
+        self.hosts = fixed_hosts(self.host) or (self.host,) if ip is None else (ip,)
         self.port = parts.port or _DEFAULT_PORT
         self.base = parts.path.encode()
         self.name = (parts.netloc if ip is None else _joined(ip, self.port)) + parts.path

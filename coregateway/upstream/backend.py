@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from coregateway.model.errors import GatewayError, NoUpstream
 from coregateway.upstream.address import Address
 from coregateway.upstream.pool import Pool
 
@@ -28,10 +29,12 @@ class Backend:
         self.tunnels = 0
         """WebSockets of them, which are open."""
 
-    def replace_endpoints(self, addresses: Sequence[Address]) -> None:
+    def replace_endpoints(
+        self, addresses: Sequence[Address], *, absent: type[GatewayError] | None = NoUpstream
+    ) -> None:
         """Have the endpoints at these addresses from now on, those that are there already with their
         connections and all that is known of them; see `Pool.replace_endpoints`."""
-        self.pool.replace_endpoints(addresses)
+        self.pool.replace_endpoints(addresses, absent)
 
     async def close(self) -> None:
         """End the client, and with it the pool's connections."""

@@ -44,6 +44,7 @@ class Endpoint:
     __slots__ = (
         "_busy",
         "_closing",
+        "_hosts",
         "_idle",
         "_io",
         "_keeps",
@@ -105,6 +106,7 @@ class Endpoint:
         self.health = EndpointHealth()
         self.slots_taken = 0
         """Of `max_connections`: connections, and those that are being opened or about to be."""
+        self._hosts = address.hosts
         self._io = io
         self._loop: AbstractEventLoop = io.loop
         self._most = limits.max_connections
@@ -315,7 +317,22 @@ class Endpoint:
 
         if address.path is not None:
             return await self._loop.create_unix_connection(protocol, address.path)
-        return await self._loop.create_connection(protocol, address.ip or address.host, address.port)
+        hosts = self._hosts
+        for host in hosts[:-1]:
+            try:
+                opened = await self._loop.create_connection(protocol, host, address.port)
+            except OSError:
+                continue
+            self._prefer(host)
+            return opened
+        opened = await self._loop.create_connection(protocol, hosts[-1], address.port)
+        self._prefer(hosts[-1])
+        return opened
+
+    def _prefer(self, host: str) -> None:
+        """Try the host first that has taken a connection."""
+        if self._hosts[0] != host:
+            self._hosts = (host, *(each for each in self._hosts if each != host))
 
     def _fail_to_connect(self, cause: str) -> None:
         self.health.fail(cause, self._loop.time())

@@ -10,7 +10,16 @@ from math import inf
 from time import monotonic
 from typing import Protocol as Interface
 
-from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, NoUpstream, Overloaded
+from coregateway.model.errors import (
+    ConnectFailed,
+    ConnectTimeout,
+    Draining,
+    GatewayError,
+    NameUnresolved,
+    NoUpstream,
+    Overloaded,
+    PoolTimeout,
+)
 from coregateway.net.worker_io import WorkerIO
 from coregateway.upstream.address import Address
 from coregateway.upstream.balancer import MODES, Balancer
@@ -33,6 +42,7 @@ class Pool:
     """See the module. `limits` hold in this worker, those of connections at each endpoint."""
 
     __slots__ = (
+        "_absent",
         "_balancer",
         "_closing",
         "_ended_ages",
@@ -169,6 +179,7 @@ class Pool:
             PoolTimeout: no connection became free in `timeouts.pool` seconds.
             Overloaded: `limits.max_queued` requests wait already.
             NoUpstream: there is no endpoint, or all are drained.
+            NameUnresolved: no name of the backend could be resolved.
             Draining: the gateway is shutting down.
             ConnectFailed, ConnectTimeout: a new connection could not be opened; nothing was sent.
         """
@@ -184,10 +195,10 @@ class Pool:
                 return connection or await self._open(endpoint, timeouts)
         if self._closing:
             raise Draining
-        if self._balancer.is_empty:
-            raise NoUpstream
+        if self._balancer.is_empty and (lack := self._lack) is not None:
+            raise lack()
         began = self._loop.time()
-        given = await self._wait(timeouts.pool)
+        given = await (self._wait(timeouts.pool) if self.endpoints else self._await_address(timeouts))
         waited = self._loop.time() - began
         connection = await self._open(given, timeouts) if isinstance(given, Endpoint) else given
         connection.waited = waited
@@ -202,13 +213,17 @@ class Pool:
 
     # Which endpoints there are, and which of them get requests
 
-    def replace_endpoints(self, addresses: Sequence[Address]) -> None:
+    def replace_endpoints(
+        self, addresses: Sequence[Address], absent: type[GatewayError] | None = NoUpstream
+    ) -> None:
         """Have the endpoints at these addresses from now on.
 
         Those that are there already, by the key of their address, keep their connections and all that is
         known of them. Those that are gone get no further request: their exchanges end, their idle connections
-        are closed. Without any address requests end with `NoUpstream`.
+        are closed. Without any address requests end with `absent`; None: they wait for one,
+        `timeouts.connect` seconds at most.
         """
+        self._absent = absent
         known = {endpoint.key: endpoint for endpoint in self._all}
         endpoints: list[Endpoint] = []
         for address in addresses:
@@ -262,7 +277,8 @@ class Pool:
         if not queue.length or self._closing:
             return
         if self._balancer.is_empty:
-            queue.refuse_all(NoUpstream)
+            if (lack := self._lack) is not None:
+                queue.refuse_all(lack)
             return
         while queue.has_waiters:
             endpoint = self._balancer.pick()
@@ -295,6 +311,18 @@ class Pool:
         except BaseException:
             endpoint.release_slot()
             raise
+
+    @property
+    def _lack(self) -> type[GatewayError] | None:
+        """How a request ends that no endpoint can serve; None: it waits until one can."""
+        return NoUpstream if self.endpoints else self._absent
+
+    async def _await_address(self, timeouts: Timeouts) -> UpstreamConnection | Endpoint:
+        """Wait in the queue until an address is known of any of the backend's names."""
+        try:
+            return await self._wait(timeouts.connect)
+        except PoolTimeout:
+            raise NameUnresolved from None
 
     async def _wait(self, patience: float) -> UpstreamConnection | Endpoint:
         """Wait in the queue for a connection, or for the right to open one at an endpoint."""

@@ -1,7 +1,8 @@
 """Which backends are healthy, for `/health`.
 
-A backend is healthy while one of its endpoints is. Each endpoint is asked on a connection that is made for
-this question: it takes no slot, waits in no queue, and shows that the endpoint takes connections.
+A backend is healthy while one of its endpoints is that would get requests. Each of these is asked on a
+connection that is made for this question: it takes no slot, waits in no queue, and shows that the endpoint
+takes connections.
 What one worker has found out holds for all of the node (`shared_memory.verdict`), for `MAX_AGE`.
 """
 
@@ -19,6 +20,7 @@ from coregateway.net.worker_io import WorkerIO
 from coregateway.shared_memory.verdict import SharedVerdict
 from coregateway.upstream.address import Address
 from coregateway.upstream.backend import Backend
+from coregateway.upstream.endpoint import Endpoint
 from coregateway.upstream.endpoint_health import EndpointHealth
 from coregateway.upstream.httpx_transport import PoolTransport
 from coregateway.upstream.idle import NEW
@@ -43,16 +45,10 @@ class Probes:
 
     def __init__(self, backends: Iterable[Backend], verdicts: Iterable[SharedVerdict]) -> None:
         """`verdicts`: those of the node, in the order of the backends."""
-        self._endpoints = {
-            backend.name: [
-                EndpointProbe(backend.pool.io, endpoint.address, endpoint.health, backend.health_path)
-                for endpoint in backend.pool.endpoints
-            ]
-            for backend in backends
-        }
+        self._backends = [BackendProbe(backend) for backend in backends]
         self._verdicts = {
-            name: KeptVerdict(shared, any_of(probes))
-            for (name, probes), shared in zip(self._endpoints.items(), verdicts, strict=True)
+            probe.name: KeptVerdict(shared, probe.is_healthy)
+            for probe, shared in zip(self._backends, verdicts, strict=True)
         }
 
     async def results(self) -> dict[str, bool]:
@@ -63,9 +59,8 @@ class Probes:
     async def close(self) -> None:
         for verdict in self._verdicts.values():
             verdict.close()
-        for probes in self._endpoints.values():
-            for probe in probes:
-                await probe.close()
+        for probe in self._backends:
+            await probe.close()
 
 
 class KeptVerdict:
@@ -170,9 +165,17 @@ class EndpointProbe:
         await self._pool.close()
 
 
-def any_of(probes: list[EndpointProbe]) -> Callable[[], Awaitable[bool]]:
-    async def is_any_healthy() -> bool:
+class BackendProbe:
+    """Asks the endpoints that a backend has at the time, as far as they would get requests."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.name = backend.name
+        self._backend = backend
+        self._endpoints: dict[Endpoint, EndpointProbe] = {}
+
+    async def is_healthy(self) -> bool:
         """Ask all at once; the first that is healthy decides."""
+        probes = await self._probes()
         asked = [create_task(probe.is_healthy()) for probe in probes]
         try:
             for answer in as_completed(asked):
@@ -183,4 +186,18 @@ def any_of(probes: list[EndpointProbe]) -> Callable[[], Awaitable[bool]]:
             for task in asked:
                 task.cancel()
 
-    return is_any_healthy
+    async def close(self) -> None:
+        for probe in self._endpoints.values():
+            await probe.close()
+
+    async def _probes(self) -> list[EndpointProbe]:
+        """Of the endpoints that would be used."""
+        pool = self._backend.pool
+        for gone in self._endpoints.keys() - set(pool.endpoints):
+            await self._endpoints.pop(gone).close()
+        for endpoint in pool.endpoints:
+            if endpoint not in self._endpoints:
+                self._endpoints[endpoint] = EndpointProbe(
+                    pool.io, endpoint.address, endpoint.health, self._backend.health_path
+                )
+        return [self._endpoints[endpoint] for endpoint in pool.endpoints if endpoint.eligible]

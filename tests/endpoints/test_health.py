@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from coregateway.model.errors import ConnectFailed
 from coregateway.net.worker_io import WorkerIO
+from coregateway.settings import BackendSettings, HealthSettings, LimitSettings
 from coregateway.shared_memory.memory import SharedMemory
 from coregateway.shared_memory.verdict import SIZE, SharedVerdict
 from coregateway.testing import (
@@ -31,7 +32,8 @@ from coregateway.testing.ports import free_port
 from coregateway.upstream import probes as health
 from coregateway.upstream.address import Address
 from coregateway.upstream.endpoint_health import EndpointHealth
-from coregateway.upstream.probes import CLAIM, LOOK, EndpointProbe, KeptVerdict
+from coregateway.upstream.opening import open_backend
+from coregateway.upstream.probes import CLAIM, LOOK, BackendProbe, EndpointProbe, KeptVerdict
 from tests.stage import PREFIX, Stage, request
 from tests.waiting import eventually
 
@@ -471,25 +473,33 @@ async def test_no_caller_gets_what_a_backend_said_to_a_probe(stage: Stage) -> No
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "healthy"),
+    ("first", "second", "healthy", "alone"),
     [
-        ([respond(200)], [respond(500)], True),
-        ([close()], [respond(200)], True),
-        ([hang()], [respond(200)], True),
-        ([respond(500)], [respond(500)], False),
-        ([close()], [send(b"garbage\r\n\r\n")], False),
+        ([respond(200)], [respond(500)], True, True),
+        ([close()], [respond(200)], True, False),
+        ([hang()], [respond(200)], True, False),
+        ([respond(500)], [respond(500)], False, False),
+        ([close()], [send(b"garbage\r\n\r\n")], False, False),
     ],
     ids=["second fails", "first closes", "first hangs", "both fail", "neither speaks HTTP"],
 )
 async def test_a_backend_is_healthy_while_one_of_its_upstreams_is(
-    io: WorkerIO, first: list[Step], second: list[Step], healthy: bool
+    io: WorkerIO, first: list[Step], second: list[Step], healthy: bool, alone: bool
 ) -> None:
     async with ScriptedBackend() as one, ScriptedBackend() as two:
         one.on(PATH, *first)
         two.on(PATH, *second)
-        ask_any = health.any_of([probe_of(io, each.url) for each in (one, two)])
-        assert await ask_any() is healthy
+        row = BackendSettings(prefix="/x", urls=(one.url, two.url), health=HealthSettings(path=PATH))
+        backend = open_backend(io, "x", row, LimitSettings())
+        probe = BackendProbe(backend)
+        assert await probe.is_healthy() is healthy
         assert [len(each.requests) for each in (one, two)] == [1, 1]
+        # One that fails its checks would not be used while there is another.
+        backend.pool.endpoints[1].health.note_check(passed=False, reason="", now=1.0)
+        assert await probe.is_healthy() is alone
+        assert [len(each.requests) for each in (one, two)] == [2, 1]
+        await probe.close()
+        await backend.close()
 
 
 async def test_upstreams_that_are_gone_do_not_make_a_backend_unhealthy_that_has_another() -> None:
