@@ -17,13 +17,15 @@ class Backend:
     `client` is how probes, documents and plugins talk to the backend.
     """
 
-    __slots__ = ("client", "health_path", "in_flight", "name", "pool", "tunnels")
+    __slots__ = ("client", "health_path", "in_flight", "name", "pool", "tunnels", "urls")
 
     def __init__(self, name: str, pool: Pool, client: "AsyncClient", *, health_path: str | None) -> None:
         self.name = name
         self.pool = pool
         self.client = client
         self.health_path = health_path
+        self.urls: tuple[str, ...] = ()
+        """As the settings have them; a name among them has an endpoint for each of its addresses."""
         self.in_flight = 0
         """Requests under way, in this worker."""
         self.tunnels = 0

@@ -31,4 +31,6 @@ def open_backend(io: WorkerIO, name: str, row: BackendSettings, limits: LimitSet
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         trust_env=False,
     )
-    return Backend(name, pool, client, health_path=row.health.path)
+    backend = Backend(name, pool, client, health_path=row.health.path)
+    backend.urls = tuple(map(str, row.urls))
+    return backend

@@ -198,7 +198,10 @@ class Pool:
         if self._balancer.is_empty and (lack := self._lack) is not None:
             raise lack()
         began = self._loop.time()
-        given = await (self._wait(timeouts.pool) if self.endpoints else self._await_address(timeouts))
+        if self.endpoints:
+            given = await self._wait(timeouts.pool)
+        else:
+            given = await self._await_address(timeouts)
         waited = self._loop.time() - began
         connection = await self._open(given, timeouts) if isinstance(given, Endpoint) else given
         connection.waited = waited

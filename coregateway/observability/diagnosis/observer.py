@@ -20,6 +20,7 @@ from coregateway.observability.diagnosis.rules import Ages, Finding
 from coregateway.observability.status import places
 from coregateway.observability.status.overview import verdict_of
 from coregateway.observability.status.reachability import Verdict
+from coregateway.prober.knowledge import decoded
 from coregateway.settings import BackendSettings, Settings
 from coregateway.shared_memory import Board, Part
 
@@ -97,10 +98,15 @@ class Observer:
             self._before.clear()
             return
         living = [part for part in self._board.parts if part.living]
+        known = decoded(self._board.probed.read()).by_upstream()
         for count, (name, row) in enumerate(self._settings.backends.items()):
             if count % AT_ONCE == 0:
                 yield
             self._look_at(name, row, living, now)
+            for url in row.urls:
+                if (found := known.get((name, str(url)))) is not None:
+                    self._tell(rules.name_unresolved(name, url, found), now)
+                    self._tell(rules.checks_failed(name, url, found), now)
 
     def _look_at(self, name: str, row: BackendSettings, living: list[Part], now: float) -> None:
         limits = self._settings.limits
@@ -120,12 +126,11 @@ class Observer:
             self._tell(finding, now)
             for number, url in enumerate(row.urls):
                 tried, *missed = map(int.__sub__, sums.connections[number], first.connections[number])
-                refused, late, unresolved, failed = missed
+                refused, late, _, failed = missed
                 limit = row.timeouts.connect
                 for finding in (
                     rules.connections_refused(name, url, tried=tried, refused=refused, window=window),
                     rules.connections_late(name, url, tried=tried, late=late, window=window, limit=limit),
-                    rules.name_unresolved(name, url, tried=tried, unresolved=unresolved, window=window),
                     rules.unreachable(name, url, tried=tried, failed=failed, window=window),
                 ):
                     self._tell(finding, now)

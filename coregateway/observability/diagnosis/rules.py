@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from coregateway.model.call_times import HELD
 from coregateway.observability.diagnosis.reminder import A_MINUTE
 from coregateway.observability.status.reachability import CONNECTING, Verdict, in_words
+from coregateway.prober.knowledge import Known
 from coregateway.upstream.endpoint_health import DISTRUST
 
 AGREEING = 3
@@ -48,6 +49,7 @@ type Kind = Literal[
     "connections_refused",
     "connections_late",
     "name_unresolved",
+    "checks_failed",
     "unreachable",
     "surplus",
     "no_answer",
@@ -175,17 +177,37 @@ def connections_late(
     return Finding("connections_late", url, message, fields | {"connect_s": limit})
 
 
-def name_unresolved(backend: str, url: str, *, tried: int, unresolved: int, window: float) -> Finding | None:
+def name_unresolved(backend: str, url: str, known: Known) -> Finding | None:
     """An upstream of which the name servers know nothing, or do not answer."""
-    tried = max(tried, unresolved)
-    if not _tells(unresolved, tried):
+    if not known.problem:
         return None
+    left = f", {_hosts(known)} stays for now" if known.hosts else ""
     message = (
-        f"the host name of backend {backend} could not be resolved for {_of(unresolved, tried)} "
-        f"in the last {window:.0f} s: look at backends.{backend}.urls and the name servers ({url})"
+        f"the host name of backend {backend} cannot be resolved, {known.problem}{left}: "
+        f"look at backends.{backend}.urls and the name servers ({url})"
     )
-    fields: dict[str, object] = {"backend": backend, "upstream": url, "tried": tried}
-    return Finding("name_unresolved", url, message, fields | {"unresolved": unresolved})
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "reason": known.problem}
+    return Finding("name_unresolved", url, message, fields)
+
+
+def checks_failed(backend: str, url: str, known: Known) -> Finding | None:
+    """An upstream whose address, or some of whose addresses, fail their checks."""
+    down = {host: each for host, each in known.standings.items() if each.state == "down"}
+    if not down:
+        return None
+    host, standing = next(iter(down.items()))
+    which = (
+        f"{len(down)} of {len(known.standings)} addresses, such as {host},"
+        if len(known.standings) > 1
+        else "it"
+    )
+    verb = "fail" if len(known.standings) > 1 else "fails"
+    message = (
+        f"backend {backend} gets no requests at {url} while others can take them: "
+        f"{which} {verb} the checks, {standing.reason}"
+    )
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "reason": standing.reason}
+    return Finding("checks_failed", url, message, fields | {"down": len(down), "of": len(known.standings)})
 
 
 def unreachable(backend: str, url: str, *, tried: int, failed: int, window: float) -> Finding | None:
@@ -278,6 +300,10 @@ def _addresses(urls: Sequence[str]) -> str:
     """All of a few, or the first ones of many."""
     more = len(urls) - NAMED
     return ", ".join(urls[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _hosts(known: Known) -> str:
+    return ", ".join(hosts[0] for hosts in (known.hosts or ())[:NAMED])
 
 
 def _seconds(seconds: float) -> str:

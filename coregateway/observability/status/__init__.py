@@ -3,5 +3,6 @@
 places          where each number lies
 reporter        writes a worker's share
 reachability    how an upstream is, from what workers have met
+probed          what checks and look-ups add
 overview        all of it, as /status tells it
 """

@@ -12,7 +12,9 @@ from typing import Any
 from coregateway import __version__
 from coregateway.node.state import Node
 from coregateway.observability.status import places
+from coregateway.observability.status.probed import probed
 from coregateway.observability.status.reachability import Sighting, Verdict, in_words, judge
+from coregateway.prober.knowledge import decoded
 from coregateway.settings import BackendSettings, Settings
 from coregateway.shared_memory import Board, Part
 
@@ -30,11 +32,14 @@ async def overview(settings: Settings, board: Board, node: Node, counted: Counte
     Gives way to the loop's other work: a thousand backends take some tens of milliseconds.
     """
     living = [part for part in board.parts if part.living]
+    known = decoded(board.probed.read()).by_upstream()
     backends: dict[str, Any] = {}
     for number, (name, row) in enumerate(settings.backends.items()):
         if number % AT_ONCE == 0:
             await sleep(0)
         backends[name] = _backend(name, row, board.parts, living, counted)
+        for upstream in backends[name]["upstreams"]:
+            upstream.update(probed(upstream, known.get((name, upstream["url"]))))
     return {
         "version": __version__,
         "ready": node.ready(),

@@ -92,7 +92,7 @@ class _Pool:
     """One backend's pool, and where its numbers go."""
 
     def __init__(self, backend: Backend, series: Series) -> None:
-        self._backend = backend
+        self.backend = backend
         self._pool = backend.pool
         self._at = series.slot(places.pool(backend.name))
         self._busy = self._queued = 0.0
@@ -102,14 +102,13 @@ class _Pool:
             self._busy = series.numbers[self._at + places.BUSY_TIME]
             self._queued = series.numbers[self._at + places.QUEUED_TIME]
             series.numbers[self._at + places.ENDED] = 0
-        self._endpoints = [
-            _Endpoint(endpoint, series, places.upstream(backend.name, number))
-            for number, endpoint in enumerate(backend.pool.endpoints)
-        ]
+        self._series = series
+        self._upstreams: list[_Upstream] = []
+        self._known: tuple[Endpoint, ...] | None = None
 
     @property
     def in_flight(self) -> int:
-        return self._backend.in_flight
+        return self.backend.in_flight
 
     def sum_up(self, elapsed: float) -> None:
         """Add the seconds since the last call."""
@@ -121,10 +120,9 @@ class _Pool:
 
     def report(self, numbers: "memoryview[float]", epoch: float) -> None:
         pool = self._pool
-        quiet = pool.is_empty and not self._backend.in_flight
+        quiet = pool.is_empty and not self.backend.in_flight
         if quiet and self._quiet:  # nothing but failures to connect may be new
-            for endpoint in self._endpoints:
-                endpoint.report(numbers, epoch)
+            self._report_upstreams(numbers, epoch)
             return
         self._quiet = quiet
         at = self._at
@@ -133,7 +131,7 @@ class _Pool:
             numbers[at + places.IDLE] = pool.idle
             numbers[at + places.OPENING] = pool.opening
             numbers[at + places.QUEUED] = pool.queued
-            numbers[at + places.IN_FLIGHT] = self._backend.in_flight
+            numbers[at + places.IN_FLIGHT] = self.backend.in_flight
             numbers[at + places.BUSY_TIME] = self._busy
             numbers[at + places.QUEUED_TIME] = self._queued
             ages = tuple(pool.ended_ages)
@@ -142,46 +140,71 @@ class _Pool:
                 numbers[at + places.SHORTEST] = min(ages)
                 numbers[at + places.LONGEST] = max(ages)
                 numbers[at + places.ENDED] = len(ages)
-        for endpoint in self._endpoints:
-            endpoint.report(numbers, epoch)
+        self._report_upstreams(numbers, epoch)
+
+    def _report_upstreams(self, numbers: "memoryview[float]", epoch: float) -> None:
+        endpoints = self._pool.endpoints
+        if endpoints is not self._known:  # names lead elsewhere, or the settings are others
+            self._known = endpoints
+            name, urls = self.backend.name, self.backend.urls
+            while len(self._upstreams) < len(urls):
+                key = places.upstream(name, len(self._upstreams))
+                self._upstreams.append(_Upstream(self._series, key))
+            for upstream, url in zip(self._upstreams, urls, strict=False):
+                upstream.use([endpoint for endpoint in endpoints if endpoint.address.url == url])
+        for upstream in self._upstreams:
+            upstream.report(numbers, epoch)
 
 
-class _Endpoint:
-    """One address, and where its numbers go."""
+class _Upstream:
+    """One of a backend's URLs, with the endpoints that it has now, and where its numbers go.
 
-    def __init__(self, endpoint: Endpoint, series: Series, key: str) -> None:
-        self._endpoint = endpoint
+    A URL with a name has an endpoint for each address. What was counted at those that are gone stays counted.
+    """
+
+    def __init__(self, series: Series, key: str) -> None:
+        self._endpoints: list[Endpoint] = []
         self._at = series.slot(key)
         self._answered = self._failed = 0.0
+        self._failing = False
+        self._earlier = [0.0] * COUNTS
         if self._at is not None:
             before = series.read(self._at)
             self._failing = before[places.ANSWERED] <= before[places.FAILED]
-            self._connects = before[places.CONNECTS]
-            self._misses = before[places.REFUSALS : places.UNREACHABLE + 1]
-            self._surpluses = before[places.SURPLUSES]
+            self._earlier = before[places.CONNECTS : places.CONNECTS + COUNTS]
             series.numbers[self._at + places.ACTIVE_HERE] = 0
+
+    def use(self, endpoints: list[Endpoint]) -> None:
+        """Have these endpoints from now on."""
+        gone = [endpoint for endpoint in self._endpoints if endpoint not in endpoints]
+        for endpoint in gone:
+            self._earlier = list(map(float.__add__, self._earlier, _counts(endpoint.health)))
+        self._endpoints = endpoints
 
     def report(self, numbers: "memoryview[float]", epoch: float) -> None:
         at = self._at
         if at is None:
             return
-        health = self._endpoint.health
-        numbers[at + places.ACTIVE_HERE] = self._endpoint.active
-        if health.failed != self._failed:
+        endpoints = self._endpoints
+        numbers[at + places.ACTIVE_HERE] = sum(endpoint.active for endpoint in endpoints)
+        if not endpoints:
+            return
+        health = max((endpoint.health for endpoint in endpoints), key=lambda health: health.failed)
+        if health.failed > self._failed:
             self._failed = health.failed
             self._fail(numbers, at, health, epoch)
-        if health.answered != self._answered:
-            self._answered = health.answered
-            numbers[at + places.ANSWERED] = epoch + health.answered
-            if self._failing and health.answered >= health.failed:
+        answered = max(endpoint.health.answered for endpoint in endpoints)
+        if answered > self._answered:
+            self._answered = answered
+            numbers[at + places.ANSWERED] = epoch + answered
+            if self._failing and answered >= self._failed:
                 self._failing = False
-                numbers[at + places.RECOVERED] = epoch + health.answered
-        numbers[at + places.CONNECTS] = self._connects + health.connects
-        misses = health.refusals, health.timeouts, health.unresolved, health.unreachable
-        if any(misses):
-            for place, (earlier, own) in enumerate(zip(self._misses, misses, strict=True), places.REFUSALS):
-                numbers[at + place] = earlier + own
-        numbers[at + places.SURPLUSES] = self._surpluses + health.surpluses
+                numbers[at + places.RECOVERED] = epoch + answered
+        counts = self._earlier
+        for endpoint in endpoints:
+            counts = list(map(float.__add__, counts, _counts(endpoint.health)))
+        for place, count in enumerate(counts, places.CONNECTS):
+            numbers[at + place] = count
 
     def _fail(self, numbers: "memoryview[float]", at: int, health: EndpointHealth, epoch: float) -> None:
         self._failing = True
@@ -189,3 +212,12 @@ class _Endpoint:
         numbers[at + places.FAILURES] = health.failures
         numbers[at + places.FAILING_SINCE] = epoch + health.failing_since
         numbers[at + places.FAILED] = epoch + health.failed
+
+
+COUNTS = places.SURPLUSES + 1 - places.CONNECTS
+
+
+def _counts(health: EndpointHealth) -> tuple[float, ...]:
+    """In the order of `places`, from `CONNECTS` on."""
+    misses = health.refusals, health.timeouts, health.unresolved, health.unreachable
+    return tuple(map(float, (health.connects, *misses, health.surpluses)))

@@ -53,7 +53,7 @@ KINDS = {
     "idle_connections": "backend idle closes idle connections after 1.",
     "waiting_for_connections": "of the waiting time at backend narrow is for a free connection",
     "connections_refused": "backend gone refused 15 of 15 connections in the last ",
-    "name_unresolved": "the host name of backend nowhere could not be resolved for ",
+    "name_unresolved": "the host name of backend nowhere cannot be resolved, no such name",
     "connections_late": " within timeouts.connect (0.1 s) in the last ",
     "no_answer": "backend silent left the last 3 requests without an answer: no answer in time (read_",
     "answers_again": "backend silent answers again, after ",

@@ -9,6 +9,8 @@ from coregateway.observability.diagnosis import rules
 from coregateway.observability.diagnosis.reminder import Reminder
 from coregateway.observability.diagnosis.rules import Ages, Finding
 from coregateway.observability.status.reachability import Verdict
+from coregateway.prober.knowledge import Known
+from coregateway.prober.standing import Standing
 from coregateway.settings.keys import field_of
 
 URLS = ["http://a:1"]
@@ -93,7 +95,6 @@ def test_other_connections_that_cannot_be_had(tried: int, failed: int, worth_a_w
     about = "billing", "http://a:1"
     findings = (
         rules.connections_late(*about, tried=tried, late=failed, window=10.0, limit=5.0),
-        rules.name_unresolved(*about, tried=tried, unresolved=failed, window=10.0),
         rules.unreachable(*about, tried=tried, failed=failed, window=10.0),
     )
     for finding in findings:
@@ -103,6 +104,30 @@ def test_other_connections_that_cannot_be_had(tried: int, failed: int, worth_a_w
             assert "refused" not in finding.message
 
 
+FAILING = Known(
+    "billing",
+    URLS[0],
+    (("192.0.2.1",), ("192.0.2.2",)),
+    standings={
+        "192.0.2.1": Standing("down", reason="status 503, expected 200-399"),
+        "192.0.2.2": Standing("up"),
+    },
+)
+
+
+def test_checks_that_fail_are_told_with_their_reason_and_those_that_pass_are_not() -> None:
+    finding = rules.checks_failed("billing", URLS[0], FAILING)
+    assert finding is not None
+    assert "1 of 2 addresses, such as 192.0.2.1, fail the checks, status 503" in finding.message
+    FAILING.standings["192.0.2.1"].state = "up"
+    assert rules.checks_failed("billing", URLS[0], FAILING) is None
+    FAILING.standings["192.0.2.1"].state = "down"
+
+
+def test_a_name_that_is_resolved_is_not_worth_a_word() -> None:
+    assert rules.name_unresolved("billing", URLS[0], Known("billing", URLS[0], (("192.0.2.1",),))) is None
+
+
 EXAMPLES: dict[str, Finding | None] = {
     "idle_connections": rules.idle_connections("billing", URLS, [Ages(4, 5.0, 5.1)], 30.0),
     "waiting_for_connections": rules.waiting_for_connections(
@@ -110,7 +135,10 @@ EXAMPLES: dict[str, Finding | None] = {
     ),
     "connections_refused": rules.connections_refused("billing", URLS[0], tried=3, refused=3, window=10.0),
     "connections_late": rules.connections_late("billing", URLS[0], tried=3, late=3, window=10.0, limit=5.0),
-    "name_unresolved": rules.name_unresolved("billing", URLS[0], tried=3, unresolved=3, window=10.0),
+    "name_unresolved": rules.name_unresolved(
+        "billing", URLS[0], Known("billing", URLS[0], (("192.0.2.1",),), problem="no such name")
+    ),
+    "checks_failed": rules.checks_failed("billing", URLS[0], FAILING),
     "unreachable": rules.unreachable("billing", URLS[0], tried=3, failed=3, window=10.0),
     "surplus": rules.surplus("billing", URLS[0], times=2),
     "no_answer": rules.no_answer("billing", URLS[0], Verdict("down", "read_timeout", 5.0, None, None, 3)),
