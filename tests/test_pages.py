@@ -25,7 +25,7 @@ from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS, ROUTE_KEYS
 from coregateway.settings.model import INHERITED, leaves
 from coregateway.testing import ScriptedBackend, respond
 from tests.documents import PAGES, README, Demo, needs_curl, run, running_demo, started
-from tests.markdown import blocks, code, commands, prose, table
+from tests.markdown import Block, blocks, code, commands, prose, table
 from tests.node.running_node import ROOT
 
 CHECKS = [".venv/bin/coregateway check", ".venv/bin/coregateway check --port 8080"]
@@ -65,6 +65,7 @@ def test_every_kind_of_example_has_its_test() -> None:
     kinds = {(name, block.language) for name, page in PAGES.items() for block in blocks(page)}
     assert {kind for kind in kinds if kind[1] != "sh"} == {
         ("settings", "toml"),
+        ("health", "toml"),
         ("errors", "json"),
         ("observability", "json"),
         ("observability", "text"),
@@ -166,6 +167,18 @@ def test_the_file_to_begin_with_is_accepted(tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     file.write_text(run(INIT).stdout)
     assert re.search(r"^port += 8001 +default$", run(f"{CHECKS[0]} --config {file}").stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", [block for block in blocks(PAGES["health"]) if block.language == "toml"])
+def test_what_the_page_of_health_shows_are_the_defaults(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(block.text)
+
+    def shown(printed: str) -> list[list[str]]:
+        return [line.split()[:3] for line in printed.splitlines()]
+
+    by_file = run(f".venv/bin/coregateway check --config {file}").stdout
+    assert shown(by_file) == shown(run(".venv/bin/coregateway check").stdout)
 
 
 @pytest.mark.parametrize("row", table(PAGES["settings"], "in the file"))

@@ -44,6 +44,7 @@ STARTS = [
 ]
 LONG_TESTS = [
     ".venv/bin/python -m tests.endurance --aborts 10000 --slow-heads 2000 --slow-readers 500",
+    ".venv/bin/python -m tests.endurance.chaos --seconds 60",
     ".venv/bin/python -m tests.observability.metrics.counting --requests 1000000 --kills 2",
 ]
 MEASURING = [command for command in commands(BENCHMARKS) if "python benchmarks/" in command]

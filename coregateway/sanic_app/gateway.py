@@ -109,7 +109,8 @@ class Context:
         """Let backends know what the node's prober has found, and `/health` ask them, on behalf of the node
         that this worker is of by now."""
         settings = self.settings
-        self.following = Following(self.board.probed, get_running_loop())
+        if self.following is None:
+            self.following = Following(self.board.probed, get_running_loop())
         self.following.follow(
             self.backends,
             {name: row.urls for name, row in settings.backends.items()},

@@ -1,10 +1,12 @@
 """A small part of what `python -m tests.endurance` does: whatever clients do, a worker is as it was."""
 
 import asyncio
+from math import inf
 from typing import TypedDict
 
-from coregateway.testing import RawClient, ScriptedBackend
+from coregateway.testing import BlackHole, CutBody, RawClient, Refused, ScriptedBackend
 from tests.endurance import aborts, holders
+from tests.endurance.chaos import run as run_chaos
 from tests.endurance.counting import CountedGateway
 
 
@@ -54,3 +56,10 @@ async def test_a_limit_that_passes_while_the_worker_is_busy_holds_though_bytes_c
         await asyncio.sleep(busy / 4)
         await slow.send(b"TP")
         assert (await slow.read_response()).status == 408
+
+
+async def test_faults_of_one_upstream_in_turn_cost_the_other_backend_nothing() -> None:
+    """What `python -m tests.endurance.chaos` does, for seconds and without a judgement of times."""
+    faults = (BlackHole(), Refused(), CutBody(100, 400))
+    chaos = await run_chaos(6.0, workers=2, faults=faults, kill_every=3.5, calm=1.0, slower=inf, errors=1.0)
+    assert chaos.broken == [], str(chaos)
