@@ -50,7 +50,6 @@ class FaultProxy:
         self._target = target
         self._seed = seed
         self._listener = socket.socket()
-        self._accepting: asyncio.Task[None] | None = None
         self._open: dict[asyncio.Task[None], _Pair] = {}
         self._fillers: list[socket.socket] = []
         self._filling: set[tuple[str, int]] = set()
@@ -103,12 +102,10 @@ class FaultProxy:
             await self._fill_backlog()
         else:
             self._listener.listen(BACKLOG)
-            self._accepting = asyncio.get_running_loop().create_task(self._accept())
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     def _stop_accepting(self) -> None:
-        if self._accepting is not None:
-            self._accepting.cancel()
-            self._accepting = None
+        asyncio.get_running_loop().remove_reader(self._listener)
 
     async def _fill_backlog(self) -> None:
         """Connect to ourselves until the kernel lets nothing in any more."""
@@ -128,10 +125,14 @@ class FaultProxy:
             filler.close()
         self._fillers.clear()
 
-    async def _accept(self) -> None:
+    def _accept(self) -> None:
+        """Take what waits. No task does it: one that is cancelled may lose what the kernel gave it."""
         loop = asyncio.get_running_loop()
         while True:
-            client, peer = await loop.sock_accept(self._listener)
+            try:
+                client, peer = self._listener.accept()
+            except OSError:  # no more waits, or what did is gone
+                return
             if peer in self._filling:
                 client.close()
                 continue
@@ -144,7 +145,7 @@ class FaultProxy:
     # Connections
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._open[task]
+        self._open.pop(task).close()
 
     async def _reset_all(self) -> None:
         tasks = list(self._open)
@@ -188,11 +189,13 @@ class _Pair:
                 await asyncio.gather(up, return_exceptions=True)
         except OSError:
             self.resets = True
-        finally:
-            if self.resets:
-                _reset(self._client)
-            self._client.close()
-            self._upstream.close()
+
+    def close(self) -> None:
+        """End both connections; it has run, or was cancelled before it began."""
+        if self.resets:
+            _reset(self._client)
+        self._client.close()
+        self._upstream.close()
 
     async def _pass_requests(self) -> None:
         loop = asyncio.get_running_loop()

@@ -227,16 +227,15 @@ async def run(
             f"the p99 of the other backend went from {_p99(before['/other']) * 1000:.1f} ms "
             f"to {_p99(other.requests) * 1000:.1f} ms"
         )
-    for load in (suffering, other):
-        cut = [each for each in load.requests if each.failed and _is_cut_by(each, kills)]
-        if len(cut) > load.clients * len(kills):
-            broken.append(f"{len(cut)} requests ended with {len(kills)} workers")
+    cut = [each for each in other.requests if each.failed and _is_cut_by(each, kills)]
+    if len(cut) > other.clients * len(kills):
+        broken.append(f"{len(cut)} requests of the other backend ended with {len(kills)} workers")
     for name, start, end in phases:
         here = [each for each in suffering.requests if start <= each.began < end]
         late = [each for each in here if each.began >= start + min(RECOVERY, (end - start) / 2)]
         failed = [each for each in late if each.failed and not _is_cut_by(each, kills)]
         lines.append(f"{name}: {_told(here)}; {len(failed)} of the last {len(late)} failed")
-        if len(failed) > ceil(errors * len(late)) - 1:
+        if failed and len(failed) >= errors * len(late):
             broken.append(f"{name}: {len(failed)} of {len(late)} failed: {_outcomes(failed)}")
     ratio = sum(tries) / max(len(tries), 1)
     lines.append(f"{ratio:.3f} attempts for a request")
