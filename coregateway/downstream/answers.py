@@ -1,4 +1,4 @@
-"""What the gateway answers without a handler: problem documents, and answers without content."""
+"""What the gateway answers without a handler: problem documents, and what a policy says."""
 
 from http import HTTPStatus
 from time import monotonic
@@ -11,6 +11,8 @@ from coregateway.http1.grammar import END
 from coregateway.model.errors import GatewayError
 from coregateway.model.exchange import Exchange, request_id
 from coregateway.model.problem import render
+from coregateway.policy.fields import FieldRules
+from coregateway.policy.fixed_answer import BODILESS
 from coregateway.proxy.admission import Refusal
 from coregateway.proxy.client import Client
 from coregateway.proxy.server_timing import server_timing
@@ -26,7 +28,8 @@ def write_problem(connection: RequestReader, error: GatewayError) -> None:
         exchange.request_id = request_id(None)
     if connection.keep_alive:
         connection.discard_body()
-    _write(connection, error.status, problem(connection, exchange, error, bodiless=connection.head_only))
+    data = problem(connection, exchange, error, bodiless=connection.head_only)
+    _write(connection, exchange, error.status, data, connection.worker.plan.own_fields)
 
 
 def write_refusal(connection: RequestReader, refusal: Refusal) -> None:
@@ -36,12 +39,20 @@ def write_refusal(connection: RequestReader, refusal: Refusal) -> None:
         return
     exchange = cast(Exchange, connection.exchange)
     connection.discard_body()
-    _write(connection, refusal.status, empty(connection, exchange, refusal.status, refusal.fields))
+    data = answer(connection, exchange, refusal, bodiless=connection.head_only)
+    rules = connection.worker.plan.own_fields if refusal.rules is None else refusal.rules
+    _write(connection, exchange, refusal.status, data, rules)
 
 
-def _write(connection: RequestReader, status: int, data: bytes) -> None:
+def _write(
+    connection: RequestReader, exchange: Exchange, status: int, data: bytes, rules: FieldRules | None
+) -> None:
+    end = data.find(END) + len(END)
+    size = len(data) - end
+    if rules is not None:
+        data = rules.amend(data[:end], exchange) + data[end:]
     connection.worker.io.writer.flush()  # an earlier answer may wait in it
-    connection.begin_response(status, data, len(data) - data.find(END) - len(END))
+    connection.begin_response(status, data, size)
     connection.drop_rest()
 
 
@@ -62,17 +73,28 @@ def problem(client: Client, exchange: Exchange, error: GatewayError, *, bodiless
     )
 
 
-def empty(client: Client, exchange: Exchange, status: int, fields: bytes) -> bytes:
-    """The head of an answer without content. `fields`: further field lines with their line ends."""
-    connection = b"" if client.settle() else b"Connection: close\r\n"
-    return b"HTTP/1.1 %d %b\r\n%b%bX-CoreRL-Version: %b\r\nX-Request-ID: %b\r\n\r\n" % (
+def answer(client: Client, exchange: Exchange, refusal: Refusal, *, bodiless: bool) -> bytes:
+    """What a policy answers, with its head; `bodiless` as for `problem`."""
+    status = refusal.status
+    framing = b"" if client.settle() else b"Connection: close\r\n"
+    if status not in BODILESS:
+        framing += b"Content-Length: %d\r\n" % len(refusal.body)
+    return b"HTTP/1.1 %d %b\r\n%b%bX-CoreRL-Version: %b\r\nX-Request-ID: %b\r\n\r\n%b" % (
         status,
-        HTTPStatus(status).phrase.encode(),
-        date.line() + fields + _timing(client, exchange),
-        connection,
+        _reason(status),
+        date.line() + refusal.fields + _timing(client, exchange),
+        framing,
         __version__.encode(),
         exchange.request_id.encode(),
+        b"" if bodiless else refusal.body,
     )
+
+
+def _reason(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:  # a status of the settings, which no RFC names
+        return b""
 
 
 def _timing(client: Client, exchange: Exchange) -> bytes:

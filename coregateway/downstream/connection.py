@@ -32,6 +32,7 @@ from coregateway.model.errors import (
     ClientTimeout,
     GatewayError,
     HeadTooLarge,
+    MethodNotAllowed,
 )
 from coregateway.model.exchange import Exchange
 from coregateway.net.deadline import RESOLUTION
@@ -71,6 +72,7 @@ class ClientConnection(EndingConnection):
         self.peer, self.peer_bytes = _shared(peer)
         self.trusted = peer in worker.plan.proxies
         self.head = None
+        self.forwarding = None
         self.forwarded = None
         self.waiting: Waiting | None = None
         """A policy's verdict that the task has to wait for first."""
@@ -234,16 +236,17 @@ class ClientConnection(EndingConnection):
         """Admit the request, and begin to serve it."""
         worker = self.worker
         route = cast(Route, self.route)
-        forwarding = route.forwarding
-        if forwarding is not None:
-            exchange.backend = forwarding.backend.name
+        self.forwarding = route.forwarding
+        exchange.backend = route.backend
+        if route.template:
             exchange.route = route.template
         verdict = route.admit(self, head)
         if verdict is None:
+            forwarding = self.forwarding
             if forwarding is None or worker.via_sanic or not start(forwarding, self, head, exchange):
                 self.continue_in_task()
         elif isinstance(verdict, Refusal):
-            if worker.via_sanic and verdict.error is not None:
+            if worker.via_sanic and isinstance(verdict.error, MethodNotAllowed):
                 self.continue_in_task()  # Sanic's router says the same, and middleware sees it
                 return
             self.refuse_by(verdict)
@@ -302,13 +305,12 @@ class ClientConnection(EndingConnection):
             if self.state is not FLUSHING:
                 self.enter(FLUSHING)
             return
-        route = self.route
+        forwarding = self.forwarding
         self.finish()
         if not self.keep_alive:
             if self.transport.is_closing():
                 self.enter(CLOSING)
             else:
-                forwarding = None if route is None else route.forwarding
                 self.close_lingering(self.worker.plan.linger if forwarding is None else forwarding.linger)
             return
         self.enter(IDLE)

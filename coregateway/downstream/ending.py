@@ -58,7 +58,7 @@ class EndingConnection(RequestReader):
         self.worker.events.end(exchange)
         if not self.buffer:
             self.received_at = exchange.ended
-        self.exchange = self.head = self.route = self.request_body = None
+        self.exchange = self.head = self.route = self.forwarding = self.request_body = None
         self.head_only = self.expecting_continue = False
 
     def note_departure(self) -> None:

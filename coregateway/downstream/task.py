@@ -22,7 +22,7 @@ async def serve(client: "ClientConnection") -> None:
             raise client.pending_error
         if client.waiting is not None and await _is_refused(client):
             return
-        forwarding = cast(Route, client.route).forwarding
+        forwarding = client.forwarding
         if forwarding is None or client.worker.via_sanic:
             await client.worker.application(client)
         else:

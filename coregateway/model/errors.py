@@ -3,6 +3,7 @@
     GatewayError                        500 internal_error: a defect of the gateway itself
     ├── ClientError                     the request is at fault
     │   ├── BadRequest                  400 bad_request
+    │   ├── IPDenied                    403 ip_denied
     │   ├── NoRoute                     404 no_route
     │   ├── MethodNotAllowed            405 method_not_allowed
     │   ├── ClientTimeout               408 client_timeout
@@ -40,6 +41,8 @@ from typing import ClassVar, Final, Literal
 from coregateway.http1.rules import Rule, body_size, request_line_size
 
 Fault = Literal["client", "upstream", "gateway"]
+
+NETWORK: Final = Rule("network", "an address that this route does not admit")
 
 
 class GatewayError(Exception):
@@ -89,6 +92,18 @@ class BadRequest(ClientError):
 
     def __init__(self, rule: Rule) -> None:
         super().__init__(rule=rule)
+
+
+class IPDenied(ClientError):
+    """The client's address is of no network that the route admits, or of one that it denies."""
+
+    status = 403
+    cause = "ip_denied"
+    title = "Forbidden"
+    detail = "Forbidden: clients of this network are not admitted"
+
+    def __init__(self) -> None:
+        super().__init__(rule=NETWORK)
 
 
 class NoRoute(ClientError):
@@ -281,6 +296,7 @@ class Maintenance(Unavailable):
 
 CONTRACT: Final[tuple[type[GatewayError], ...]] = (
     BadRequest,
+    IPDenied,
     NoRoute,
     MethodNotAllowed,
     ClientTimeout,

@@ -38,6 +38,7 @@ class Exchange:
         "backend",
         "bytes_in",
         "bytes_out",
+        "chosen_by",
         "client",
         "consumer",
         "ended",
@@ -49,6 +50,7 @@ class Exchange:
         "responded",
         "route",
         "rule",
+        "share",
         "started",
         "status",
         "trace",
@@ -72,6 +74,10 @@ class Exchange:
         self.backend: str | None = None
         self.route: str | None = None
         """The template of the path: a backend's prefix, or the path of an own answer as it was registered."""
+        self.share: str | None = None
+        """The backend that was chosen among several; None: there was but one."""
+        self.chosen_by = ""
+        """How: see `policy.shares.WAYS`."""
         self.upstream: str | None = None
         self.status: int | None = None
         self.upstream_status: int | None = None

@@ -11,7 +11,7 @@ from typing import cast
 from zlib import crc32
 
 from coregateway.logs import line as log_line
-from coregateway.logs.fields import CHOOSABLE, CORE, REQUEST, TRACE
+from coregateway.logs.fields import CHOOSABLE, CORE, RARE, REQUEST, TRACE
 from coregateway.logs.line import Encode, encode, timestamp
 from coregateway.model.exchange import Exchange
 from coregateway.observability.request_line import MAX_METHOD, MAX_PATH, RequestLines
@@ -62,10 +62,12 @@ def _describe(exchange: Exchange, fields: dict[str, object], *, traced: bool) ->
         fields["trace_id"] = None if trace is None else trace.trace_id
         fields["span_id"] = None if trace is None else trace.span_id
     # What only some lines have takes the place of what the line before had, or goes.
+    for name in RARE:
+        fields.pop(name, None)
+    if exchange.share is not None:
+        fields["share"] = exchange.share
     if exchange.rule is not None:
         fields["reason"] = exchange.rule.words
-    elif "reason" in fields:
-        del fields["reason"]
 
 
 def recorder(

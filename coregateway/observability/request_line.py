@@ -30,7 +30,9 @@ LONGEST: Final = 1024
 
 _SMALL: Final = [str(number) for number in range(1000)]
 
-type Kind = tuple[str | None, str | None, str | None, str | None, int | None, int | None, int, str | None]
+type Kind = tuple[
+    str | None, str | None, str | None, str | None, int | None, int | None, int, str | None, str | None
+]
 
 QUOTED: Final = ("time", "request_id", "client", "path", *TRACE)
 """Texts of which each line has its own."""
@@ -54,6 +56,7 @@ class Pieces:
         "_error",
         "_method",
         "_protocol",
+        "_share",
         "_status",
         "_upstream",
         "_upstream_status",
@@ -71,7 +74,7 @@ class Pieces:
     )
 
     def __init__(self, kind: Kind, *, traced: bool) -> None:
-        method, protocol, backend, upstream, status, upstream_status, attempts, error = kind
+        method, protocol, backend, upstream, status, upstream_status, attempts, error, share = kind
         self._method = method
         self._protocol = protocol
         self._backend = backend
@@ -80,6 +83,7 @@ class Pieces:
         self._upstream_status = upstream_status
         self._attempts = attempts
         self._error = error
+        self._share = share
         shared: dict[str, str | int | None] = {
             "method": method,
             "protocol": protocol,
@@ -89,8 +93,10 @@ class Pieces:
             "upstream_status": upstream_status,
             "attempts": attempts,
             "error": error,
+            "share": share,
         }
-        pieces = between((*REQUEST, *TRACE) if traced else REQUEST, shared)
+        names = (*REQUEST, *TRACE) if traced else REQUEST
+        pieces = between(names if share is None else (*names, "share"), shared)
         self.size = sum(map(len, pieces.values()))
         self.client = pieces["client"]
         self.path = pieces["path"]
@@ -114,6 +120,7 @@ class Pieces:
             and exchange.attempts == self._attempts
             and exchange.protocol is self._protocol
             and exchange.backend is self._backend
+            and exchange.share is self._share
         )
 
 
@@ -206,6 +213,7 @@ class RequestLines:
             exchange.upstream_status,
             exchange.attempts,
             exchange.error,
+            exchange.share,
         )
         pieces = self._kinds.get(kind)
         if pieces is not None:

@@ -1,9 +1,12 @@
 """What a request may, one module a policy. Pure decisions.
 
 access             the networks that clients may come from
+consumers          who a request comes from
 cors               which origins may read answers
 fields             what is changed in the fields of messages
 fixed_answer       answers that the settings hold
+gcra               how many requests a key may send
+keys               whom an API key belongs to
 mirroring          which requests a second backend gets as well
 redirect           where a redirect leads
 shares             which of several backends gets a request

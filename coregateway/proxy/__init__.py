@@ -5,6 +5,8 @@ policies             compiles it from the settings
 routes               finds the route of a path
 route                what is decided for the requests of a path
 admission            the chain of policies that a request passes
+steps                its links that answer in the place of a backend
+share                its link that chooses one of several backends
 response_chain       the mirror of it for responses
 forwarded_request    the story of one request
 backend_claim        what it holds of its backend, and gives back

@@ -15,20 +15,31 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from coregateway.http1.request import RequestHead
 from coregateway.model.errors import GatewayError
+from coregateway.policy.fields import FieldRules
 from coregateway.proxy.client import Client
 
 
 class Refusal:
-    """An answer in the place of a backend's: a problem, or an answer without content."""
+    """An answer in the place of a backend's: a problem, or a status with fields and a body."""
 
-    __slots__ = ("error", "fields", "status")
+    __slots__ = ("body", "error", "fields", "rules", "status")
 
-    def __init__(self, *, error: GatewayError | None = None, status: int = 0, fields: bytes = b"") -> None:
+    def __init__(
+        self,
+        *,
+        error: GatewayError | None = None,
+        status: int = 0,
+        fields: bytes = b"",
+        body: bytes = b"",
+        rules: FieldRules | None = None,
+    ) -> None:
         self.error = error
         self.status = status
-        """Of an answer without content."""
         self.fields = fields
-        """Its field lines, each with its line end."""
+        """Field lines, each with its line end, but for those of framing."""
+        self.body = body
+        self.rules = rules
+        """What is changed in its fields; None: what is in those of all own answers (`Plan.own_fields`)."""
 
 
 type Verdict = Refusal | Awaitable[Refusal | None] | None

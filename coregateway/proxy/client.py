@@ -12,6 +12,7 @@ from coregateway.upstream.roles import Peer
 
 if TYPE_CHECKING:
     from coregateway.proxy.forwarded_request import ForwardedRequest
+    from coregateway.proxy.route import Forwarding
     from coregateway.proxy.worker import Worker
 
 
@@ -21,6 +22,7 @@ class Client(Receiver):
     __slots__ = (
         "exchange",
         "forwarded",
+        "forwarding",
         "head",
         "is_write_paused",
         "keep_alive",
@@ -43,6 +45,8 @@ class Client(Receiver):
     exchange: Exchange | None
     """Of the request that is served; None between two requests."""
     head: RequestHead | None
+    forwarding: "Forwarding | None"
+    """Where the request goes, which a step of admission may decide; None: to no backend."""
     forwarded: "ForwardedRequest | None"
     """The request on its way to a backend, while no task serves it."""
     keep_alive: bool

@@ -88,11 +88,7 @@ class ForwardedRequest(BackendClaim):
         self.body = b""
         """What has come of the request's body before anything was sent, while it may have to be sent."""
         self.outgoing: Outgoing = forwarding.outbound.render(
-            head,
-            peer=client.peer_bytes,
-            trusted=client.trusted,
-            request_id=exchange.request_id.encode(),
-            traced=exchange.trace is not None,
+            head, exchange, peer=client.peer_bytes, trusted=client.trusted
         )
         """The request's head, which is the same for all attempts."""
         self.queued_at = 0.0
@@ -342,8 +338,8 @@ class ForwardedRequest(BackendClaim):
         return self.forwarding.inbound.render(
             response,
             head,
+            self.exchange,
             addressed_as=addressed_as,
             base=base,
             framing=framing,
-            request_id=self.exchange.request_id.encode(),
         )

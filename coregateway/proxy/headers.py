@@ -15,7 +15,9 @@ from coregateway.http1.grammar import CHUNKED, members, without
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 from coregateway.model.addresses import plain_field
+from coregateway.model.exchange import Exchange
 from coregateway.model.trace import PROPAGATED
+from coregateway.policy.fields import FieldRules
 from coregateway.proxy.prefix import map_location
 from coregateway.proxy.response_chain import ResponseChain
 
@@ -45,20 +47,20 @@ def asks_for_websocket(head: RequestHead) -> bool:
 class Outbound:
     """Renders the request heads for one backend."""
 
-    __slots__ = ("_forwarded_prefix", "_host_of_client", "_prefix")
+    __slots__ = ("_forwarded_prefix", "_host_of_client", "_prefix", "_rules")
 
-    def __init__(self, prefix: str, *, host: str) -> None:
+    def __init__(self, prefix: str, *, host: str, rules: FieldRules | None = None) -> None:
+        """`rules`: what is changed in the fields."""
         self._prefix = prefix.encode()
         self._forwarded_prefix = b"X-Forwarded-Prefix: %b\r\n" % self._prefix if prefix else b""
         self._host_of_client = host == "client"
+        self._rules = rules
 
-    def render(
-        self, head: RequestHead, *, peer: bytes, trusted: bool, request_id: bytes, traced: bool = False
-    ) -> "Outgoing":
+    def render(self, head: RequestHead, exchange: Exchange, *, peer: bytes, trusted: bool) -> "Outgoing":
         """The head of the request, whichever upstream gets it.
 
         `peer`: the address of the client's end of the connection. `trusted`: whether it is a proxy whose word
-        about the client is believed. `traced`: the gateway's own trace takes the place of the one that came.
+        about the client is believed. Where the exchange has a trace, it takes the place of the one that came.
         """
         noted = head.noted
         lines = head.lines
@@ -79,8 +81,13 @@ class Outbound:
             if len(others) < len(lines):
                 lines = others
                 framing += b"Max-Forwards: %d\r\n" % (int(noted[b"max-forwards"]) - 1)
-        if traced and (b"traceparent" in noted or b"tracestate" in noted):
+        if exchange.trace is not None and (b"traceparent" in noted or b"tracestate" in noted):
             lines = without(lines, PROPAGATED)
+        rules = self._rules
+        added = b""
+        if rules is not None:
+            lines = rules.kept(lines)
+            added = rules.added(exchange)
         via = b"1.%d coregateway" % head.minor
         if noted.get(b"via"):
             via = noted[b"via"] + b", " + via
@@ -89,13 +96,14 @@ class Outbound:
             target = b"/" + target  # the prefix alone is the backend's root
         return Outgoing(
             b"%b %b HTTP/1.1\r\nHost: " % (head.method.encode(), target),
-            b"%b%b%bVia: %b\r\nX-Request-ID: %b\r\n\r\n"
+            b"%b%b%b%bVia: %b\r\nX-Request-ID: %b\r\n\r\n"
             % (
                 b"\r\n".join(lines) + b"\r\n" if lines else b"",
+                added,
                 framing,
                 self._forwarded(head, peer, trusted=trusted),
                 via,
-                request_id,
+                exchange.request_id.encode(),
             ),
             host=noted.get(b"host", b"") if self._host_of_client else b"",
             empty=not head.length,
@@ -116,6 +124,9 @@ class Outbound:
             if value:
                 value = plain_field(value) if name in _ADDRESSES and b":" in value else value
                 given[name] = given[name] + b", " + value if name in given else value
+        if self._rules is not None:
+            removed = self._rules.removed
+            given = {name: value for name, value in given.items() if name not in removed}
         chain = given.pop(b"x-forwarded-for", b"")
         given[b"x-forwarded-for"] = chain + b", " + peer if chain else peer
         given.setdefault(b"x-forwarded-proto", b"http")
@@ -179,24 +190,34 @@ class Outgoing:
 
 
 class Inbound:
-    """Renders the response heads that come back on one route; `chain`: what the settings change in them."""
+    """Renders the response heads that come back on one route.
 
-    __slots__ = ("_chain", "_prefix", "_version")
+    `chain`: what changes them, CORS and the paths of cookies; `rules`: what is changed in their fields then.
+    """
 
-    def __init__(self, prefix: str, version: str, chain: ResponseChain | None = None) -> None:
+    __slots__ = ("_chain", "_prefix", "_rules", "_version")
+
+    def __init__(
+        self,
+        prefix: str,
+        version: str,
+        chain: ResponseChain | None = None,
+        rules: FieldRules | None = None,
+    ) -> None:
         self._prefix = prefix.encode()
         self._chain = chain
+        self._rules = rules
         self._version = b"X-CoreRL-Version: %b\r\n" % version.encode()
 
     def render(
         self,
         head: ResponseHead,
         request: RequestHead,
+        exchange: Exchange,
         *,
         addressed_as: Collection[bytes],
         base: bytes = b"",
         framing: bytes,
-        request_id: bytes,
     ) -> bytes:
         """The head of the response to the client that sent `request`, with the empty line that ends it.
 
@@ -209,6 +230,10 @@ class Inbound:
         lines = head.lines
         if b"location" in noted or b"content-location" in noted:
             lines = [self._mapped(line, addressed_as, base) for line in lines]
+        rules = self._rules
+        if rules is not None:
+            lines = rules.kept(lines)
+            added += rules.added(exchange)
         return b"HTTP/1.1 %d %b\r\n%b%b%b%b%bX-Request-ID: %b\r\n\r\n" % (
             head.status,
             head.reason,
@@ -217,7 +242,7 @@ class Inbound:
             b"" if b"date" in noted else date.line(),
             added,
             self._version,
-            request_id,
+            exchange.request_id.encode(),
         )
 
     def _mapped(self, line: bytes, addressed_as: Collection[bytes], base: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from coregateway.http1.request import RequestHead
 from coregateway.model.trace import Tracer
 from coregateway.policy.cors import Cors
+from coregateway.policy.fields import FieldRules
 from coregateway.policy.trusted_proxies import TrustedProxies
 from coregateway.proxy.route import Route
 from coregateway.proxy.routes import Routes
@@ -18,6 +19,7 @@ class Plan:
         "linger",
         "max_head",
         "own",
+        "own_fields",
         "proxies",
         "routes",
         "tells_time",
@@ -29,6 +31,7 @@ class Plan:
         *,
         routes: Routes,
         own: Route,
+        own_fields: FieldRules | None,
         cors: Cors,
         proxies: TrustedProxies,
         tracer: Tracer | None,
@@ -41,6 +44,8 @@ class Plan:
         self.routes = routes
         self.own = own
         """Of the paths that the gateway answers itself."""
+        self.own_fields = own_fields
+        """What is changed in the fields of the gateway's own answers; None: nothing."""
         self.cors = cors
         self.proxies = proxies
         self.tracer = tracer

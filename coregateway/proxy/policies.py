@@ -5,12 +5,19 @@ policies of the route. The client's address is found before them (`Plan.client_o
 `Route.max_body`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from random import random
 
 from coregateway import __version__
+from coregateway.http1.grammar import METHODS
 from coregateway.http1.request import RequestHead
 from coregateway.model.trace import Tracer
+from coregateway.policy.access import Access, access_of
 from coregateway.policy.cors import Cors
+from coregateway.policy.fields import rules_of
+from coregateway.policy.fixed_answer import FixedAnswer
+from coregateway.policy.redirect import Redirect
+from coregateway.policy.shares import Force, Shares, key_of
 from coregateway.policy.trusted_proxies import TrustedProxies
 from coregateway.proxy.admission import Admission, Refusal, Step
 from coregateway.proxy.client import Client
@@ -20,7 +27,9 @@ from coregateway.proxy.prefix import CookiePaths
 from coregateway.proxy.response_chain import ResponseChain, ResponseRule
 from coregateway.proxy.route import Forwarding, Route
 from coregateway.proxy.routes import Conditions, Routes
-from coregateway.settings import BackendSettings, Settings, TimeoutSettings
+from coregateway.proxy.share import Share
+from coregateway.proxy.steps import FixedAnswers, NetworkCheck, Redirects, refuse_for_maintenance
+from coregateway.settings import BackendSettings, Settings
 from coregateway.settings.contradiction import KeyPath
 from coregateway.settings.model import OPTIONAL_PATHS, RouteSettings
 from coregateway.settings.values import OWN_PATHS
@@ -55,6 +64,7 @@ def plan_of(
             any_method=True,
             options=_own_options(cors, own_methods),
         ),
+        own_fields=rules_of([settings.response], ""),
         cors=cors,
         proxies=TrustedProxies(settings.forwarding.trusted_proxies),
         tracer=Tracer(settings.tracing.sample) if settings.tracing.enabled else None,
@@ -80,24 +90,61 @@ def _routes(
     for name, backend in backends.items():
         row = settings.backends[name]
         strip = row.prefix if row.strip else ""
-        forwarding = _forwarding(settings, row, cors, backend, strip, row.timeouts)
+        forwarding = _forwarding(settings, name, row, None, cors, backend, strip)
+        steps = Steps(access_of(row.allow, row.deny))
+        steps.is_closed = row.maintenance
         yield (
             Conditions(f"{row.prefix}/*"),
-            _route(cors, name, row.prefix, row.methods, row.max_body, forwarding),
+            _route(cors, name, row.prefix, row.methods, row.max_body, steps, forwarding),
         )
     for name, route in settings.routes.items():
-        only = route.only_backend
-        if only is None or only not in backends:
+        steps = Steps(access_of(route.allow, route.deny), _answer_of(settings, name, route, cors))
+        if steps.answer is not None:
+            methods = route.methods or METHODS
+            yield conditions_of(route), _route(cors, name, route.path, methods, route.max_body, steps)
             continue
-        row = settings.backends[only]
-        bare = route.path.removesuffix("/*")
-        strip = row.prefix if row.strip and f"{bare}/".startswith(f"{row.prefix}/") else ""
-        forwarding = _forwarding(settings, row, cors, backends[only], strip, route.timeouts)
-        methods = route.methods or row.methods
+        rows = {each: settings.backends[each] for each in route.weights if each in backends}
+        if not rows:
+            continue
+        forwardings = {
+            each: _forwarding(settings, name, row, route, cors, backends[each], _strip_of(route, row))
+            for each, row in rows.items()
+        }
+        closed = [each for each, row in rows.items() if row.maintenance]
+        if len(rows) > 1:
+            steps.choice = _share_of(name, route, forwardings, closed).choose
+        else:
+            steps.is_closed = bool(closed)
+        common = [
+            method
+            for method in rows[next(iter(rows))].methods
+            if all(method in row.methods for row in rows.values())
+        ]
+        methods = route.methods or tuple(common)
+        forwarding = next(iter(forwardings.values()))
         yield (
             conditions_of(route),
-            _route(cors, name, route.path, methods, route.max_body, forwarding),
+            _route(cors, name, route.path, methods, route.max_body, steps, forwarding),
         )
+
+
+def _strip_of(route: RouteSettings, row: BackendSettings) -> str:
+    """What is taken off the front of a route's paths before they go to this backend."""
+    bare = route.path.removesuffix("/*")
+    return row.prefix if row.strip and f"{bare}/".startswith(f"{row.prefix}/") else ""
+
+
+def _share_of(
+    name: str, route: RouteSettings, forwardings: Mapping[str, Forwarding], closed: Sequence[str]
+) -> Share:
+    force = route.force
+    return Share(
+        Shares(route.weights, name, random()),
+        forwardings,
+        key_of(route.sticky),
+        Force(header=force.header, cookie=force.cookie) if force.header or force.cookie else None,
+        closed,
+    )
 
 
 def conditions_of(route: RouteSettings) -> Conditions:
@@ -106,13 +153,69 @@ def conditions_of(route: RouteSettings) -> Conditions:
     return Conditions(route.path, hosts=route.hosts, fields=fields, named=bool(route.methods))
 
 
+class Steps:
+    """What decides about the requests of a route, besides what the gateway answers in a backend's place."""
+
+    __slots__ = ("access", "answer", "choice", "is_closed")
+
+    def __init__(self, access: Access | None, answer: Step | None = None) -> None:
+        self.access = access
+        self.choice: Step | None = None
+        """Decides which of several backends gets a request."""
+        self.is_closed = False
+        """Whether its only backend is under maintenance."""
+        self.answer = answer
+        """Gives every request its answer; None: a backend does."""
+
+    def first(self) -> list[Step]:
+        """Those that are asked before all others."""
+        return [] if self.access is None else [NetworkCheck(self.access).refuse]
+
+    def last(self) -> list[Step]:
+        """Those that are asked when nothing has refused a request."""
+        closed = refuse_for_maintenance if self.is_closed else None
+        return [step for step in (self.answer, closed, self.choice) if step is not None]
+
+
+def _answer_of(settings: Settings, name: str, route: RouteSettings, cors: Cors) -> Step | None:
+    """The step that answers in the place of a backend, on a route that has none."""
+    rules = rules_of([settings.response, route.response], name)
+    if route.redirect.to:
+        matched = len(route.path.removesuffix("/*"))
+        redirect = Redirect(route.redirect.to, route.redirect.status, matched=matched)
+        return Redirects(redirect, cors, rules).answer
+    given = route.respond
+    if given.status:
+        answer = FixedAnswer(given.status, given.body, given.type, given.retry_after)
+        return FixedAnswers(answer, cors, rules).answer
+    return None
+
+
 def _forwarding(
-    settings: Settings, row: BackendSettings, cors: Cors, backend: Backend, strip: str, times: TimeoutSettings
+    settings: Settings,
+    name: str,
+    row: BackendSettings,
+    route: RouteSettings | None,
+    cors: Cors,
+    backend: Backend,
+    strip: str,
 ) -> Forwarding:
+    """Of the route of this name; `route`: None for a backend's prefix."""
+    times = row.timeouts if route is None else route.timeouts
+    # A share has only what all have, and its own.
+    whose = row if route is None or len(route.weights) == 1 else None
+    request_levels = [
+        *(settings.request, None if whose is None else whose.request),
+        None if route is None else route.request,
+    ]
+    response_levels = [
+        *(settings.response, None if whose is None else whose.response),
+        None if route is None else route.response,
+    ]
     return Forwarding(
         backend,
-        Outbound(strip, host=settings.forwarding.host),
-        Inbound(strip, __version__, _response_chain(cors, row, strip)),
+        Outbound(strip, host=settings.forwarding.host, rules=rules_of(request_levels, name)),
+        Inbound(strip, __version__, _response_chain(cors, row, strip), rules_of(response_levels, name)),
         attempts=settings.retries.attempts,
         client_timeout=times.client,
         timeouts=Timeouts.of(times),
@@ -123,14 +226,25 @@ def _forwarding(
 
 
 def _route(
-    cors: Cors, name: str, template: str, methods: tuple[str, ...], max_body: int, forwarding: Forwarding
+    cors: Cors,
+    name: str,
+    template: str,
+    methods: tuple[str, ...],
+    max_body: int,
+    steps: Steps,
+    forwarding: Forwarding | None = None,
 ) -> Route:
-    route = Route(name, template, methods, max_body=max_body, forwarding=forwarding)
-    steps: list[Step] = []
-    if cors.enabled:
-        steps.append(Preflights(cors).answer)
-    steps += [LastHop(cors).answer, route.refuse_method]
-    route.options = Admission(steps)
+    route = Route(
+        *(name, template, methods),
+        max_body=max_body,
+        is_shared=steps.choice is not None,
+        forwarding=forwarding,
+    )
+    first, last = steps.first(), steps.last()
+    preflights = [Preflights(cors).answer] if cors.enabled else []
+    route.options = Admission([*preflights, *first, LastHop(cors).answer, route.refuse_method, *last])
+    if first or last:
+        route.admission = Admission([*first, *last])
     return route
 
 

@@ -21,6 +21,7 @@ class Route:
         "admission",
         "allowed",
         "any_method",
+        "backend",
         "forwarding",
         "max_body",
         "methods",
@@ -37,6 +38,7 @@ class Route:
         *,
         max_body: int = 0,
         any_method: bool = False,
+        is_shared: bool = False,
         admission: Admission | None = None,
         options: Admission | None = None,
         forwarding: "Forwarding | None" = None,
@@ -53,6 +55,9 @@ class Route:
         self.admission = admission
         self.options = options
         self.forwarding = forwarding
+        """None: it leads to no backend. Of a share: one of its backends; a step decides for each request."""
+        self.backend: str | None = None if forwarding is None or is_shared else forwarding.backend.name
+        """The name of the only backend that its requests go to."""
 
     def admit(self, client: Client, head: RequestHead) -> Refusal | Waiting | None:
         """Whether a request may go on: None; see `admission`.

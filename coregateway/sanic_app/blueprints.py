@@ -7,7 +7,6 @@ from sanic.constants import HTTP_METHODS
 
 from coregateway.http1.request import RequestHead
 from coregateway.proxy.forwarded_request import ForwardedRequest
-from coregateway.proxy.route import Route
 from coregateway.sanic_app.documents import excluded
 from coregateway.sanic_app.request import GatewayRequest
 from coregateway.sanic_app.stream import SanicStream
@@ -25,7 +24,7 @@ def blueprint(name: str, row: BackendSettings) -> Blueprint:
     async def forward(request: GatewayRequest, path: str = "") -> None:  # noqa: ARG001 -- the raw target counts
         stream = cast(SanicStream, request.stream)
         client = stream.client
-        forwarding = cast(Route, client.route).forwarding
+        forwarding = client.forwarding
         assert forwarding is not None  # noqa: S101 -- it is the route of this backend
         head = cast(RequestHead, client.head)
         await stream.relay(ForwardedRequest(forwarding, client, head, stream.exchange).carry())

@@ -2,7 +2,7 @@
 
 import sys
 from asyncio import CancelledError, get_running_loop
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from socket import socket
 from time import monotonic
@@ -331,12 +331,23 @@ def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None
     response.headers["X-Request-ID"] = request.exchange.request_id
     if request.exchange.route is None and request.route is not None:
         request.exchange.route = f"/{request.route.path}"
-    if "Cross-Origin-Resource-Policy" in response.headers:
-        return  # it keeps itself to pages of its own origin
-    cors = request.app.ctx.worker.plan.cors
-    for line in cors.lines_of_own_answer(request.parsed.noted.get(b"origin")).decode("latin-1").splitlines():
+    plan = request.app.ctx.worker.plan
+    if "Cross-Origin-Resource-Policy" not in response.headers:  # else it keeps itself to pages of its origin
+        lines = plan.cors.lines_of_own_answer(request.parsed.noted.get(b"origin"))
+        if plan.tells_time:
+            lines += server_timing(request.exchange, monotonic())
+        for name, value in _pairs(lines):
+            response.headers[name] = value
+    rules = plan.own_fields
+    if rules is not None:
+        for removed in rules.removed:
+            response.headers.popall(removed.decode(), None)
+        for name, value in _pairs(rules.added(request.exchange)):
+            response.headers.add(name, value)  # pyright: ignore[reportUnknownMemberType] -- untyped
+
+
+def _pairs(lines: bytes) -> Iterator[tuple[str, str]]:
+    """The names and values of field lines, each of which has its line end."""
+    for line in lines.decode("latin-1").split("\r\n")[:-1]:
         name, _, value = line.partition(": ")
-        response.headers[name] = value
-    if request.app.ctx.worker.plan.tells_time:
-        name, _, value = server_timing(request.exchange, monotonic()).decode().rstrip().partition(": ")
-        response.headers[name] = value
+        yield name, value

@@ -22,7 +22,7 @@ from coregateway.settings.resilience import (
     NodeRetrySettings,
     RetrySettings,
 )
-from coregateway.settings.routes import RouteTable
+from coregateway.settings.routes import FieldRules, RouteTable
 from coregateway.settings.table import Table
 from coregateway.settings.upstreams import Balance, HashOn, URLs
 from coregateway.settings.values import (
@@ -230,6 +230,14 @@ class BackendSettings(Table):
     """Whether the prefix is taken off the path that the backend sees."""
     max_body: BodySize = 104857600
     """As `limits.request.max_body`, which it is unless the backend says otherwise."""
+    request: FieldRules = FieldRules()
+    """What is changed in the fields of its requests."""
+    response: FieldRules = FieldRules()
+    """What is changed in the fields of its responses."""
+    allow: Networks = ()
+    """Networks of clients that are admitted; none: all."""
+    deny: Networks = ()
+    """Those that are not; they win."""
     timeouts: TimeoutSettings = TimeoutSettings()
     """Complete, as the next three: the node-wide ones, with those that the backend has of its own in their
     place."""
@@ -277,6 +285,10 @@ class Settings(Table):
     plugin: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By the modules of plugins, what their tables say."""
     dns: DnsSettings = DnsSettings()
+    request: FieldRules = FieldRules()
+    """What is changed in the fields of all requests that are forwarded."""
+    response: FieldRules = FieldRules()
+    """What is changed in the fields of all responses, the gateway's own included."""
     backends: dict[str, BackendSettings] = Field(default_factory=dict)
     """By name, those that are enabled. Not given at all: the two of `DEFAULT_BACKENDS`."""
     routes: dict[str, RouteSettings] = Field(default_factory=dict)
@@ -332,6 +344,9 @@ def _completed_route(
     given = heir.get("max_body", most)
     if given is not None:
         completed.setdefault("max_body", given)
+    for key in ("allow", "deny"):
+        if key in heir:
+            completed.setdefault(key, heir[key])
     return completed
 
 
@@ -351,6 +366,8 @@ def contradictions(
         yield Contradiction(
             ("cors", "credentials"), 'false while cors.origins holds "*"', ("cors", "origins")
         )
+    if origins:
+        yield from _fields_of_cors(values)
     kept, most = (values.get(("limits", key)) for key in ("max_keepalive_connections", "max_connections"))
     if isinstance(kept, int) and isinstance(most, int) and kept > most:
         yield Contradiction(
@@ -375,6 +392,16 @@ def contradictions(
             if owner != key:
                 yield Contradiction(key, f"another prefix than backend {owner[1]} has", owner)
     yield from route_rules.contradictions(values, doubtful)
+
+
+def _fields_of_cors(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
+    """Rules for fields that are the gateway's own while it answers for the backends' CORS."""
+    for key, value in values.items():
+        if key[-2:-1] == ("response",) and isinstance(value, dict | tuple):
+            for name in cast("Collection[str]", value):
+                if name.lower().startswith("access-control-"):
+                    expected = "no field Access-Control-… while cors.origins has an origin"
+                    yield Contradiction(key, expected, ("cors", "origins"), name)
 
 
 def leaves(table: BaseModel, under: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:

@@ -13,15 +13,7 @@ NOT_YET: frozenset[KeyPath] = frozenset(
     (
         ("strip",),
         ("rewrite",),
-        ("request",),
-        ("response",),
-        ("allow",),
-        ("deny",),
-        ("sticky",),
-        ("force",),
         ("mirror",),
-        ("redirect",),
-        ("respond",),
         ("cost",),
     )
 )

@@ -41,14 +41,23 @@ REFERENCES = ("client", "request_id", "consumer", "route")
 
 FRAMING = frozenset(
     (
-        *("connection", "content-length", "host", "http2-settings", "keep-alive", "proxy-connection"),
-        *("te", "trailer", "transfer-encoding", "upgrade"),
+        *("connection", "content-length", "host", "http2-settings", "keep-alive", "te", "trailer"),
+        *("transfer-encoding", "upgrade"),
     )
 )
 """Fields of framing, or for one hop alone (RFC 9110 §7.6.1), which the gateway writes itself."""
 
-RESERVED = frozenset(("via", "x-request-id", "x-corerl-version", "x-coregateway-error", "date"))
+RESERVED = frozenset(
+    (
+        *("via", "x-request-id", "x-corerl-version", "x-coregateway-error", "date", "expect"),
+        *("max-forwards", "traceparent", "tracestate", "sec-websocket-accept", "sec-websocket-extensions"),
+        *("sec-websocket-key", "sec-websocket-version"),
+    )
+)
 """Further ones that it writes itself."""
+
+RESERVED_FRONTS = ("proxy-", "x-forwarded-")
+"""What the names of still further ones begin with."""
 
 
 def demand(holds: object) -> None:
@@ -91,7 +100,7 @@ def _field_name(text: str) -> str:
 
 def _changed_field(text: str) -> str:
     name = _field_name(text).lower()
-    demand(name not in FRAMING and name not in RESERVED and not name.startswith("x-forwarded-"))
+    demand(name not in FRAMING and name not in RESERVED and not name.startswith(RESERVED_FRONTS))
     return text
 
 

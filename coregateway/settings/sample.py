@@ -21,6 +21,9 @@ from coregateway.settings.model import DEFAULT_BACKENDS, KeyPath, Settings
 
 WIDTH = 100
 
+NAMED_TABLES = (("backends",), ("routes",))
+"""Their rows have names of the reader's own."""
+
 HEAD = """\
 Settings of CoreGateway, each with its default. To change one, take the # away from its line. Times are in
 seconds, sizes in bytes. `coregateway check` says whether the file is right.
@@ -57,7 +60,7 @@ def _table(kind: type[BaseModel], values: BaseModel, key: KeyPath, *, told: bool
     for name, value in values:
         if isinstance(value, BaseModel):
             tables.append((name, value))
-        elif not isinstance(value, Mapping) and (told or value != kind.model_fields[name].get_default()):
+        elif (*key, name) not in NAMED_TABLES and (told or value != kind.model_fields[name].get_default()):
             yield from _remark(texts[name] if told else "")
             yield f"#{dotted((name,))} = {_toml(value)}"
     for name, value in tables:
@@ -105,6 +108,8 @@ def _toml(value: object) -> str:
     match value:
         case None:
             return '""'
+        case dict():
+            return "{}"  # no default holds a name
         case tuple():
             return f"[{', '.join(map(_toml, cast('tuple[object, ...]', value)))}]"
         case IPv4Network() | IPv6Network():

@@ -16,6 +16,7 @@ from coregateway.model.errors import (
     Draining,
     GatewayError,
     HeadTooLarge,
+    IPDenied,
     Maintenance,
     MethodNotAllowed,
     NoRoute,
@@ -35,6 +36,7 @@ from coregateway.model.problem import document, fields, render
 
 TABLE: list[tuple[GatewayError, int, str]] = [
     (BadRequest(TWO_LENGTHS), 400, "bad_request"),
+    (IPDenied(), 403, "ip_denied"),
     (NoRoute(), 404, "no_route"),
     (MethodNotAllowed(("GET", "PUT")), 405, "method_not_allowed"),
     (ClientTimeout(), 408, "client_timeout"),

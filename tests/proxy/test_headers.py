@@ -5,6 +5,8 @@ from hypothesis import settings
 
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
+from coregateway.model.exchange import Exchange
+from coregateway.model.trace import Tracer
 from coregateway.policy.cors import EXPOSED, Cors
 from coregateway.proxy.headers import Inbound, Outbound, Outgoing, asks_for_websocket
 from coregateway.proxy.prefix import CookiePaths, map_location
@@ -20,11 +22,18 @@ def request(*fields: bytes, start: bytes = b"GET /api/v1/coredinator/x HTTP/1.1"
     return RequestHead(b"\r\n".join((start, b"Host: gw.test:8001", *fields)))
 
 
+def exchange(*, traced: bool = False) -> Exchange:
+    made = Exchange(0.0, "192.0.2.7")
+    made.request_id = "id-1"
+    made.trace = Tracer(1.0).begin({}) if traced else None
+    return made
+
+
 def outgoing(
     head: RequestHead, *, trusted: bool = False, host: str = "backend", traced: bool = False
 ) -> Outgoing:
     outbound = Outbound(PREFIX.decode(), host=host)
-    return outbound.render(head, peer=b"192.0.2.7", trusted=trusted, request_id=b"id-1", traced=traced)
+    return outbound.render(head, exchange(traced=traced), peer=b"192.0.2.7", trusted=trusted)
 
 
 def sent(
@@ -323,9 +332,9 @@ def got(
     raw = Inbound(PREFIX.decode(), "1.2.3", ResponseChain(rules) if rules else None).render(
         ResponseHead(b"\r\n".join((start, *fields))),
         request(*([] if origin is None else [b"Origin: " + origin])),
+        exchange(),
         addressed_as=(AUTHORITY,),
         framing=b"Content-Length: 5\r\n",
-        request_id=b"id-1",
     )
     assert raw.endswith(b"\r\n\r\n")
     lines = raw[:-4].split(b"\r\n")

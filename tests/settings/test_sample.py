@@ -23,7 +23,7 @@ def loaded(text: str, directory: Path) -> Settings:
 def keys_of(table: dict[str, object], under: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
     found: set[tuple[str, ...]] = set()
     for name, value in table.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and (value or name not in ("set", "add")):
             found |= keys_of(value, (*under, name))  # pyright: ignore[reportUnknownArgumentType] -- TOML
         else:
             found.add((*under, name))

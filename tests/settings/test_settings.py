@@ -25,6 +25,15 @@ from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS, dotted
 from coregateway.settings.model import KeyPath, contradictions, leaves
 from coregateway.settings.upstreams import UpstreamURL
 
+FIELD_RULES: Mapping[str, object] = {
+    "request.set": {},
+    "request.add": {},
+    "request.remove": (),
+    "response.set": {},
+    "response.add": {},
+    "response.remove": (),
+}
+
 CONTRACT: Mapping[str, object] = {
     "host": "0.0.0.0",
     "port": 8001,
@@ -83,6 +92,7 @@ CONTRACT: Mapping[str, object] = {
     "tracing.sample": 0.1,
     "tracing.endpoint": "http://localhost:4318",
     "tracing.server_timing": False,
+    **FIELD_RULES,
     "backends.coredinator.prefix": "/api/v1/coredinator",
     "backends.coredinator.urls": ("http://localhost:7000",),
     "backends.coredinator.methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
@@ -130,6 +140,25 @@ SHARE = ("0", "0.25", "1"), ("-0.1", "1.01", "nan", '"1"')
 SWITCH = ("false", "true"), ('"true"', "1", '"no"')
 COUNT = ("0", "1", "100000"), ("-1", "1.5", "true", '"1"')
 POSITIVE = ("1", "7"), ("0", "-1", "1.0", "false")
+
+FIELDS = (
+    ("{}", '{ X-Env = "prod" }', '{ X-A = "${client} ${request_id} ${consumer} ${route}", X-B = "" }'),
+    (
+        *('{ Content-Length = "1" }', '{ connection = "close" }', '{ Host = "a" }', '{ X_Env = "a" }'),
+        *('{ Proxy-Authorization = "a" }', '{ X-Forwarded-For = "a" }', '{ Sec-WebSocket-Key = "a" }'),
+        *('{ X-Request-ID = "a" }', '{ "a b" = "c" }', '{ "" = "c" }', '{ X-Env = "a", x-env = "b" }'),
+        *('{ X-Env = "a\\r\\nX-Evil: b" }', '{ X-Env = "${secret}" }', '{ X-Env = "${client" }'),
+        *("{ X-Env = 1 }", '"X-Env"', "[]"),
+    ),
+)
+NAMES = (
+    ("[]", '["Server"]', '["X-Debug", "X-Real-IP"]'),
+    ('["Transfer-Encoding"]', '["Upgrade"]', '["Date"]', '["X-A", "x-a"]', '"Server"', '["a b"]', "[1]"),
+)
+NETWORKS = (
+    ("[]", '["10.0.0.0/8", "::1"]', '["::ffff:10.0.0.0/104"]'),
+    ('["10.0.0.1/8"]', '["10.0.0"]', '"10.0.0.0/8"', '["localhost"]', "[1]"),
+)
 
 BASIC: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "host": (
@@ -272,6 +301,14 @@ BASIC: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         for each in ("connect", "read", "write", "pool", "client", "idle")
     },
     "backends.coredinator.timeouts.linger": PAUSE,
+    "backends.coredinator.allow": NETWORKS,
+    "backends.coredinator.deny": NETWORKS,
+    **{
+        f"{above}{direction}.{key}": NAMES if key == "remove" else FIELDS
+        for above in ("", "backends.coredinator.")
+        for direction in ("request", "response")
+        for key in ("set", "add", "remove")
+    },
 }
 
 RESILIENCE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -329,8 +366,9 @@ def test_the_defaults_are_those_of_the_contract():
         "retries": RetrySettings(),
     }
     node_wide = {f"{table}.{name}": value for table, values in tables.items() for name, value in values}
+    of_each = {**node_wide, **FIELD_RULES, "allow": (), "deny": ()}
     inherited = {
-        f"backends.{name}.{key}": each for name in Settings().backends for key, each in node_wide.items()
+        f"backends.{name}.{key}": each for name in Settings().backends for key, each in of_each.items()
     }
     assert values == {**CONTRACT, **inherited}
 

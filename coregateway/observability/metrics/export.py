@@ -113,6 +113,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ((_rate("upstream_surplus", "backend"), "{{backend}}"),),
             ),
             Panel("Attempts", "reqps", ((_rate("upstream_attempts", "backend"), "{{backend}}"),)),
+            Panel(
+                "Shares of routes with several backends",
+                "reqps",
+                ((_rate("shares", "route, backend"), "{{route}} {{backend}}"),),
+            ),
         ),
     ),
     (

@@ -112,6 +112,11 @@ POOL_WAIT = _histogram(
     "pool_wait_seconds", "Of a request in the queue for a free connection.", SECONDS, "backend"
 )
 ATTEMPTS = _counter("upstream_attempts", "Tries of requests at a backend, the first included.", "backend")
+SHARES = _counter(
+    "shares",
+    "Requests of routes with several backends, by the one that was chosen and how: weight, sticky or force.",
+    *("route", "backend", "way"),
+)
 RETRIES = _counter(
     "upstream_retries", "Tries after the first, by what ended the one before.", "backend", "reason"
 )
@@ -155,7 +160,7 @@ BUILD_INFO = _gauge("build_info", "1, with the version that runs.", "version")
 
 FAMILIES = (
     *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES),
-    *(CHECKS, RESOLUTIONS, SURPLUS),
+    *(CHECKS, RESOLUTIONS, SURPLUS, SHARES),
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, REFUSED, TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
     *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, MIDDLEWARE, LOG_LINES_DROPPED),
     *(WORKER_RESTARTS, WORKERS, BUILD_INFO),

@@ -213,6 +213,9 @@ class Recorder:
             self._taken.add(places.taken, float(exchange.bytes_in))
         if exchange.bytes_out:
             self._given.add(places.given, float(exchange.bytes_out))
+        if exchange.share is not None:
+            route = exchange.route or ""
+            self._numbers[self._place(families.SHARES, route, exchange.share, exchange.chosen_by)] += 1.0
         if exchange.error is not None:
             self._count_error(exchange.backend or "", exchange.error)
             if exchange.rule is not None:

@@ -181,12 +181,15 @@ async def wait_up(client: httpx.AsyncClient, port: int, scrapes: int, *, within:
         await sleep(0.1)
 
 
-PROBED = """
+EVERYTHING = """
 [backends.coredinator.health]
 interval = 0.5
 [backends.named]
 prefix = "/named"
 urls = ["http://no-such-name.invalid"]
+[routes.shared]
+path = "/shared"
+backend = { coredinator = 0, named = 1 }
 """
 
 
@@ -197,9 +200,9 @@ async def test_prometheus_takes_every_metric_and_knows_every_expression(
     port = free_port()
     # Only with middleware is there every metric.
     plugin = 'plugins = ["tests.sanic_app.timed_plugin"]\n'
-    toml = plugin + f'[admin]\naddress = "127.0.0.1:{port}"\n' + PROBED
+    toml = plugin + f'[admin]\naddress = "127.0.0.1:{port}"\n' + EVERYTHING
     running = await gateway(toml=toml, backends={"coredinator": backend.url})
-    for path in (f"{PREFIX}/a", f"{PREFIX}/b", "/nowhere"):
+    for path in (f"{PREFIX}/a", f"{PREFIX}/b", "/nowhere", "/shared"):
         await get(running.port, path)
     assert promtool("check", "metrics", given=(await get(port)).body) == "0: "
     async with prometheus(tmp_path, port) as client:

@@ -19,6 +19,7 @@ PROMISED = {
     "coregateway_upstream_checks_total": ("backend", "upstream", "outcome"),
     "coregateway_name_resolutions_total": ("name", "outcome"),
     "coregateway_upstream_surplus_total": ("backend",),
+    "coregateway_shares_total": ("route", "backend", "way"),
     "coregateway_request_bytes_total": ("backend",),
     "coregateway_response_bytes_total": ("backend",),
     "coregateway_client_disconnects_total": ("backend",),

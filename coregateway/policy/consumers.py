@@ -1,0 +1,12 @@
+"""Who a request comes from, once that is known. Pure."""
+
+
+class Consumer:
+    """A caller by name, with what it may do."""
+
+    __slots__ = ("name", "roles", "scopes")
+
+    def __init__(self, name: str, roles: tuple[str, ...] = (), scopes: tuple[str, ...] = ()) -> None:
+        self.name = name
+        self.roles = roles
+        self.scopes = scopes
