@@ -74,7 +74,7 @@ TOML = """
 address = "127.0.0.1:{admin}"
 [timeouts]
 connect = 1.0
-read = 1.0
+read = 2.0
 [backends.suffers]
 prefix = "/suffers"
 urls = [{urls}]
@@ -101,6 +101,10 @@ class Request:
     began: float
     took: float
     outcome: int | str
+
+    @property
+    def ended(self) -> float:
+        return self.began + self.took
 
     @property
     def failed(self) -> bool:
@@ -204,11 +208,9 @@ async def run(
         gateway.new_log_lines()
         sizes = _sizes(gateway)
         phases, kills = await _suffer(gateway, (suffering, other), proxies, seconds, faults, kill_every, draw)
-        tries = [
-            line["attempts"]
-            for line in gateway.new_log_lines()
-            if line["event"] == "request" and line["backend"] == "suffers"
-        ]
+        told = [line for line in gateway.new_log_lines() if line.get("backend") == "suffers"]
+        told = [line for line in told if line["event"] == "request"]
+        tries = [line["attempts"] for line in told]
         left = await _left(admin)
         after = _sizes(gateway)
         pairs = {pid: (sizes[pid], after[pid]) for pid in after.keys() & sizes.keys()}
@@ -231,14 +233,16 @@ async def run(
     if len(cut) > other.clients * len(kills):
         broken.append(f"{len(cut)} requests of the other backend ended with {len(kills)} workers")
     for name, start, end in phases:
-        here = [each for each in suffering.requests if start <= each.began < end]
+        # What was under way when the next fault began is told with neither.
+        here = [each for each in suffering.requests if start <= each.began and each.ended < end]
         late = [each for each in here if each.began >= start + min(RECOVERY, (end - start) / 2)]
         failed = [each for each in late if each.failed and not _is_cut_by(each, kills)]
         lines.append(f"{name}: {_told(here)}; {len(failed)} of the last {len(late)} failed")
         if failed and len(failed) >= errors * len(late):
             broken.append(f"{name}: {len(failed)} of {len(late)} failed: {_outcomes(failed)}")
     ratio = sum(tries) / max(len(tries), 1)
-    lines.append(f"{ratio:.3f} attempts for a request")
+    causes = Counter(line["error"] for line in told if line["error"])
+    lines.append(f"{ratio:.3f} attempts for a request; what the gateway calls errors: {dict(causes)}")
     if ratio > ATTEMPTS:
         broken.append(f"{ratio:.3f} attempts for a request")
     if left:
@@ -339,8 +343,9 @@ async def _left(admin: int, *, within: float = 10.0) -> dict[str, object]:
 
 def _is_cut_by(request: Request, kills: Sequence[float]) -> bool:
     """Whether it had no answer, and a worker was killed in that time."""
-    ended = request.began + request.took
-    return isinstance(request.outcome, str) and any(request.began - DIES <= kill <= ended for kill in kills)
+    return isinstance(request.outcome, str) and any(
+        request.began - DIES <= kill <= request.ended for kill in kills
+    )
 
 
 def _told(requests: Sequence[Request]) -> str:
