@@ -5,12 +5,12 @@ microsecond; what is a coroutine is measured from each wait to the next, so that
 """
 
 from collections.abc import Callable, Coroutine, Generator, Iterable
-from inspect import isawaitable, iscoroutine
+from inspect import isawaitable
 from time import perf_counter
-from types import coroutine
+from types import CoroutineType, coroutine
 from typing import Any, Protocol, cast
 
-from coregateway.model.call_times import CallTimes
+from coregateway.model.call_times import HELD, CallTimes
 
 
 class Registered(Protocol):
@@ -55,13 +55,13 @@ def _measured(function: Callable[..., Any], times: CallTimes) -> Callable[..., A
         try:
             answer = function(*arguments)
         except BaseException:
-            times.add(perf_counter() - began)
+            _note(times, perf_counter() - began)
             raise
+        if type(answer) is CoroutineType:
+            return _stepped(cast(Any, answer), times)
         if answer is not None and isawaitable(answer):
-            return _stepped(answer, times) if iscoroutine(answer) else _waited(answer, times)
-        took = perf_counter() - began
-        times.add(took)
-        times.hold(took)
+            return _waited(answer, times)
+        _note(times, perf_counter() - began)
         return answer
 
     # What tells of a failure names the function itself.
@@ -82,10 +82,23 @@ async def _waited(answer: Any, times: CallTimes) -> Any:
 @coroutine
 def _stepped(steps: Coroutine[Any, Any, Any], times: CallTimes) -> Generator[Any, Any, Any]:
     """Drive a coroutine as `await` does (PEP 380), and look at the clock before and after each step."""
-    started = perf_counter()
-    received: Any = None
-    thrown: BaseException | None = None
+    started = began = perf_counter()
+    try:
+        wanted = steps.send(None)
+    except StopIteration as end:  # most do not wait
+        _note(times, perf_counter() - began)
+        return end.value
+    except BaseException:
+        _note(times, perf_counter() - began)
+        raise
     while True:
+        times.hold(perf_counter() - began)
+        thrown: BaseException | None = None
+        received: Any = None
+        try:
+            received = yield wanted
+        except BaseException as error:
+            thrown = error
         began = perf_counter()
         try:
             wanted = steps.send(received) if thrown is None else steps.throw(thrown)
@@ -96,9 +109,10 @@ def _stepped(steps: Coroutine[Any, Any, Any], times: CallTimes) -> Generator[Any
             if isinstance(end, StopIteration):
                 return end.value
             raise
-        times.hold(perf_counter() - began)
-        thrown = None
-        try:
-            received = yield wanted
-        except BaseException as error:
-            thrown = error
+
+
+def _note(times: CallTimes, took: float) -> None:
+    """Take in a call that did not wait."""
+    times.add(took)
+    if took >= HELD:
+        times.hold(took)
