@@ -1,4 +1,5 @@
-"""The command line: `coregateway run`, `check`, `init`, `status`, `health`, `demo`, `export`, `version`.
+"""The command line: `coregateway run`, `check`, `init`, `status`, `reload`, `drain`, `undrain`, `health`,
+`demo`, `export`, `version`.
 
 Every form of start comes through `main`, but for `sanic coregateway.app`, which reads the same settings.
 Sanic is imported by the commands that serve, so that the others answer at once.
@@ -83,10 +84,23 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     )
     _add_setting_flags(check)
     status = command("status", "Tell the state of the gateway that runs. Exit status 1 when none answers.")
-    status.add_argument(CONFIG_FLAG, metavar="FILE", help="settings in TOML (default: ./coregateway.toml)")
-    status.add_argument("--address", metavar="HOST:PORT", help="its admin address (default: admin.address)")
+    _add_admin_flags(status)
     status.add_argument("--json", action="store_true", help="as JSON instead of a table")
     command("init", "Print a file of settings to begin with: all of them, with their defaults.")
+    reload = command(
+        "reload",
+        "Have the gateway that runs read its settings again. Exit status 2 when they are wrong: nothing "
+        "has changed then.",
+    )
+    _add_admin_flags(reload)
+    for what, summary in (
+        ("drain", "Take an upstream out of the gateway that runs, until it is undrained or restarted."),
+        ("undrain", "Have an upstream back that was drained."),
+    ):
+        drain = command(what, summary)
+        drain.add_argument("backend", metavar="BACKEND", help="the backend's name")
+        drain.add_argument("url", metavar="URL", help="one of its urls, as the settings have it")
+        _add_admin_flags(drain)
     command("health", "Ask the gateway of this machine whether it takes traffic; exit status 0 or 1.")
     demo = command("demo", "Start the gateway with two demo backends, and tell what to try.")
     demo.add_argument("--host", metavar="ADDRESS", help="address to listen on")
@@ -131,6 +145,17 @@ def _add_setting_flags(parser: ArgumentParser) -> None:
         parser.add_argument(f"--{name}-port", metavar="N", help=f"use {name} at http://localhost:N")
 
 
+def _add_admin_flags(parser: ArgumentParser) -> None:
+    parser.add_argument(CONFIG_FLAG, metavar="FILE", help="settings in TOML (default: ./coregateway.toml)")
+    parser.add_argument(
+        "--admin",
+        "--address",
+        dest="address",
+        metavar="HOST:PORT",
+        help="its admin address (default: admin.address)",
+    )
+
+
 def _flags(options: Namespace) -> tuple[Flag, ...]:
     """The setting flags that were given, in the order of the parser."""
     texts = ((name, getattr(options, name[2:].replace("-", "_"), None)) for name in (*FLAGS, CONFIG_FLAG))
@@ -145,11 +170,15 @@ def _check(options: Namespace) -> int:
 def _status(options: Namespace) -> int:
     from coregateway.cli import status as command
 
+    return command.main(_admin_address(options), as_json=options.json)
+
+
+def _admin_address(options: Namespace) -> str:
+    """Of the gateway that a command asks."""
     given: str | None = options.address
-    address = (
-        load_or_exit(_flags(options), with_plugins=False).settings.admin.address if given is None else given
-    )
-    return command.main(address, as_json=options.json)
+    if given is not None:
+        return given
+    return load_or_exit(_flags(options), with_plugins=False).settings.admin.address
 
 
 def _init(_: Namespace) -> int:
@@ -157,6 +186,18 @@ def _init(_: Namespace) -> int:
 
     sys.stdout.write(sample())
     return 0
+
+
+def _reload(options: Namespace) -> int:
+    from coregateway.cli import reload as command
+
+    return command.main(_admin_address(options))
+
+
+def _drain(options: Namespace) -> int:
+    from coregateway.cli import drain as command
+
+    return command.main(options.command, _admin_address(options), options.backend, options.url)
 
 
 def _demo(options: Namespace) -> int:
@@ -208,6 +249,9 @@ _COMMANDS = {
     "check": _check,
     "init": _init,
     "status": _status,
+    "reload": _reload,
+    "drain": _drain,
+    "undrain": _drain,
     "demo": _demo,
     "export": _export,
     "version": _version,

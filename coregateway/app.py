@@ -11,14 +11,16 @@ from argparse import Namespace
 from asyncio import Task, get_running_loop, sleep
 from typing import TYPE_CHECKING
 
-from coregateway.endpoints import admin, docs, health
+from coregateway.endpoints import admin, control, docs, health
 from coregateway.endpoints.dashboard import routes as dashboard
 from coregateway.logs import events as logs
 from coregateway.net.acceptor import Acceptor
 from coregateway.node import memory_tuning as heap
 from coregateway.node import workers
 from coregateway.node.probing import ProbeSettings
-from coregateway.observability import access_log
+from coregateway.node.reload import SettingsLife, SettingsSource
+from coregateway.node.running import inherited
+from coregateway.observability import log_lines
 from coregateway.observability import monitor as watch
 from coregateway.observability.metrics import families
 from coregateway.observability.metrics import worker as metrics
@@ -27,10 +29,18 @@ from coregateway.prober.planning import plan_of
 from coregateway.prober.prober import Prober
 from coregateway.prober.process import counter
 from coregateway.sanic_app import blueprints
-from coregateway.sanic_app.gateway import Gateway
+from coregateway.sanic_app.gateway import Gateway, try_out
 from coregateway.sanic_app.plugins import attach_plugins
-from coregateway.sanic_app.signals import TURN_ENDED
-from coregateway.settings import CorsSettings, Settings, load_or_exit, plugins
+from coregateway.settings import (
+    CorsSettings,
+    RequestLimits,
+    Settings,
+    flags_here,
+    load,
+    load_or_exit,
+    plugins,
+)
+from coregateway.settings.process import content_here
 
 if TYPE_CHECKING:
     from sanic.server import AsyncioServer
@@ -58,38 +68,38 @@ def create_app(
     None: so it is where the settings of this process name an address.
     """
     plugins.refuse_within_import()
+    source: SettingsSource | None = None
+    version = 1
     if not isinstance(settings, Settings):
-        loaded = load_or_exit()
-        settings = loaded.settings
+        running = inherited()
+        if running is not None:  # in a worker: by now the file may say something else, or be wrong
+            settings, version = running.settings, running.version
+        else:
+            loaded = load_or_exit()
+            settings = loaded.settings
+            if admin_required is None:
+                admin_required = not loaded.is_default("admin", "address")
         logs.configure(settings.log_level, settings.log_format)
         logs.own_process()
-        if admin_required is None:
-            admin_required = not loaded.is_default("admin", "address")
+        source = SettingsSource(lambda: load(flags_here()).settings, try_out, content_here)
     app = Gateway(name, settings, admin_required=bool(admin_required))
+    app.ctx.settings_version = version
     for backend, row in settings.backends.items():
         app.blueprint(blueprints.blueprint(backend, row))
     app.blueprint(docs.blueprint(settings))
     app.blueprint(health.blueprint(settings))
-    encode = logs.encoder(settings.log_format)
-    record = access_log.recorder(
-        logs.writer().write_all,
-        logs.WORKER,
-        settings.access_log,
-        encode=encode,
-        traced=settings.tracing.enabled,
-    )
-    app.add_signal(record, TURN_ENDED)
+    log_lines.attach(app, settings, own_process=source is not None)
 
-    # No web page may read what operators see: no CORS there, whatever the settings are.
-    operators = Gateway(f"{name}-admin", settings.model_copy(update={"cors": CorsSettings(origins=())}))
+    operators = Gateway(f"{name}-admin", _of_operators(settings))
     operators.config.AUTO_EXTEND = False
     admin.refuse_strangers(operators, settings.admin)
-    operators.blueprint(admin.blueprint(settings))
+    operators.blueprint(admin.blueprint(app))
+    operators.blueprint(control.blueprint())
     admin_server: list[AsyncioServer] = []
     acceptors: list[Acceptor] = []
     ending: list[Task[None]] = []
     probers: list[Prober] = []
-    probes = ProbeSettings(plan_of(settings, families.key_of), settings.log_level, settings.log_format)
+    probes = probes_of(settings)
 
     async def open_backends(app: Gateway) -> None:
         logs.attach(get_running_loop())
@@ -104,9 +114,20 @@ def create_app(
 
     async def probe_alone(app: Gateway) -> None:
         """Without a main process there is nothing else to do it."""
+        while probers:
+            await probers.pop().close()
         if workers.is_alone(app) and not probes.plan.is_empty:
             probers.append(Prober(probes.plan, app.ctx.board.probed, count=counter(app.ctx.part)))
             probers[-1].start()
+
+    def probe_anew(settings: Settings) -> None:
+        nonlocal probes
+        before, probes = probes, probes_of(settings)
+        if workers.is_alone(app) and probes != before:
+            ending.append(get_running_loop().create_task(probe_alone(app)))
+
+    def tell_operators(settings: Settings) -> None:
+        operators.ctx.follow(_of_operators(settings))
 
     async def settle_heap(_: Gateway) -> None:
         heap.settle()
@@ -115,6 +136,7 @@ def create_app(
         sock = workers.listeners_of(app)
         if sock is not None and sock.admin is not None:
             operators.ctx.board, operators.ctx.node = app.ctx.board, app.ctx.node
+            operators.ctx.running = app.ctx.running
             operators.ctx.worker.open(app.ctx.worker.io)
             admin_server.append(await admin.serve(operators, sock.admin))
 
@@ -127,9 +149,10 @@ def create_app(
         for acceptor in acceptors:
             acceptor.stop()  # the end of the loop might cut off later newcomers
         # Exchanges that outlive it end here, where a client that waits still gets an answer.
-        app.config.GRACEFUL_SHUTDOWN_TIMEOUT = settings.shutdown.grace + LAST_WORDS
+        grace = app.ctx.settings.shutdown.grace
+        app.config.GRACEFUL_SHUTDOWN_TIMEOUT = grace + LAST_WORDS
         loop = get_running_loop()
-        loop.call_later(settings.shutdown.grace, lambda: ending.append(loop.create_task(app.ctx.close())))
+        loop.call_later(grace, lambda: ending.append(loop.create_task(app.ctx.close())))
 
     async def close_admin(_: Gateway) -> None:
         for server in admin_server:
@@ -151,7 +174,10 @@ def create_app(
     app.register_listener(close_logs, "after_server_stop")
     tracing.attach(app, settings.tracing)
     app.register_listener(open_backends, "before_server_start")
-    workers.attach(app, settings.shutdown, settings.watchdog, probes)
+    app.ctx.followers += [tell_operators, probe_anew]
+    workers.attach(
+        app, settings.shutdown, settings.watchdog, probes, SettingsLife(source, app.ctx.change, probes_of)
+    )
     metrics.attach(app, operators, settings)
     watch.attach(app, settings)
     dashboard.attach(app, operators, settings)
@@ -166,6 +192,20 @@ def create_app(
     app.register_listener(close_backends, "after_server_stop")
     attach_plugins(app, settings)
     return app
+
+
+def probes_of(settings: Settings) -> ProbeSettings:
+    """What the prober needs of the settings."""
+    return ProbeSettings(plan_of(settings, families.key_of), settings.log_level, settings.log_format)
+
+
+def _of_operators(settings: Settings) -> Settings:
+    """What holds on the admin address, whatever the settings are.
+
+    No web page may read what operators see, hence no CORS; and no limit for clients keeps operators out.
+    """
+    limits = settings.limits.model_copy(update={"request": RequestLimits()})
+    return settings.model_copy(update={"cors": CorsSettings(origins=()), "limits": limits})
 
 
 def __getattr__(name: str) -> Gateway:

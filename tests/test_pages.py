@@ -31,6 +31,11 @@ from tests.node.running_node import ROOT
 CHECKS = [".venv/bin/coregateway check", ".venv/bin/coregateway check --port 8080"]
 STATES = [".venv/bin/coregateway status", ".venv/bin/coregateway status --json"]
 INIT = ".venv/bin/coregateway init"
+CHANGES = {
+    ".venv/bin/coregateway reload": r"^settings: version \d+, [0-9a-f]{12}$",
+    ".venv/bin/coregateway drain coredinator http://localhost:7000": "^drained: coredinator http",
+    ".venv/bin/coregateway undrain coredinator http://localhost:7000": "^undrained: coredinator http",
+}
 EXPORTS = [".venv/bin/coregateway export grafana", ".venv/bin/coregateway export alerts"]
 VERSION = ".venv/bin/coregateway version"
 REQUESTS = [
@@ -57,7 +62,7 @@ async def tell(_):
 
 def test_every_command_is_run() -> None:
     shown = {command for page in PAGES.values() for command in commands(page)}
-    assert shown == {*CHECKS, *STATES, *EXPORTS, INIT, VERSION, *REQUESTS}
+    assert shown == {*CHECKS, *STATES, *CHANGES, *EXPORTS, INIT, VERSION, *REQUESTS}
 
 
 def test_every_kind_of_example_has_its_test() -> None:
@@ -110,6 +115,16 @@ def test_a_refusal_reads_as_it_is_shown(demo: Demo) -> None:
     real = json.loads(demo.curl(command).splitlines()[-1])
     assert real | {"request_id": ""} == json.loads(block.text) | {"request_id": ""}
     assert PATH.words in block.text
+
+
+def test_what_changes_the_node_is_done(demo: Demo) -> None:
+    """One after the other: what is drained is there again in the end."""
+    state = json.loads(demo.curl("curl http://localhost:9001/status"))
+    [upstream] = state["backends"]["coredinator"]["upstreams"]
+    for command, words in CHANGES.items():
+        here = command.replace("http://localhost:7000", upstream["url"])
+        printed = run(here, COREGATEWAY_ADMIN__ADDRESS=f"127.0.0.1:{demo.admin}").stdout
+        assert re.search(words, printed, re.MULTILINE), printed
 
 
 @pytest.mark.parametrize("command", STATES)

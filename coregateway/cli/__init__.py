@@ -1,5 +1,8 @@
 """The commands of `coregateway` that have something to do of their own.
 
-status      the state of the node that runs, asked for on its admin address
-health      whether the gateway of this machine takes traffic; knows nothing of the others
+admin_address   what a gateway that runs answers at its admin address
+status          the state of the node that runs
+reload          have it read its settings again
+drain           take an upstream out of it, or have it back
+health          whether the gateway of this machine takes traffic; knows none of the others
 """

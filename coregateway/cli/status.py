@@ -1,72 +1,47 @@
 """`coregateway status`: what the gateway at an admin address says of itself, for people or as JSON."""
 
-import json
 import sys
 from collections.abc import Sequence
-from http.client import HTTPConnection, HTTPException
 from time import time
 from typing import Any
 
-from coregateway.settings.mistakes import shown
-from coregateway.settings.values import split_authority
-
-PATIENCE = 5.0
-"""Seconds for the gateway to answer."""
-
+from coregateway.cli.admin_address import NoAnswer, get, no_gateway
 
 BACKENDS = (
     *("BACKEND", "UPSTREAM", "STATE", "SINCE", "IN FLIGHT"),
     *("QUEUED", "CONNECTIONS", "REQUESTS", "ERRORS"),
 )
-WORKERS = ("WORKER", "PID", "STATE", "SINCE", "RESTARTS", "CONNECTIONS", "IN FLIGHT", "LOOP LAG")
-
-
-class NoAnswer(Exception):
-    """No gateway there; the text is for the user."""
+WORKERS = (
+    *("WORKER", "PID", "STATE", "SINCE", "RESTARTS", "SETTINGS"),
+    *("CONNECTIONS", "IN FLIGHT", "LOOP LAG"),
+)
 
 
 def main(address: str, *, as_json: bool) -> int:
     """Ask the gateway at `address` (host:port) and print its state; returns the exit status."""
     try:
-        body = _ask(address)
+        answer = get(address, "/status")
+        if answer.status != 200 or "backends" not in answer.told:
+            raise no_gateway(address, answer)
     except NoAnswer as reason:
         sys.stderr.write(f"coregateway status: {reason}\n")
         return 1
-    sys.stdout.write(body if as_json else table(json.loads(body), address, time()))
+    sys.stdout.write(answer.text if as_json else table(answer.told, address, time()))
     if as_json:
         sys.stdout.write("\n")
     return 0
-
-
-def _ask(address: str) -> str:
-    if not address:
-        raise NoAnswer("admin.address is switched off in these settings (another one: --address HOST:PORT)")
-    host, port = split_authority(address) or ("", None)
-    if port is None:
-        raise NoAnswer(f"--address: expected host:port, found {shown(address)}")
-    connection = HTTPConnection(host, port, timeout=PATIENCE)
-    try:
-        connection.request("GET", "/status", headers={"Connection": "close"})
-        response = connection.getresponse()
-        body = response.read().decode()
-        if response.status == 200 and "backends" in json.loads(body):
-            return body
-        reason = f"status {response.status}"
-    except (OSError, HTTPException, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-    finally:
-        connection.close()
-    reason = " ".join(reason.split())
-    if reason[1:2].islower():
-        reason = reason[0].lower() + reason[1:]
-    raise NoAnswer(f"no gateway answers at {address}: {reason}")
 
 
 def table(status: dict[str, Any], address: str, now: float) -> str:
     """The state as text, in columns; `now` in seconds since the epoch."""
     ready = "ready" if status["ready"] else "not ready"
     age = _ago(status["started"], now)
-    lines = [f"CoreGateway {status['version']} at {address}: {ready}, started {age} ago", ""]
+    settings = status["settings"]
+    lines = [
+        f"CoreGateway {status['version']} at {address}: {ready}, started {age} ago",
+        f"settings: version {settings['version']}, {settings['hash']}",
+        "",
+    ]
     backends: list[Sequence[str]] = [BACKENDS]
     remarks: list[str] = []
     for name, backend in status["backends"].items():
@@ -81,7 +56,10 @@ def table(status: dict[str, Any], address: str, now: float) -> str:
     lines += [*_aligned(backends), *remarks, ""]
     workers: list[Sequence[str]] = [WORKERS]
     for worker in status["workers"]:
-        whole = map(_count, (worker["restarts"], worker["connections"], worker["in_flight"]))
+        whole = map(
+            _count,
+            (worker["restarts"], worker["settings_version"], worker["connections"], worker["in_flight"]),
+        )
         who = worker["name"], str(worker["pid"]), worker["state"], _ago(worker["since"], now)
         workers.append((*who, *whole, f"{worker['loop_lag_ms']:g} ms"))
     return "\n".join([*lines, *_aligned(workers), ""])

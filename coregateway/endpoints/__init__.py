@@ -4,5 +4,6 @@ health       /health, /livez, /readyz
 docs         /docs, /openapi.json and their files
 openapi      the API document
 admin        the admin address: /status, and which requests it takes
+control      the admin address: what operators may change of a node that runs
 dashboard    /dashboard
 """

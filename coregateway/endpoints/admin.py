@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from coregateway.sanic_app.gateway import Gateway
 
 
-def blueprint(settings: Settings) -> Blueprint:
-    """`/status`, and `/`, which links to all that there is."""
+def blueprint(gateway: "Gateway") -> Blueprint:
+    """`/status` of a gateway, and `/`, which links to all that there is."""
     routes = Blueprint("admin")
+    settings = gateway.ctx.settings  # of which only what takes a restart is used
     front = _front_page(settings)
     readers: dict[Board, Reader] = {}
 
@@ -45,7 +46,10 @@ def blueprint(settings: Settings) -> Blueprint:
         if settings.metrics.enabled:
             reader = readers.setdefault(context.board, Reader(context.board))
             counted = await count(reader, Snapshot())
-        body = orjson.dumps(await overview(settings, context.board, context.node, counted))
+        drained = gateway.ctx.drained
+        body = orjson.dumps(
+            await overview(gateway.ctx.settings, context.board, context.node, counted, drained)
+        )
         return HTTPResponse(body, headers={"Cache-Control": "no-store"}, content_type="application/json")
 
     @routes.route("/", methods=["GET", "HEAD"])

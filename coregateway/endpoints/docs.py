@@ -19,7 +19,7 @@ from sanic.response import redirect
 
 from coregateway import __version__
 from coregateway.endpoints.openapi import answer, document, own
-from coregateway.sanic_app.documents import excluded, own_document
+from coregateway.sanic_app.documents import OwnDocument, excluded, own_document
 from coregateway.settings import Settings
 
 type Handler = Callable[[Request], Coroutine[Any, Any, HTTPResponse | None]]
@@ -85,6 +85,8 @@ class Asset:
 def blueprint(settings: Settings) -> Blueprint:
     """Return the routes `/`, `/docs`, `/docs/<asset>` and `/openapi.json`.
 
+    `settings`: of an application that has none of its own.
+
     Raises:
         FileNotFoundError: Swagger UI's files are not installed.
     """
@@ -103,18 +105,29 @@ def blueprint(settings: Settings) -> Blueprint:
     async def page_handler(request: Request) -> HTTPResponse:
         return shown.answer(request)
 
-    documents: list[Text] = []
+    def settings_of(app: Sanic[Any, Any]) -> Settings:
+        return getattr(app.ctx, "settings", settings)
+
+    own_routes: list[OwnDocument] = []
+    documents: list[tuple[Settings, Text]] = []
+
+    def document_of(settings: Settings) -> Text:
+        """Made anew when a reload has brought other settings."""
+        if not documents or documents[0][0] is not settings:
+            body = orjson.dumps(document(settings, __version__, own_routes[0]), option=OPTIONS)
+            documents[:] = [(settings, Text(body, "application/json", {}))]
+        return documents[0][1]
 
     async def describe(app: Sanic[Any, Any]) -> None:
-        body = orjson.dumps(document(settings, __version__, own_document(app)), option=OPTIONS)
-        documents.append(Text(body, "application/json", {}))
+        own_routes.append(own_document(app))
+        document_of(settings_of(app))
 
     @routes.route("/openapi.json", METHODS, name="openapi", ignore_body=True)
     @own("openapi", "This document", answer(200, "The document.", "application/json"))
     async def openapi(request: Request) -> HTTPResponse:
-        if not documents:  # no listener has run, as under `create_server` without `before_start`
+        if not own_routes:  # no listener has run, as under `create_server` without `before_start`
             await describe(request.app)
-        return documents[-1].answer(request)
+        return document_of(settings_of(request.app)).answer(request)
 
     @routes.route("/", METHODS, name="root", ignore_body=True)
     @own("root", "Go to `/docs`", answer(307, "`Location: /docs`"))

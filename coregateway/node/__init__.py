@@ -11,6 +11,10 @@ process_signals   what signals to a process mean
 orphans           what PID 1 collects
 workers           the life of a process as a worker
 state             what the processes know of each other
+running           what the node runs with: its settings, and which upstreams were taken out by hand
+reload            other settings, and upstreams taken out, for a node that runs
+control           what a worker asks of the main process
+content_watch     when the content of a file has changed
 listeners         sockets that all workers accept from
 descriptors       how many descriptors a worker may have, and for how many clients that is
 memory_tuning     the memory of a worker

@@ -70,6 +70,10 @@ class Children:
         """Whether the process lives and has come up."""
         return pid in self._living and self._living[pid].is_up
 
+    def watch(self, limit: float) -> None:
+        """From now on a worker may stand still for so many seconds; 0: any."""
+        self._watchdog.limit = limit
+
     def look(self, living: Mapping[int, BaseProcess], now: float) -> None:
         """Take in the processes that live, and kill workers that stand still; `now` in monotonic seconds."""
         for pid in self._living.keys() - living.keys():

@@ -58,6 +58,8 @@ class Probing:
 
     def follow(self, settings: ProbeSettings, now: float) -> None:
         """Have it ask what other settings say; what is known stays."""
+        if settings == self._settings:
+            return
         self._settings = settings
         self.end()
         self._start(now)

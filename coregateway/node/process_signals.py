@@ -1,7 +1,7 @@
 """What signals to a process of the node mean.
 
     SIGTERM, SIGINT, SIGQUIT    drain, then end
-    SIGHUP                      read the settings again; not there yet, so it is a WARNING
+    SIGHUP                      read the settings again (`reload`)
     SIGUSR1                     open log files again; there are none, so nothing
     SIGUSR2, SIGALRM            nothing
 
@@ -38,16 +38,14 @@ def release_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def handle_signals(loop: AbstractEventLoop, stop: Callable[[], None], *, alone: bool) -> None:
-    """Give the signals of a process that serves their meaning; `alone`: it is its own main process.
-
-    Beside a main process only that one answers SIGHUP: the terminal sends it to all.
-    """
+def handle_signals(loop: AbstractEventLoop, stop: Callable[[], None], hang_up: Callable[[], None]) -> None:
+    """Give the signals of a process that serves their meaning. The terminal sends SIGHUP to all: beside a
+    main process, which reads the settings again, `hang_up` only looks whether there are new ones."""
     for number in SIGNALS:
         if number in STOP_SIGNALS:
             loop.add_signal_handler(number, stop)
-        elif number == RELOAD and alone:
-            loop.add_signal_handler(number, warn_of_reload)
+        elif number == RELOAD:
+            loop.add_signal_handler(number, hang_up)
         else:
             loop.add_signal_handler(number, _nothing)
 
@@ -63,11 +61,7 @@ def ignore_signals(loop: AbstractEventLoop) -> None:
 
 def warn_of_reload() -> None:
     """Tell that SIGHUP has changed nothing."""
-    event(
-        "node.reload_unavailable",
-        level="WARNING",
-        message="SIGHUP: this version cannot read its settings again; restart the gateway for new ones",
-    )
+    event("node.reload_unavailable", level="WARNING", message="SIGHUP: there are no settings to read again")
 
 
 def _nothing() -> None:

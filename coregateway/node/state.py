@@ -47,6 +47,14 @@ class Field(IntEnum):
     """How often a worker was started again because it had died."""
     STARTED = 4
     """When the row was entered for the first time, in seconds since the epoch."""
+    SETTINGS = 5
+    """The version of the settings that it runs with; of the main process: that all should run with."""
+    REVISION = 6
+    """The revision that a worker has taken of what the node runs with (`running`)."""
+    HASH = 7
+    """Of the settings that all should run with, as a number: the main process says so."""
+    REJECTED = 8
+    """Whether they were wrong when they were read last: the main process says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,8 @@ class WorkerStatus:
     state: str
     since: float
     restarts: int
+    settings: int
+    revision: int
 
 
 class Node:
@@ -96,6 +106,8 @@ class Node:
                 self.state(number).name.lower(),
                 self._get(number, Field.SINCE),
                 int(self._get(number, Field.RESTARTS)),
+                int(self._get(number, Field.SETTINGS)),
+                int(self._get(number, Field.REVISION)),
             )
             for number in self._workers
             if self.state(number) is not State.RETIRED
@@ -128,6 +140,36 @@ class Node:
         restarts = self._get(number, Field.RESTARTS) + 1
         self._set(number, Field.RESTARTS, restarts)
         return int(restarts)
+
+    @property
+    def settings_version(self) -> int:
+        """Of the settings that all workers should run with; 0: no main process has said so."""
+        return int(self._get(MAIN, Field.SETTINGS))
+
+    @property
+    def settings_hash(self) -> str:
+        """Of the same: twelve hexadecimal digits."""
+        return f"{int(self._get(MAIN, Field.HASH)):012x}"
+
+    @property
+    def reload_succeeded(self) -> bool:
+        """Whether the settings were right when they were read last."""
+        return not self._get(MAIN, Field.REJECTED)
+
+    def note_settings(self, version: int, digest: str) -> None:
+        """Note with which settings all workers should run from now on; `digest` in hexadecimal digits."""
+        self._set(MAIN, Field.HASH, int(digest, 16))
+        self._set(MAIN, Field.SETTINGS, version)
+
+    def note_reload(self, *, succeeded: bool) -> None:
+        """Note how it went to read the settings again."""
+        self._set(MAIN, Field.REJECTED, not succeeded)
+
+    def note_taken(self, number: int, version: int, revision: int, pid: int) -> None:
+        """Note with what a worker's process runs, unless another one has taken its place."""
+        if self.pid(number) == pid:
+            self._set(number, Field.SETTINGS, version)
+            self._set(number, Field.REVISION, revision)
 
     # Workers that Sanic is told to add at run time have no row: they serve, and are not counted.
 

@@ -24,12 +24,12 @@ from sanic.worker.constants import ProcessState
 from sanic.worker.manager import WorkerManager
 from sanic.worker.process import Worker
 
-from coregateway.logs.events import event
+from coregateway.logs.events import configure, event
 from coregateway.node.children import Children, is_worker, write_lines
 from coregateway.node.listeners import Listeners, end, number_of
 from coregateway.node.lives import TRIES, Life
 from coregateway.node.orphans import Orphans
-from coregateway.node.probing import Probing
+from coregateway.node.probing import ProbeSettings, Probing
 from coregateway.node.process_signals import (
     RELOAD,
     SIGNALS,
@@ -38,14 +38,19 @@ from coregateway.node.process_signals import (
     release_signals,
     warn_of_reload,
 )
+from coregateway.node.reload import Reload
 from coregateway.node.scaling import Scaling
 from coregateway.node.state import MAIN, STATE_KEEPER, Node, State
 from coregateway.node.worker_states import outlive_keeper
+from coregateway.settings.model import Settings
 from coregateway.settings.process import EXIT_WRONG_SETTINGS
 from coregateway.shared_memory import Board
 
 TICK = 0.1
 """Seconds between two looks at the workers."""
+
+BUSY_TICK = 0.01
+"""The same while an answer is due as soon as they have taken new settings."""
 
 START_LIMIT = 10.0
 """Seconds that workers which are still starting may take to do so after a stop signal."""
@@ -118,6 +123,8 @@ class Supervisor:
         self._helpers_told_at: float | None = None
         self._status = 0
         """With which the node ends."""
+        self.reload: Reload | None = None
+        """None: the settings of this node never change."""
 
     def take_over(self) -> None:
         """Have Sanic's manager run this; for `main_process_ready`. From now on signals have their meaning."""
@@ -156,7 +163,7 @@ class Supervisor:
             else:
                 process.set_state(ProcessState.NONE, force=True)
         while not self._has_ended():
-            self._wait(TICK)
+            self._wait(BUSY_TICK if self.reload is not None and self.reload.is_busy else TICK)
             self._hear()
             self._look(monotonic())
 
@@ -177,8 +184,24 @@ class Supervisor:
     def _take(self, number: int) -> None:
         if number in STOP_SIGNALS:
             self._stop(signal.Signals(number).name)
-        elif number == RELOAD:
+        elif number == RELOAD and self.reload is None:
             warn_of_reload()
+        elif number == RELOAD and self.reload is not None and self._stopped_at is None:
+            self.reload.reload(signal.SIGHUP.name, monotonic())
+
+    def wake(self) -> None:
+        """Have the workers look at what the node runs with. They do so by and by; this is sooner."""
+        for child in self._children:
+            if child.is_up and child.process.pid:
+                os.kill(child.process.pid, RELOAD)
+
+    def follow(self, settings: Settings, probes: ProbeSettings) -> None:
+        """Log, watch, drain and probe by new settings."""
+        configure(settings.log_level, settings.log_format)
+        self._drain = settings.shutdown.delay + settings.shutdown.grace
+        self._children.watch(settings.watchdog)
+        if self._probing is not None:
+            self._probing.follow(probes, monotonic())
 
     def _stop(self, by: str | None = None) -> None:
         """Take in that the node is to stop, by a signal or `app.m`: readiness fails at once."""
@@ -237,6 +260,8 @@ class Supervisor:
             self._scaling.look()
             if self._probing is not None:
                 self._probing.look(now)
+            if self.reload is not None:
+                self.reload.turn(now)
         else:
             self._see_out(living, now - self._stopped_at)
 

@@ -20,6 +20,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from multiprocessing import active_children, parent_process
 from socket import socket
+from time import monotonic
 from typing import Any
 
 from sanic import Sanic
@@ -28,7 +29,15 @@ from coregateway.logs.events import event
 from coregateway.node.listeners import Listeners, end, worker_number
 from coregateway.node.orphans import Orphans
 from coregateway.node.probing import ProbeSettings, Probing
-from coregateway.node.process_signals import handle_signals, hold_signals, ignore_signals, release_signals
+from coregateway.node.process_signals import (
+    handle_signals,
+    hold_signals,
+    ignore_signals,
+    release_signals,
+    warn_of_reload,
+)
+from coregateway.node.reload import Reload, SettingsLife
+from coregateway.node.running import RunningState
 from coregateway.node.state import MAIN, STATE_KEEPER, Node, State
 from coregateway.node.supervisor import Supervisor, write_last_lines
 from coregateway.settings.model import ShutdownSettings
@@ -52,14 +61,14 @@ EMPTYING = 0.2
 type App = Sanic[Any, Any]
 
 
-def found(app: App, board: Board) -> None:
+def found(app: App, board: Board, running: RunningState | None = None) -> None:
     """Begin a node in this process, which will be its main process; for `prepare()`.
 
     Blocks the signals: from here on they wait for the node's supervisor. Not for `single_process`.
     """
     hold_signals()
-    # Set as an attribute, Sanic would warn of whatever is not of multiprocessing; this is made to be shared.
-    vars(app.shared_ctx)["board"] = board
+    # Set as attributes, Sanic would warn of whatever is not of multiprocessing; these are made to be shared.
+    vars(app.shared_ctx).update(board=board, running=running)
     if started_by_sanic(sys.argv) and sys.modules["__main__"].__spec__ is None:
         # As under `python -m sanic`: else every process that is spawned runs the script again, for nothing
         # but the time that it takes to import Sanic's command line.
@@ -67,12 +76,16 @@ def found(app: App, board: Board) -> None:
 
 
 def attach(
-    app: App, shutdown: ShutdownSettings, watchdog: float, probes: ProbeSettings | None = None
+    app: App,
+    shutdown: ShutdownSettings,
+    watchdog: float,
+    probes: ProbeSettings | None = None,
+    life: SettingsLife | None = None,
 ) -> None:
     """Give an application a worker's life. It is ready after all other listeners that were added before.
 
     `watchdog`: seconds that a worker may take to come up, or its loop stand still; 0: for ever.
-    `probes`: what the node's prober asks; None: nothing.
+    `probes`: what the node's prober asks; None: nothing. `life`: of the settings; None: they never change.
     """
     app.config.GRACEFUL_SHUTDOWN_TIMEOUT = shutdown.grace
     app.ctx.draining = False
@@ -85,14 +98,26 @@ def attach(
             supervisor = Supervisor(
                 app.manager, board, listeners_of(app), watchdog=watchdog, drain=drain, probing=probing
             )
+            running = _running(app)
+            if life is not None and running is not None:
+                probes_of = life.probes
+                supervisor.reload = Reload(
+                    running,
+                    Node(board),
+                    life.source,
+                    room=len(board.verdicts),
+                    wake=supervisor.wake,
+                    follow=lambda settings: supervisor.follow(settings, probes_of(settings)),
+                )
             supervisor.take_over()
 
     async def start(app: App) -> None:
-        worker = Worker(app, _board(app), listeners_of(app), shutdown.delay)
+        worker = Worker(app, _board(app), listeners_of(app), shutdown.delay, life)
         app.ctx.process = worker
         app.ctx.board = worker.board
         app.ctx.part = worker.part
         app.ctx.node = worker.node
+        app.ctx.running = _running(app)
         worker.start()
 
     async def serve(app: App) -> None:
@@ -121,7 +146,14 @@ def is_alone(app: App) -> bool:
 class Worker:
     """The life of this process as a worker. Without a board it is the only one, and its own main process."""
 
-    def __init__(self, app: App, board: Board | None, listeners: Listeners | None, delay: float) -> None:
+    def __init__(
+        self,
+        app: App,
+        board: Board | None,
+        listeners: Listeners | None,
+        delay: float,
+        life: SettingsLife | None,
+    ) -> None:
         self.board: Board = board or getattr(app.ctx, "board", None) or Board(1)
         self.node = Node(self.board)
         self._app = app
@@ -136,6 +168,12 @@ class Worker:
         self._parent = parent.pid if board and parent else 0
         self._orphans = Orphans()
         self._drain_task: asyncio.Task[None] | None = None
+        self._life = life
+        self._running = _running(app) if life is not None else None
+        self._revision = 0
+        """Of what the node runs with: what was taken, or could not be."""
+        self._reload: Reload | None = None
+        """Of a process that serves alone."""
 
     @property
     def is_alone(self) -> bool:
@@ -149,20 +187,56 @@ class Worker:
 
     def serve(self) -> None:
         """Say that this worker listens, and be ready to be stopped."""
+        running = self._running
+        if running is not None and self._life is not None and not self._parent:
+            room = len(self.board.verdicts)
+            self._reload = Reload(running, self.node, self._life.source, room=room, wake=self._take)
+        self._take()
         self.node.enter(self._number, State.READY, self._pid)
         loop = asyncio.get_running_loop()
         if loop.remove_signal_handler(signal.SIGTERM):  # Sanic's, which does not survive a second signal
-            handle_signals(loop, self.stop, alone=not self._parent)
+            handle_signals(loop, self.stop, self._hang_up)
         release_signals()
         if not self._parent:
             self.node.enter(MAIN, State.READY, self._pid)
         self._look()
+
+    def _hang_up(self) -> None:
+        """SIGHUP: the main process sends it where there is something new; alone, it asks for that."""
+        if self._reload is not None:
+            self._reload.reload("SIGHUP", monotonic())
+        elif self._parent:
+            self._take()
+        else:
+            warn_of_reload()
+
+    def _take(self) -> None:
+        """Take in what the node runs with, where that is new."""
+        state = self._running
+        if state is None or self._life is None or state.revision == self._revision:
+            return
+        running = state.read()
+        if running is None:
+            return  # the next look finds it
+        self._revision = running.revision
+        try:
+            self._life.apply(running)
+        except Exception as error:
+            message = f"worker {self._number} goes on with the settings that it has"
+            event(
+                "settings.not_taken", level="ERROR", message=message, version=running.version, exception=error
+            )
+        else:
+            self._delay = running.settings.shutdown.delay
+            self.node.note_taken(self._number, running.version, running.revision, self._pid)
 
     def leave(self) -> None:
         """Say that this worker has ended."""
         self.node.leave(self._number, State.DOWN, self._pid)
         if self.part is not None:
             self.part.leave()
+        if self._reload is not None:
+            self._reload.close()
         keeper = self.node.pid(STATE_KEEPER)
         if self._is_orphan and keeper:
             with suppress(ProcessLookupError):  # another worker was first
@@ -203,6 +277,9 @@ class Worker:
         loop.call_later(TICK, self._look)
         if self.part is not None:
             self.part.beat()
+        self._take()
+        if self._reload is not None:
+            self._reload.turn(monotonic())
         if not self._parent:
             if self._orphans.is_init:
                 self._orphans.look(loop.time(), {child.pid or 0 for child in active_children()})
@@ -226,6 +303,10 @@ async def _empty(listener: socket) -> None:
 
 def _board(app: App) -> Board | None:
     return getattr(app.shared_ctx, "board", None)
+
+
+def _running(app: App) -> RunningState | None:
+    return getattr(app.shared_ctx, "running", None) or getattr(app.ctx, "running", None)
 
 
 def listeners_of(app: App) -> Listeners | None:

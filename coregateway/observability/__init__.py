@@ -1,5 +1,6 @@
 """What operators see: written down beside the request path, never on it.
 
+log_lines       the lines of one worker, as the settings want them
 access_log      the line of each request
 request_line    the usual ones, put together from pieces
 samples         the slowest and failed exchanges, for the page

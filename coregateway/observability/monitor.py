@@ -44,6 +44,11 @@ class Monitor:
         if self._task is not None:
             self._task.cancel()
 
+    def follow(self, settings: Settings) -> None:
+        """Go by other settings from now on, with the backends that the worker has by then."""
+        self._observer.follow(settings)
+        self._reporter.follow(self._app.ctx.backends.values())
+
     async def _run(self) -> None:
         looked = monotonic() - LOOK
         while True:
@@ -71,12 +76,16 @@ def attach(app: Gateway, settings: Settings) -> None:
     samples = Samples() if settings.dashboard.enabled else None
     monitors: list[Monitor] = []
 
+    def follow(settings: Settings) -> None:
+        for monitor in monitors:
+            monitor.follow(settings)
+
     async def start(app: Gateway) -> None:
         if app.ctx.part is None:
             return
         if samples is not None:
             samples.open(app.ctx.part.ring.add)
-        monitor = Monitor(app, settings, app.ctx.part, samples)
+        monitor = Monitor(app, app.ctx.settings, app.ctx.part, samples)
         monitor.start()
         monitors.append(monitor)
 
@@ -86,6 +95,7 @@ def attach(app: Gateway, settings: Settings) -> None:
 
     if samples is not None:
         app.add_signal(samples.observe, TURN_ENDED)
+    app.ctx.followers.append(follow)
     # Only now: what a worker does before it serves may take long, and is no lateness of its loop.
     app.register_listener(start, "after_server_start")
     app.register_listener(stop, "after_server_stop")

@@ -6,6 +6,7 @@ from sanic import Blueprint
 from sanic.constants import HTTP_METHODS
 
 from coregateway.http1.request import RequestHead
+from coregateway.model.errors import NoRoute
 from coregateway.proxy.forwarded_request import ForwardedRequest
 from coregateway.sanic_app.documents import excluded
 from coregateway.sanic_app.request import GatewayRequest
@@ -25,7 +26,8 @@ def blueprint(name: str, row: BackendSettings) -> Blueprint:
         stream = cast(SanicStream, request.stream)
         client = stream.client
         forwarding = client.forwarding
-        assert forwarding is not None  # noqa: S101 -- it is the route of this backend
+        if forwarding is None:  # a reload has taken the backend away, which Sanic's router does not know
+            raise NoRoute
         head = cast(RequestHead, client.head)
         await stream.relay(ForwardedRequest(forwarding, client, head, stream.exchange).carry())
 

@@ -1,8 +1,8 @@
 """The `Sanic` subclass: routes forwarded paths, renders errors, announces exchanges."""
 
 import sys
-from asyncio import CancelledError, get_running_loop
-from collections.abc import Iterable, Iterator, Mapping
+from asyncio import CancelledError, Task, get_running_loop, new_event_loop
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from socket import socket
 from time import monotonic
@@ -30,10 +30,12 @@ from coregateway.net.sockets import peer_address
 from coregateway.net.worker_io import WorkerIO
 from coregateway.node import descriptors
 from coregateway.node.listeners import BACKLOG, CannotListen, listen, listen_for_admin
+from coregateway.node.running import Running, RunningState, Upstream
 from coregateway.node.state import Node
 from coregateway.node.workers import found
 from coregateway.prober.planning import plan_of as plan_of_probes
 from coregateway.proxy.client import Client
+from coregateway.proxy.plan import Plan
 from coregateway.proxy.policies import OWN_METHODS, MethodsOf, plan_of
 from coregateway.proxy.server_timing import server_timing
 from coregateway.proxy.worker import Worker
@@ -47,9 +49,10 @@ from coregateway.sanic_app.stream import SanicStream
 from coregateway.settings import Settings
 from coregateway.settings.process import EXIT_WRONG_SETTINGS
 from coregateway.shared_memory import Board, Part
+from coregateway.shared_memory.board import SPARE
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.following import Following
-from coregateway.upstream.opening import open_backend
+from coregateway.upstream.opening import change_backend, open_backend
 from coregateway.upstream.probes import Probes
 
 ASGI_REFUSED = (
@@ -65,13 +68,27 @@ class Context:
 
     def __init__(self, settings: Settings, signals: GatewaySignals, *, admin_required: bool) -> None:
         self.settings = settings
+        """Those that this worker runs with; a reload replaces them."""
+        self.settings_version = 1
+        self.drained: frozenset[Upstream] = frozenset()
+        """Upstreams that operators have taken out."""
         self.admin_required = admin_required
         self.worker = Worker(plan_of(settings, {}), signals.events)
         """What the connections of this worker share."""
+        self.running: RunningState | None = None
+        """What the node runs with; None: it never changes."""
+        self.followers: list[Callable[[Settings], None]] = []
+        """Called with new settings once requests go by them."""
+        self.compile: Callable[[Settings, Mapping[str, Backend]], Plan] = plan_of
+        """Makes the plan of settings and the backends that are open, with what the application adds."""
         self.backends: dict[str, Backend] = {}
         self.middleware_times = MiddlewareTimes()
+        self.places: Mapping[str, int] = Running.first(settings).places
+        """Of the backends on the board."""
         self.probes = Probes((), ())
         self.following: Following | None = None
+        self._closing: set[Task[None]] = set()
+        """What a reload has left to be closed."""
         self.board = Board(1, len(settings.backends))
         self.part: Part | None = None
         """What this worker writes of the node's shared memory; None: it came when all parts were taken."""
@@ -103,7 +120,67 @@ class Context:
         self.backends = {
             name: open_backend(io, name, row, settings.limits) for name, row in settings.backends.items()
         }
-        self.worker.plan = plan_of(settings, self.backends, own_methods)
+        self.compile = lambda settings, backends: plan_of(settings, backends, own_methods)
+        self.worker.plan = self.compile(settings, self.backends)
+
+    def change(self, running: Running) -> None:
+        """Let this worker run with that from now on. Raises where it cannot: then nothing has changed."""
+        settings = running.settings
+        if running.version != self.settings_version:
+            self._change_settings(settings)
+            self.settings_version = running.version
+        if self.places != running.places:
+            self.places = running.places
+            self._renew_probes()
+        self.drained = running.drained
+        for name, backend in self.backends.items():
+            backend.drain({url for drained, url in running.drained if drained == name})
+
+    def follow(self, settings: Settings) -> None:
+        """Let an application without backends go by new settings."""
+        self.settings = settings
+        self.worker.plan = self.compile(settings, {})
+
+    def _change_settings(self, settings: Settings) -> None:
+        """Open what is new, make the plan, and only then swap: no request sees a part of it.
+
+        Exchanges under way have their routes, which stay as they are.
+        """
+        before = self.backends
+        io = self.worker.io
+        opened: list[Backend] = []
+        backends: dict[str, Backend] = {}
+        try:
+            for name, row in settings.backends.items():
+                if name in before:
+                    backends[name] = before[name]
+                else:
+                    backends[name] = open_backend(io, name, row, settings.limits)
+                    opened.append(backends[name])
+            plan = self.compile(settings, backends)
+        except BaseException:
+            for backend in opened:
+                backend.retire()
+            raise
+        for name in before.keys() & backends.keys():
+            change_backend(before[name], settings.backends[name], settings.limits)
+        self.settings, self.backends, self.worker.plan = settings, backends, plan
+        for name in before.keys() - backends.keys():
+            before[name].retire()
+        self.places = {}  # so that health asks the backends that there are now
+        for follow in self.followers:
+            try:
+                follow(settings)
+            except Exception as error:
+                event("settings.not_followed", level="ERROR", exception=error)
+
+    def _renew_probes(self) -> None:
+        """Let `/health` ask the backends that there are now."""
+        before = self.probes
+        self.watch_over_backends()
+        task = get_running_loop().create_task(before.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def watch_over_backends(self) -> None:
         """Let backends know what the node's prober has found, and `/health` ask them, on behalf of the node
@@ -116,7 +193,8 @@ class Context:
             {name: row.urls for name, row in settings.backends.items()},
             probed=not plan_of_probes(settings, lambda *_: "").is_empty,
         )
-        self.probes = Probes(self.backends.values(), self.board.verdicts)
+        verdicts = [self.board.verdicts[self.places[name]] for name in self.backends]
+        self.probes = Probes(self.backends.values(), verdicts)
 
     async def close(self) -> None:
         if self.following is not None:
@@ -128,6 +206,18 @@ class Context:
     def is_ready(self) -> bool:
         """Whether this gateway takes traffic; per node."""
         return self.node.ready()
+
+
+def try_out(settings: Settings) -> None:
+    """Raise where a worker could not run with these settings: make what it would make of them, for naught."""
+    loop = new_event_loop()
+    io = WorkerIO(loop)
+    try:
+        rows = settings.backends.items()
+        plan_of(settings, {name: open_backend(io, name, row, settings.limits) for name, row in rows})
+    finally:
+        io.close()
+        loop.close()
 
 
 class Gateway(Sanic[Config, Context]):
@@ -187,8 +277,13 @@ class Gateway(Sanic[Config, Context]):
                 workers=workers,
             )
             host = port = None
-        if not single:
-            found(self, Board(workers, len(settings.backends)))
+        running = RunningState()
+        running.publish(Running.first(settings))
+        board = Board(workers, 2 * len(settings.backends) + SPARE)
+        if single:
+            self.ctx.running, self.ctx.board = running, board
+        else:
+            found(self, board, running)
         super().prepare(host, port, **options)  # pyright: ignore[reportUnknownMemberType] -- its options are
         if accepts:
             # What Sanic's server takes, though no option of `prepare`: the worker accepts itself (`accept`).

@@ -70,6 +70,11 @@ class GatewaySignals(SignalRouter):
             events.on_attempt_failed = self._attempt_failed
         return super().finalize(*args, **kwargs)
 
+    def replace(self, name: str, handler: Callable[..., Any], another: Callable[..., Any]) -> None:
+        """Have another subscriber of one of the gateway's events in the place of one."""
+        handlers = self._subscribers.get(name, ())
+        self._subscribers[name] = tuple(another if each is handler else each for each in handlers)
+
     @property
     def observes_http(self) -> bool:
         """Whether Sanic's own events of a request have a subscriber."""

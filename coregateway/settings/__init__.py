@@ -17,6 +17,8 @@ mistakes    the report of what is wrong, without credentials
 loading     the layers, checked, as one `Settings`
 redirect_target    which targets a redirect may have
 process     the settings of this process, whichever command started it
+reload      how a node that runs gets new ones
+changes     what a reload changes, and what takes a restart
 sample      a file of settings to begin with
 report      the effective settings for a reader
 """
@@ -39,6 +41,7 @@ from coregateway.settings.model import (
     TracingSettings,
 )
 from coregateway.settings.process import flags_here, load_or_exit
+from coregateway.settings.reload import ReloadSettings
 from coregateway.settings.resilience import (
     BreakerSettings,
     EjectionSettings,
@@ -64,6 +67,7 @@ __all__ = [
     "Loaded",
     "Mistake",
     "NodeRetrySettings",
+    "ReloadSettings",
     "RequestLimits",
     "RetrySettings",
     "Settings",

@@ -1,6 +1,7 @@
 """Mistakes in settings, in words that lead their reader to the place to mend."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -47,8 +48,13 @@ class SettingsError(Exception):
         self.mistakes = tuple(mistakes)
 
     def __str__(self) -> str:
-        count = "1 mistake" if len(self.mistakes) == 1 else f"{len(self.mistakes)} mistakes"
-        return "\n".join([f"coregateway: {count} in the settings", *(f"  {each}" for each in self.mistakes)])
+        return report(list(map(str, self.mistakes)))
+
+
+def report(mistakes: Sequence[str]) -> str:
+    """All mistakes, one line for each after a heading."""
+    count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    return "\n".join([f"coregateway: {count} in the settings", *(f"  {each}" for each in mistakes)])
 
 
 def shown(value: object) -> str:

@@ -16,6 +16,7 @@ from coregateway.settings import route_rules
 from coregateway.settings.contradiction import Contradiction, KeyPath
 from coregateway.settings.health import DnsSettings, HealthSettings
 from coregateway.settings.plugins import PluginNames
+from coregateway.settings.reload import ReloadSettings
 from coregateway.settings.resilience import (
     BreakerSettings,
     EjectionSettings,
@@ -277,6 +278,7 @@ class Settings(Table):
     shutdown: ShutdownSettings = ShutdownSettings()
     watchdog: Pause = 30.0
     """Seconds that a worker may take to come up, or its loop stand still, until it is replaced; 0: any."""
+    reload: ReloadSettings = ReloadSettings()
     metrics: MetricsSettings = MetricsSettings()
     tracing: TracingSettings = TracingSettings()
     dashboard: DashboardSettings = DashboardSettings()

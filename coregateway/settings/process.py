@@ -9,12 +9,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import NoReturn, TextIO
 
 from coregateway.settings.loading import Loaded, load
 from coregateway.settings.mistakes import SettingsError
-from coregateway.settings.sources import Flag
+from coregateway.settings.sources import Flag, named_file
 
 HANDED_DOWN = "_COREGATEWAY_FLAGS"
 """Not a setting, hence not one of the `COREGATEWAY_` variables."""
@@ -34,6 +34,15 @@ def handed_down(environ: Mapping[str, str]) -> tuple[Flag, ...]:
 def flags_here() -> tuple[Flag, ...]:
     """The flags that this gateway was started with, seen from its main process or from a worker."""
     return sanic_flags(sys.argv) if started_by_sanic(sys.argv) else handed_down(os.environ)
+
+
+def content_here() -> bytes | None:
+    """The content of the file that `flags_here` and the environment name; None: there is none to be read."""
+    name, _ = named_file(flags_here(), os.environ)
+    try:
+        return Path(name).read_bytes()
+    except (OSError, ValueError):
+        return None
 
 
 def load_or_exit(flags: Sequence[Flag] | None = None, *, with_plugins: bool = True) -> Loaded:

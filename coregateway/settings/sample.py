@@ -26,7 +26,8 @@ NAMED_TABLES = (("backends",), ("routes",))
 
 HEAD = """\
 Settings of CoreGateway, each with its default. To change one, take the # away from its line. Times are in
-seconds, sizes in bytes. `coregateway check` says whether the file is right.
+seconds, sizes in bytes. `coregateway check` says whether the file is right, `coregateway reload` has the
+gateway that runs read it again.
 """
 
 BACKENDS = """\

@@ -142,15 +142,21 @@ class Reading:
     readable: bool = True
 
 
-def read_file(flags: Sequence[Flag], environ: Mapping[str, str], cwd: Path) -> Reading:
-    """The TOML file that the flag, else the variable names, else `coregateway.toml` if it exists."""
-    reading = Reading()
+def named_file(flags: Sequence[Flag], environ: Mapping[str, str]) -> tuple[str, str]:
+    """The name of the TOML file, and of the variable or flag that gives it; the default has none."""
     name, namer = DEFAULT_FILE, ""
     if environ.get(CONFIG_VARIABLE):
         name, namer = environ[CONFIG_VARIABLE], CONFIG_VARIABLE
     for flag in flags:
         if flag.name == CONFIG_FLAG:
             name, namer = flag.text, flag.name
+    return name, namer
+
+
+def read_file(flags: Sequence[Flag], environ: Mapping[str, str], cwd: Path) -> Reading:
+    """The TOML file that the flag, else the variable names, else `coregateway.toml` if it exists."""
+    reading = Reading()
+    name, namer = named_file(flags, environ)
     if not namer and not (cwd / name).exists():
         return reading
     parsed = _parsed(cwd / name, name, namer or name)

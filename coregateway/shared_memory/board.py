@@ -21,11 +21,14 @@ from coregateway.shared_memory.series import size_of as series_size
 from coregateway.shared_memory.verdict import SIZE as VERDICT_SIZE
 from coregateway.shared_memory.verdict import SharedVerdict
 
-ROW = 8
+ROW = 16
 """Numbers in a row of `server.node`."""
 
 RECORDS = 64
 """Records in a part's ring."""
+
+SPARE = 64
+"""Backends that may come while a node runs, at least."""
 
 MIN_SLOTS = 1024
 SLOTS_PER_BACKEND = 64
@@ -136,7 +139,7 @@ class Board:
         self.verdicts = [
             SharedVerdict(self._memory, self._layout.verdict(number)) for number in range(backends)
         ]
-        """Of `/health`, one for each backend in the order of the settings."""
+        """Of `/health`, for each backend in its place (`node.running`)."""
         self.probed = Publication(self._memory, self._layout.publication)
         """What the node's prober has found out of the upstreams (`prober.knowledge`)."""
         self._parts = [Part(self._memory, self._layout, number) for number in range(self._layout.parts)]

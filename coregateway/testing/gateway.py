@@ -45,6 +45,7 @@ class GatewayProcess:
     side, and the default backends are not checked unless `toml` says `interval`. It starts in a new
     directory; entering waits until /readyz says 200, and leaving kills the whole process group whatever
     has happened. `files`: descriptors that each process may have; 0: as this one.
+    `single`: under Sanic's command line, as one process that serves alone.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class GatewayProcess:
         env: Mapping[str, str] | None = None,
         workers: int = 1,
         files: int = 0,
+        single: bool = False,
         ready_within: float = 60.0,
     ) -> None:
         self.port = free_port()
@@ -64,8 +66,10 @@ class GatewayProcess:
         self._log: list[LogLine] = []
         self._log_read = self._log_told = 0  # bytes
         self._toml = toml
-        self._command = [sys.executable, "-m", "coregateway", "run", "--host", "127.0.0.1"]
-        self._command += ["--port", str(self.port), "--workers", str(workers), *arguments]
+        how = ["sanic", "coregateway.app", "--single-process"] if single else ["coregateway", "run"]
+        number = [] if single else ["--workers", str(workers)]
+        self._command = [sys.executable, "-m", *how, "--host", "127.0.0.1", "--port", str(self.port)]
+        self._command += [*number, *arguments]
         if files:
             self._command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *self._command]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("COREGATEWAY_")}
@@ -88,6 +92,11 @@ class GatewayProcess:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def file(self) -> Path:
+        """Of its settings, where `toml` was given."""
+        return self._path("gateway.toml")
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -151,6 +160,11 @@ class GatewayProcess:
         """SIGTERM, then as `wait`."""
         self.signal(signal.SIGTERM)
         return await self.wait(within)
+
+    def rewrite(self, toml: str) -> None:
+        """Put other settings into the place of `toml`, at once."""
+        self._path("next.toml").write_text(toml, "utf-8")
+        self._path("next.toml").replace(self._path("gateway.toml"))
 
     def kill_group(self) -> None:
         """End every process of the group and wait until none is alive; harmless when they have ended."""

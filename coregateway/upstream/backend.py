@@ -1,6 +1,6 @@
 """One backend in one worker: its connections, what is under way at it, and an httpx client for the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from coregateway.model.errors import GatewayError, NoUpstream
@@ -37,6 +37,14 @@ class Backend:
         """Have the endpoints at these addresses from now on, those that are there already with their
         connections and all that is known of them; see `Pool.replace_endpoints`."""
         self.pool.replace_endpoints(addresses, absent)
+
+    def drain(self, urls: Collection[str]) -> None:
+        """Send no requests to the endpoints at these URLs, and to all others again."""
+        self.pool.drain(urls)
+
+    def retire(self) -> None:
+        """The settings have it no more: what is under way finishes, and no connection is kept behind it."""
+        self.pool.retire()
 
     async def close(self) -> None:
         """End the client, and with it the pool's connections."""

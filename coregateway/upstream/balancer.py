@@ -41,10 +41,10 @@ class Balancer:
       Ravishankar 1998); without a key as `p2c`.
     """
 
-    __slots__ = ("_even", "_mode", "_ready", "_rest", "picks")
+    __slots__ = ("_even", "_ready", "_rest", "mode", "picks")
 
     def __init__(self, endpoints: Sequence[Endpoint] = (), mode: int = P2C) -> None:
-        self._mode = mode
+        self.mode = mode
         self._ready: list[Endpoint] = []
         self._rest: list[Endpoint] = []
         self._even = True
@@ -78,7 +78,7 @@ class Balancer:
                 or [endpoint for endpoint in self._rest if endpoint.name not in tried]
                 or ready
             )
-        mode = self._mode
+        mode = self.mode
         if mode == P2C or (mode == HASH and not key):
             return self._less_loaded(ready)
         if mode == ROUND_ROBIN:
@@ -92,7 +92,7 @@ class Balancer:
     def advance(self, endpoint: Endpoint) -> None:
         """A request goes to this endpoint: its turn is over."""
         self.picks += 1
-        mode = self._mode
+        mode = self.mode
         if not self._even or mode in (ROUND_ROBIN, LEAST_CONN):
             charge(self._ready, endpoint)
 

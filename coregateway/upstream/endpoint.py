@@ -264,18 +264,23 @@ class Endpoint:
     def drain(self) -> None:
         """Get no further requests, by an operator's hand; those under way finish."""
         self.drained = True
-        self._stop_keeping()
+        self.stop_keeping()
 
     def undrain(self) -> None:
         """Get requests again."""
         self.drained = False
         self._keeps = not (self.retired or self._closing)
 
+    def stop_keeping(self) -> None:
+        """Close idle connections, and busy ones when they come back."""
+        self._keeps = False
+        self._idle.drop_all()
+
     def retire(self) -> None:
         """The backend no longer has this address: exchanges under way finish, idle connections are closed."""
         self.retired = True
         self.eligible = False
-        self._stop_keeping()
+        self.stop_keeping()
 
     def come_back(self, address: Address, limits: ConnectionLimits, timeouts: Timeouts) -> None:
         """The backend has this address, by new settings perhaps."""
@@ -337,10 +342,6 @@ class Endpoint:
     def _fail_to_connect(self, cause: str) -> None:
         self.health.fail(cause, self._loop.time())
         self.avoid()
-
-    def _stop_keeping(self) -> None:
-        self._keeps = False
-        self._idle.drop_all()
 
     def _tell(self) -> None:
         if self.on_change is not None:

@@ -38,7 +38,7 @@ class Following:
         """
         self.stop()
         self._backends = {name: (backend, urls[name]) for name, backend in backends.items()}
-        self._take()
+        self._take(anew=True)
         if probed:
             self._timer = self._loop.call_later(LOOK, self._look)
 
@@ -52,18 +52,18 @@ class Following:
         if self._publication.news != self._news:
             self._take()
 
-    def _take(self) -> None:
+    def _take(self, *, anew: bool = False) -> None:
         # First the number: what is written after it was read will be news.
         self._news = self._publication.news
         known = decoded(self._publication.read()).by_upstream()
         for name, (backend, urls) in self._backends.items():
             here = [known.get((name, str(url))) for url in urls]
-            _place(backend, urls, here)
+            _place(backend, urls, here, anew=anew)
             _note(backend, {each.url: each for each in here if each is not None})
 
 
-def _place(backend: Backend, urls: Sequence[str], known: Iterable[Known | None]) -> None:
-    """Have the endpoints of a backend where its names lead."""
+def _place(backend: Backend, urls: Sequence[str], known: Iterable[Known | None], *, anew: bool) -> None:
+    """Have the endpoints of a backend where its names lead; `anew`: its settings may be others, too."""
     addresses: list[Address] = []
     states: set[str] = set()
     for url, found in zip(urls, known, strict=True):
@@ -81,7 +81,7 @@ def _place(backend: Backend, urls: Sequence[str], known: Iterable[Known | None])
     elif "failing" in states:
         absent = NameUnresolved
     before = [endpoint.key for endpoint in backend.pool.endpoints]
-    if not before or before != [address.key for address in addresses]:
+    if anew or not before or before != [address.key for address in addresses]:
         backend.replace_endpoints(addresses, absent=absent)
 
 

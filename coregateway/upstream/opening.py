@@ -19,13 +19,8 @@ def open_backend(io: WorkerIO, name: str, row: BackendSettings, limits: LimitSet
     pool = Pool(io, name, addresses, limits, row.timeouts, balance=row.balance)
     client = httpx.AsyncClient(
         transport=PoolTransport(pool),
-        base_url=f"http://{addresses[0].authority.decode()}",
-        timeout=httpx.Timeout(
-            connect=row.timeouts.connect,
-            read=row.timeouts.read,
-            write=row.timeouts.write,
-            pool=row.timeouts.pool,
-        ),
+        base_url=_base_url(addresses[0]),
+        timeout=_timeout(row),
         headers={"User-Agent": f"coregateway/{__version__}"},
         # What a backend sets for one caller must not be sent for another.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -34,3 +29,29 @@ def open_backend(io: WorkerIO, name: str, row: BackendSettings, limits: LimitSet
     backend = Backend(name, pool, client, health_path=row.health.path)
     backend.urls = tuple(map(str, row.urls))
     return backend
+
+
+def change_backend(backend: Backend, row: BackendSettings, limits: LimitSettings) -> None:
+    """Have a backend go by another row of the settings, and other limits, from now on.
+
+    `Following.follow` must be next: it places the endpoints, of which those that stay keep their connections
+    and all that is known of them.
+    """
+    backend.urls = tuple(map(str, row.urls))
+    backend.health_path = row.health.path
+    backend.pool.change(limits, row.timeouts, balance=row.balance)
+    backend.client.base_url = _base_url(Address.of(row.urls[0]))
+    backend.client.timeout = _timeout(row)
+
+
+def _base_url(address: Address) -> str:
+    return f"http://{address.authority.decode()}"
+
+
+def _timeout(row: BackendSettings) -> httpx.Timeout:
+    return httpx.Timeout(
+        connect=row.timeouts.connect,
+        read=row.timeouts.read,
+        write=row.timeouts.write,
+        pool=row.timeouts.pool,
+    )

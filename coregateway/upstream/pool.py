@@ -45,6 +45,7 @@ class Pool:
         "_absent",
         "_balancer",
         "_closing",
+        "_drained",
         "_ended_ages",
         "_leaving",
         "_limits",
@@ -81,6 +82,8 @@ class Pool:
         self._ended_ages = EndedAges()
         self.endpoints = ()
         self.only = None
+        self._drained: frozenset[str] = frozenset()
+        """URLs whose endpoints operators have taken out."""
         self._leaving: list[Endpoint] = []
         """Those that it no longer has, until their last exchange has ended."""
         self._balancer = Balancer(mode=MODES[balance])
@@ -244,7 +247,35 @@ class Pool:
                 endpoint.retire()
         self._leaving = [endpoint for endpoint in known.values() if endpoint.slots_taken]
         self.endpoints = tuple(endpoints)
+        self._take_out()
         self.refresh()
+
+    def change(self, limits: Limits, timeouts: TimeoutSettings, *, balance: str) -> None:
+        """Go by other settings from now on; for its endpoints `replace_endpoints` must follow."""
+        self._limits = limits
+        self._timeouts = Timeouts.of(timeouts)
+        self._queue.longest = limits.max_queued
+        self._balancer.mode = MODES[balance]
+
+    def drain(self, urls: Collection[str]) -> None:
+        """Let the endpoints at these URLs have no requests, those that come, too, and all others again."""
+        if self._drained != urls:
+            self._drained = frozenset(urls)
+            self._take_out()
+            self.refresh()
+
+    def _take_out(self) -> None:
+        for endpoint in self.endpoints:
+            wanted = endpoint.address.url in self._drained
+            if wanted and not endpoint.drained:
+                endpoint.drain()
+            elif endpoint.drained and not wanted:
+                endpoint.undrain()
+
+    def retire(self) -> None:
+        """No further request comes: those under way and those that wait finish, and nothing is kept."""
+        for endpoint in self._all:
+            endpoint.stop_keeping()
 
     def refresh(self) -> None:
         """An endpoint stands otherwise than before: say anew which of them get requests."""

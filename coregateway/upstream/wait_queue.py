@@ -70,11 +70,11 @@ class QueuedTask(Waiter):
 class WaitQueue:
     """See the module. `longest`: how many may wait, per worker and backend."""
 
-    __slots__ = ("_first_end", "_longest", "_loop", "_patience", "_waiters", "length")
+    __slots__ = ("_first_end", "_loop", "_patience", "_waiters", "length", "longest")
 
     def __init__(self, loop: AbstractEventLoop, longest: int) -> None:
         self._loop = loop
-        self._longest = longest
+        self.longest = longest
         self._waiters: deque[Waiter] = deque()
         self._patience = Deadline(loop, self._refuse_late)
         self._first_end = inf
@@ -85,7 +85,7 @@ class WaitQueue:
     @property
     def is_full(self) -> bool:
         """Whether no other waiter may join."""
-        return self.length >= self._longest
+        return self.length >= self.longest
 
     @property
     def has_waiters(self) -> bool:

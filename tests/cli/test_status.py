@@ -16,6 +16,7 @@ STATUS: dict[str, Any] = {
     "version": "1.2.3",
     "ready": True,
     "started": NOW - 7_260,
+    "settings": {"version": 3, "hash": "0123456789ab"},
     "backends": {
         "billing": {
             "prefix": "/billing",
@@ -48,6 +49,7 @@ STATUS: dict[str, Any] = {
             "state": "ready",
             "since": NOW - 90_000,
             "restarts": 1,
+            "settings_version": 3,
             "connections": 12,
             "in_flight": 3,
             "loop_lag_ms": 0.4,
@@ -57,6 +59,7 @@ STATUS: dict[str, Any] = {
 
 TABLE = """\
 CoreGateway 1.2.3 at h:9: ready, started 2 h 1 min ago
+settings: version 3, 0123456789ab
 
 BACKEND  UPSTREAM    STATE    SINCE    IN FLIGHT  QUEUED  CONNECTIONS       REQUESTS   ERRORS
 billing  http://a:1  up       1 min 1 s  3          2       3 active, 1 idle  1,234,567  1
@@ -64,8 +67,8 @@ billing  http://a:1  up       1 min 1 s  3          2       3 active, 1 idle  1,
 stock    http://c:1  unknown  -        0          0       none              -          -
   billing: http://b:1 is down, why
 
-WORKER            PID  STATE  SINCE    RESTARTS  CONNECTIONS  IN FLIGHT  LOOP LAG
-Sanic-Server-0-0  71   ready  1 d 1 h  1         12           3          0.4 ms
+WORKER            PID  STATE  SINCE    RESTARTS  SETTINGS  CONNECTIONS  IN FLIGHT  LOOP LAG
+Sanic-Server-0-0  71   ready  1 d 1 h  1         3         12           3          0.4 ms
 """
 
 
@@ -78,7 +81,7 @@ def test_the_table_is_for_people() -> None:
     assert squeezed(shown) == squeezed(TABLE)
     columns = [
         line.index(word)
-        for line, word in zip(shown.splitlines()[2:6], ("STATE", "up", "down", "unknown"), strict=True)
+        for line, word in zip(shown.splitlines()[3:7], ("STATE", "up", "down", "unknown"), strict=True)
     ]
     assert len(set(columns)) == 1
 

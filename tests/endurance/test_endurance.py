@@ -5,7 +5,7 @@ from math import inf
 from typing import TypedDict
 
 from coregateway.testing import BlackHole, RawClient, Refused, ScriptedBackend
-from tests.endurance import aborts, holders
+from tests.endurance import aborts, holders, reloads
 from tests.endurance.chaos import run as run_chaos
 from tests.endurance.counting import CountedGateway
 
@@ -38,6 +38,12 @@ async def test_slow_heads_end_at_the_limit_and_disturb_nobody() -> None:
 async def test_slow_readers_end_at_the_limit_and_disturb_nobody() -> None:
     run = await holders.run("readers", 20, limit=LIMIT, **BUSY)
     assert run.broken == [], f"{run.broken}\n{run}"
+
+
+async def test_reloads_under_load_lose_no_websocket_and_no_request() -> None:
+    done = await reloads.run(20, 50, rate=50.0, slowest=30.0)
+    assert done.broken == [], f"{done.broken}\n{done}"
+    assert len(done.load.waits) > 0
 
 
 async def test_a_limit_that_passes_while_the_worker_is_busy_holds_though_bytes_came_at_the_same_time(

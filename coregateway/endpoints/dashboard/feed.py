@@ -6,7 +6,7 @@ that reads too slowly and misses one gets the whole again. One feed per worker: 
 
 from asyncio import Event, Task, get_running_loop, sleep
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from time import monotonic, time
 from typing import Any
 
@@ -15,6 +15,7 @@ import orjson
 from coregateway.endpoints.dashboard.figures import difference, quantiles
 from coregateway.logs.events import event
 from coregateway.model.errors import Overloaded
+from coregateway.node.running import Upstream
 from coregateway.node.state import Node
 from coregateway.observability.diagnosis.observer import SAID
 from coregateway.observability.metrics.families import DURATION, REQUESTS
@@ -56,10 +57,19 @@ connections are busy. A change leaves the upstreams out when they are as they we
 class Feed:
     """Of one worker; see the module."""
 
-    def __init__(self, settings: Settings, board: Board, node: Node) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        board: Board,
+        node: Node,
+        drained: Callable[[], Iterable[Upstream]] = tuple,
+    ) -> None:
+        """`drained` tells which upstreams operators have taken out."""
+        self.settings = settings
+        """Those that the worker runs with; a reload replaces them."""
         self._board = board
         self._node = node
+        self._drained = drained
         self._reader = Reader(board) if settings.metrics.enabled else None
         self._watchers = 0
         self._task: Task[None] | None = None
@@ -128,7 +138,7 @@ class Feed:
 
     async def _look(self) -> None:
         """Make the next picture, and what changed since the one before."""
-        status = await overview(self._settings, self._board, self._node, None)
+        status = await overview(self.settings, self._board, self._node, None, self._drained())
         counted = await self._count()
         picture: dict[str, Any] = {
             "time": round(time(), 3),
@@ -137,7 +147,7 @@ class Feed:
             "started": status["started"],
             "measured": self._reader is not None,
             "prefixes": {name: backend["prefix"] for name, backend in status["backends"].items()},
-            "limit": self._settings.limits.max_connections,
+            "limit": self.settings.limits.max_connections,
             "workers": status["workers"],
             "all": counted.pop(ALL, None),
             "backends": {

@@ -118,7 +118,8 @@ function figure(node, text, bad = false) {
 // What the numbers mean
 
 function stateOf(row) {
-  const states = row[UPSTREAMS].map((upstream) => upstream[1]);
+  const states = row[UPSTREAMS].map((upstream) => upstream[1]).filter((each) => each !== "draining");
+  if (!states.length) return "drained";
   if (states.every((each) => each === "down")) return "down";
   if (states.includes("down")) return "partly";
   return states.includes("up") ? "up" : "unknown";
@@ -153,6 +154,7 @@ function judge(at) {
 function inWords(row) {
   const how = stateOf(row);
   const down = row[UPSTREAMS].filter((upstream) => upstream[1] === "down");
+  if (how === "drained") return "taken out by an operator";
   if (!down.length) return how === "unknown" ? "no requests yet" : null;
   const cause = down[0][2].match(/\((\w+)\)/)?.[1] ?? "";
   const since = down[0][3] ? ` for ${duration(now() - down[0][3])}` : "";
@@ -206,18 +208,59 @@ function showTop() {
   element("unmeasured").hidden = state.measured;
 }
 
+const ANSWERS = { up: "answers", down: "down", unknown: "no requests yet", draining: "taken out by an operator" };
+const lines = new Map(); // URL → the line of an upstream, which stays: a button must not go while it is pressed
+
 function showUpstreams(upstreams) {
   const list = element("upstreams");
   list.hidden = !upstreams.length;
-  list.replaceChildren(
-    ...upstreams.map(([url, how, reason, since, flight]) => {
-      const words = { up: "answers", down: "down", unknown: "no requests yet" }[how];
-      const long = since ? ` for ${duration(now() - since)}` : "";
-      const why = how === "down" || reason.startsWith("no answer") ? `, ${reason}` : "";
-      const text = make("span", "quiet", `${words}${long}${why}, ${plural(flight, "request")} under way`);
-      return make("li", how, make("span", "dot"), make("code", "", url), text);
-    }),
-  );
+  const known = new Set(upstreams.map(([url]) => url));
+  for (const [url, line] of lines) {
+    if (!known.has(url)) {
+      line.item.remove();
+      lines.delete(url);
+    }
+  }
+  for (const [url, how, reason, since, flight] of upstreams) {
+    const line = lines.get(url) ?? newLine(list, url);
+    const words = ANSWERS[how] ?? how;
+    const long = since && how !== "draining" ? ` for ${duration(now() - since)}` : "";
+    const why = how === "down" || reason.startsWith("no answer") ? `, ${reason}` : "";
+    line.item.className = how;
+    line.drained = how === "draining";
+    say(line.text, `${words}${long}${why}, ${plural(flight, "request")} under way`);
+    say(line.button, line.drained ? "Undrain" : "Drain");
+  }
+}
+
+function newLine(list, url) {
+  const text = make("span", "quiet");
+  const button = make("button");
+  button.type = "button";
+  button.hidden = !("controls" in document.body.dataset); // the main port changes nothing
+  const line = { item: make("li", "", make("span", "dot"), make("code", "", url), text, button), text, button, drained: false };
+  button.addEventListener("click", () => drain(line, url));
+  list.append(line.item);
+  lines.set(url, line);
+  return line;
+}
+
+// Take an upstream out, or have it back; the next picture shows what came of it.
+async function drain(line, url) {
+  const backend = selected;
+  const others = state.backends[backend][UPSTREAMS].filter((each) => each[0] !== url && each[1] !== "draining");
+  const question = `${url} is the last upstream of ${backend}: clients will get errors. Take it out?`;
+  if (!line.drained && !others.length && !confirm(question)) return;
+  line.button.disabled = true;
+  try {
+    await fetch(`/upstreams/${line.drained ? "undrain" : "drain"}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-CoreGateway-Admin": "1" },
+      body: JSON.stringify({ backend, url }),
+    });
+  } finally {
+    line.button.disabled = false;
+  }
 }
 
 function drawTop() {
@@ -425,6 +468,9 @@ function takeIn(change, whole) {
     }
     const backends = Object.assign(before.backends, change.backends);
     state = Object.assign(before, change, { backends });
+    for (const name of Object.keys(backends)) {
+      if (!(name in state.prefixes)) delete backends[name]; // a reload has taken it away
+    }
   }
   const missed = before && whole ? Math.min(Math.round(change.time - lastTime) - 1, SECONDS) : 0;
   lastTime = change.time;

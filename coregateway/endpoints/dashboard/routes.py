@@ -58,25 +58,34 @@ def attach(app: "Gateway", operators: "Gateway", settings: Settings) -> None:
     if not settings.dashboard.enabled:
         return
     feeds: list[Feed] = []
-    for each in (operators, app) if settings.dashboard.on_main_port else (operators,):
-        each.blueprint(blueprint(feeds))
+    operators.blueprint(blueprint(feeds, controls=True))
+    if settings.dashboard.on_main_port:
+        app.blueprint(blueprint(feeds, controls=False))
+
+    def follow(settings: Settings) -> None:
+        for feed in feeds:
+            feed.settings = settings
 
     async def begin(app: "Gateway") -> None:
-        feeds.append(Feed(settings, app.ctx.board, app.ctx.node))
+        feeds.append(Feed(app.ctx.settings, app.ctx.board, app.ctx.node, lambda: app.ctx.drained))
 
     async def end(_: "Gateway") -> None:
         for feed in feeds:
             feed.close()
 
+    app.ctx.followers.append(follow)
     app.register_listener(begin, "before_server_start")
     app.register_listener(end, "before_server_stop")
 
 
-def blueprint(feeds: list[Feed]) -> Blueprint:
-    """The routes; `feeds` holds the worker's feed once it serves."""
+def blueprint(feeds: list[Feed], *, controls: bool) -> Blueprint:
+    """The routes; `feeds` holds the worker's feed once it serves. `controls`: the page may change it."""
     routes = Blueprint("dashboard", url_prefix="/dashboard")
     for path, (name, media_type) in FILES.items():
-        _add_file(routes, path, (Path(__file__).parent / name).read_bytes(), media_type)
+        body = (Path(__file__).parent / name).read_bytes()
+        if controls and not path:
+            body = body.replace(b"<body>", b"<body data-controls>")
+        _add_file(routes, path, body, media_type)
 
     @routes.get("/events")
     async def events(request: GatewayRequest) -> None:

@@ -65,6 +65,18 @@ class Observer:
         self._surpluses: dict[tuple[str, int], int] = {}
         """How many were told of each upstream; of those before this worker spoke, nothing is known."""
 
+    def follow(self, settings: Settings) -> None:
+        """Go by other settings from now on; what was seen of backends that have changed says nothing more."""
+        before, self._settings = self._settings.backends, settings
+        for name, row in before.items():
+            if settings.backends.get(name) != row:
+                self._before.pop(name, None)
+                self._ages.pop(name, None)
+                for url in row.urls:
+                    self._down.pop(url, None)
+                for number in range(len(row.urls)):
+                    self._surpluses.pop((name, number), None)
+
     @property
     def speaks(self) -> bool:
         """Whether it is this worker that speaks for the node."""
@@ -146,8 +158,8 @@ class Observer:
             finding = rules.idle_connections(name, row.urls, ages, limits.keepalive_expiry)
             if finding is None or self._tell(finding, now):
                 self._ages[name] = ages
-        for number, url in enumerate(row.urls):
-            self._look_at_upstream(name, url, verdict_of(name, number, self._board.parts), now)
+        for url in row.urls:
+            self._look_at_upstream(name, url, verdict_of(name, str(url), self._board.parts), now)
 
     def _look_at_upstream(self, name: str, url: str, verdict: Verdict, now: float) -> None:
         if verdict.state == "down":
@@ -187,8 +199,8 @@ class Sums:
                 continue
             self.busy += series.numbers[place + places.BUSY_TIME]
             self.queued += series.numbers[place + places.QUEUED_TIME]
-            for number in range(len(row.urls)):
-                if (place := series.find(places.upstream(name, number))) is not None:
+            for number, url in enumerate(row.urls):
+                if (place := series.find(places.upstream(name, url))) is not None:
                     numbers = series.read(place, places.UNREACHABLE + 1)[places.CONNECTS :]
                     self.connections[number] = list(
                         map(int.__add__, self.connections[number], map(int, numbers))

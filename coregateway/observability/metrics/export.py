@@ -152,6 +152,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ),
             ),
             Panel("Versions", "short", (("count by (version) (coregateway_build_info)", "{{version}}"),)),
+            Panel("Settings", "short", (("max(coregateway_settings_version)", "version"),)),
         ),
     ),
 )

@@ -156,6 +156,13 @@ MIDDLEWARE = _histogram(
 )
 WORKER_RESTARTS = _counter("worker_restarts", "Workers that were started again because they had died.")
 WORKERS = _gauge("workers", "Worker processes by what they do.", "state")
+SETTINGS_VERSION = _gauge("settings_version", "1 at the start, one more with each reload.")
+SETTINGS_HASH = _gauge(
+    "settings_hash", "Of the settings that the node runs with, as a number: alike on nodes that agree."
+)
+RELOAD_SUCCESS = _gauge(
+    "settings_last_reload_success", "1, or 0 when the settings were wrong as they were read last."
+)
 BUILD_INFO = _gauge("build_info", "1, with the version that runs.", "version")
 
 FAMILIES = (
@@ -163,7 +170,7 @@ FAMILIES = (
     *(CHECKS, RESOLUTIONS, SURPLUS, SHARES),
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, REFUSED, TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
     *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, MIDDLEWARE, LOG_LINES_DROPPED),
-    *(WORKER_RESTARTS, WORKERS, BUILD_INFO),
+    *(WORKER_RESTARTS, WORKERS, SETTINGS_VERSION, SETTINGS_HASH, RELOAD_SUCCESS, BUILD_INFO),
 )
 BY_NAME = MappingProxyType({family.name: family for family in FAMILIES})
 

@@ -85,6 +85,10 @@ class Reader:
         for worker in workers:
             states[(worker.state,)] += 1
         snapshot.values(families.WORKERS).update(states)
+        node = self._node
+        snapshot.values(families.SETTINGS_VERSION)[()] = float(node.settings_version)
+        snapshot.values(families.SETTINGS_HASH)[()] = float(int(node.settings_hash, 16))
+        snapshot.values(families.RELOAD_SUCCESS)[()] = float(node.reload_succeeded)
         snapshot.values(families.BUILD_INFO)[(__version__,)] = 1.0
 
     def read_workers(self) -> dict[int, Snapshot]:

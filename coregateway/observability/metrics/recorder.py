@@ -142,16 +142,24 @@ class Recorder:
     """Counts the exchanges of one worker. Before `open`, what it counts is not seen."""
 
     def __init__(self, settings: Settings) -> None:
-        rows = settings.backends
         self._told = True
-        self._backends = ("", *rows)
-        self._methods = frozenset(METHODS).union(*(row.methods for row in rows.values()))
+        self._know(settings)
         self._use(Series(SharedMemory(size_of(1)), 0, 1))
 
     def open(self, series: Series) -> None:
         """Count there from now on, on top of what stands there."""
         self._told = False
         self._use(series)
+
+    def follow(self, settings: Settings) -> None:
+        """Count by other settings from now on."""
+        self._know(settings)
+        self._use(self._series)
+
+    def _know(self, settings: Settings) -> None:
+        rows = settings.backends
+        self._backends = ("", *rows)
+        self._methods = frozenset(METHODS).union(*(row.methods for row in rows.values()))
 
     def _use(self, series: Series) -> None:
         spill = series.slot(families.SPILL)
@@ -262,7 +270,9 @@ class Recorder:
             route = NoRoute.cause if status == NoRoute.status else ""
         labels = backend or "", route, (method or "") if known else "other", code
         counted = self._place(families.REQUESTS, *labels)
-        of = self._of_backend[backend or ""]
+        of = self._of_backend.get(backend or "")
+        if of is None:  # a reload has taken it away, and this exchange was under way
+            of = self._of_backend[backend or ""] = self._places_of(backend or "")
         duration, overhead = of.duration, of.overhead
         if status == 101:  # how long a WebSocket was open is no time of waiting
             duration = overhead = self._spill

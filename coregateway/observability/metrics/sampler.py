@@ -45,11 +45,14 @@ class Sampler:
         middleware: Sequence[CallTimes] = (),
     ) -> None:
         self._worker = worker
+        self._series = series
         self._numbers = series.numbers
         self._loop = loop
         self._rows = list(_rows(backends.values(), series))
         self._busy: set[str] = set()
         self._surpluses = dict.fromkeys(backends, 0)
+        self._leaving: set[str] = set()
+        """Backends that the settings no longer have: to be watched until nothing is under way at them."""
         self._clients = [
             _slot(series, key(families.CLIENT_CONNECTIONS, state)) for state in ("active", "idle")
         ]
@@ -68,6 +71,17 @@ class Sampler:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def follow(self, backends: Mapping[str, Backend]) -> None:
+        """Look at these from now on, and at those that are gone until all is over there."""
+        known = {row.backend for row in self._rows}
+        gone = [row for row in self._rows if row.backend.name not in backends]
+        self._rows = [*_rows(backends.values(), self._series), *gone]
+        self._leaving = {row.backend.name for row in gone}
+        for name, backend in backends.items():
+            if backend not in known:
+                self._surpluses[name] = 0
+            self._busy.add(name)  # so that it is written once
 
     def _arm(self) -> None:
         self._due = monotonic() + TICK
@@ -88,8 +102,10 @@ class Sampler:
             pool = backend.pool
             under_way += backend.in_flight
             surpluses = pool.surpluses
-            if surpluses != self._surpluses[backend.name]:
-                numbers[row.surplus] += surpluses - self._surpluses[backend.name]
+            before = self._surpluses[backend.name]
+            if surpluses != before:
+                # Less than before: an address is gone, with what came from there.
+                numbers[row.surplus] += max(surpluses - before, 0)
                 self._surpluses[backend.name] = surpluses
             if pool.is_empty and not backend.in_flight:
                 if self._timer is not None and backend.name not in self._busy:
@@ -108,6 +124,13 @@ class Sampler:
         active, idle = self._clients
         numbers[active] = under_way
         numbers[idle] = max(self._worker.clients - under_way, 0)
+        if self._leaving:
+            self._rows = [
+                row
+                for row in self._rows
+                if row.backend.name not in self._leaving or row.backend.name in self._busy
+            ]
+            self._leaving &= self._busy
         dropped = writer().dropped_total
         numbers[self._dropped] += dropped - self._dropped_before
         self._dropped_before = dropped

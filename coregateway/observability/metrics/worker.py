@@ -41,6 +41,13 @@ def attach(app: "Gateway", operators: "Gateway", settings: Settings) -> None:
         app.blueprint(blueprint(scraper))
     samplers: list[Sampler] = []
 
+    def follow(settings: Settings) -> None:
+        recorder.follow(settings)
+        for sampler in samplers:
+            sampler.follow(app.ctx.backends)
+
+    app.ctx.followers.append(follow)
+
     async def begin(app: "Gateway") -> None:
         await scraper.open(app.ctx.board)
         if app.ctx.part is not None:

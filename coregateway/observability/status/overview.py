@@ -5,7 +5,7 @@ upstream counts for all that ever ran.
 """
 
 from asyncio import sleep
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,12 +22,21 @@ type Counted = dict[str, tuple[int, int]]
 """Of each backend: requests that ended, and those of them that failed (status 5xx); from the beginning."""
 
 
+DRAINING = {"state": "draining", "reason": "an operator has taken it out"}
+
 AT_ONCE = 16
 """Backends that are looked at between two turns of the loop."""
 
 
-async def overview(settings: Settings, board: Board, node: Node, counted: Counted | None) -> dict[str, Any]:
-    """What `GET /status` gives. `counted`: None while nothing is counted.
+async def overview(
+    settings: Settings,
+    board: Board,
+    node: Node,
+    counted: Counted | None,
+    drained: Iterable[tuple[str, str]] = (),
+) -> dict[str, Any]:
+    """What `GET /status` gives. `counted`: None while nothing is counted. `drained`: names of backends, each
+    with the URL of an upstream that was taken out by hand.
 
     Gives way to the loop's other work: a thousand backends take some tens of milliseconds.
     """
@@ -37,7 +46,8 @@ async def overview(settings: Settings, board: Board, node: Node, counted: Counte
     for number, (name, row) in enumerate(settings.backends.items()):
         if number % AT_ONCE == 0:
             await sleep(0)
-        backends[name] = _backend(name, row, board.parts, living, counted)
+        out = {url for backend, url in drained if backend == name}
+        backends[name] = _backend(name, row, board.parts, living, counted, out)
         for upstream in backends[name]["upstreams"]:
             upstream.update(probed(upstream, known.get((name, upstream["url"]))))
     return {
@@ -45,6 +55,7 @@ async def overview(settings: Settings, board: Board, node: Node, counted: Counte
         "ready": node.ready(),
         "started": _rounded(node.started),
         "plugins": list(settings.plugins),
+        "settings": {"version": node.settings_version, "hash": node.settings_hash},
         "backends": backends,
         "workers": _workers(node, living),
     }
@@ -60,9 +71,9 @@ def pool_of(backend: str, living: Iterable[Part]) -> list[float]:
     return sums
 
 
-def verdict_of(backend: str, number: int, parts: Iterable[Part]) -> Verdict:
+def verdict_of(backend: str, url: str, parts: Iterable[Part]) -> Verdict:
     """The state of a backend's upstream, from all parts that there are."""
-    key = places.upstream(backend, number)
+    key = places.upstream(backend, url)
     found = ((part, part.series.find(key)) for part in parts)
     return judge(_sighting(part, at) for part, at in found if at is not None)
 
@@ -80,13 +91,21 @@ def _sighting(part: Part, at: int) -> Sighting:
 
 
 def _backend(
-    name: str, row: BackendSettings, parts: list[Part], living: list[Part], counted: Counted | None
+    name: str,
+    row: BackendSettings,
+    parts: list[Part],
+    living: list[Part],
+    counted: Counted | None,
+    drained: Collection[str],
 ) -> dict[str, Any]:
     active, idle, opening, queued, in_flight, *_ = map(int, pool_of(name, living))
     requests, errors = (None, None) if counted is None else counted.get(name, (0, 0))
     return {
         "prefix": row.prefix,
-        "upstreams": [_upstream(name, number, url, parts, living) for number, url in enumerate(row.urls)],
+        "upstreams": [
+            _upstream(name, str(url), parts, living) | (DRAINING if str(url) in drained else {})
+            for url in row.urls
+        ],
         "in_flight": in_flight,
         "queued": queued,
         "connections": {"active": active, "idle": idle, "opening": opening},
@@ -95,9 +114,9 @@ def _backend(
     }
 
 
-def _upstream(name: str, number: int, url: str, parts: list[Part], living: list[Part]) -> dict[str, Any]:
-    verdict = verdict_of(name, number, parts)
-    key = places.upstream(name, number)
+def _upstream(name: str, url: str, parts: list[Part], living: list[Part]) -> dict[str, Any]:
+    verdict = verdict_of(name, url, parts)
+    key = places.upstream(name, url)
     active = 0.0
     for part in living:
         if (at := part.series.find(key)) is not None:
@@ -141,6 +160,7 @@ def _workers(node: Node, living: list[Part]) -> list[dict[str, Any]]:
                 "state": worker.state,
                 "since": _rounded(worker.since),
                 "restarts": worker.restarts,
+                "settings_version": worker.settings,
                 "connections": int(numbers[places.CONNECTIONS]),
                 "in_flight": int(numbers[places.WORKING]),
                 "loop_lag_ms": round(numbers[places.LAG] * 1000, 1),

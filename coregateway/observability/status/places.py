@@ -3,6 +3,10 @@
 Times are seconds since the epoch, 0.0: never. All of it is one worker's; `overview` makes it the node's.
 """
 
+from hashlib import blake2b
+
+from coregateway.shared_memory.series import MAX_KEY
+
 WORKER = "status.worker"
 CONNECTIONS = 0
 """Of clients, on the main port."""
@@ -34,9 +38,12 @@ SHORTEST = 8
 LONGEST = 9
 
 
-def upstream(backend: str, number: int) -> str:
-    """The key of one of a backend's addresses, in the order of its settings."""
-    return f"status.upstream\x1f{backend}\x1f{number}"
+def upstream(backend: str, url: str) -> str:
+    """The key of one of a backend's addresses, by its URL: a reload may put others into the settings."""
+    key = f"status.upstream\x1f{backend}\x1f{url}"
+    if len(key.encode()) <= MAX_KEY:
+        return key
+    return f"status.upstream\x1f~{blake2b(key.encode(), digest_size=16).hexdigest()}"
 
 
 ANSWERED = 0

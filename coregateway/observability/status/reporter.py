@@ -59,6 +59,14 @@ class Reporter:
             self._timer.cancel()
             self.report()
 
+    def follow(self, backends: Iterable[Backend]) -> None:
+        """Report on these from now on; of one that is gone the last word is that nothing is under way."""
+        known = {pool.backend: pool for pool in self._pools}
+        self._pools = [known.pop(each, None) or _Pool(each, self._series) for each in backends]
+        for pool in known.values():
+            pool.clear(self._numbers)
+        self.report()
+
     def _tick(self) -> None:
         now = monotonic()
         computed = process_time()
@@ -103,7 +111,8 @@ class _Pool:
             self._queued = series.numbers[self._at + places.QUEUED_TIME]
             series.numbers[self._at + places.ENDED] = 0
         self._series = series
-        self._upstreams: list[_Upstream] = []
+        self._upstreams: dict[str, _Upstream] = {}
+        """By URL; what was counted at one that is gone stays counted."""
         self._known: tuple[Endpoint, ...] | None = None
 
     @property
@@ -117,6 +126,12 @@ class _Pool:
             return
         self._busy += elapsed * pool.active
         self._queued += elapsed * pool.queued
+
+    def clear(self, numbers: "memoryview[float]") -> None:
+        """Note that nothing is under way any more."""
+        if self._at is not None:
+            for place in (places.ACTIVE, places.IDLE, places.OPENING, places.QUEUED, places.IN_FLIGHT):
+                numbers[self._at + place] = 0
 
     def report(self, numbers: "memoryview[float]", epoch: float) -> None:
         pool = self._pool
@@ -146,13 +161,13 @@ class _Pool:
         endpoints = self._pool.endpoints
         if endpoints is not self._known:  # names lead elsewhere, or the settings are others
             self._known = endpoints
-            name, urls = self.backend.name, self.backend.urls
-            while len(self._upstreams) < len(urls):
-                key = places.upstream(name, len(self._upstreams))
-                self._upstreams.append(_Upstream(self._series, key))
-            for upstream, url in zip(self._upstreams, urls, strict=False):
+            name = self.backend.name
+            for url in self.backend.urls:
+                if url not in self._upstreams:
+                    self._upstreams[url] = _Upstream(self._series, places.upstream(name, url))
+            for url, upstream in self._upstreams.items():
                 upstream.use([endpoint for endpoint in endpoints if endpoint.address.url == url])
-        for upstream in self._upstreams:
+        for upstream in self._upstreams.values():
             upstream.report(numbers, epoch)
 
 

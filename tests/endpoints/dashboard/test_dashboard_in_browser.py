@@ -110,8 +110,8 @@ class Node:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.admin}/dashboard"
 
-    def start(self) -> GatewayProcess:
-        toml = f'[admin]\naddress = "127.0.0.1:{self.admin}"\n[shutdown]\ndelay = 0.1'
+    def start(self, toml: str = "") -> GatewayProcess:
+        toml += f'[admin]\naddress = "127.0.0.1:{self.admin}"\n[shutdown]\ndelay = 0.1'
         return GatewayProcess(
             backends={"coredinator": f"http://127.0.0.1:{self.backend_port}"}, toml=toml, workers=2
         )
@@ -179,6 +179,41 @@ async def test_it_shows_a_backend_that_goes_down_and_comes_back(browser: Chrome)
             assert await ask(gateway, path) == 200
             await asyncio.to_thread(how, page, "up")
         await asyncio.to_thread(checked, page)
+
+
+async def test_an_upstream_is_taken_out_and_had_back_by_its_button(browser: Chrome) -> None:
+    node = Node()
+    path = "/api/v1/coredinator/x"
+    toml = "[backends.coretelemetry]\nenabled = false\n[dashboard]\non_main_port = true\n"
+    gateway = node.start(toml)
+
+    def press(page: Page, words: str, done: str) -> None:
+        button = page.browser.find_element(By.CSS_SELECTOR, "#upstreams button")
+        assert button.text == words
+        button.click()
+        if words == "Drain":
+            page.browser.switch_to.alert.accept()  # for it is the last one
+        page.until(lambda: button.text == done, done)
+
+    def choose(page: Page) -> None:
+        page.until(lambda: page.run("return document.querySelectorAll('#rows button').length") == 1, "a row")
+        page.browser.find_element(By.CSS_SELECTOR, "#rows button").click()
+        page.until(lambda: page.run("return document.querySelectorAll('#upstreams li').length") == 1, "it")
+
+    async with gateway, node.backend():
+        page = await asyncio.to_thread(Page, browser, node.url)
+        await asyncio.to_thread(choose, page)
+        await asyncio.to_thread(press, page, "Drain", "Undrain")
+        await asyncio.to_thread(page.says, "taken out by an operator")
+        assert await ask(gateway, path) == 503
+        await asyncio.to_thread(press, page, "Undrain", "Drain")
+        assert await ask(gateway, path) == 200
+        await asyncio.to_thread(checked, page)
+        page = await asyncio.to_thread(Page, browser, f"{gateway.url}/dashboard")
+        await asyncio.to_thread(choose, page)
+        assert not await asyncio.to_thread(
+            lambda: page.browser.find_element(By.CSS_SELECTOR, "#upstreams button").is_displayed()
+        )
 
 
 async def test_what_strangers_send_is_shown_as_text(browser: Chrome) -> None:

@@ -32,6 +32,9 @@ PROMISED = {
     "coregateway_log_lines_dropped_total": (),
     "coregateway_worker_restarts_total": (),
     "coregateway_workers": ("state",),
+    "coregateway_settings_version": (),
+    "coregateway_settings_hash": (),
+    "coregateway_settings_last_reload_success": (),
     "coregateway_build_info": ("version",),
 }
 

@@ -9,6 +9,7 @@ from coregateway.observability.status import places
 from coregateway.observability.status.overview import overview
 from coregateway.settings import Settings
 from coregateway.shared_memory import Board, Part
+from coregateway.shared_memory.series import MAX_KEY
 
 DEAD = 2**22 + 1
 """The id of no process: beyond the most that the kernel gives."""
@@ -41,9 +42,13 @@ async def test_what_is_under_way_counts_for_the_living_alone() -> None:
     for number, owner in enumerate((os.getpid(), os.getppid(), DEAD)):
         part = part_of(board, number, owner, number)
         write(part, places.pool("billing"), pool)
-        write(part, places.upstream("billing", 0), {places.ACTIVE_HERE: 2})
+        write(part, places.upstream("billing", "http://a:1"), {places.ACTIVE_HERE: 2})
     write(board.parts[0], places.WORKER, {places.CONNECTIONS: 7, places.LAG: 0.25, places.WORKING: 5})
-    write(board.parts[2], places.upstream("billing", 1), {places.ANSWERED: now, places.RECOVERED: now - 9})
+    write(
+        board.parts[2],
+        places.upstream("billing", "http://b:1"),
+        {places.ANSWERED: now, places.RECOVERED: now - 9},
+    )
 
     seen = await overview(SETTINGS, board, node, {"billing": (100, 4)})
 
@@ -68,3 +73,9 @@ async def test_nothing_is_known_at_first() -> None:
     billing = seen["backends"]["billing"]
     assert (billing["requests"], billing["errors"], billing["in_flight"]) == (None, None, 0)
     assert [upstream["reason"] for upstream in billing["upstreams"]] == ["no request yet"] * 2
+
+
+def test_the_keys_of_long_addresses_fit_and_differ() -> None:
+    keys = {places.upstream("billing", f"http://{'x' * 200}:{port}") for port in range(9)}
+    assert len(keys) == 9
+    assert max(map(len, keys)) <= MAX_KEY
