@@ -26,6 +26,7 @@ class Following:
         self._publication = publication
         self._loop = loop
         self._backends: dict[str, tuple[Backend, Sequence[str]]] = {}
+        self._known: dict[tuple[str, str], Known] = {}
         self._news = -1
         self._timer: TimerHandle | None = None
 
@@ -55,7 +56,12 @@ class Following:
     def _take(self, *, anew: bool = False) -> None:
         # First the number: what is written after it was read will be news.
         self._news = self._publication.news
-        known = decoded(self._publication.read()).by_upstream()
+        text = self._publication.read()
+        if text:
+            self._known = decoded(text).by_upstream()
+        else:  # nothing was written yet, or the writer was faster each time: look again
+            self._news = -1
+        known = self._known
         for name, (backend, urls) in self._backends.items():
             here = [known.get((name, str(url))) for url in urls]
             _place(backend, urls, here, anew=anew)

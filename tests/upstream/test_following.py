@@ -163,6 +163,21 @@ async def test_a_check_that_fails_takes_an_endpoint_out_and_one_that_passes_brin
     assert not first.eligible
 
 
+async def test_what_is_known_stays_while_the_prober_is_writing(prober: Prober, followed: Followed) -> None:
+    url = NAME.format(port=80)
+    prober.finds(url, "192.0.2.1")
+    backend = followed.at(url)
+    publication = prober.publication
+    for buffer in publication._bytes:  # pyright: ignore[reportPrivateUsage] -- as in the middle of two writes
+        buffer[:1] = b"x"
+    publication._numbers[1] += 1  # pyright: ignore[reportPrivateUsage]
+    assert publication.read() == b""
+    await asyncio.sleep(0.12)
+    assert names(backend) == ["192.0.2.1:80"]
+    prober.finds(url, "192.0.2.2")
+    await eventually(lambda: names(backend) == ["192.0.2.2:80"])
+
+
 async def test_a_check_at_a_fixed_address_counts(prober: Prober, followed: Followed) -> None:
     url = "http://192.0.2.1:80"
     prober.finds(url, "192.0.2.1", fixed=True, down=["192.0.2.1"])
