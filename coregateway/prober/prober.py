@@ -71,8 +71,10 @@ class Prober:
 
     def start(self) -> None:
         """Begin with the first round."""
-        if self._is_first and self._plan.patience:
-            self._publication.await_until(monotonic() + self._plan.patience)
+        now = monotonic()
+        # A node that has become ready without the first round, for its prober was late, stays so.
+        if self._is_first and self._plan.patience and not self._publication.is_overdue(now):
+            self._publication.await_until(now + self._plan.patience)
         for followed in self._followed:
             name = self._names.get(followed.upstream.host)
             if followed.upstream.fixed is None and name is not None:

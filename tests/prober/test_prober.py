@@ -142,6 +142,13 @@ async def test_the_first_round_is_over_when_every_address_was_asked_once(world: 
         assert world.counted == {"passed": 1, "failed": 1}
 
 
+async def test_a_node_that_is_ready_without_the_first_round_stays_so(world: World) -> None:
+    world.holes.add(A)
+    world.publication.await_until(1e-9)
+    async with world.probing(plan(upstream(A, check(timeout=60.0)))):
+        assert not world.publication.is_awaited(asyncio.get_running_loop().time())
+
+
 async def test_a_black_hole_delays_no_other_check(world: World) -> None:
     world.holes.add(A)
     upstreams = [upstream(host, check(timeout=60.0)) for host in (A, B)]
