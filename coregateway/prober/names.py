@@ -67,7 +67,7 @@ class NameState:
         """See whether a good answer has become too old; whether that changes anything."""
         news = False
         if self.asked_since is not None and now - self.asked_since >= LATE:
-            news = self.fail_late()
+            news = self._note_late()
         since = self.failing_since
         if since is None or now - since < hold or self.state == "lost":
             return news
@@ -75,11 +75,12 @@ class NameState:
         self.hosts = ()
         return True
 
-    def fail_late(self) -> bool:
-        """The look-up under way is late; whether that is news."""
-        began = self.asked_since
-        news = self.fail("no name server answers in time")
-        self.asked_since = began
+    def _note_late(self) -> bool:
+        """The look-up under way is late; whether that is news. Requests still wait for a first answer."""
+        news = not self.problem
+        self.problem = "no name server answers in time"
+        if self.failing_since is None:
+            self.failing_since = self.asked_since
         return news
 
     def pause(self, refresh: float) -> float:

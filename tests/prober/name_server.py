@@ -47,6 +47,7 @@ class NameServer(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.names: dict[str, Answer] = {}
         self.asked: Counter[str] = Counter()
+        self._unanswered: list[tuple[bytes, tuple[str | Any, int]]] = []
         self.address = ""
         self._transport: asyncio.DatagramTransport | None = None
 
@@ -69,6 +70,13 @@ class NameServer(asyncio.DatagramProtocol):
         assert self._transport is not None
         self._transport.close()
 
+    def speak(self, name: str, answer: Answer) -> None:
+        """Answer so what was asked in vain, and what will be."""
+        self.names[name] = answer
+        unanswered, self._unanswered = self._unanswered, []
+        for question, asker in unanswered:
+            self.datagram_received(question, asker)
+
     async def until(self, holds: Callable[[], object]) -> None:
         async with asyncio.timeout(30):
             while not holds():  # noqa: ASYNC110 - nothing sets an event
@@ -87,7 +95,9 @@ class NameServer(asyncio.DatagramProtocol):
         if kind == _A:
             self.asked[name] += 1
         reply = _reply(data[:2], data[12 : end + 5], answer, wants_address=kind == _A)
-        if reply and self._transport is not None:
+        if not reply:
+            self._unanswered.append((data, addr))
+        elif self._transport is not None:
             self._transport.sendto(reply, addr)
 
 

@@ -109,11 +109,14 @@ def test_a_look_up_that_never_ends_fails_from_its_beginning_on() -> None:
     assert state.find([A])
 
 
-def test_a_first_look_up_that_never_ends_lets_requests_fail_once_it_is_late() -> None:
+def test_a_first_look_up_that_never_ends_is_waited_for_until_the_name_is_lost() -> None:
     state = NameState()
     state.begin(0.0)
-    state.look(LATE, HOLD)
-    assert state.state == "failing"
+    assert state.look(LATE, HOLD)
+    assert state.state == "asked"
+    assert state.problem
+    state.look(HOLD, HOLD)
+    assert state.state == "lost"
 
 
 def test_the_same_failure_again_is_no_news() -> None:

@@ -82,7 +82,7 @@ async def test_a_name_that_is_late_lets_its_requests_wait() -> None:
         ):
             await client.send(b"GET /late/a HTTP/1.1\r\nHost: gw\r\n\r\n")
             await client.expect_silence(0.2)
-            server.names["late.test"] = ("127.0.0.1",)
+            server.speak("late.test", ("127.0.0.1",))
             assert (await client.read_response()).body == b"ok"
 
 
