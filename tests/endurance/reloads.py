@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from coregateway.testing import ScriptedBackend
 from tests.endurance.load import Load, steady
@@ -58,8 +59,9 @@ async def run(
     done = Reloaded(slowest=slowest)
 
     async def echo(websocket: ServerConnection) -> None:
-        async for message in websocket:
-            await websocket.send(message)
+        with suppress(ConnectionClosed):  # in the end
+            async for message in websocket:
+                await websocket.send(message)
 
     async with (
         serve(echo, "127.0.0.1", 0) as server,
