@@ -84,8 +84,7 @@ def create_app(
         source = SettingsSource(lambda: load(flags_here()).settings, try_out, content_here)
     app = Gateway(name, settings, admin_required=bool(admin_required))
     app.ctx.settings_version = version
-    for backend, row in settings.backends.items():
-        app.blueprint(blueprints.blueprint(backend, row))
+    listed = blueprints.Listed(app, settings)
     app.blueprint(docs.blueprint(settings))
     app.blueprint(health.blueprint(settings))
     log_lines.attach(app, settings, own_process=source is not None)
@@ -174,7 +173,7 @@ def create_app(
     app.register_listener(close_logs, "after_server_stop")
     tracing.attach(app, settings.tracing)
     app.register_listener(open_backends, "before_server_start")
-    app.ctx.followers += [tell_operators, probe_anew]
+    app.ctx.followers += [listed.follow, tell_operators, probe_anew]
     workers.attach(
         app, settings.shutdown, settings.watchdog, probes, SettingsLife(source, app.ctx.change, probes_of)
     )

@@ -1,6 +1,6 @@
 """The routes of a backend, as Sanic lists, names and documents them."""
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sanic import Blueprint
 from sanic.constants import HTTP_METHODS
@@ -11,7 +11,37 @@ from coregateway.proxy.forwarded_request import ForwardedRequest
 from coregateway.sanic_app.documents import excluded
 from coregateway.sanic_app.request import GatewayRequest
 from coregateway.sanic_app.stream import SanicStream
-from coregateway.settings import BackendSettings
+from coregateway.settings import BackendSettings, Settings
+
+if TYPE_CHECKING:
+    from coregateway.sanic_app.gateway import Gateway
+
+
+class Listed:
+    """Has an application list the routes of its backends, those that a reload brings, too.
+
+    The routes of one that is gone stay: what they get then is answered with 404 (`blueprint`).
+    """
+
+    def __init__(self, app: "Gateway", settings: Settings) -> None:
+        self._app = app
+        self._prefixes: set[tuple[str, str]] = set()
+        self._list(settings)
+
+    def follow(self, settings: Settings) -> None:
+        """List the routes that are new."""
+        if {(name, row.prefix) for name, row in settings.backends.items()} <= self._prefixes:
+            return
+        self._app.router.reset()
+        self._list(settings)
+        self._app.finalize()
+
+    def _list(self, settings: Settings) -> None:
+        for name, row in settings.backends.items():
+            if (name, row.prefix) not in self._prefixes:
+                earlier = sum(name == each for each, _ in self._prefixes)
+                self._prefixes.add((name, row.prefix))
+                self._app.blueprint(blueprint(f"{name}-{earlier + 1}" if earlier else name, row))
 
 
 def blueprint(name: str, row: BackendSettings) -> Blueprint:
