@@ -29,8 +29,9 @@ class Listed:
         self._list(settings)
 
     def follow(self, settings: Settings) -> None:
-        """List the routes that are new."""
-        if {(name, row.prefix) for name, row in settings.backends.items()} <= self._prefixes:
+        """List the routes that are new, if requests pass through the router: to make it anew takes long."""
+        named = {(name, row.prefix) for name, row in settings.backends.items()}
+        if not self._app.ctx.worker.via_sanic or named <= self._prefixes:
             return
         self._app.router.reset()
         self._list(settings)
