@@ -1,5 +1,4 @@
-"""The command line: `coregateway run`, `check`, `init`, `status`, `reload`, `drain`, `undrain`, `health`,
-`demo`, `export`, `version`.
+"""The command line: `coregateway run`, `check`, `routes`, `explain`, `status`, `reload`, `demo` and others.
 
 Every form of start comes through `main`, but for `sanic coregateway.app`, which reads the same settings.
 Sanic is imported by the commands that serve, so that the others answer at once.
@@ -19,6 +18,7 @@ from coregateway.settings import Flag, load_or_exit
 from coregateway.settings.model import DEFAULT_BACKENDS
 from coregateway.settings.process import EXIT_WRONG_SETTINGS, hand_down
 from coregateway.settings.report import effective
+from coregateway.settings.shadowed import warnings
 from coregateway.settings.sources import CONFIG_FLAG, FLAGS
 from coregateway.settings.spelling import closest
 
@@ -83,6 +83,20 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         "check", "Check the settings; print each with its source. Exit status 2 when one is wrong."
     )
     _add_setting_flags(check)
+    routes = command("routes", "Print all routes in the order in which they win.")
+    _add_setting_flags(routes)
+    routes.add_argument("--json", action="store_true", help="as JSON instead of a table")
+    explain = command("explain", "Tell what would become of a request, and why.")
+    explain.add_argument("method", metavar="METHOD", help="such as GET")
+    explain.add_argument("target", metavar="PATH", help="as clients write it, with its query")
+    explain.add_argument(
+        *("-H", "--header"), metavar="'NAME: VALUE'", action="append", default=[], help="a field of it"
+    )
+    explain.add_argument(
+        "--client", metavar="ADDRESS", default="127.0.0.1", help="where it comes from (default: 127.0.0.1)"
+    )
+    _add_setting_flags(explain)
+    explain.add_argument("--json", action="store_true", help="as JSON instead of words")
     status = command("status", "Tell the state of the gateway that runs. Exit status 1 when none answers.")
     _add_admin_flags(status)
     status.add_argument("--json", action="store_true", help="as JSON instead of a table")
@@ -163,8 +177,25 @@ def _flags(options: Namespace) -> tuple[Flag, ...]:
 
 
 def _check(options: Namespace) -> int:
-    sys.stdout.write(effective(load_or_exit(_flags(options))) + "\n")
+    loaded = load_or_exit(_flags(options))
+    sys.stdout.write(effective(loaded) + "\n")
+    for warning in warnings(loaded.settings):
+        sys.stderr.write(f"coregateway: warning: {warning}\n")
     return 0
+
+
+def _routes(options: Namespace) -> int:
+    from coregateway.cli import routes as command
+
+    return command.main(load_or_exit(_flags(options)).settings, as_json=options.json)
+
+
+def _explain(options: Namespace) -> int:
+    from coregateway.cli import explain as command
+
+    settings = load_or_exit(_flags(options)).settings
+    asked = options.method, options.target, options.header
+    return command.main(settings, *asked, client=options.client, as_json=options.json)
 
 
 def _status(options: Namespace) -> int:
@@ -247,6 +278,8 @@ _SERVING = frozenset({"run", "demo"})
 _COMMANDS = {
     "run": _run,
     "check": _check,
+    "routes": _routes,
+    "explain": _explain,
     "init": _init,
     "status": _status,
     "reload": _reload,

@@ -204,7 +204,7 @@ def _of_operators(settings: Settings) -> Settings:
     No web page may read what operators see, hence no CORS; and no limit for clients keeps operators out.
     """
     limits = settings.limits.model_copy(update={"request": RequestLimits()})
-    return settings.model_copy(update={"cors": CorsSettings(origins=()), "limits": limits})
+    return settings.model_copy(update={"cors": CorsSettings(origins=()), "limits": limits, "routes": {}})
 
 
 def __getattr__(name: str) -> Gateway:

@@ -29,6 +29,10 @@ from tests.markdown import Block, blocks, code, commands, prose, table
 from tests.node.running_node import ROOT
 
 CHECKS = [".venv/bin/coregateway check", ".venv/bin/coregateway check --port 8080"]
+ROUTES = [
+    ".venv/bin/coregateway routes",
+    ".venv/bin/coregateway explain POST '/api/v1/coredinator/api/agents/start' -H 'X-Env: test'",
+]
 STATES = [".venv/bin/coregateway status", ".venv/bin/coregateway status --json"]
 INIT = ".venv/bin/coregateway init"
 CHANGES = {
@@ -62,7 +66,7 @@ async def tell(_):
 
 def test_every_command_is_run() -> None:
     shown = {command for page in PAGES.values() for command in commands(page)}
-    assert shown == {*CHECKS, *STATES, *CHANGES, *EXPORTS, INIT, VERSION, *REQUESTS}
+    assert shown == {*CHECKS, *ROUTES, *STATES, *CHANGES, *EXPORTS, INIT, VERSION, *REQUESTS}
 
 
 def test_every_kind_of_example_has_its_test() -> None:
@@ -236,6 +240,15 @@ def test_the_readme_says_of_the_most_needed_settings_what_the_page_says() -> Non
     needed, every = table(README, "key"), table(PAGES["settings"], "key")
     assert len(needed) == 10
     assert [row for row in needed if row not in every] == []
+
+
+def test_routes_and_what_becomes_of_a_request_are_told(tmp_path: Path) -> None:
+    [example] = [block.text for block in blocks(PAGES["routes"]) if block.language == "toml"][:1]
+    file = tmp_path / "gateway.toml"
+    file.write_text(example)
+    routes, explained = (run(command, COREGATEWAY_CONFIG=str(file)).stdout for command in ROUTES)
+    assert [line.split()[0] for line in routes.splitlines()[1:]][:2] == ["staging", "start-agent"]
+    assert "POST /api/agents/start HTTP/1.1" in explained
 
 
 @pytest.mark.parametrize("number", range(sum(block.language == "toml" for block in blocks(PAGES["routes"]))))

@@ -1,5 +1,9 @@
 """The commands of `coregateway` that have something to do of their own.
 
+routes          all routes, in the order in which they win
+explain         what would become of a request
+inspection      what the settings decide, without a gateway that serves
+columns         rows of text in columns
 admin_address   what a gateway that runs answers at its admin address
 status          the state of the node that runs
 reload          have it read its settings again

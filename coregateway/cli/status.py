@@ -6,6 +6,7 @@ from time import time
 from typing import Any
 
 from coregateway.cli.admin_address import NoAnswer, get, no_gateway
+from coregateway.cli.columns import aligned
 
 BACKENDS = (
     *("BACKEND", "UPSTREAM", "STATE", "SINCE", "IN FLIGHT"),
@@ -53,7 +54,7 @@ def table(status: dict[str, Any], address: str, now: float) -> str:
             backends.append((name, *here, *own) if number == 0 else ("", *here, *[""] * len(own)))
             if upstream["state"] == "down":
                 remarks.append(f"  {name}: {upstream['url']} is down, {upstream['reason']}")
-    lines += [*_aligned(backends), *remarks, ""]
+    lines += [*aligned(backends), *remarks, ""]
     workers: list[Sequence[str]] = [WORKERS]
     for worker in status["workers"]:
         whole = map(
@@ -62,12 +63,7 @@ def table(status: dict[str, Any], address: str, now: float) -> str:
         )
         who = worker["name"], str(worker["pid"]), worker["state"], _ago(worker["since"], now)
         workers.append((*who, *whole, f"{worker['loop_lag_ms']:g} ms"))
-    return "\n".join([*lines, *_aligned(workers), ""])
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join([*lines, *aligned(workers), ""])
 
 
 def _connections(counts: dict[str, int]) -> str:

@@ -239,7 +239,10 @@ class ClientConnection(EndingConnection):
         self.forwarding = route.forwarding
         exchange.backend = route.backend
         if route.template:
-            exchange.route = route.template
+            exchange.route = route.label
+            if route.told_as is not None:
+                exchange.route_name = route.told_as
+                exchange.template = route.template
         verdict = route.admit(self, head)
         if verdict is None:
             forwarding = self.forwarding

@@ -33,6 +33,27 @@ _split_segments: Final = re.compile(r"[/\\]").split
 _split_parameters: Final = re.compile(r"[;?#]").split
 
 
+has_other_readings: Final = re.compile(r"[%;]|/\.?(?:/|\Z)").search
+"""Whether `readings` may have something to say of a path."""
+
+_repeated_slashes: Final = re.compile(r"/(?:\.?/)+")
+_parameters: Final = re.compile(r";[^/]*")
+
+
+def readings(path: str) -> list[str]:
+    """Other paths as which a backend may read one: decoded, with and without the parameters of its segments,
+    without empty and dot segments."""
+    decoded = unquote_to_bytes(path).decode("latin-1").replace("\\", "/")
+    found: list[str] = []
+    for text in (decoded, _parameters.sub("", decoded)):
+        plain = _repeated_slashes.sub("/", text)
+        if plain.endswith("/."):
+            plain = plain[:-1]
+        if plain != path and plain not in found:
+            found.append(plain)
+    return found
+
+
 def is_confined(path: str) -> bool:
     """Whether a raw path (ASCII) is safe to forward. `%2F`, `;`, `//` and `%25` by themselves are."""
     if "\\" in path:

@@ -50,6 +50,7 @@ TARGET_FORM: Final = Rule("target_form", "a request target that is neither a pat
 TARGET_HOST: Final = Rule("target_host", "a request target that names another host than Host")
 VERSION: Final = Rule("version", "a version other than HTTP/1.0 and HTTP/1.1")
 PATH: Final = Rule("path", "a path that could leave its prefix")
+ROUTE: Final = Rule("route", "a path that could be read as one of another route")
 
 # Field lines (RFC 9112 §5, RFC 9110 §5.1 and §5.5)
 FOLDED: Final = Rule("folded", "a field line that begins with a space")
@@ -105,6 +106,7 @@ def head_size(most: int) -> Rule:
 
 RULES: Final[tuple[Rule, ...]] = (
     *(BARE_CR, BARE_LF, NUL, TLS, REQUEST_LINE, METHOD, TARGET_BYTE, TARGET_FORM, TARGET_HOST, VERSION, PATH),
+    ROUTE,
     *(FOLDED, NO_COLON, NO_NAME, NAME_SPACE, NAME_BYTE, VALUE_BYTE, NO_HOST, HOST, TWO_HOSTS),
     *(LENGTH, TWO_LENGTHS, CODING, TWO_CODINGS, CODING_IN_1_0, LENGTH_AND_CODING),
     *(TWO_AUTHORIZATIONS, MAX_FORWARDS, CHUNK_SIZE, CHUNK_EXTENSION, CHUNK_END, TRAILER, TRAILER_SIZE),

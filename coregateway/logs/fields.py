@@ -15,7 +15,7 @@ REQUEST: Final = (
 TRACE: Final = ("trace_id", "span_id")
 """Then these, while tracing is on."""
 
-RARE: Final = ("share", "reason")
+RARE: Final = ("route", "share", "reason")
 """Last come those that a line has only when there is something to tell."""
 
 CHOOSABLE: Final = (*REQUEST, *TRACE, *RARE)

@@ -49,10 +49,12 @@ class Exchange:
         "request_id",
         "responded",
         "route",
+        "route_name",
         "rule",
         "share",
         "started",
         "status",
+        "template",
         "trace",
         "upstream",
         "upstream_ended",
@@ -73,7 +75,12 @@ class Exchange:
         self.protocol: str | None = None
         self.backend: str | None = None
         self.route: str | None = None
-        """The template of the path: a backend's prefix, or the path of an own answer as it was registered."""
+        """How metrics know it: a route of the settings by its name, a backend's prefix by that, and an own
+        answer by its path as it was registered."""
+        self.route_name: str | None = None
+        """The route's name, where the settings name any; a backend's prefix has the backend's."""
+        self.template: str | None = None
+        """What the paths of the route have in common, if it is not `route`."""
         self.share: str | None = None
         """The backend that was chosen among several; None: there was but one."""
         self.chosen_by = ""

@@ -54,7 +54,7 @@ class Attempt:
 class Trace:
     """The trace that an exchange is part of. Ids are lower-case hexadecimal, 32 and 16 digits."""
 
-    __slots__ = ("attempts", "fields", "host", "parent_id", "sampled", "span_id", "state", "trace_id")
+    __slots__ = ("attempts", "fields", "host", "parent_id", "path", "sampled", "span_id", "state", "trace_id")
 
     def __init__(
         self, trace_id: str, span_id: str, parent_id: str, sampled: bool, state: bytes, host: bytes
@@ -69,6 +69,8 @@ class Trace:
         """The value of `tracestate`; empty: none."""
         self.host = host
         """What the client said in `Host`, if it is sampled."""
+        self.path = b""
+        """What an upstream is asked for, without the query, if it is sampled."""
         self.attempts: tuple[Attempt, ...] = ()
         """Of an exchange that is sampled."""
         self.fields = self._fields(span_id)

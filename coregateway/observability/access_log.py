@@ -64,6 +64,8 @@ def _describe(exchange: Exchange, fields: dict[str, object], *, traced: bool) ->
     # What only some lines have takes the place of what the line before had, or goes.
     for name in RARE:
         fields.pop(name, None)
+    if exchange.route_name is not None:
+        fields["route"] = exchange.route_name
     if exchange.share is not None:
         fields["share"] = exchange.share
     if exchange.rule is not None:

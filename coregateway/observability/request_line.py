@@ -31,7 +31,16 @@ LONGEST: Final = 1024
 _SMALL: Final = [str(number) for number in range(1000)]
 
 type Kind = tuple[
-    str | None, str | None, str | None, str | None, int | None, int | None, int, str | None, str | None
+    str | None,
+    str | None,
+    str | None,
+    str | None,
+    int | None,
+    int | None,
+    int,
+    str | None,
+    str | None,
+    str | None,
 ]
 
 QUOTED: Final = ("time", "request_id", "client", "path", *TRACE)
@@ -56,6 +65,7 @@ class Pieces:
         "_error",
         "_method",
         "_protocol",
+        "_route_name",
         "_share",
         "_status",
         "_upstream",
@@ -74,7 +84,18 @@ class Pieces:
     )
 
     def __init__(self, kind: Kind, *, traced: bool) -> None:
-        method, protocol, backend, upstream, status, upstream_status, attempts, error, share = kind
+        (
+            method,
+            protocol,
+            backend,
+            upstream,
+            status,
+            upstream_status,
+            attempts,
+            error,
+            route_name,
+            share,
+        ) = kind
         self._method = method
         self._protocol = protocol
         self._backend = backend
@@ -83,6 +104,7 @@ class Pieces:
         self._upstream_status = upstream_status
         self._attempts = attempts
         self._error = error
+        self._route_name = route_name
         self._share = share
         shared: dict[str, str | int | None] = {
             "method": method,
@@ -95,8 +117,13 @@ class Pieces:
             "error": error,
             "share": share,
         }
-        names = (*REQUEST, *TRACE) if traced else REQUEST
-        pieces = between(names if share is None else (*names, "share"), shared)
+        names = [*REQUEST, *TRACE] if traced else [*REQUEST]
+        if route_name is not None:
+            names.append("route")
+            shared["route"] = route_name
+        if share is not None:
+            names.append("share")
+        pieces = between(names, shared)
         self.size = sum(map(len, pieces.values()))
         self.client = pieces["client"]
         self.path = pieces["path"]
@@ -120,6 +147,7 @@ class Pieces:
             and exchange.attempts == self._attempts
             and exchange.protocol is self._protocol
             and exchange.backend is self._backend
+            and exchange.route_name is self._route_name
             and exchange.share is self._share
         )
 
@@ -213,6 +241,7 @@ class RequestLines:
             exchange.upstream_status,
             exchange.attempts,
             exchange.error,
+            exchange.route_name,
             exchange.share,
         )
         pieces = self._kinds.get(kind)

@@ -14,7 +14,7 @@ client               the client's side of it, as `downstream` implements it
 worker               what the connections of a worker share
 exchange_events      tells what happens to exchanges
 headers              the heads of both directions
-prefix               where the paths that a backend names are found from outside
+rewriting            how paths look to a backend, and from outside
 relay                bodies in pieces
 tunnel               bytes both ways after a 101
 retry                may a failed attempt be made again?

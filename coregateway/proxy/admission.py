@@ -59,14 +59,14 @@ class Waiting:
 class Admission:
     """The steps of one route, in the order in which they are asked."""
 
-    __slots__ = ("_steps",)
+    __slots__ = ("steps",)
 
     def __init__(self, steps: Sequence[Step]) -> None:
-        self._steps = tuple(steps)
+        self.steps = tuple(steps)
 
     def decide(self, client: Client, head: RequestHead, first: int = 0) -> Refusal | Waiting | None:
         """Ask the steps from number `first` on; None: the request passes."""
-        steps = self._steps
+        steps = self.steps
         for number in range(first, len(steps)):
             verdict = steps[number](client, head)
             if verdict is None:

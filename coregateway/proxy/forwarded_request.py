@@ -91,6 +91,9 @@ class ForwardedRequest(BackendClaim):
             head, exchange, peer=client.peer_bytes, trusted=client.trusted
         )
         """The request's head, which is the same for all attempts."""
+        if exchange.trace is not None and exchange.trace.sampled:
+            inside = forwarding.outbound.rewriting.inside(head.target)
+            exchange.trace.path = inside.partition(b"?")[0]
         self.queued_at = 0.0
         """When it joined the queue."""
 

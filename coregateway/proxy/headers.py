@@ -18,8 +18,8 @@ from coregateway.model.addresses import plain_field
 from coregateway.model.exchange import Exchange
 from coregateway.model.trace import PROPAGATED
 from coregateway.policy.fields import FieldRules
-from coregateway.proxy.prefix import map_location
 from coregateway.proxy.response_chain import ResponseChain
+from coregateway.proxy.rewriting import Rewriting, map_location
 
 _OF_THIS_HOP: Final = frozenset((b"te", b"transfer-encoding", b"content-length", b"host"))
 """Fields that the gateway writes itself; naming them in Connection does not take them away."""
@@ -45,14 +45,15 @@ def asks_for_websocket(head: RequestHead) -> bool:
 
 
 class Outbound:
-    """Renders the request heads for one backend."""
+    """Renders the request heads of one route."""
 
-    __slots__ = ("_forwarded_prefix", "_host_of_client", "_prefix", "_rules")
+    __slots__ = ("_forwarded_prefix", "_host_of_client", "_rules", "rewriting")
 
-    def __init__(self, prefix: str, *, host: str, rules: FieldRules | None = None) -> None:
+    def __init__(self, rewriting: Rewriting, *, host: str, rules: FieldRules | None = None) -> None:
         """`rules`: what is changed in the fields."""
-        self._prefix = prefix.encode()
-        self._forwarded_prefix = b"X-Forwarded-Prefix: %b\r\n" % self._prefix if prefix else b""
+        self.rewriting = rewriting
+        stripped = rewriting.stripped
+        self._forwarded_prefix = b"X-Forwarded-Prefix: %b\r\n" % stripped if stripped else b""
         self._host_of_client = host == "client"
         self._rules = rules
 
@@ -91,11 +92,8 @@ class Outbound:
         via = b"1.%d coregateway" % head.minor
         if noted.get(b"via"):
             via = noted[b"via"] + b", " + via
-        target = head.target[len(self._prefix) :]
-        if not target.startswith(b"/"):
-            target = b"/" + target  # the prefix alone is the backend's root
         return Outgoing(
-            b"%b %b HTTP/1.1\r\nHost: " % (head.method.encode(), target),
+            b"%b %b HTTP/1.1\r\nHost: " % (head.method.encode(), self.rewriting.inside(head.target)),
             b"%b%b%b%bVia: %b\r\nX-Request-ID: %b\r\n\r\n"
             % (
                 b"\r\n".join(lines) + b"\r\n" if lines else b"",
@@ -131,7 +129,7 @@ class Outbound:
         given[b"x-forwarded-for"] = chain + b", " + peer if chain else peer
         given.setdefault(b"x-forwarded-proto", b"http")
         given.setdefault(b"x-forwarded-host", host)
-        prefix = given.pop(b"x-forwarded-prefix", b"").rstrip(b"/") + self._prefix
+        prefix = given.pop(b"x-forwarded-prefix", b"").rstrip(b"/") + self.rewriting.stripped
         if prefix:
             given[b"x-forwarded-prefix"] = prefix
         return b"".join(b"%b: %b\r\n" % (name.title(), value) for name, value in given.items())
@@ -195,16 +193,16 @@ class Inbound:
     `chain`: what changes them, CORS and the paths of cookies; `rules`: what is changed in their fields then.
     """
 
-    __slots__ = ("_chain", "_prefix", "_rules", "_version")
+    __slots__ = ("_chain", "_rewriting", "_rules", "_version")
 
     def __init__(
         self,
-        prefix: str,
+        rewriting: Rewriting,
         version: str,
         chain: ResponseChain | None = None,
         rules: FieldRules | None = None,
     ) -> None:
-        self._prefix = prefix.encode()
+        self._rewriting = rewriting
         self._chain = chain
         self._rules = rules
         self._version = b"X-CoreRL-Version: %b\r\n" % version.encode()
@@ -249,4 +247,4 @@ class Inbound:
         name, _, value = line.partition(b":")
         if name.lower() not in (b"location", b"content-location"):
             return line
-        return b"%b: %b" % (name, map_location(value.strip(b" \t"), self._prefix, addressed_as, base))
+        return b"%b: %b" % (name, map_location(value.strip(b" \t"), self._rewriting, addressed_as, base))

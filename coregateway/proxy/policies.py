@@ -5,7 +5,7 @@ policies of the route. The client's address is found before them (`Plan.client_o
 `Route.max_body`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from random import random
 
 from coregateway import __version__
@@ -23,8 +23,8 @@ from coregateway.proxy.admission import Admission, Refusal, Step
 from coregateway.proxy.client import Client
 from coregateway.proxy.headers import Inbound, Outbound
 from coregateway.proxy.plan import Plan
-from coregateway.proxy.prefix import CookiePaths
 from coregateway.proxy.response_chain import ResponseChain, ResponseRule
+from coregateway.proxy.rewriting import CookiePaths, Rewriting, of_route
 from coregateway.proxy.route import Forwarding, Route
 from coregateway.proxy.routes import Conditions, Routes
 from coregateway.proxy.share import Share
@@ -33,6 +33,7 @@ from coregateway.settings import BackendSettings, Settings
 from coregateway.settings.contradiction import KeyPath
 from coregateway.settings.model import OPTIONAL_PATHS, RouteSettings
 from coregateway.settings.values import OWN_PATHS
+from coregateway.upstream.address import Address
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.roles import Timeouts
 
@@ -89,14 +90,13 @@ def _routes(
     """All routes in the order of the file; the prefixes of the backends come first."""
     for name, backend in backends.items():
         row = settings.backends[name]
-        strip = row.prefix if row.strip else ""
-        forwarding = _forwarding(settings, name, row, None, cors, backend, strip)
+        forwarding = _forwarding(settings, name, row, None, cors, backend, _home(row))
         steps = Steps(access_of(row.allow, row.deny))
         steps.is_closed = row.maintenance
-        yield (
-            Conditions(f"{row.prefix}/*"),
-            _route(cors, name, row.prefix, row.methods, row.max_body, steps, forwarding),
-        )
+        made = _route(cors, name, row.prefix, row.methods, row.max_body, steps, forwarding)
+        made.label = row.prefix
+        made.told_as = name if settings.routes else None
+        yield Conditions(f"{row.prefix}/*"), made
     for name, route in settings.routes.items():
         steps = Steps(access_of(route.allow, route.deny), _answer_of(settings, name, route, cors))
         if steps.answer is not None:
@@ -107,7 +107,9 @@ def _routes(
         if not rows:
             continue
         forwardings = {
-            each: _forwarding(settings, name, row, route, cors, backends[each], _strip_of(route, row))
+            each: _forwarding(
+                settings, name, row, route, cors, backends[each], _rewriting_of(route, row, rows.values())
+            )
             for each, row in rows.items()
         }
         closed = [each for each, row in rows.items() if row.maintenance]
@@ -128,10 +130,15 @@ def _routes(
         )
 
 
-def _strip_of(route: RouteSettings, row: BackendSettings) -> str:
-    """What is taken off the front of a route's paths before they go to this backend."""
-    bare = route.path.removesuffix("/*")
-    return row.prefix if row.strip and f"{bare}/".startswith(f"{row.prefix}/") else ""
+def _rewriting_of(route: RouteSettings, row: BackendSettings, rows: Collection[BackendSettings]) -> Rewriting:
+    """How the paths of a route look to one of its backends; `rows`: all of them."""
+    return of_route(
+        route.path,
+        prefixes=[each.prefix for each in rows if each.strip],
+        strip=route.strip,
+        rewrite=route.rewrite,
+        home=_home(row),
+    )
 
 
 def _share_of(
@@ -191,6 +198,11 @@ def _answer_of(settings: Settings, name: str, route: RouteSettings, cors: Cors) 
     return None
 
 
+def _home(row: BackendSettings) -> Rewriting:
+    """The rule of a backend's own prefix."""
+    return Rewriting(row.prefix if row.strip else "")
+
+
 def _forwarding(
     settings: Settings,
     name: str,
@@ -198,7 +210,7 @@ def _forwarding(
     route: RouteSettings | None,
     cors: Cors,
     backend: Backend,
-    strip: str,
+    rewriting: Rewriting,
 ) -> Forwarding:
     """Of the route of this name; `route`: None for a backend's prefix."""
     times = row.timeouts if route is None else route.timeouts
@@ -214,8 +226,10 @@ def _forwarding(
     ]
     return Forwarding(
         backend,
-        Outbound(strip, host=settings.forwarding.host, rules=rules_of(request_levels, name)),
-        Inbound(strip, __version__, _response_chain(cors, row, strip), rules_of(response_levels, name)),
+        Outbound(rewriting, host=settings.forwarding.host, rules=rules_of(request_levels, name)),
+        Inbound(
+            rewriting, __version__, _response_chain(cors, row, rewriting), rules_of(response_levels, name)
+        ),
         attempts=settings.retries.attempts,
         client_timeout=times.client,
         timeouts=Timeouts.of(times),
@@ -236,6 +250,8 @@ def _route(
 ) -> Route:
     route = Route(
         *(name, template, methods),
+        label=name,
+        told_as=name,
         max_body=max_body,
         is_shared=steps.choice is not None,
         forwarding=forwarding,
@@ -253,12 +269,13 @@ def _own_options(cors: Cors, own_methods: MethodsOf) -> Admission | None:
     return Admission([Preflights(cors, own_methods).answer]) if cors.enabled else None
 
 
-def _response_chain(cors: Cors, row: BackendSettings, strip: str) -> ResponseChain | None:
+def _response_chain(cors: Cors, row: BackendSettings, rewriting: Rewriting) -> ResponseChain | None:
     rules: list[ResponseRule] = []
     if cors.enabled:
         rules.append(cors.permit)
     if row.cookies == "map":
-        rules.append(CookiePaths(strip).map)
+        bases = dict.fromkeys(Address.of(url).base for url in row.urls)
+        rules.append(CookiePaths(rewriting, [*bases]).map)
     return ResponseChain(rules) if rules else None
 
 

@@ -23,11 +23,13 @@ class Route:
         "any_method",
         "backend",
         "forwarding",
+        "label",
         "max_body",
         "methods",
         "name",
         "options",
         "template",
+        "told_as",
     )
 
     def __init__(
@@ -36,6 +38,8 @@ class Route:
         template: str,
         methods: tuple[str, ...],
         *,
+        label: str | None = None,
+        told_as: str | None = None,
         max_body: int = 0,
         any_method: bool = False,
         is_shared: bool = False,
@@ -45,7 +49,11 @@ class Route:
     ) -> None:
         self.name = name
         self.template = template
-        """What its paths have in common, for records of exchanges."""
+        """What its paths have in common, for traces."""
+        self.label = template if label is None else label
+        """How metrics know it."""
+        self.told_as = told_as
+        """Its name in the lines of requests; None: the settings name no routes."""
         self.methods = methods
         self.allowed = frozenset(methods)
         self.any_method = any_method

@@ -8,11 +8,14 @@ A look-up takes a dictionary for each kind of condition, and walks through the f
 many others there are makes no difference.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
+from coregateway.http1.path_safety import has_other_readings, readings
 from coregateway.http1.request import RequestHead
+from coregateway.http1.rules import ROUTE
+from coregateway.model.errors import BadRequest
 from coregateway.proxy.route import Route
 
 PRESENT: Final = b"*"
@@ -44,6 +47,18 @@ class Conditions:
         self.hosts = tuple(hosts)
         self.fields = tuple(fields)
         self.named = named
+
+    def fits_path(self, path: str) -> bool:
+        """Whether a path is the route's, or lies below it."""
+        front = self.front
+        return path == front or (not self.is_exact and path.startswith(f"{front}/"))
+
+    def fits_host(self, name: str) -> bool:
+        """Whether a host is one of the route's; `name`: as `host_name` gives it."""
+        return not self.hosts or any(
+            name == host or (host.startswith("*.") and name.endswith(host[1:]) and len(name) >= len(host))
+            for host in self.hosts
+        )
 
     def meets(self, head: RequestHead) -> bool:
         """Whether a request has all the fields."""
@@ -131,7 +146,7 @@ class Site:
 class Routes:
     """All routes of a gateway. Immutable."""
 
-    __slots__ = ("_any", "_by_host", "_by_suffix", "_sites_of", "_suffixes", "candidates")
+    __slots__ = ("_any", "_by_host", "_by_suffix", "_overlap", "_sites_of", "_suffixes", "candidates")
 
     def __init__(self, routes: Iterable[tuple[Conditions, Route]], own: Sequence[str] = ()) -> None:
         """In the order of the file; `own` as for `Site`."""
@@ -147,16 +162,31 @@ class Routes:
         self._by_host = sites
         self._by_suffix = {host[1:]: site for host, site in sites.items() if host.startswith("*.")}
         self._suffixes = sorted({len(suffix) for suffix in self._by_suffix}, reverse=True)
+        self._overlap = _overlap({candidate.conditions.front for candidate in self.candidates})
         # A gateway is known by few names; what strangers make up finds the way back to the general ones.
         self._sites_of = lru_cache(maxsize=256)(self._find_sites)
 
     def match(self, head: RequestHead) -> Route | None:
-        """The route of a request, or the nearest one if its path has none for its method."""
+        """The route of a request, or the nearest one if its path has none for its method.
+
+        Raises:
+            BadRequest: a backend could read the path as one that another route takes.
+        """
+        path = head.path
+        route = self._find(head, path)
+        if self._overlap and route is not None and has_other_readings(path) is not None:
+            for other in readings(path):
+                found = self._find(head, other)
+                if found is not None and found is not route:
+                    raise BadRequest(ROUTE)
+        return route
+
+    def _find(self, head: RequestHead, path: str) -> Route | None:
         if not self._by_host:
-            return self._any.match(head, head.path)
+            return self._any.match(head, path)
         near: Route | None = None
         for site in self.sites(head):
-            route = site.match(head, head.path)
+            route = site.match(head, path)
             if route is not None:
                 if head.method in route.allowed:
                     return route
@@ -187,6 +217,19 @@ class Routes:
         suffixes = [name[-length:] for length in self._suffixes if length < len(name)]
         below = [self._by_suffix[suffix] for suffix in suffixes if suffix in self._by_suffix]
         return [*exact, *below, self._any]
+
+
+def _overlap(fronts: Collection[str]) -> bool:
+    """Whether one of the routes takes paths below another's, so that it matters how a path is read."""
+    known = {front.rstrip("/") for front in fronts}
+    if len(known) < len(fronts):
+        return True
+    return any(
+        front[:at] in known
+        for front in known
+        for at in range(len(front))
+        if front[at] == "/" and front[:at] != front
+    )
 
 
 def host_name(host: bytes) -> str:

@@ -4,6 +4,7 @@ gateway       the application: what it serves itself, errors, the start
 protocol      brings connections in
 stream        one request, as Sanic's handlers have it
 request       its request object
+router        finds the handler of a backend for the routes of the settings
 websocket     what an own route speaks after a 101
 problems      exceptions as answers
 blueprints    the routes of a backend, as Sanic lists them

@@ -44,10 +44,12 @@ from coregateway.sanic_app.middleware_times import MiddlewareTimes
 from coregateway.sanic_app.problems import Problems
 from coregateway.sanic_app.protocol import Entrance
 from coregateway.sanic_app.request import GatewayRequest
+from coregateway.sanic_app.router import GatewayRouter
 from coregateway.sanic_app.signals import RESPONSE, GatewaySignals
 from coregateway.sanic_app.stream import SanicStream
 from coregateway.settings import Settings
 from coregateway.settings.process import EXIT_WRONG_SETTINGS
+from coregateway.settings.shadowed import warnings
 from coregateway.shared_memory import Board, Part
 from coregateway.shared_memory.board import SPARE
 from coregateway.upstream.backend import Backend
@@ -232,6 +234,7 @@ class Gateway(Sanic[Config, Context]):
             name,
             ctx=Context(settings, signals, admin_required=admin_required),
             error_handler=Problems(),
+            router=GatewayRouter(),
             signal_router=signals,
             log_config=SANIC_LOG_CONFIG,
         )
@@ -267,6 +270,8 @@ class Gateway(Sanic[Config, Context]):
             except CannotListen as error:
                 print(error, file=sys.__stderr__)  # sys.stderr gives log lines by now
                 raise SystemExit(1) from None
+            for warning in warnings(settings):
+                event("settings.shadowed_route", level="WARNING", message=warning)
             event(
                 "gateway.starting",
                 version=__version__,

@@ -5,6 +5,7 @@ table       what every table is
 values      the types of single settings and what each expects
 routes      the table of routes and its types
 route_rules the rules between the keys of a route, and between routes
+shadowed    routes that never get a request
 model       the tables, defaults, and rules between keys
 upstreams   the addresses of a backend, and how requests are spread over them
 resilience  what becomes of requests when upstreams fail

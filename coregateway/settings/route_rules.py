@@ -11,8 +11,6 @@ from coregateway.settings.spelling import closest, slip_of
 
 NOT_YET: frozenset[KeyPath] = frozenset(
     (
-        ("strip",),
-        ("rewrite",),
         ("mirror",),
         ("cost",),
     )

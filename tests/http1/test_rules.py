@@ -139,7 +139,8 @@ def test_a_case_is_refused_by_the_rule_that_it_breaks(name: str, rule: Rule) -> 
 
 
 def test_every_rule_has_a_case() -> None:
-    assert set(TABLE.values()) == set(RULES)
+    """But for the one that depends on the routes of a gateway."""
+    assert set(TABLE.values()) == set(RULES) - {rules.ROUTE}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coregateway.http1.rules import TWO_LENGTHS
-from coregateway.logs.fields import CHOOSABLE, CORE, REQUEST, TRACE
+from coregateway.logs.fields import CHOOSABLE, CORE, RARE, REQUEST, TRACE
 from coregateway.logs.line import encode, timestamp
 from coregateway.model.errors import BadRequest
 from coregateway.model.exchange import Exchange
@@ -199,7 +199,7 @@ def test_a_recorder_writes_one_line_for_each_exchange() -> None:
 
 def test_every_field_can_be_chosen_but_those_that_every_line_has() -> None:
     assert [*CORE, *REQUEST] == FIELDS
-    assert list(CHOOSABLE) == [*FIELDS[4:], "trace_id", "span_id", "share", "reason"]
+    assert list(CHOOSABLE) == [*FIELDS[4:], "trace_id", "span_id", "route", "share", "reason"]
 
 
 def shared() -> Exchange:
@@ -225,14 +225,22 @@ def refused() -> Exchange:
         ),  # put together, with its trace
         exchange(path='/"', upstream_started=100.1, trace=Tracer(1.0).begin({})),  # encoded, with its trace
         shared(),  # put together, with a choice
+        exchange(path="/x", upstream_started=100.1, route_name="start-agent"),  # put together
+        exchange(path='/"', upstream_started=100.1, route_name="start-agent"),  # encoded
+        exchange(path="/x", upstream_started=100.1, route_name="start-agent", share="next"),
+        exchange(path='/"', upstream_started=100.1, route_name="start-agent", share="next"),
         refused(),
     ],
-    ids=["unknown", "usual", "traced", "escaped", "shared", "refused"],
+    ids=[
+        *("unknown", "usual", "traced", "escaped", "shared", "named", "named and escaped", "both"),
+        *("both and escaped", "refused"),
+    ],
 )
 def test_a_line_has_the_fields_that_are_written_down_in_their_order(finished: Exchange, traced: bool) -> None:
     """Whichever way writes it."""
-    rare = (*(("share",) if finished.share else ()), *(("reason",) if finished.rule else ()))
-    expected = (*CORE, *REQUEST, *(TRACE if traced else ()), *rare)
+    rare = (finished.route_name, finished.share, finished.rule)
+    told = [name for name, value in zip(RARE, rare, strict=True) if value is not None]
+    expected = (*CORE, *REQUEST, *(TRACE if traced else ()), *told)
     (line,) = written(AccessLogSettings(), finished, traced=traced)
     assert tuple(line) == expected
     assert tuple(request_fields(finished, 0.0, "w", traced=traced)) == expected

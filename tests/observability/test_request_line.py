@@ -68,6 +68,7 @@ seconds = st.floats(0, 1e6)
             "bytes_in": counts,
             "bytes_out": counts,
             "error": names,
+            "route_name": names,
         }
     ),
     times=st.lists(seconds, min_size=4, max_size=4),
@@ -111,6 +112,7 @@ def test_a_usual_line_is_put_together() -> None:
         {"upstream": "localhost:7002"},
         {"protocol": "HTTP/1.0"},
         {"backend": "coretelemetry"},
+        {"route_name": "start-agent"},
     ],
 )
 def test_the_pieces_of_one_kind_do_not_serve_another(known: dict[str, Any]) -> None:

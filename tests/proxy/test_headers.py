@@ -9,12 +9,13 @@ from coregateway.model.exchange import Exchange
 from coregateway.model.trace import Tracer
 from coregateway.policy.cors import EXPOSED, Cors
 from coregateway.proxy.headers import Inbound, Outbound, Outgoing, asks_for_websocket
-from coregateway.proxy.prefix import CookiePaths, map_location
 from coregateway.proxy.response_chain import ResponseChain
+from coregateway.proxy.rewriting import CookiePaths, Rewriting, map_location
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 
 PREFIX = b"/api/v1/coredinator"
+UNDER = Rewriting(PREFIX.decode())
 AUTHORITY = b"127.0.0.1:7000"
 
 
@@ -32,7 +33,7 @@ def exchange(*, traced: bool = False) -> Exchange:
 def outgoing(
     head: RequestHead, *, trusted: bool = False, host: str = "backend", traced: bool = False
 ) -> Outgoing:
-    outbound = Outbound(PREFIX.decode(), host=host)
+    outbound = Outbound(UNDER, host=host)
     return outbound.render(head, exchange(traced=traced), peer=b"192.0.2.7", trusted=trusted)
 
 
@@ -328,8 +329,8 @@ def got(
 ) -> list[bytes]:
     """The lines of what the client gets; with a `Date` that the gateway adds only if `dated`."""
     rules = [cors.permit] if cors.enabled else []
-    rules += [CookiePaths(PREFIX.decode()).map] if maps_cookies else []
-    raw = Inbound(PREFIX.decode(), "1.2.3", ResponseChain(rules) if rules else None).render(
+    rules += [CookiePaths(UNDER).map] if maps_cookies else []
+    raw = Inbound(UNDER, "1.2.3", ResponseChain(rules) if rules else None).render(
         ResponseHead(b"\r\n".join((start, *fields))),
         request(*([] if origin is None else [b"Origin: " + origin])),
         exchange(),
@@ -514,7 +515,7 @@ def test_vary_stays_the_backend_s_where_answers_do_not_differ_by_origin(cors: Co
 def test_a_reference_of_the_backend_to_itself_is_mapped_under_the_prefix(
     reference: bytes, mapped: bytes
 ) -> None:
-    assert map_location(reference, PREFIX, (AUTHORITY,)) == mapped
+    assert map_location(reference, UNDER, (AUTHORITY,)) == mapped
     for name in (b"Location", b"content-location"):
         assert values(got(name + b":" + reference), name.lower()) == [mapped]
 

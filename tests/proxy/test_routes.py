@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coregateway.http1.request import RequestHead
+from coregateway.http1.rules import ROUTE
+from coregateway.model.errors import BadRequest
 from coregateway.proxy.route import Route
 from coregateway.proxy.routes import Conditions, Routes, host_name
 
@@ -116,8 +118,15 @@ VALUES = st.sampled_from([b"1", b"2", b"*"])
 FIELDS = st.dictionaries(st.sampled_from([b"x-a", b"x-b"]), VALUES).map(lambda table: (*table.items(),))
 METHODS = st.lists(st.sampled_from(["GET", "POST", "PURGE"]), unique=True, max_size=2).map(tuple)
 ROWS = st.builds(Row, PATTERNS, METHODS, st.lists(HOSTS, unique=True, max_size=2).map(tuple), FIELDS)
+
+
+def asked(path: str, end: str, method: str, host: str | None, fields: list[tuple[str, str]]) -> RequestHead:
+    target = path.rstrip("/") + end
+    return request(target if target.startswith("/") else f"/{target}", method, host, *fields)
+
+
 REQUESTS = st.builds(
-    lambda path, end, method, host, fields: request(path + end, method, host, *fields),  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType] -- hypothesis leaves it open
+    asked,
     PATHS,
     st.sampled_from(["", "/", "/c", "?q=/a/b"]),
     st.sampled_from(["GET", "POST", "PURGE", "PUT"]),
@@ -215,3 +224,51 @@ def test_two_thousand_routes_are_found_as_one_by_one() -> None:
         route = routes.match(head)
         assert route is not None
         assert int(route.name) == oracle(rows, head) == number
+
+
+@pytest.mark.parametrize(
+    ("path", "refused"),
+    [
+        ("/shop/admin/x", False),
+        ("/shop/x", False),
+        ("/shop/%61dmin/x", True),
+        ("/shop//admin/x", True),
+        ("/shop/./admin/x", True),
+        ("/shop/admin;v=1/x", True),
+        ("/shop/%61dmin;v=1", True),
+        ("/shop/x%2Fadmin", False),
+        ("/shop%2Fadmin/x", False),  # no route of its own: it goes nowhere
+        ("/shop/admin%2Fx", True),
+        ("/shop/admin/%2561", False),
+        ("/shop/admin/a//b;c/%2F", False),
+        ("/shop/x//y;z/%2F%20", False),
+        ("/%73hop/admin", False),
+    ],
+)
+def test_a_path_that_a_backend_could_read_as_one_of_another_route_is_refused(
+    path: str, refused: bool
+) -> None:
+    routes = table([Row("/shop/*"), Row("/shop/admin/*")])
+    if refused:
+        with pytest.raises(BadRequest) as caught:
+            routes.match(request(path))
+        assert caught.value.rule is ROUTE
+    else:
+        routes.match(request(path))
+
+
+def test_where_no_route_lies_below_another_every_reading_is_for_the_backend() -> None:
+    routes = table([Row("/shop/*"), Row("/admin/*")])
+    for path in ("/shop//admin", "/shop/%61", "/shop/a;b"):
+        assert routes.match(request(path)) is not None
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(ROWS, REQUESTS)
+def test_a_route_says_itself_whether_it_fits(row: Row, head: RequestHead) -> None:
+    host = host_name(head.noted.get(b"host", b""))
+    assert row.conditions.fits_host(host) == (
+        not row.hosts or any(host_fits(pattern, host) for pattern in row.hosts)
+    )
+    if row.path != "/*":
+        assert row.conditions.fits_path(head.path) == path_fits(row.path, head.path)

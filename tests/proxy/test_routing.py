@@ -34,6 +34,19 @@ backend = "coredinator"
 path = "/*"
 hosts = ["all.test"]
 backend = "coredinator"
+[routes.rewritten]
+path = "/v1/*"
+rewrite = "/v2/*"
+backend = "coretelemetry"
+[routes.fixed]
+path = "/v1/fixed/*"
+rewrite = "/one"
+backend = "kept"
+methods = ["GET"]
+[routes.stripped]
+path = "/a/b/*"
+strip = "/a"
+backend = "coretelemetry"
 [routes.only-with-field]
 path = "/field"
 methods = ["PUT"]
@@ -104,9 +117,12 @@ async def test_a_request_takes_the_route_whose_conditions_it_meets(
         ("PUT /shop/cart?x", "coredinator", b"/shop/cart?x"),
         ("GET /kept//a;b?", "kept", b"/kept//a;b?"),
         ("GET /kept", "kept", b"/kept"),
+        ("GET /v1/x;y/%2F?z=/v1", "coretelemetry", b"/v2/x;y/%2F?z=/v1"),
+        ("GET /v1/fixed/x?y", "kept", b"/one?y"),
+        ("GET /a/b/c", "coretelemetry", b"/b/c"),
     ],
 )
-async def test_the_prefix_of_the_backend_is_taken_off_where_the_path_has_it(
+async def test_the_backend_sees_the_path_as_the_route_says(
     stage: Stage, start: str, name: str, seen: bytes
 ) -> None:
     backend = stage.backends[name]
@@ -114,8 +130,10 @@ async def test_the_prefix_of_the_backend_is_taken_off_where_the_path_has_it(
     assert (await stage.ask(start)).status == 200
     request = await backend.wait_for_request(before + 1)
     assert request.target == seen
-    has_prefix = request.header("x-forwarded-prefix") is not None
-    assert has_prefix == (b"v1" not in seen and name == "coredinator" and b"shop" not in seen)
+    path = start.split(" ")[1].encode().partition(b"?")[0]
+    front = path.removesuffix(seen.partition(b"?")[0]) if start != "GET /v1/fixed/x?y" else b""
+    stripped = b"/v1" if start.startswith("GET /v1/x") else front
+    assert (request.header("x-forwarded-prefix") or b"") == stripped
 
 
 @pytest.mark.parametrize(
@@ -172,3 +190,45 @@ async def test_a_chunked_body_is_limited_by_its_route(stage: Stage) -> None:
             b"b\r\n12345678901\r\n0\r\n\r\n"
         )
         assert (await client.read_response()).status == 413
+
+
+@pytest.mark.parametrize(
+    ("start", "named", "found"),
+    [
+        ("GET /v1/x", "/v2/y?z", b"/v1/y?z"),
+        ("GET /v1/x", "/y", b"/api/v1/coretelemetry/y"),
+        ("GET /a/b/c", "/b/d", b"/a/b/d"),
+        ("GET /kept/x", "/kept/y", b"/kept/y"),
+        ("GET /shop/cart", "/shop/cart", b"/shop/cart"),
+        ("GET /shop/cart", "/login", b"/api/v1/coredinator/login"),
+        ("GET /a/b/c", "/d", b"/api/v1/coretelemetry/d"),
+    ],
+)
+async def test_where_the_backend_says_it_is_takes_the_same_way_back(
+    stage: Stage, start: str, named: str, found: bytes
+) -> None:
+    for backend in stage.backends.values():
+        backend.default(respond(201, b"", [("Location", named)]))
+    try:
+        response = await stage.ask(start)
+    finally:
+        for name, backend in stage.backends.items():
+            backend.default(respond(200, name.encode()))
+    assert response.header("location") == found
+
+
+@pytest.mark.parametrize(
+    ("start", "route"),
+    [
+        ("GET /v1/logged", "rewritten"),
+        ("GET /api/v1/coredinator/logged", "coredinator"),
+        ("DELETE /shop/cart?logged", "elsewhere"),
+        ("GET /nowhere/logged", None),
+    ],
+)
+async def test_the_line_of_a_request_names_its_route(stage: Stage, start: str, route: str | None) -> None:
+    response = await stage.ask(start)
+    request_id = (response.header("x-request-id") or b"").decode()
+    line = await stage.gateway.wait_for_line(event="request", request_id=request_id)
+    assert line.get("route") == route
+    assert ("route" in line) == (route is not None)

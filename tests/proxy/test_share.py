@@ -127,4 +127,4 @@ async def test_choices_are_counted_with_how_they_were_made(stage: Stage) -> None
         await client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         text = (await client.read_response()).body.decode()
     labels = re.findall(r"^coregateway_shares_total\{(.*)\} [0-9.]+$", text, re.MULTILINE)
-    assert 'backend="next",route="/forced/*",way="force"' in labels
+    assert 'backend="next",route="forced",way="force"' in labels

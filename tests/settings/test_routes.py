@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from coregateway.http1 import grammar
 from coregateway.settings import Settings, SettingsError, load
 from coregateway.settings.keys import ROUTE_KEYS, dotted
 from coregateway.settings.report import effective
 from coregateway.settings.route_rules import NOT_YET
+from coregateway.settings.shadowed import shadowed, warnings
 from tests.settings.test_settings import COUNT, SECONDS
 
 BASE = """
@@ -345,3 +347,34 @@ def test_a_route_can_be_given_by_the_environment(tmp_path: Path) -> None:
 def test_a_route_name_is_a_lower_case_word(tmp_path: Path) -> None:
     (line,) = report(tmp_path, '[routes.Shop]\npath = "/a"\nbackend = "coredinator"')
     assert line.startswith("1: routes.Shop: expected a route name of lower-case letters")
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected"),
+    [
+        ([{"methods": ["GET", "POST"]}, {"methods": ["GET"]}], [("r1", "r0")]),
+        ([{"methods": ["GET"]}, {"methods": ["GET", "POST"]}], []),
+        ([{"headers": {"X-A": "*"}}, {"headers": {"x-a": "1"}}], [("r1", "r0")]),
+        ([{"headers": {"X-A": "1"}}, {"headers": {"X-A": "*"}}], []),
+        ([{"headers": {"X-A": "1"}}, {}], []),
+        ([{"hosts": ["a", "b"]}, {"hosts": ["b"]}], [("r1", "r0")]),
+        ([{"hosts": ["*.a"]}, {"hosts": ["b.a"]}], []),
+        ([{}, {"hosts": ["b"]}], []),
+        ([{"methods": ["GET"], "path": "/x/*"}, {"methods": ["GET"], "path": "/x"}], []),
+        ([{"methods": [*grammar.METHODS, "PURGE"]}, {}], [("r1", "r0")]),
+        ([{"path": "/api/v1/coredinator/*", "methods": [*grammar.METHODS]}], [("coredinator", "r0")]),
+    ],
+)
+def test_a_route_that_never_gets_a_request_is_told(
+    tables: list[dict[str, object]], expected: list[tuple[str, str]]
+) -> None:
+    routes = {
+        f"r{number}": {"path": "/x", "backend": "coredinator", **table} for number, table in enumerate(tables)
+    }
+    for route in routes.values():
+        for key in ("methods", "hosts"):
+            if key in route:
+                route[key] = tuple(route[key])  # pyright: ignore[reportArgumentType] -- a list of texts
+    settings = Settings.model_validate({"routes": routes})
+    assert [*shadowed(settings)] == expected
+    assert len(warnings(settings)) == len(expected)

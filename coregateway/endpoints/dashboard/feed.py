@@ -140,6 +140,7 @@ class Feed:
         """Make the next picture, and what changed since the one before."""
         status = await overview(self.settings, self._board, self._node, None, self._drained())
         counted = await self._count()
+        routes = self._routes()
         picture: dict[str, Any] = {
             "time": round(time(), 3),
             "version": status["version"],
@@ -149,6 +150,7 @@ class Feed:
             "prefixes": {name: backend["prefix"] for name, backend in status["backends"].items()},
             "limit": self.settings.limits.max_connections,
             "workers": status["workers"],
+            "routes": routes,
             "all": counted.pop(ALL, None),
             "backends": {
                 name: [*counted.get(name, NOTHING), *_state_of(backend)]
@@ -193,6 +195,16 @@ class Feed:
             rows[name] = now.row(name, before, long_before)
         return rows
 
+    def _routes(self) -> list[Row]:
+        """The busiest routes of the settings: name, path, where it leads, requests and failures a second."""
+        rates = self._counted[-1].routes_since(self._counted[-2]) if len(self._counted) > 1 else {}
+        table = self.settings.routes
+        busiest = sorted(table, key=lambda name: rates.get(name, (0, 0)), reverse=True)[:ROUTES]
+        return [
+            [name, table[name].path, ", ".join(table[name].weights), *rates.get(name, (0, 0))]
+            for name in busiest
+        ]
+
     def _read_records(self) -> dict[str, list[Any]]:
         rings = [part.ring.read() for part in self._board.parts]
         if rings != self._rings:
@@ -211,6 +223,9 @@ class Feed:
         }
 
 
+ROUTES = 50
+"""Rows of routes."""
+
 NOTHING: Row = [0, 0, None, None, None]
 """Of a backend that had no request."""
 
@@ -222,8 +237,11 @@ class Counted:
         self._at = at
         self._requests: dict[str, float] = {ALL: 0.0}
         self._failures: dict[str, float] = {ALL: 0.0}
-        for (backend, _, _, code), number in snapshot.values(REQUESTS).items():
+        self._routes: dict[str, tuple[float, float]] = {}
+        for (backend, route, _, code), number in snapshot.values(REQUESTS).items():
             failed = number if code.startswith("5") else 0.0
+            all_of, failed_of = self._routes.get(route, (0.0, 0.0))
+            self._routes[route] = all_of + number, failed_of + failed
             for name in (backend, ALL):
                 self._requests[name] = self._requests.get(name, 0.0) + number
                 self._failures[name] = self._failures.get(name, 0.0) + failed
@@ -239,6 +257,18 @@ class Counted:
         return [
             name for name, number in self._requests.items() if name == ALL or number != counted.get(name, 0.0)
         ]
+
+    def routes_since(self, before: "Counted") -> dict[str, tuple[float, float]]:
+        """Requests and failures a second of each route, by its label."""
+        elapsed = max(self._at - before._at, 0.001)
+        nothing = (0.0, 0.0)
+        return {
+            name: (
+                round((now[0] - before._routes.get(name, nothing)[0]) / elapsed, 2),
+                round((now[1] - before._routes.get(name, nothing)[1]) / elapsed, 2),
+            )
+            for name, now in self._routes.items()
+        }
 
     def row(self, name: str, before: "Counted", long_before: "Counted") -> Row:
         """The rates since one moment and the quantiles since another."""

@@ -454,6 +454,16 @@ function showWorkers() {
   );
 }
 
+function showRoutes() {
+  element("routes-section").hidden = !state.routes.length;
+  element("routes").replaceChildren(
+    ...state.routes.map(([name, path, to, rate, failing]) => {
+      const measured = state.measured ? [count(rate), count(failing)] : ["–", "–"];
+      return make("tr", "", ...[name, path, to || "–", ...measured].map((each) => make("td", "", String(each))));
+    }),
+  );
+}
+
 // What comes in
 
 function takeIn(change, whole) {
@@ -502,6 +512,7 @@ function refresh() {
   showTop();
   drawTop();
   showRows();
+  showRoutes();
   showWorkers();
   element("tools").hidden = Object.keys(state.backends).length < 4 && !wanted && !onlyTrouble;
 }

@@ -44,7 +44,7 @@ _REMOTE_PARENT: Final = b"\x85\x01\x00\x03\x00\x00"
 
 _LEFT: Final = ClientClosed.cause
 
-type _OfExchange = tuple[str | None, str | None, str | None, int | None, str | None]
+type _OfExchange = tuple[str | None, str | None, str | None, int | None, str | None, str | None]
 type _OfAttempt = tuple[str | None, str | None, int | None, str | None, int]
 
 # Of their keys clients choose little; what was dropped takes two microseconds to make anew.
@@ -88,9 +88,7 @@ def spans_of(exchange: Exchange, trace: Trace, epoch: int) -> list[bytes]:
                 _times(0x39, epoch + int(attempt.started * 1e9), 0x41, epoch + int(attempt.ended * 1e9)),
                 state,
                 kept,
-                text(b"url.full", origin + (path[len(exchange.route or "") :][:MAX_TEXT] or "/").encode())
-                if origin
-                else b"",
+                text(b"url.full", origin + trace.path[:MAX_TEXT]) if origin else b"",
             )
         )
         spans.append(delimited(b"\x12", span))
@@ -111,11 +109,12 @@ def _complete(attempt: Attempt, exchange: Exchange) -> None:
 def _of_exchange(exchange: Exchange) -> bytes:
     """What the server span has in common with those of other exchanges: name, most attributes, status."""
     method = exchange.method
-    route = exchange.route
+    route = exchange.template or exchange.route
+    name = exchange.route_name
     protocol = exchange.protocol
     status = exchange.status
     error = exchange.error
-    key = (method, route, protocol, status, error)
+    key = (method, route, protocol, status, error, name)
     kept = _of_exchanges.get(key)
     if kept is not None:
         return kept
@@ -125,15 +124,16 @@ def _of_exchange(exchange: Exchange) -> bytes:
         error = str(status)
     # What a client did wrong, or left, is no failure of the server (4xx); a response that broke off is.
     failed = error is not None and status is not None and not 400 <= status < 500
-    name = method if method in METHODS else "HTTP"
+    verb = method if method in METHODS else "HTTP"
     made = b"".join(
         (
-            delimited(b"\x2a", (f"{name} {route}" if route else f"{name}").encode()),
+            delimited(b"\x2a", (f"{verb} {route}" if route else f"{verb}").encode()),
             _SERVER,
             _method(method or ""),
             text(b"url.scheme", b"http"),
             text(b"network.protocol.version", (protocol or "")[5:].encode()),
             text(b"http.route", route.encode()) if route else b"",
+            text(b"coregateway.route", name.encode()) if name is not None else b"",
             number(b"http.response.status_code", status) if status is not None else b"",
             text(b"error.type", error.encode()) if error is not None else b"",
             _FAILED if failed else b"",

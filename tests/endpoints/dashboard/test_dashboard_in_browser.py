@@ -288,7 +288,7 @@ def made_up(second: int) -> bytes:
     if second == 0:
         prefixes = {name: f"/api/{name}" for name in rows}
         data |= {"version": "1", "ready": True, "started": time.time(), "measured": True, "limit": 50}
-        data |= {"workers": [], "prefixes": prefixes, "failed": [], "slow": [], "said": []}
+        data |= {"workers": [], "prefixes": prefixes, "routes": [], "failed": [], "slow": [], "said": []}
     name = b"change" if second else b"whole"
     return b"event: %b\ndata: %b\n\n" % (name, orjson.dumps(data))
 

@@ -46,8 +46,8 @@ def read(event: bytes) -> tuple[str, dict[str, Any]]:
     return name.removeprefix("event: "), orjson.loads(data.removeprefix("data: "))
 
 
-def count(part: Part, backend: str, requests: int, code: str = "200") -> None:
-    at = part.series.slot(key(REQUESTS, backend, "/", "GET", code))
+def count(part: Part, backend: str, requests: int, code: str = "200", route: str = "/") -> None:
+    at = part.series.slot(key(REQUESTS, backend, route, "GET", code))
     times = part.series.slot(key(DURATION, backend))
     assert at is not None
     assert times is not None
@@ -139,3 +139,24 @@ async def test_there_is_a_limit_to_watchers(feed: Feed, monkeypatch: pytest.Monk
         await anext(one)
         with pytest.raises(Overloaded):
             await anext(other)
+
+
+async def test_the_busiest_routes_come_first_with_their_rates(board: Board) -> None:
+    routes = {
+        "quiet": {"path": "/quiet", "backend": "coredinator"},
+        "busy": {"path": "/busy/*", "backend": {"coredinator": 9, "coretelemetry": 1}},
+    }
+    feed = Feed(Settings.model_validate({"routes": routes}), board, Node(board))
+    async with aclosing(feed.watch()) as watch:
+        _, whole = read(await anext(watch))
+        assert whole["routes"] == [
+            ["quiet", "/quiet", "coredinator", 0, 0],
+            ["busy", "/busy/*", "coredinator, coretelemetry", 0, 0],
+        ]
+        count(board.parts[0], "coredinator", 6, route="busy")
+        count(board.parts[0], "coredinator", 3, "503", route="busy")
+        _, change = read(await anext(watch))
+        assert [row[0] for row in change["routes"]] == ["busy", "quiet"]
+        rate, failing = change["routes"][0][3:]
+        assert rate == pytest.approx(3 * failing, rel=0.01)
+        assert failing > 0

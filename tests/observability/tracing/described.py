@@ -26,7 +26,7 @@ def described(exchange: Exchange, trace: Trace, epoch: int) -> list[Span]:
         parent_span_id=bytes.fromhex(trace.parent_id),
         trace_state=trace.state.decode(),
         flags=REMOTE if trace.parent_id else LOCAL,
-        name=f"{method} {exchange.route}" if exchange.route else method,
+        name=f"{method} {route}" if (route := exchange.template or exchange.route) else method,
         kind=Span.SPAN_KIND_SERVER,
         start_time_unix_nano=epoch + int(exchange.started * 1e9),
         end_time_unix_nano=epoch + int(exchange.ended * 1e9),
@@ -46,7 +46,7 @@ def described(exchange: Exchange, trace: Trace, epoch: int) -> list[Span]:
             start_time_unix_nano=epoch + int(attempt.started * 1e9),
             end_time_unix_nano=epoch + int(ended * 1e9),
         )
-        path = (exchange.path or "")[len(exchange.route or "") :] or "/"
+        path = exchange.trace.path.decode() if exchange.trace else ""
         if status is not None and status >= 400 and error is None:
             error = str(status)
         known: Attributes = {
@@ -77,7 +77,8 @@ def of_exchange(exchange: Exchange, trace: Trace) -> tuple[Attributes, bool]:
         **of_authority(trace.host.decode()[:1024]),
         "client.address": exchange.client[:1024],
         "network.protocol.version": (exchange.protocol or "").removeprefix("HTTP/"),
-        "http.route": exchange.route or None,
+        "http.route": exchange.template or exchange.route or None,
+        "coregateway.route": exchange.route_name,
         "http.response.status_code": status,
         "error.type": error,
     }

@@ -46,6 +46,7 @@ def exchange_of(noted: dict[bytes, bytes] | None = None, **known: Any) -> tuple[
     """A forwarded GET that was answered with 200 at the first attempt, but for what is `known` better."""
     exchange = Exchange(10.0, "192.0.2.7")
     exchange.trace = trace = Tracer(1.0).begin({b"host": b"gw.test:8001"} if noted is None else noted)
+    trace.path = b"/api/agents"
     trace.begin_attempt(10.25)
     usual = {
         "method": "GET",
@@ -333,7 +334,10 @@ def exchanges(draw: st.DrawFn) -> tuple[Exchange, Trace]:
     exchange.ended = draw(times)
     exchange.method = draw(methods)
     exchange.route = draw(routes)
-    exchange.path = draw(st.none() | texts.map(lambda text: (exchange.route or "") + text))
+    exchange.template = draw(routes)
+    exchange.route_name = draw(st.sampled_from([None, "start-agent"]))
+    exchange.path = draw(st.none() | texts)
+    trace.path = draw(texts).encode()
     exchange.protocol = draw(st.sampled_from([None, "HTTP/1.0", "HTTP/1.1"]))
     exchange.upstream = draw(upstreams)
     exchange.status = draw(statuses)

@@ -1,0 +1,71 @@
+"""`coregateway explain METHOD PATH`: what would become of a request, for people or as JSON."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from coregateway.cli.inspection import inspected
+from coregateway.settings import Settings
+
+MOST = 20
+"""Other routes that are told to people; the rest is counted."""
+
+
+def main(
+    settings: Settings,
+    method: str,
+    target: str,
+    fields: Sequence[str],
+    *,
+    client: str = "127.0.0.1",
+    as_json: bool = False,
+) -> int:
+    """Print it; returns the exit status. `fields`: as `Name: value`."""
+    raw = head_of(method, target, fields)
+    found = asyncio.run(_explain(settings, raw, client))
+    sys.stdout.write(json.dumps(found, indent=2) + "\n" if as_json else text(found))
+    return 0
+
+
+async def _explain(settings: Settings, raw: bytes, client: str) -> dict[str, Any]:
+    async with inspected(settings) as inspection:
+        return inspection.explain(raw, client)
+
+
+def head_of(method: str, target: str, fields: Sequence[str]) -> bytes:
+    """The head of the request, with a `Host` where none is given."""
+    lines = [f"{method} {target} HTTP/1.1"]
+    if not any(field.partition(":")[0].lower() == "host" for field in fields):
+        lines.append("Host: localhost")
+    return "\r\n".join([*lines, *fields, "", ""]).encode("latin-1", "replace")
+
+
+def text(found: dict[str, Any]) -> str:
+    """For people."""
+    lines: list[str] = []
+    if "request" in found:
+        lines += [f"{found['request']['line']}", f"  from {found['request']['client']}", ""]
+        lines += [f"route     {found['route'] or 'none: the gateway answers itself'}"]
+        lines += [f"  not {each['route']}: {each['why']}" for each in found["lost"][:MOST]]
+        if len(found["lost"]) > MOST:
+            lines.append(f"  and {len(found['lost']) - MOST} others")
+        lines += ["policies" if found["policies"] else "policies  none"]
+        lines += [f"  {each['policy']}: {each['verdict']}" for each in found["policies"]]
+    if "answer" in found:
+        answer = found["answer"]
+        status = "" if answer["status"] is None else f"{answer['status']} "
+        lines.append(f"answer    {status}{answer.get('error') or answer.get('detail') or ''}".rstrip())
+        if answer.get("error") and answer.get("detail"):
+            lines.append(f"  {answer['detail']}")
+        if "allow" in answer:
+            lines.append(f"  Allow: {', '.join(answer['allow'])}")
+        lines += [f"  {line}" for line in answer.get("fields", ())]
+    if "backend" in found:
+        lines += [f"backend   {found['backend']} ({', '.join(found['upstreams'])})", "sends"]
+        lines += [f"  {line}" for line in found["sends"]]
+        times = ", ".join(f"{name} {seconds:g}" for name, seconds in found["timeouts"].items())
+        lines += [f"timeouts  {times}", f"body      at most {found['max_body'] or 'any number of'} bytes"]
+        lines += [f"tries     at most {found['retry']['attempts']}: when {found['retry']['when']}"]
+    return "\n".join([*lines, ""])
