@@ -9,6 +9,7 @@
 import sys
 from argparse import Namespace
 from asyncio import Task, get_running_loop, sleep
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from coregateway.endpoints import admin, control, docs, health
@@ -25,6 +26,7 @@ from coregateway.observability import monitor as watch
 from coregateway.observability.metrics import families
 from coregateway.observability.metrics import worker as metrics
 from coregateway.observability.tracing import worker as tracing
+from coregateway.prober.knowledge import forget
 from coregateway.prober.planning import plan_of
 from coregateway.prober.prober import Prober
 from coregateway.prober.process import counter
@@ -115,9 +117,18 @@ def create_app(
         """Without a main process there is nothing else to do it."""
         while probers:
             await probers.pop().close()
-        if workers.is_alone(app) and not probes.plan.is_empty:
+        if not workers.is_alone(app):
+            return
+        if probes.plan.is_empty:
+            forget(app.ctx.board.probed)
+        else:
             probers.append(Prober(probes.plan, app.ctx.board.probed, count=counter(app.ctx.part)))
             probers[-1].start()
+
+    async def begin_probing(app: Gateway) -> None:
+        if workers.is_alone(app) and probes.plan.patience:
+            app.ctx.board.probed.await_until(monotonic() + probes.plan.patience)
+        await probe_alone(app)
 
     def probe_anew(settings: Settings) -> None:
         nonlocal probes
@@ -181,7 +192,7 @@ def create_app(
     watch.attach(app, settings)
     dashboard.attach(app, operators, settings)
     app.register_listener(keep_lines, "before_server_start")
-    app.register_listener(probe_alone, "before_server_start")
+    app.register_listener(begin_probing, "before_server_start")
     app.register_listener(open_probes, "before_server_start")
     app.register_listener(open_admin, "before_server_start")
     app.register_listener(settle_heap, "before_server_start")

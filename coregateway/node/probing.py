@@ -14,6 +14,7 @@ from coregateway.node.children import write_lines
 from coregateway.node.lives import LONG_LIFE, pause_before_restart
 from coregateway.node.watchdog import Watchdog
 from coregateway.prober import process as prober
+from coregateway.prober.knowledge import forget
 from coregateway.prober.plan import Plan
 from coregateway.shared_memory import Board
 
@@ -99,6 +100,7 @@ class Probing:
         self._started_at = now
         settings = self._settings
         if settings.plan.is_empty:
+            forget(self._board.probed)
             return
         arguments = self._board, settings.plan, settings.log_level, settings.log_format, os.getpid()
         # A daemon, for multiprocessing waits for any other child at the end of its parent, however that ends.

@@ -10,6 +10,7 @@ import orjson
 
 from coregateway.prober.names import NameState
 from coregateway.prober.standing import Standing
+from coregateway.shared_memory.publication import Publication
 
 type Hosts = tuple[str, ...]
 """An address, and those that may stand for it."""
@@ -48,6 +49,12 @@ class Knowledge:
     def by_upstream(self) -> dict[tuple[str, str], Known]:
         """By backend and URL."""
         return {(known.backend, known.url): known for known in self.upstreams}
+
+
+def forget(publication: Publication) -> None:
+    """Have nothing known any more: there is nothing to ask, and no prober."""
+    if publication.read():
+        publication.write(Knowledge().encoded(), news=True)
 
 
 def decoded(text: bytes) -> Knowledge:

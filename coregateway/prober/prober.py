@@ -72,8 +72,9 @@ class Prober:
     def start(self) -> None:
         """Begin with the first round."""
         now = monotonic()
-        # A node that has become ready without the first round, for its prober was late, stays so.
-        if self._is_first and self._plan.patience and not self._publication.is_overdue(now):
+        # At the start of the node it is awaited already, for longer. One that is ready stays so: after a
+        # reload, or when its prober was late.
+        if self._is_first and self._plan.patience and self._publication.is_awaited(now):
             self._publication.await_until(now + self._plan.patience)
         for followed in self._followed:
             name = self._names.get(followed.upstream.host)

@@ -89,6 +89,8 @@ class Context:
         """Of the backends on the board."""
         self.probes = Probes((), ())
         self.following: Following | None = None
+        self.probed = False
+        """Whether the prober of the node has anything to ask, or had before a reload."""
         self._closing: set[Task[None]] = set()
         """What a reload has left to be closed."""
         self.board = Board(1, len(settings.backends))
@@ -188,12 +190,14 @@ class Context:
         """Let backends know what the node's prober has found, and `/health` ask them, on behalf of the node
         that this worker is of by now."""
         settings = self.settings
+        # Once there is anything to know, also that there is nothing any more.
+        self.probed = self.probed or not plan_of_probes(settings, lambda *_: "").is_empty
         if self.following is None:
             self.following = Following(self.board.probed, get_running_loop())
         self.following.follow(
             self.backends,
             {name: row.urls for name, row in settings.backends.items()},
-            probed=not plan_of_probes(settings, lambda *_: "").is_empty,
+            probed=self.probed,
         )
         verdicts = [self.board.verdicts[self.places[name]] for name in self.backends]
         self.probes = Probes(self.backends.values(), verdicts)

@@ -118,6 +118,7 @@ async def test_other_settings_are_followed_and_what_is_known_stays(told: list[st
         await node.until(lambda: node.states() == ["down", "up"])
         node.probing.follow(ProbeSettings(Plan((), (), 5.0, 60.0), "INFO", "json"), monotonic())
         assert node.probing.pid == 0
+        assert node.known == []
     assert told == []
 
 
