@@ -72,10 +72,6 @@ class Publication:
         """Whether the first text worth reading is still to come, and may take its time."""
         return now < self._numbers[_AWAITED_UNTIL]
 
-    def is_overdue(self, now: float) -> bool:
-        """Whether it was awaited for as long as it may be, and has not come."""
-        return 0.0 < self._numbers[_AWAITED_UNTIL] <= now
-
     def read(self) -> bytes:
         """The text that is shown; empty: there is none yet, or the writer was faster each time."""
         for _ in range(_TRIES):

@@ -69,11 +69,9 @@ def test_a_text_that_is_overwritten_while_it_is_read_is_not_taken_for_whole(memo
 def test_it_is_awaited_until_its_moment_or_until_it_is_there(memory: SharedMemory) -> None:
     publication = Publication(memory, 0)
     assert not publication.is_awaited(1.0)
-    assert not publication.is_overdue(1.0)
     publication.await_until(10.0)
     assert publication.is_awaited(9.9)
     assert not publication.is_awaited(10.0)
-    assert [publication.is_overdue(now) for now in (9.9, 10.0)] == [False, True]
     publication.await_until(0.0)
     assert not publication.is_awaited(1.0)
 
