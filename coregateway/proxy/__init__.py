@@ -15,6 +15,7 @@ worker               what the connections of a worker share
 exchange_events      tells what happens to exchanges
 headers              the heads of both directions
 rewriting            how paths look to a backend, and from outside
+mirroring            copies of requests for a second backend
 relay                bodies in pieces
 tunnel               bytes both ways after a 101
 retry                may a failed attempt be made again?

@@ -61,6 +61,8 @@ def start(forwarding: Forwarding, client: Client, head: RequestHead, exchange: E
     if head.length:
         request.body = client.take_body()
     client.forwarded = request
+    if forwarding.mirror is not None:
+        forwarding.mirror.copy(client, head, exchange, request.body, complete=True)
     if connection is None:
         request.queue()
     else:
@@ -211,6 +213,9 @@ class ForwardedRequest(BackendClaim):
         client = self.client
         if not exchange.attempts:
             self.body = client.take_body()
+            mirror = self.forwarding.mirror
+            if mirror is not None:
+                mirror.copy(client, self.head, exchange, self.body, complete=not client.has_body_left())
             self.begin_attempt()
             await client.ask_for_body()
         rested = inf if self.head.method in IDEMPOTENT else RESTED

@@ -16,12 +16,14 @@ from coregateway.policy.access import Access, access_of
 from coregateway.policy.cors import Cors
 from coregateway.policy.fields import rules_of
 from coregateway.policy.fixed_answer import FixedAnswer
+from coregateway.policy.mirroring import CopyFields, Mirroring
 from coregateway.policy.redirect import Redirect
 from coregateway.policy.shares import Force, Shares, key_of
 from coregateway.policy.trusted_proxies import TrustedProxies
 from coregateway.proxy.admission import Admission, Refusal, Step
 from coregateway.proxy.client import Client
 from coregateway.proxy.headers import Inbound, Outbound
+from coregateway.proxy.mirroring import MirrorRule
 from coregateway.proxy.plan import Plan
 from coregateway.proxy.response_chain import ResponseChain, ResponseRule
 from coregateway.proxy.rewriting import CookiePaths, Rewriting, of_route
@@ -88,9 +90,9 @@ def _routes(
     settings: Settings, cors: Cors, backends: Mapping[str, Backend]
 ) -> Iterator[tuple[Conditions, Route]]:
     """All routes in the order of the file; the prefixes of the backends come first."""
-    for name, backend in backends.items():
+    for name in backends:
         row = settings.backends[name]
-        forwarding = _forwarding(settings, name, row, None, cors, backend, _home(row))
+        forwarding = _forwarding(settings, name, name, None, cors, backends, _home(row))
         steps = Steps(access_of(row.allow, row.deny))
         steps.is_closed = row.maintenance
         made = _route(cors, name, row.prefix, row.methods, row.max_body, steps, forwarding)
@@ -108,7 +110,7 @@ def _routes(
             continue
         forwardings = {
             each: _forwarding(
-                settings, name, row, route, cors, backends[each], _rewriting_of(route, row, rows.values())
+                settings, name, each, route, cors, backends, _rewriting_of(route, row, rows.values())
             )
             for each, row in rows.items()
         }
@@ -206,13 +208,14 @@ def _home(row: BackendSettings) -> Rewriting:
 def _forwarding(
     settings: Settings,
     name: str,
-    row: BackendSettings,
+    row_name: str,
     route: RouteSettings | None,
     cors: Cors,
-    backend: Backend,
+    backends: Mapping[str, Backend],
     rewriting: Rewriting,
 ) -> Forwarding:
-    """Of the route of this name; `route`: None for a backend's prefix."""
+    """Of the route of this name to the backend of that row; `route`: None for a backend's prefix."""
+    row = settings.backends[row_name]
     times = row.timeouts if route is None else route.timeouts
     # A share has only what all have, and its own.
     whose = row if route is None or len(route.weights) == 1 else None
@@ -224,8 +227,16 @@ def _forwarding(
         *(settings.response, None if whose is None else whose.response),
         None if route is None else route.response,
     ]
+    mirror = None
+    if route is not None and route.mirror.backend in backends and route.mirror.share:
+        given = route.mirror
+        rules = rules_of([*request_levels, CopyFields()], name)
+        outbound = Outbound(rewriting, host=settings.forwarding.host, rules=rules)
+        if not settings.backends[given.backend].maintenance:
+            mirroring = Mirroring(given.share, given.methods)
+            mirror = MirrorRule(mirroring, outbound, backends[given.backend].open_mirror())
     return Forwarding(
-        backend,
+        backends[row_name],
         Outbound(rewriting, host=settings.forwarding.host, rules=rules_of(request_levels, name)),
         Inbound(
             rewriting, __version__, _response_chain(cors, row, rewriting), rules_of(response_levels, name)
@@ -236,6 +247,7 @@ def _forwarding(
         linger=times.linger,
         tunnel_idle=times.idle,
         tells_time=settings.tracing.server_timing,
+        mirror=mirror,
     )
 
 

@@ -5,6 +5,7 @@ from coregateway.model.errors import MethodNotAllowed
 from coregateway.proxy.admission import Admission, Refusal, Waiting
 from coregateway.proxy.client import Client
 from coregateway.proxy.headers import Inbound, Outbound
+from coregateway.proxy.mirroring import MirrorRule
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.roles import Timeouts
 
@@ -100,6 +101,7 @@ class Forwarding:
         "client_timeout",
         "inbound",
         "linger",
+        "mirror",
         "outbound",
         "tells_time",
         "timeouts",
@@ -118,6 +120,7 @@ class Forwarding:
         linger: float,
         tunnel_idle: float,
         tells_time: bool,
+        mirror: MirrorRule | None = None,
     ) -> None:
         self.backend = backend
         self.outbound = outbound
@@ -134,3 +137,5 @@ class Forwarding:
         """Seconds without a byte either way after which a tunnel ends."""
         self.tells_time = tells_time
         """Whether clients get `Server-Timing`."""
+        self.mirror = mirror
+        """What sends copies of requests to another backend; None: nothing does."""

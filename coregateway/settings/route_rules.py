@@ -9,12 +9,7 @@ from typing import Any, NamedTuple, cast
 from coregateway.settings.contradiction import Contradiction, KeyPath, names_of
 from coregateway.settings.spelling import closest, slip_of
 
-NOT_YET: frozenset[KeyPath] = frozenset(
-    (
-        ("mirror",),
-        ("cost",),
-    )
-)
+NOT_YET: frozenset[KeyPath] = frozenset((("cost",),))
 """Keys that have their place here, and do nothing yet: better refused than passed over."""
 
 OF_BACKENDS = ("strip", "rewrite", "request", "sticky", "force", "mirror")

@@ -3,6 +3,7 @@
 backend           one backend in one worker
 opening           makes it from its row of the settings
 pool              gives out its connections, of the endpoint whose turn it is
+mirror            sends it copies of requests, which no client waits for
 balancer          says which endpoint serves the next request
 tiers             says between which of them it may choose
 address           where an endpoint is

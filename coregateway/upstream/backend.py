@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from coregateway.model.errors import GatewayError, NoUpstream
 from coregateway.upstream.address import Address
+from coregateway.upstream.mirror import COPIES, Mirror
 from coregateway.upstream.pool import Pool
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ class Backend:
     `client` is how probes, documents and plugins talk to the backend.
     """
 
-    __slots__ = ("client", "health_path", "in_flight", "name", "pool", "tunnels", "urls")
+    __slots__ = ("client", "health_path", "in_flight", "mirror", "name", "pool", "tunnels", "urls")
 
     def __init__(self, name: str, pool: Pool, client: "AsyncClient", *, health_path: str | None) -> None:
         self.name = name
@@ -30,6 +31,14 @@ class Backend:
         """Requests under way, in this worker."""
         self.tunnels = 0
         """WebSockets of them, which are open."""
+        self.mirror: Mirror | None = None
+        """Where it gets copies of requests for other backends; None: it gets none."""
+
+    def open_mirror(self) -> Mirror:
+        """Let it get copies, if it does not yet."""
+        if self.mirror is None:
+            self.mirror = Mirror(self.pool.beside(COPIES))
+        return self.mirror
 
     def replace_endpoints(
         self, addresses: Sequence[Address], *, absent: type[GatewayError] | None = NoUpstream
@@ -37,6 +46,8 @@ class Backend:
         """Have the endpoints at these addresses from now on, those that are there already with their
         connections and all that is known of them; see `Pool.replace_endpoints`."""
         self.pool.replace_endpoints(addresses, absent)
+        if self.mirror is not None:
+            self.mirror.pool.replace_endpoints(addresses, absent)
 
     def drain(self, urls: Collection[str]) -> None:
         """Send no requests to the endpoints at these URLs, and to all others again."""
@@ -48,4 +59,6 @@ class Backend:
 
     async def close(self) -> None:
         """End the client, and with it the pool's connections."""
+        if self.mirror is not None:
+            await self.mirror.close()
         await self.client.aclose()

@@ -210,6 +210,13 @@ class Pool:
         connection.waited = waited
         return connection
 
+    def beside(self, limits: Limits) -> "Pool":
+        """Another pool for the same endpoints, with connections and limits of its own."""
+        addresses = [endpoint.address for endpoint in self.endpoints]
+        pool = Pool(self.io, self.name, (), limits, self._timeouts)
+        pool.replace_endpoints(addresses, self._absent)
+        return pool
+
     async def close(self) -> None:
         """End every connection; exchanges under way fail."""
         self._closing = True

@@ -1,7 +1,9 @@
 import pytest
 
 from coregateway.http1.request import RequestHead
-from coregateway.policy.mirroring import MAX_BODY, Mirroring
+from coregateway.model.exchange import Exchange
+from coregateway.policy.fields import rules_of
+from coregateway.policy.mirroring import MAX_BODY, CopyFields, Mirroring
 
 
 def head(*fields: bytes, method: bytes = b"GET") -> RequestHead:
@@ -30,6 +32,9 @@ def test_only_requests_that_can_be_repeated_whole_are_mirrored(asked: RequestHea
     assert Mirroring(1.0, ["GET", "POST"]).takes(asked) is taken
 
 
-def test_a_mirror_gets_no_credentials() -> None:
+def test_a_copy_has_no_credentials_and_is_marked() -> None:
     lines = [b"Accept: */*", b"authorization: Bearer x", b"COOKIE: a=b", b"X-API-Key: k", b"Cookie-Policy: 1"]
-    assert Mirroring(1.0, ["GET"], ["x-api-key"]).lines(lines) == [lines[0], lines[4]]
+    rules = rules_of([CopyFields()], "r")
+    assert rules is not None
+    assert rules.kept(lines) == [lines[0], lines[4]]
+    assert rules.added(Exchange(0.0, "")) == b"X-Mirrored: 1\r\n"

@@ -118,6 +118,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "reqps",
                 ((_rate("shares", "route, backend"), "{{route}} {{backend}}"),),
             ),
+            Panel(
+                "Copies for mirrors",
+                "reqps",
+                ((_rate("mirrored", "backend, outcome"), "{{backend}} {{outcome}}"),),
+            ),
         ),
     ),
     (

@@ -117,6 +117,11 @@ SHARES = _counter(
     "Requests of routes with several backends, by the one that was chosen and how: weight, sticky or force.",
     *("route", "backend", "way"),
 )
+MIRRORED = _counter(
+    "mirrored",
+    "Copies of requests for the backend of a mirror: sent, failed, or dropped because it was busy.",
+    *("backend", "outcome"),
+)
 RETRIES = _counter(
     "upstream_retries", "Tries after the first, by what ended the one before.", "backend", "reason"
 )
@@ -167,7 +172,7 @@ BUILD_INFO = _gauge("build_info", "1, with the version that runs.", "version")
 
 FAMILIES = (
     *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES),
-    *(CHECKS, RESOLUTIONS, SURPLUS, SHARES),
+    *(CHECKS, RESOLUTIONS, SURPLUS, SHARES, MIRRORED),
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, REFUSED, TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
     *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, MIDDLEWARE, LOG_LINES_DROPPED),
     *(WORKER_RESTARTS, WORKERS, SETTINGS_VERSION, SETTINGS_HASH, RELOAD_SUCCESS, BUILD_INFO),

@@ -13,6 +13,7 @@ from coregateway.observability.metrics.families import key
 from coregateway.proxy.worker import Worker
 from coregateway.shared_memory.series import Series
 from coregateway.upstream.backend import Backend
+from coregateway.upstream.mirror import Mirror
 
 TICK = 0.1
 """Seconds between two looks, per worker. A gauge of another worker may be as old as that."""
@@ -53,6 +54,9 @@ class Sampler:
         self._surpluses = dict.fromkeys(backends, 0)
         self._leaving: set[str] = set()
         """Backends that the settings no longer have: to be watched until nothing is under way at them."""
+        self._series = series
+        self._copies: dict[str, tuple[Mirror, dict[str, int]]] = {}
+        """Of the mirror of each backend, as they were written down."""
         self._clients = [
             _slot(series, key(families.CLIENT_CONNECTIONS, state)) for state in ("active", "idle")
         ]
@@ -94,12 +98,25 @@ class Sampler:
         self._write()
         self._arm()
 
+    def _count_copies(self, name: str, mirror: Mirror) -> None:
+        found = self._copies.get(name)
+        if found is None or found[0] is not mirror:
+            self._copies[name] = found = mirror, dict.fromkeys(mirror.counts, 0)
+        written = found[1]
+        for outcome, count in mirror.counts.items():
+            if count != written[outcome]:
+                place = _slot(self._series, key(families.MIRRORED, name, outcome))
+                self._numbers[place] += count - written[outcome]
+                written[outcome] = count
+
     def _write(self) -> None:
         numbers = self._numbers
         under_way = 0
         for row in self._rows:
             backend = row.backend
             pool = backend.pool
+            if backend.mirror is not None:
+                self._count_copies(backend.name, backend.mirror)
             under_way += backend.in_flight
             surpluses = pool.surpluses
             before = self._surpluses[backend.name]

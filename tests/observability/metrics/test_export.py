@@ -188,8 +188,9 @@ interval = 0.5
 prefix = "/named"
 urls = ["http://no-such-name.invalid"]
 [routes.shared]
-path = "/shared"
+path = "/api/v1/coredinator/shared"
 backend = { coredinator = 0, named = 1 }
+mirror.backend = "coredinator"
 """
 
 
@@ -202,7 +203,7 @@ async def test_prometheus_takes_every_metric_and_knows_every_expression(
     plugin = 'plugins = ["tests.sanic_app.timed_plugin"]\n'
     toml = plugin + f'[admin]\naddress = "127.0.0.1:{port}"\n' + EVERYTHING
     running = await gateway(toml=toml, backends={"coredinator": backend.url})
-    for path in (f"{PREFIX}/a", f"{PREFIX}/b", "/nowhere", "/shared"):
+    for path in (f"{PREFIX}/a", f"{PREFIX}/b", "/nowhere", f"{PREFIX}/shared"):
         await get(running.port, path)
     assert promtool("check", "metrics", given=(await get(port)).body) == "0: "
     async with prometheus(tmp_path, port) as client:

@@ -1,0 +1,202 @@
+"""Mirrors on a gateway that runs: a copy of each request, and clients that notice nothing."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from itertools import count
+from time import monotonic
+
+import pytest
+import pytest_asyncio
+
+from coregateway.testing import (
+    PATIENCE,
+    GatewayProcess,
+    RawClient,
+    RecordedRequest,
+    Response,
+    ScriptedBackend,
+    Step,
+    close,
+    free_port,
+    hang,
+    respond,
+    send,
+)
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+paths = (f"a%2Fb{number}" for number in count())
+
+TOML = """
+[admin]
+address = "127.0.0.1:{admin}"
+[backends.main]
+prefix = "/main"
+urls = ["{main}"]
+request.set = {{ Authorization = "Basic c2VjcmV0", X-Env = "prod" }}
+[backends.copied]
+prefix = "/copied"
+urls = ["{copied}"]
+[backends.hostile]
+prefix = "/hostile"
+urls = ["{hostile}"]
+[backends.down]
+prefix = "/down"
+urls = ["{down}"]
+[routes.mirrored]
+path = "/main/mirrored/*"
+backend = "main"
+mirror = {{ backend = "copied", methods = ["GET", "HEAD", "POST"] }}
+[routes.to-hostile]
+path = "/main/hostile/*"
+backend = "main"
+mirror.backend = "hostile"
+[routes.to-nowhere]
+path = "/main/nowhere/*"
+backend = "main"
+mirror.backend = "down"
+[routes.half]
+path = "/main/half/*"
+backend = "main"
+mirror = {{ backend = "copied", share = 0.5 }}
+"""
+
+
+class Stage:
+    def __init__(self, gateway: GatewayProcess, admin: int, backends: dict[str, ScriptedBackend]) -> None:
+        self.gateway = gateway
+        self.admin = admin
+        self.main = backends["main"]
+        self.copied = backends["copied"]
+        self.hostile = backends["hostile"]
+
+    async def copy_of(self, target: bytes) -> RecordedRequest:
+        found: list[RecordedRequest] = []
+
+        def has_come() -> bool:
+            found[:] = [each for each in self.copied.requests if each.target == target and each.complete]
+            return bool(found)
+
+        await eventually(has_come)
+        return found[0]
+
+    async def ask(self, start: str, *fields: str, body: bytes = b"") -> Response:
+        lines = [f"{start} HTTP/1.1", "Host: gw.test", *fields]
+        if body:
+            lines.append(f"Content-Length: {len(body)}")
+        async with RawClient(self.gateway.address) as client:
+            await client.send("\r\n".join([*lines, "", ""]).encode() + body)
+            return await client.read_response(to_head=start.startswith("HEAD"))
+
+    async def counted(self, backend: str, outcome: str) -> float:
+        async with RawClient(("127.0.0.1", self.admin)) as client:
+            await client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            text = (await client.read_response()).body.decode()
+        name = rf'^coregateway_mirrored_total\{{backend="{backend}",outcome="{outcome}"\}} ([0-9.]+)$'
+        found = re.search(name, text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="stage")
+async def fixture_stage(down: str) -> AsyncIterator[Stage]:
+    async with AsyncExitStack() as running:
+        backends: dict[str, ScriptedBackend] = {}
+        for name in ("main", "copied", "hostile"):
+            backends[name] = await running.enter_async_context(ScriptedBackend(respond(200, name.encode())))
+        admin = free_port()
+        urls = {name: each.url for name, each in backends.items()}
+        gateway = GatewayProcess(toml=TOML.format(admin=admin, down=down, **urls))
+        yield Stage(await running.enter_async_context(gateway), admin, backends)
+
+
+@pytest.mark.parametrize(
+    ("method", "body"), [("GET", b""), ("HEAD", b""), ("POST", b"hello"), ("POST", b"x" * 30_000)]
+)
+async def test_a_copy_is_what_the_backend_gets_without_credentials(
+    stage: Stage, method: str, body: bytes
+) -> None:
+    before = len(stage.main.requests)
+    path = next(paths)
+    secrets = ("Cookie: a=b", "X-API-Key: cg_secret", "Accept: a/b", "X-Mirrored: 0")
+    got = await stage.ask(f"{method} /main/mirrored/{path}?c=d", *secrets, body=body)
+    assert (got.status, got.body) == (200, b"" if method == "HEAD" else b"main")
+    original = await stage.main.wait_for_request(before + 1)
+    copy = await stage.copy_of(f"/mirrored/{path}?c=d".encode())
+    assert (copy.method, copy.target) == (original.method, original.target)
+    assert bytes(copy.body) == bytes(original.body) == body
+    left = {name.lower(): value for name, value in original.headers}
+    mine = {name.lower(): value for name, value in copy.headers}
+    assert mine.pop(b"x-mirrored") == b"1"
+    assert (left.pop(b"x-mirrored"), left.pop(b"authorization")) == (b"0", b"Basic c2VjcmV0")
+    assert (left.pop(b"cookie"), left.pop(b"x-api-key")) == (b"a=b", b"cg_secret")
+    assert left.pop(b"host") != mine.pop(b"host")
+    assert left == mine
+
+
+async def test_other_methods_and_other_routes_are_not_copied(stage: Stage) -> None:
+    await stage.ask("PUT /main/mirrored/put", body=b"a")
+    await stage.ask("GET /main/other")
+    await stage.ask("GET /main/mirrored/last")
+    await stage.copy_of(b"/mirrored/last")
+    assert not {b"/mirrored/put", b"/other"} & {each.target for each in stage.copied.requests}
+
+
+async def test_the_share_of_requests_is_copied(stage: Stage) -> None:
+    for _ in range(20):
+        await stage.ask("GET /main/half/x")
+
+    def copies() -> int:
+        return sum(each.target == b"/half/x" for each in stage.copied.requests)
+
+    await eventually(lambda: copies() >= 9)
+    assert copies() <= 11
+
+
+async def test_a_request_whose_body_is_still_coming_is_forwarded_and_not_copied(stage: Stage) -> None:
+    async with RawClient(stage.gateway.address) as client:
+        await client.send(
+            b"POST /main/mirrored/slow HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\nhalf of it"
+        )
+        await eventually(lambda: any(each.target == b"/mirrored/slow" for each in stage.main.requests))
+        await client.send(b" and a half")
+        assert (await client.read_response()).body == b"main"
+    await stage.ask("GET /main/mirrored/behind")
+    await stage.copy_of(b"/mirrored/behind")
+    assert b"/mirrored/slow" not in {each.target for each in stage.copied.requests}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (hang(),),
+        (close(),),
+        (send(b"rubbish\r\n\r\n"),),
+        (send(b"HTTP/1.1 500 No\r\nContent-Length: 9\r\nSet-Cookie: evil=1\r\n\r\nhalf"), hang()),
+        (send(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxHTTP/1.1 200 OK\r\n\r\n"),),
+    ],
+    ids=["hangs", "closes", "rubbish", "500 and stalls", "more than was asked for"],
+)
+async def test_clients_notice_nothing_of_a_mirror_that_misbehaves(
+    stage: Stage, steps: tuple[Step, ...]
+) -> None:
+    stage.hostile.default(*steps)
+    async with RawClient(stage.gateway.address) as client:
+        # More than its connections and its queue together take.
+        for _ in range(150):
+            await client.send(b"GET /main/hostile/x HTTP/1.1\r\nHost: a\r\n\r\n")
+            got = await client.read_response()
+            assert (got.status, got.body) == (200, b"main")
+            assert got.header("set-cookie") is None
+
+
+async def test_a_mirror_that_is_not_there_is_counted_and_nothing_else(stage: Stage) -> None:
+    for _ in range(5):
+        assert (await stage.ask("GET /main/nowhere/x")).body == b"main"
+    end = monotonic() + PATIENCE
+    while await stage.counted("down", "failed") < 5:
+        assert monotonic() < end
+    assert await stage.counted("down", "failed") == 5
+    lines = [line for line in stage.gateway.log_lines(event="request") if line["backend"] == "down"]
+    assert lines == []
