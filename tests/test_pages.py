@@ -48,7 +48,7 @@ REQUESTS = [
     "curl http://localhost:9001/metrics",
 ]
 
-COUNTING, ASKING, EXTENDING, TESTING = (
+COUNTING, SHOWING, ASKING, EXTENDING, TESTING = (
     block.text for block in blocks(PAGES["python"]) if block.language == "python"
 )
 
@@ -375,6 +375,22 @@ def test_a_subscriber_of_the_signal_counts_every_exchange(tmp_path: Path, down: 
         for backend, status, count in json.loads((tmp_path / "totals.json").read_text())
     }
     assert (totals["coredinator", 502], totals[None, 404]) == (3, 1)
+
+
+async def test_middleware_checks_and_signs(backend: ScriptedBackend, tmp_path: Path) -> None:
+    backend.on("/signed", respond(200, b"{}"))
+    (tmp_path / "showing.py").write_text(SHOWING)
+    env = {"COREGATEWAY_BACKENDS__COREDINATOR__URLS": backend.url, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+
+    def ask() -> list[Any]:
+        with started(f"{ROOT}/.venv/bin/sanic showing:app --port 0", env, tmp_path) as (_, client):
+            path = "/api/v1/coredinator/signed"
+            refused, passed = client.get(path), client.get(path, headers={"X-Tenant": "acme"})
+            return [refused.status_code, passed.status_code, passed.headers["x-tenant"]]
+
+    assert await asyncio.to_thread(ask) == [401, 200, "acme"]
+    (seen,) = [one for one in backend.requests if one.path == b"/signed"]
+    assert (b"X-Plan", b"gold") in seen.headers
 
 
 async def test_a_handler_asks_a_backend(backend: ScriptedBackend, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from coregateway.model.errors import (
 from coregateway.model.exchange import Exchange
 from coregateway.net.deadline import RESOLUTION
 from coregateway.net.transport import Transport
-from coregateway.proxy.admission import Refusal, Waiting
+from coregateway.proxy.admission import ANSWERED, Refusal, Waiting
 from coregateway.proxy.forwarded_request import start
 from coregateway.proxy.route import Route
 from coregateway.proxy.worker import Worker
@@ -73,9 +73,10 @@ class ClientConnection(EndingConnection):
         self.trusted = peer in worker.plan.proxies
         self.head = None
         self.forwarding = None
+        self.context = None
         self.forwarded = None
         self.waiting: Waiting | None = None
-        """A policy's verdict that the task has to wait for first."""
+        """A verdict that the task has to wait for first."""
         self.pending_error: Exception | None = None
         """Why the request cannot be served."""
         self.application: object = None
@@ -250,10 +251,10 @@ class ClientConnection(EndingConnection):
                 self.continue_in_task()
         elif isinstance(verdict, Refusal):
             if worker.via_sanic and isinstance(verdict.error, MethodNotAllowed):
-                self.continue_in_task()  # Sanic's router says the same, and middleware sees it
+                self.context = None
+                self.continue_in_task()  # Sanic's router says the same, and its subscribers are told
                 return
-            self.refuse_by(verdict)
-            self._complete_now()
+            self._end_by(verdict)
         else:
             self.waiting = verdict
             self.continue_in_task()
@@ -281,7 +282,19 @@ class ClientConnection(EndingConnection):
         self._complete_now()
 
     def _end_with(self, error: GatewayError) -> None:
-        self.refuse(error)
+        self._end_by(Refusal(error=error))
+
+    def _end_by(self, refusal: Refusal) -> None:
+        """Answer in the place of a backend, past the response middleware of the route."""
+        middleware = None if self.route is None else self.route.middleware
+        if middleware is not None and refusal is not ANSWERED:
+            verdict = middleware.answer(self, refusal)
+            if verdict is not None and not isinstance(verdict, Refusal):
+                self.waiting = Waiting(verdict, 0)
+                self.continue_in_task()
+                return
+        else:
+            self.refuse_by(refusal)
         self._complete_now()
 
     def _complete_now(self) -> None:
@@ -291,7 +304,8 @@ class ClientConnection(EndingConnection):
 
     def refuse_by(self, refusal: Refusal) -> None:
         """Answer as a policy says."""
-        write_refusal(self, refusal)
+        if refusal is not ANSWERED:
+            write_refusal(self, refusal)
 
     def refuse(self, error: GatewayError) -> None:
         write_problem(self, error)
@@ -332,7 +346,10 @@ class ClientConnection(EndingConnection):
     def _abandon(self) -> None:
         """The client has left a request that no task serves."""
         if self.forwarded is not None:
-            self.forwarded.release()
+            self.forwarded.abandon()
+        if self.waiting is not None:
+            self.waiting.drop()
+            self.waiting = None
         self.note_departure()
         self.finish()
 

@@ -58,8 +58,9 @@ class EndingConnection(RequestReader):
         self.worker.events.end(exchange)
         if not self.buffer:
             self.received_at = exchange.ended
-        self.exchange = self.head = self.route = self.forwarding = self.request_body = None
+        self.exchange = self.head = self.route = self.forwarding = self.request_body = self.context = None
         self.head_only = self.expecting_continue = False
+        self.read_ahead = b""
 
     def note_departure(self) -> None:
         """The client has left before its answer was complete."""

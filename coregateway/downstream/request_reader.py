@@ -31,6 +31,7 @@ class RequestReader(ResponseWriter):
         "buffer",
         "expecting_continue",
         "head_only",
+        "read_ahead",
         "request_body",
     )
 
@@ -40,6 +41,8 @@ class RequestReader(ResponseWriter):
         """What has come and was not used yet."""
         self.request_body: RequestBody | None = None
         """While more of it is to come."""
+        self.read_ahead = b""
+        """Content that a middleware has read, and that is still to be forwarded."""
         self.expecting_continue = False
         self.head_only = False
         """Whether a response goes without its body: the request is a HEAD."""
@@ -61,10 +64,14 @@ class RequestReader(ResponseWriter):
         return self.request_body is not None
 
     def take_body(self) -> bytes:
+        ahead = self.read_ahead
+        if ahead:
+            self.read_ahead = b""
         if self.request_body is None or not self.buffer:
-            return b""
+            return ahead
         self.expecting_continue = False
-        return self._content(self.take())
+        content = self._content(self.take())
+        return ahead + content if ahead else content
 
     async def read_body(self) -> bytes | None:
         while self.request_body is not None:
@@ -82,6 +89,7 @@ class RequestReader(ResponseWriter):
             return
         self.expecting_continue = False
         if not self.buffer:
+            self.worker.io.writer.flush()  # an earlier answer may wait in it
             self.transport.write(CONTINUE)
             await self.drained()
 

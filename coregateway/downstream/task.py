@@ -49,9 +49,9 @@ async def _is_refused(client: "ClientConnection") -> bool:
     waiting, client.waiting = client.waiting, None
     head = cast(RequestHead, client.head)
     admission = cast(Route, client.route).chain_of(head)
-    if waiting is None or admission is None:
+    if waiting is None:
         return False
-    refusal = await admission.complete(client, head, waiting)
+    refusal = await (admission.complete(client, head, waiting) if admission is not None else waiting.verdict)
     if refusal is not None:
         client.refuse_by(refusal)
     return refusal is not None

@@ -1,6 +1,7 @@
 """What can go wrong, and what the client is told.
 
     GatewayError                        500 internal_error: a defect of the gateway itself
+    ├── MiddlewareFailed                500 middleware_failed: a defect of a middleware of the user's
     ├── ClientError                     the request is at fault
     │   ├── BadRequest                  400 bad_request
     │   ├── IPDenied                    403 ip_denied
@@ -77,6 +78,13 @@ class GatewayError(Exception):
         if self.rule is None:
             return self.detail
         return f"{self.detail.partition(': ')[0]}: {self.rule.words}"
+
+
+class MiddlewareFailed(GatewayError):
+    """A middleware of the user's, on a request that is forwarded."""
+
+    cause = "middleware_failed"
+    detail = "Internal error: a middleware of the gateway failed"
 
 
 class ClientError(GatewayError):
@@ -303,6 +311,7 @@ CONTRACT: Final[tuple[type[GatewayError], ...]] = (
     BodyTooLarge,
     URITooLong,
     HeadTooLarge,
+    MiddlewareFailed,
     ConnectFailed,
     UpstreamClosed,
     UpstreamProtocolError,

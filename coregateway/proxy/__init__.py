@@ -8,6 +8,8 @@ admission            the chain of policies that a request passes
 steps                its links that answer in the place of a backend
 share                its link that chooses one of several backends
 response_chain       the mirror of it for responses
+middleware           the application's, as the request path calls it
+amendment            fields that a request is given on its way
 forwarded_request    the story of one request
 backend_claim        what it holds of its backend, and gives back
 client               the client's side of it, as `downstream` implements it

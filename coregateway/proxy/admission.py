@@ -12,6 +12,7 @@ on has no chain at all (`Route.admission` is None).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from coregateway.http1.request import RequestHead
 from coregateway.model.errors import GatewayError
@@ -42,6 +43,9 @@ class Refusal:
         """What is changed in its fields; None: what is in those of all own answers (`Plan.own_fields`)."""
 
 
+ANSWERED: Final = Refusal()
+"""The answer is written already."""
+
 type Verdict = Refusal | Awaitable[Refusal | None] | None
 type Step = Callable[[Client, RequestHead], Verdict]
 
@@ -54,6 +58,12 @@ class Waiting:
     def __init__(self, verdict: Awaitable[Refusal | None], next_step: int) -> None:
         self.verdict = verdict
         self.next_step = next_step
+
+    def drop(self) -> None:
+        """The client has left before the verdict was waited for."""
+        drop = getattr(self.verdict, "cancel", None) or getattr(self.verdict, "close", None)
+        if drop is not None:
+            drop()
 
 
 class Admission:

@@ -1,5 +1,6 @@
 """The client's side of a request, as the code that forwards it needs it. `downstream` implements it."""
 
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 from coregateway.http1.reader import Piece
@@ -20,6 +21,7 @@ class Client(Receiver):
     """One client connection, and the request that it serves at the moment."""
 
     __slots__ = (
+        "context",
         "exchange",
         "forwarded",
         "forwarding",
@@ -47,6 +49,8 @@ class Client(Receiver):
     head: RequestHead | None
     forwarding: "Forwarding | None"
     """Where the request goes, which a step of admission may decide; None: to no backend."""
+    context: Context | None
+    """That of the request in which the application's middleware runs; None: it has not seen the request."""
     forwarded: "ForwardedRequest | None"
     """The request on its way to a backend, while no task serves it."""
     keep_alive: bool

@@ -11,6 +11,7 @@ A request that has to wait for anything else takes these steps in a task, from w
     attempt    take a connection, send the head and what there is of a body  `_attempt`
     pump       stream the rest of the body, while the answer may come        `relay.upwards`
     retry      only what was provably not processed                          `retry.may_retry`
+    review     show the answer to the response middleware, if there is any   `_is_replaced`
     relay      render the response head, then its body as it arrives         `relay.downwards`
     tunnel     after a 101: bytes both ways until either side ends           `tunnel.run`
 
@@ -19,6 +20,7 @@ sees that it did not, and the exchange carries the outcome to its record.
 """
 
 from asyncio import create_task
+from collections.abc import Awaitable
 from math import inf
 from time import monotonic
 from typing import cast
@@ -34,6 +36,7 @@ from coregateway.http1.response import ResponseHead
 from coregateway.model.errors import GatewayError, UpstreamError, UpstreamProtocolError
 from coregateway.model.exchange import Exchange
 from coregateway.proxy import relay, tunnel
+from coregateway.proxy.admission import Refusal
 from coregateway.proxy.backend_claim import CONNECTION, NOTHING, PLACE, SLOT, BackendClaim
 from coregateway.proxy.client import Client
 from coregateway.proxy.headers import WEBSOCKET, Outgoing
@@ -79,7 +82,9 @@ class ForwardedRequest(BackendClaim):
         "body",
         "endpoint",
         "outgoing",
+        "prepared",
         "queued_at",
+        "reviewed",
     )
 
     endpoint: Endpoint
@@ -98,6 +103,10 @@ class ForwardedRequest(BackendClaim):
             exchange.trace.path = inside.partition(b"?")[0]
         self.queued_at = 0.0
         """When it joined the queue."""
+        self.prepared: bytes | None = None
+        """The field lines that are added to the response, once it is prepared for its review."""
+        self.reviewed: Awaitable[bool] | None = None
+        """What a response middleware that waits will say."""
 
     # Without a task
 
@@ -144,7 +153,19 @@ class ForwardedRequest(BackendClaim):
         if connection is None or response is None:
             client.continue_in_task()
             return
+        exchange = self.exchange
+        exchange.responded = monotonic()
+        exchange.upstream_status = response.status
         try:
+            if self.forwarding.middleware is not None:
+                replaced = self._review(response)
+                if not isinstance(replaced, bool):
+                    self.reviewed = replaced
+                    client.continue_in_task()
+                    return
+                if replaced:
+                    client.complete()
+                    return
             self._answer(connection, response)
         except Exception as error:
             client.fail(error)
@@ -153,9 +174,6 @@ class ForwardedRequest(BackendClaim):
 
     def _answer(self, connection: UpstreamConnection, response: ResponseHead) -> None:
         """Write the response, all of which is there."""
-        exchange = self.exchange
-        exchange.responded = monotonic()
-        exchange.upstream_status = response.status
         size = connection.response.waiting
         chunked = is_chunked(self.head, response)
         if size > SPLIT and not chunked:
@@ -181,7 +199,11 @@ class ForwardedRequest(BackendClaim):
         try:
             response = await self._obtain_response()
             connection = cast(UpstreamConnection, self.connection)
-            if response.status == 101:
+            if response.status == 101 and members(response.noted.get(b"upgrade", b"")) != [b"websocket"]:
+                raise UpstreamProtocolError(sent=True)
+            if self.forwarding.middleware is not None and await self._is_replaced(response):
+                await client.drained()
+            elif response.status == 101:
                 await self._tunnel(response, connection)
             elif connection.complete:
                 self._answer(connection, response)
@@ -196,7 +218,7 @@ class ForwardedRequest(BackendClaim):
                 self._note_failure(error)
             self.release()
             if exchange.status is None:
-                client.refuse(error)
+                await self._refuse(error)
             else:
                 exchange.fail(error)
                 client.break_off()
@@ -272,8 +294,6 @@ class ForwardedRequest(BackendClaim):
 
     async def _tunnel(self, response: ResponseHead, connection: UpstreamConnection) -> None:
         """Open the tunnel: the backend has agreed to speak WebSocket."""
-        if members(response.noted.get(b"upgrade", b"")) != [b"websocket"]:
-            raise UpstreamProtocolError(sent=True)
         client = self.client
         backend = self.forwarding.backend
         client.keep_alive = False
@@ -286,7 +306,54 @@ class ForwardedRequest(BackendClaim):
         finally:
             backend.tunnels -= 1
 
+    async def _is_replaced(self, response: ResponseHead) -> bool:
+        """Show the response middleware the answer; whether it has sent another in its place."""
+        if self.reviewed is None:
+            replaced = self._review(response)
+            if isinstance(replaced, bool):
+                return replaced
+            self.reviewed = replaced
+        return await self.reviewed
+
+    async def _refuse(self, error: GatewayError) -> None:
+        """Answer with an error, past the response middleware."""
+        client = self.client
+        middleware = self.forwarding.middleware
+        if middleware is None:
+            client.refuse(error)
+            return
+        verdict = middleware.answer(client, Refusal(error=error))
+        if verdict is not None and not isinstance(verdict, Refusal):
+            await verdict
+
     # Either way
+
+    def _review(self, response: ResponseHead) -> bool | Awaitable[bool]:
+        """Show the response middleware an answer, as the settings have changed it."""
+        middleware = self.forwarding.middleware
+        if middleware is None or middleware.review is None:
+            return False
+        addressed_as, base = self._addressed_as(response)
+        self.prepared = self.forwarding.inbound.prepare(
+            response, self.head, self.exchange, addressed_as, base
+        )
+        return middleware.review(self, response)
+
+    def drop_answer(self) -> None:
+        """Another answer takes the place of the backend's, whose connection is kept only if all has come."""
+        connection = self.connection
+        if connection is not None and connection.complete:
+            connection.take()
+        self.release()
+
+    def abandon(self) -> None:
+        """The client has left before a task served the request."""
+        reviewed = self.reviewed
+        if reviewed is not None:
+            cancel = getattr(reviewed, "cancel", None)
+            if cancel is not None:
+                cancel()
+        self.release()
 
     def begin_attempt(self) -> None:
         """Another attempt begins."""
@@ -337,12 +404,7 @@ class ForwardedRequest(BackendClaim):
             framing = response_fields(head, response, chunked=chunked, keep_alive=client.settle())
         if self.forwarding.tells_time:
             framing += server_timing(self.exchange, monotonic())
-        addressed_as: tuple[bytes, ...] = ()
-        base = b""
-        if b"location" in response.noted or b"content-location" in response.noted:
-            endpoint = self.endpoint
-            addressed_as = (self.outgoing.host(endpoint.authority).lower(), endpoint.origin)
-            base = endpoint.base
+        addressed_as, base = self._addressed_as(response)
         return self.forwarding.inbound.render(
             response,
             head,
@@ -350,4 +412,13 @@ class ForwardedRequest(BackendClaim):
             addressed_as=addressed_as,
             base=base,
             framing=framing,
+            prepared=self.prepared,
         )
+
+    def _addressed_as(self, response: ResponseHead) -> tuple[tuple[bytes, ...], bytes]:
+        """The authorities by which the backend may call itself in this response, and the path it adds."""
+        noted = response.noted
+        if b"location" not in noted and b"content-location" not in noted:
+            return (), b""
+        endpoint = self.endpoint
+        return (self.outgoing.host(endpoint.authority).lower(), endpoint.origin), endpoint.base

@@ -18,11 +18,9 @@ from coregateway.model.addresses import plain_field
 from coregateway.model.exchange import Exchange
 from coregateway.model.trace import PROPAGATED
 from coregateway.policy.fields import FieldRules
+from coregateway.proxy.amendment import OF_THIS_HOP
 from coregateway.proxy.response_chain import ResponseChain
 from coregateway.proxy.rewriting import Rewriting, map_location
-
-_OF_THIS_HOP: Final = frozenset((b"te", b"transfer-encoding", b"content-length", b"host"))
-"""Fields that the gateway writes itself; naming them in Connection does not take them away."""
 
 _ADDRESSES: Final = frozenset((b"forwarded", b"x-forwarded-for", b"x-real-ip"))
 """Forwarding fields that hold addresses of clients."""
@@ -66,7 +64,7 @@ class Outbound:
         noted = head.noted
         lines = head.lines
         if b"connection" in noted:
-            nominated = connection_options(noted[b"connection"]).nominated - _OF_THIS_HOP
+            nominated = connection_options(noted[b"connection"]).nominated - OF_THIS_HOP
             if nominated:
                 lines = without(lines, nominated)
         framing = b""
@@ -216,22 +214,18 @@ class Inbound:
         addressed_as: Collection[bytes],
         base: bytes = b"",
         framing: bytes,
+        prepared: bytes | None = None,
     ) -> bytes:
         """The head of the response to the client that sent `request`, with the empty line that ends it.
 
         `addressed_as`: the authorities, in lower case, by which the backend was addressed; `base`: the path
         before the forwarded one. `framing`: the field lines, each with its line end, that delimit the body
         and tell what becomes of the connection.
+        `prepared`: what `prepare` has returned, if it was called before.
         """
         noted = head.noted
-        added = b"" if self._chain is None else self._chain.apply(request, head)
+        added = self.prepare(head, request, exchange, addressed_as, base) if prepared is None else prepared
         lines = head.lines
-        if b"location" in noted or b"content-location" in noted:
-            lines = [self._mapped(line, addressed_as, base) for line in lines]
-        rules = self._rules
-        if rules is not None:
-            lines = rules.kept(lines)
-            added += rules.added(exchange)
         return b"HTTP/1.1 %d %b\r\n%b%b%b%b%bX-Request-ID: %b\r\n\r\n" % (
             head.status,
             head.reason,
@@ -242,6 +236,25 @@ class Inbound:
             self._version,
             exchange.request_id.encode(),
         )
+
+    def prepare(
+        self,
+        head: ResponseHead,
+        request: RequestHead,
+        exchange: Exchange,
+        addressed_as: Collection[bytes],
+        base: bytes,
+    ) -> bytes:
+        """Change the head as the settings say; returns the field lines that are added. Called once."""
+        noted = head.noted
+        added = b"" if self._chain is None else self._chain.apply(request, head)
+        if b"location" in noted or b"content-location" in noted:
+            head.lines = [self._mapped(line, addressed_as, base) for line in head.lines]
+        rules = self._rules
+        if rules is not None:
+            head.lines = rules.kept(head.lines)
+            added += rules.added(exchange)
+        return added
 
     def _mapped(self, line: bytes, addressed_as: Collection[bytes], base: bytes) -> bytes:
         name, _, value = line.partition(b":")

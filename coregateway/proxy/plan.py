@@ -15,6 +15,7 @@ class Plan:
     __slots__ = (
         "client_timeout",
         "cors",
+        "identity_fields",
         "idle_timeout",
         "linger",
         "max_head",
@@ -40,6 +41,7 @@ class Plan:
         idle_timeout: float,
         linger: float,
         tells_time: bool,
+        identity_fields: frozenset[bytes] = frozenset(),
     ) -> None:
         self.routes = routes
         self.own = own
@@ -57,6 +59,9 @@ class Plan:
         """That a client may go on sending behind an early answer; 0.0: its connection is closed at once."""
         self.tells_time = tells_time
         """Whether clients get `Server-Timing`."""
+        self.identity_fields = identity_fields
+        """Names, in lower case and with hyphens, of the fields that tell backends who a client is: no client
+        and no middleware may set them."""
 
     def client_of(self, peer: str, head: RequestHead) -> str:
         """The client's address, for the log, where the peer is a trusted proxy."""

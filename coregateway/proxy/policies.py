@@ -1,8 +1,8 @@
 """From the settings to the chains of policies and the plan of one worker: the one place that compiles them.
 
 The order of the steps is that of the documentation: preflight; then the method (`Route.admit`); then the
-policies of the route. The client's address is found before them (`Plan.client_of`), and a body is limited by
-`Route.max_body`.
+policies of the route, and behind them the request middleware. The client's address is found before them
+(`Plan.client_of`), and a body is limited by `Route.max_body`.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from random import random
 from coregateway import __version__
 from coregateway.http1.grammar import METHODS
 from coregateway.http1.request import RequestHead
-from coregateway.model.trace import Tracer
+from coregateway.model.trace import PROPAGATED, Tracer
 from coregateway.policy.access import Access, access_of
 from coregateway.policy.cors import Cors
 from coregateway.policy.fields import rules_of
@@ -23,6 +23,7 @@ from coregateway.policy.trusted_proxies import TrustedProxies
 from coregateway.proxy.admission import Admission, Refusal, Step
 from coregateway.proxy.client import Client
 from coregateway.proxy.headers import Inbound, Outbound
+from coregateway.proxy.middleware import MiddlewareOf, RouteMiddleware, no_middleware
 from coregateway.proxy.mirroring import MirrorRule
 from coregateway.proxy.plan import Plan
 from coregateway.proxy.response_chain import ResponseChain, ResponseRule
@@ -47,16 +48,23 @@ type MethodsOf = Callable[[RequestHead], tuple[str, ...]]
 
 
 def plan_of(
-    settings: Settings, backends: Mapping[str, Backend], own_methods: MethodsOf = lambda _: OWN_METHODS
+    settings: Settings,
+    backends: Mapping[str, Backend],
+    own_methods: MethodsOf = lambda _: OWN_METHODS,
+    middleware_of: MiddlewareOf = no_middleware,
 ) -> Plan:
     """What these settings decide, with the backends of this worker; no backends: only own paths.
 
-    `own_methods`: of paths that are no route's, for preflights.
+    `own_methods`: of paths that are no route's, for preflights. `middleware_of`: the application's, which own
+    paths get from Sanic's router.
     """
     cors = Cors(settings.cors.origins, credentials=settings.cors.credentials)
     limits = settings.limits.request
     optional = [path for key, path in OPTIONAL_PATHS.items() if _value_of(settings, key)]
-    routes = Routes(_routes(settings, cors, backends), (*OWN_PATHS, *optional))
+    identity_fields: frozenset[bytes] = frozenset()
+    reserved = frozenset(PROPAGATED) if settings.tracing.enabled else frozenset[bytes]()
+    middleware = {name: middleware_of(name, identity_fields, reserved) for name in ("", *backends)}
+    routes = Routes(_routes(settings, cors, backends, middleware), (*OWN_PATHS, *optional))
     return Plan(
         routes=routes,
         own=Route(
@@ -76,6 +84,7 @@ def plan_of(
         linger=settings.timeouts.linger,
         idle_timeout=settings.timeouts.idle,
         tells_time=settings.tracing.server_timing,
+        identity_fields=identity_fields,
     )
 
 
@@ -87,20 +96,27 @@ def _value_of(settings: Settings, key: KeyPath) -> object:
 
 
 def _routes(
-    settings: Settings, cors: Cors, backends: Mapping[str, Backend]
+    settings: Settings,
+    cors: Cors,
+    backends: Mapping[str, Backend],
+    middleware: Mapping[str, RouteMiddleware | None],
 ) -> Iterator[tuple[Conditions, Route]]:
-    """All routes in the order of the file; the prefixes of the backends come first."""
+    """All routes in the order of the file; the prefixes of the backends come first.
+
+    `middleware`: by backend; a route with several, or with none, has what all have.
+    """
     for name in backends:
         row = settings.backends[name]
-        forwarding = _forwarding(settings, name, name, None, cors, backends, _home(row))
-        steps = Steps(access_of(row.allow, row.deny))
+        forwarding = _forwarding(settings, name, name, None, cors, backends, _home(row), middleware[name])
+        steps = Steps(access_of(row.allow, row.deny), middleware[name])
         steps.is_closed = row.maintenance
         made = _route(cors, name, row.prefix, row.methods, row.max_body, steps, forwarding)
         made.label = row.prefix
         made.told_as = name if settings.routes else None
         yield Conditions(f"{row.prefix}/*"), made
     for name, route in settings.routes.items():
-        steps = Steps(access_of(route.allow, route.deny), _answer_of(settings, name, route, cors))
+        steps = Steps(access_of(route.allow, route.deny), middleware[""])
+        steps.answer = _answer_of(settings, name, route, cors)
         if steps.answer is not None:
             methods = route.methods or METHODS
             yield conditions_of(route), _route(cors, name, route.path, methods, route.max_body, steps)
@@ -108,9 +124,18 @@ def _routes(
         rows = {each: settings.backends[each] for each in route.weights if each in backends}
         if not rows:
             continue
+        shown = middleware[next(iter(rows)) if len(rows) == 1 else ""]
+        steps.middleware = shown
         forwardings = {
             each: _forwarding(
-                settings, name, each, route, cors, backends, _rewriting_of(route, row, rows.values())
+                settings,
+                name,
+                each,
+                route,
+                cors,
+                backends,
+                _rewriting_of(route, row, rows.values()),
+                shown,
             )
             for each, row in rows.items()
         }
@@ -165,15 +190,16 @@ def conditions_of(route: RouteSettings) -> Conditions:
 class Steps:
     """What decides about the requests of a route, besides what the gateway answers in a backend's place."""
 
-    __slots__ = ("access", "answer", "choice", "is_closed")
+    __slots__ = ("access", "answer", "choice", "is_closed", "middleware")
 
-    def __init__(self, access: Access | None, answer: Step | None = None) -> None:
+    def __init__(self, access: Access | None, middleware: RouteMiddleware | None) -> None:
         self.access = access
+        self.middleware = middleware
         self.choice: Step | None = None
         """Decides which of several backends gets a request."""
         self.is_closed = False
         """Whether its only backend is under maintenance."""
-        self.answer = answer
+        self.answer: Step | None = None
         """Gives every request its answer; None: a backend does."""
 
     def first(self) -> list[Step]:
@@ -182,8 +208,9 @@ class Steps:
 
     def last(self) -> list[Step]:
         """Those that are asked when nothing has refused a request."""
+        shown = None if self.middleware is None else self.middleware.admit
         closed = refuse_for_maintenance if self.is_closed else None
-        return [step for step in (self.answer, closed, self.choice) if step is not None]
+        return [step for step in (shown, self.answer, closed, self.choice) if step is not None]
 
 
 def _answer_of(settings: Settings, name: str, route: RouteSettings, cors: Cors) -> Step | None:
@@ -213,6 +240,7 @@ def _forwarding(
     cors: Cors,
     backends: Mapping[str, Backend],
     rewriting: Rewriting,
+    middleware: RouteMiddleware | None,
 ) -> Forwarding:
     """Of the route of this name to the backend of that row; `route`: None for a backend's prefix."""
     row = settings.backends[row_name]
@@ -247,6 +275,7 @@ def _forwarding(
         linger=times.linger,
         tunnel_idle=times.idle,
         tells_time=settings.tracing.server_timing,
+        middleware=middleware,
         mirror=mirror,
     )
 
@@ -267,6 +296,7 @@ def _route(
         max_body=max_body,
         is_shared=steps.choice is not None,
         forwarding=forwarding,
+        middleware=steps.middleware,
     )
     first, last = steps.first(), steps.last()
     preflights = [Preflights(cors).answer] if cors.enabled else []

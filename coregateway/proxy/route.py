@@ -5,6 +5,7 @@ from coregateway.model.errors import MethodNotAllowed
 from coregateway.proxy.admission import Admission, Refusal, Waiting
 from coregateway.proxy.client import Client
 from coregateway.proxy.headers import Inbound, Outbound
+from coregateway.proxy.middleware import RouteMiddleware
 from coregateway.proxy.mirroring import MirrorRule
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.roles import Timeouts
@@ -27,6 +28,7 @@ class Route:
         "label",
         "max_body",
         "methods",
+        "middleware",
         "name",
         "options",
         "template",
@@ -47,6 +49,7 @@ class Route:
         admission: Admission | None = None,
         options: Admission | None = None,
         forwarding: "Forwarding | None" = None,
+        middleware: RouteMiddleware | None = None,
     ) -> None:
         self.name = name
         self.template = template
@@ -67,6 +70,8 @@ class Route:
         """None: it leads to no backend. Of a share: one of its backends; a step decides for each request."""
         self.backend: str | None = None if forwarding is None or is_shared else forwarding.backend.name
         """The name of the only backend that its requests go to."""
+        self.middleware = middleware
+        """The application's; None: it has none here, or Sanic's router runs it."""
 
     def admit(self, client: Client, head: RequestHead) -> Refusal | Waiting | None:
         """Whether a request may go on: None; see `admission`.
@@ -101,6 +106,7 @@ class Forwarding:
         "client_timeout",
         "inbound",
         "linger",
+        "middleware",
         "mirror",
         "outbound",
         "tells_time",
@@ -120,6 +126,7 @@ class Forwarding:
         linger: float,
         tunnel_idle: float,
         tells_time: bool,
+        middleware: RouteMiddleware | None = None,
         mirror: MirrorRule | None = None,
     ) -> None:
         self.backend = backend
@@ -137,5 +144,7 @@ class Forwarding:
         """Seconds without a byte either way after which a tunnel ends."""
         self.tells_time = tells_time
         """Whether clients get `Server-Timing`."""
+        self.middleware = middleware
+        """The application's; None: it has none for this route."""
         self.mirror = mirror
         """What sends copies of requests to another backend; None: nothing does."""

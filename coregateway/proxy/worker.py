@@ -42,7 +42,7 @@ class Worker:
         self.application: Callable[[Any], Coroutine[Any, Any, None]]
         """Serves a request by the handlers of the application; its argument is a `Client`."""
         self.via_sanic = False
-        """Whether forwarded requests pass through Sanic's router and middleware."""
+        """Whether forwarded requests pass through Sanic's router, whose events have subscribers."""
         self.draining = False
         self.lingering = LingeringConnections()
         self.clients = 0

@@ -48,8 +48,8 @@ class Listed:
 def blueprint(name: str, row: BackendSettings) -> Blueprint:
     """The routes of one backend.
 
-    Requests are forwarded without a walk through Sanic's router, unless a middleware or a signal observes
-    that walk (`Worker.via_sanic`); then they reach this handler.
+    Requests are forwarded without a walk through Sanic's router, unless a subscriber of Sanic's own events
+    observes that walk (`Worker.via_sanic`); then they reach this handler.
     """
     routes = Blueprint(name, url_prefix=row.prefix)
 

@@ -3,6 +3,7 @@
 import sys
 from asyncio import CancelledError, Task, get_running_loop, new_event_loop
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from socket import socket
 from time import monotonic
@@ -35,18 +36,21 @@ from coregateway.node.state import Node
 from coregateway.node.workers import found
 from coregateway.prober.planning import plan_of as plan_of_probes
 from coregateway.proxy.client import Client
+from coregateway.proxy.middleware import MiddlewareOf
 from coregateway.proxy.plan import Plan
 from coregateway.proxy.policies import OWN_METHODS, MethodsOf, plan_of
 from coregateway.proxy.server_timing import server_timing
 from coregateway.proxy.worker import Worker
 from coregateway.sanic_app import extension
+from coregateway.sanic_app.backend_handle import BackendHandle
 from coregateway.sanic_app.middleware_times import MiddlewareTimes
 from coregateway.sanic_app.problems import Problems
 from coregateway.sanic_app.protocol import Entrance
-from coregateway.sanic_app.request import GatewayRequest
+from coregateway.sanic_app.registered import RegisteredMiddleware
+from coregateway.sanic_app.request import CURRENT, GatewayRequest, open_request
 from coregateway.sanic_app.router import GatewayRouter
 from coregateway.sanic_app.signals import RESPONSE, GatewaySignals
-from coregateway.sanic_app.stream import SanicStream
+from coregateway.sanic_app.stream import SanicConnection, SanicStream
 from coregateway.settings import Settings
 from coregateway.settings.process import EXIT_WRONG_SETTINGS
 from coregateway.settings.shadowed import warnings
@@ -85,6 +89,9 @@ class Context:
         """Makes the plan of settings and the backends that are open, with what the application adds."""
         self.backends: dict[str, Backend] = {}
         self.middleware_times = MiddlewareTimes()
+        self.handles: dict[str, BackendHandle] = {}
+        """What `Gateway.backend` has returned."""
+        self.middleware = RegisteredMiddleware()
         self.places: Mapping[str, int] = Running.first(settings).places
         """Of the backends on the board."""
         self.probes = Probes((), ())
@@ -111,11 +118,14 @@ class Context:
         """Whether `open` was called."""
         return hasattr(self.worker, "io")
 
-    def open(self, own_methods: MethodsOf, *, via_sanic: bool) -> None:
+    def open(
+        self, own_methods: MethodsOf, middleware_of: Callable[[Settings], MiddlewareOf], *, via_sanic: bool
+    ) -> None:
         """Make the pools and clients of this worker; a loop must be running.
 
-        `own_methods`: of paths that are no backend's. `via_sanic`: forwarded requests pass through Sanic's
-        router and middleware.
+        `own_methods`: of paths that are no backend's. `middleware_of`: the application's, on forwarded
+        requests, under these settings. `via_sanic`: these pass through Sanic's router, whose events have
+        subscribers.
         """
         settings = self.settings
         io = WorkerIO(get_running_loop())
@@ -124,8 +134,10 @@ class Context:
         self.backends = {
             name: open_backend(io, name, row, settings.limits) for name, row in settings.backends.items()
         }
-        self.compile = lambda settings, backends: plan_of(settings, backends, own_methods)
-        self.worker.plan = self.compile(settings, self.backends)
+        self.compile = lambda settings, backends: plan_of(
+            settings, backends, own_methods, middleware_of(settings)
+        )
+        self.renew_plan()
 
     def change(self, running: Running) -> None:
         """Let this worker run with that from now on. Raises where it cannot: then nothing has changed."""
@@ -185,6 +197,10 @@ class Context:
         task = get_running_loop().create_task(before.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    def renew_plan(self) -> None:
+        """Let further requests be served as the settings and the application say now."""
+        self.worker.plan = self.compile(self.settings, self.backends)
 
     def watch_over_backends(self) -> None:
         """Let backends know what the node's prober has found, and `/health` ask them, on behalf of the node
@@ -358,8 +374,8 @@ class Gateway(Sanic[Config, Context]):
 
     async def serve_client(self, client: ClientConnection) -> None:
         """Serve a request by Sanic's router, middleware and handlers."""
-        stream = SanicStream(self, client)
-        request = cast(GatewayRequest, stream.request)
+        request = self._request_of(client)
+        stream = cast(SanicStream, request.stream)
         request.become_current()
         try:
             await self.handle_request(request)
@@ -371,19 +387,62 @@ class Gateway(Sanic[Config, Context]):
         finally:
             if client.state is State.TUNNEL:
                 client.close()
-            stream.detach()
+            request.detach()
 
     def open_worker(self) -> None:
         """Make what the connections of this process share; a loop must be running."""
-        self.ctx.open(self.own_methods, via_sanic=self.is_observed)
+        via_sanic = self.signal_router.observes_http
+        self.ctx.open(self.own_methods, partial(self.ctx.middleware.on_routes, self), via_sanic=via_sanic)
+
+    def backend(self, name: str) -> BackendHandle:
+        """One of the backends: its client, and its own middleware.
+
+        Raises LookupError: the settings have no such backend.
+        """
+        handles = self.ctx.handles
+        if name not in handles:
+            known = self.ctx.settings.backends
+            if name not in known:
+                raise LookupError(
+                    f"no backend {name!r} in the settings; there are {', '.join(known) or 'none'}"
+                )
+            handles[name] = BackendHandle(self, name)
+        return handles[name]
+
+    def routes_of_backend(self, name: str) -> tuple[str, str]:
+        """The names of a backend's routes in Sanic's router."""
+        return f"{self.name}.{name}.root", f"{self.name}.{name}.path"
+
+    def connection_of(self, client: ClientConnection) -> SanicConnection:
+        """A client's connection, as handlers and middleware have it."""
+        known = client.application
+        if not isinstance(known, SanicConnection):
+            client.application = known = SanicConnection(self, client)
+        return known
+
+    def stream_of(self, request: GatewayRequest) -> SanicStream:
+        """What a request is read from, and its answer written to."""
+        return SanicStream(self, request.client, request)
+
+    def _request_of(self, client: ClientConnection) -> GatewayRequest:
+        """The object of a request, which middleware has made where there was any."""
+        if client.context is not None:
+            return client.context[CURRENT]
+        head, exchange = client.head, client.exchange
+        assert head is not None and exchange is not None  # noqa: PT018, S101 -- a request is served
+        return open_request(self, client, head, exchange, None)
 
     def finalize_middleware(self) -> None:
-        """As Sanic's; each middleware is measured from then on."""
+        """As Sanic's; each middleware is measured from then on, and the gateway runs that of forwarded
+        requests."""
         super().finalize_middleware()
         collections: list[Any] = [self.request_middleware, self.response_middleware]
         for route in cast(Iterable[Any], self.router.routes):
             collections += [route.extra.request_middleware, route.extra.response_middleware]
         self.ctx.middleware_times.measure(chain.from_iterable(collections))
+        self.ctx.middleware.take_over(self)
+        if self.ctx.is_open:
+            self.ctx.renew_plan()
 
     def own_methods(self, head: RequestHead) -> tuple[str, ...]:
         """The methods that the own path of a request takes."""
@@ -400,12 +459,6 @@ class Gateway(Sanic[Config, Context]):
         except SanicException:
             return False
         return True
-
-    @property
-    def is_observed(self) -> bool:
-        """Whether a middleware or a signal looks at requests on Sanic's way to a handler."""
-        middleware = len(self.request_middleware) + len(self.response_middleware)
-        return middleware > 0 or self.signal_router.observes_http
 
 
 def _warn(name: str, message: str) -> None:

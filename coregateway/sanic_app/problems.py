@@ -46,6 +46,10 @@ class Problems(ErrorHandler):
             return self._awaited(request, exception, response)
         return self.default(request, exception) if response is None else response
 
+    def handles(self, request: Request, exception: BaseException) -> bool:
+        """Whether the application has a handler for an exception."""
+        return self._lookup(exception, request.name) is not None  # pyright: ignore[reportUnknownMemberType] -- untyped
+
     async def _awaited(self, request: Request, exception: Exception, response: Awaitable[Any]) -> Any:
         try:
             found = await response
@@ -57,7 +61,7 @@ class Problems(ErrorHandler):
 
     def _of_failed_handler(self, request: Request, error: Exception) -> HTTPResponse:
         event("request.failed", level="ERROR", exception=error)
-        return _gateway_problem(request, GatewayError())
+        return gateway_problem(request, GatewayError())
 
     def default(self, request: Request, exception: Exception) -> HTTPResponse:
         """The answer to an exception that no handler has answered."""
@@ -78,7 +82,7 @@ class Problems(ErrorHandler):
             return response
         if error is None:
             return _application_problem(request, cast(SanicException, exception))
-        return _gateway_problem(request, error)
+        return gateway_problem(request, error)
 
     @staticmethod
     def log(request: Request, exception: Exception) -> None:
@@ -98,7 +102,7 @@ def _gateway_error(request: Request, exception: Exception) -> GatewayError | Non
         return exception
     if not isinstance(exception, SanicException):
         return GatewayError()
-    if request.route is None:  # Sanic's router has found none
+    if request.route is None and not is_forwarded(request):  # Sanic's router has found none
         if isinstance(exception, SanicMethodNotAllowed):
             allowed = exception.headers.get("Allow", "")
             return MethodNotAllowed(tuple(method.strip() for method in allowed.split(",") if method.strip()))
@@ -107,7 +111,13 @@ def _gateway_error(request: Request, exception: Exception) -> GatewayError | Non
     return None
 
 
-def _gateway_problem(request: Request, error: GatewayError) -> HTTPResponse:
+def is_forwarded(request: Request) -> bool:
+    """Whether a middleware of a backend's route has the request."""
+    return isinstance(request, GatewayRequest) and request.chain is not None
+
+
+def gateway_problem(request: Request, error: GatewayError) -> HTTPResponse:
+    """The answer to an error of the gateway's."""
     _take_down(request, error.cause, error)
     return HTTPResponse(
         problem.document(error, _request_id(request)),

@@ -1,81 +1,80 @@
-"""Sanic's request object over a strictly parsed head."""
+"""Sanic's request object over a strictly parsed head.
+
+It is made for every request that a middleware or a handler of an own route sees, so it costs nothing until it
+is asked: an instance without its constructor, whose unset slots `__getattr__` fills.
+"""
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, Self, cast, override
 from uuid import UUID
 
 from httptools import parse_url  # pyright: ignore[reportUnknownVariableType] -- no type stubs
 from sanic.compat import Header
+from sanic.exceptions import SanicException, ServerError
 from sanic.request import Request, RequestParameters
+from sanic.response import BaseHTTPResponse, HTTPResponse
 
+from coregateway.downstream.connection import ClientConnection
 from coregateway.http1.grammar import END
 from coregateway.http1.request import RequestHead
+from coregateway.model.exchange import Exchange
+from coregateway.sanic_app.fields import PassingFields, pairs_of
 
 if TYPE_CHECKING:
+    from coregateway.sanic_app.gateway import Gateway
+    from coregateway.sanic_app.middleware import Chain
     from coregateway.sanic_app.stream import SanicStream
 
 
 class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- Sanic's own defaults
     """A request whose head has been parsed already.
 
-    `parsed` is the strict head, `exchange` the record of it. What only handlers of own answers look at
-    (headers by name, the parsed URL) is made when it is first asked for: forwarding works on bytes.
+    `parsed` is the strict head, `exchange` the record of it, `client` the connection. `chain` is the
+    middleware of its route where it is forwarded, None on own routes. `fields` are its header fields, once a
+    middleware of a forwarded request has looked at them.
     """
 
-    __slots__ = ("_headers", "_url", "exchange", "parsed")
+    __slots__ = ("_headers", "chain", "client", "exchange", "fields", "parsed")
 
-    def __init__(self, stream: "SanicStream") -> None:
-        # Sanic's own constructor parses head and URL again, leniently; this one sets the same attributes.
-        self.parsed = parsed = cast(RequestHead, stream.client.head)
-        self.exchange = stream.exchange
-        self.raw_url = parsed.target
-        self.method = parsed.method
-        self.version = "1.1" if parsed.minor else "1.0"
-        self.head = parsed.raw.removesuffix(END)
-        self.app = stream.protocol.app
-        self.stream = stream
-        self.transport = stream.protocol.transport  # pyright: ignore[reportAttributeAccessIssue] -- one of ours
-        self.conn_info = stream.protocol.conn_info
-        self.body = b""
-        self.responded = False
-        self.route = None
-        self.parsed_accept = None
-        self.parsed_args = defaultdict(RequestParameters)
-        self.parsed_cookies = None
-        self.parsed_credentials = None
-        self.parsed_files = None
-        self.parsed_form = None
-        self.parsed_forwarded = None
-        self.parsed_json = None
-        self.parsed_not_grouped_args = defaultdict(list)
-        self.parsed_token = None
-        self._headers: Header | None = None
-        self._url: Any = None
-        self._id = None
-        self._ctx = None
-        self._match_info = {}
-        self._name = None
-        self._protocol = stream.protocol
-        self._stream_id = 0
-        self._request_middleware_started = False
-        self._response_middleware_started = False
+    app: "Gateway"
+    chain: "Chain | None"
+    client: ClientConnection
+    exchange: Exchange
+    fields: PassingFields | None
+    parsed: RequestHead
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        raise TypeError("requests are made by open_request")
+
+    def __init__(self) -> None:
+        """Never called: see the module."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Fill a slot that was not set."""
+        make = _MADE.get(name)
+        if make is None:
+            raise AttributeError(f"a request has no attribute {name!r}", name=name, obj=self)
+        value = make(self)
+        setattr(self, name, value)
+        return value
 
     @property
     def headers(self) -> Header:  # pyright: ignore[reportIncompatibleVariableOverride] -- made on demand
-        if self._headers is None:
-            pairs = (line.partition(b":") for line in self.head.split(b"\r\n")[1:])
-            self._headers = Header(
-                [
-                    (name.decode().lower(), value.strip(b" \t").decode(errors="surrogateescape"))
-                    for name, _, value in pairs
-                ]
-            )
         return self._headers
+
+    @headers.setter
+    def headers(self, fields: Any) -> None:
+        if self.chain is None:
+            self._headers = fields
+        else:
+            cast(PassingFields, self._headers).replace(fields)
 
     def become_current(self) -> None:
         """Be what `Request.get_current` finds in this task."""
-        self._current.set(self)
+        CURRENT.set(self)
 
     @property
     def id(self) -> UUID | str | int:
@@ -89,10 +88,145 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
         return self.parsed.path
 
     @property
-    def _parsed_url(self) -> Any:
-        if self._url is None:
-            self._url = parse_url(self.raw_url)
-        return self._url
+    def remote_addr(self) -> str:
+        """As Sanic's settings say; else, of a peer that is a trusted proxy of the gateway's, its client."""
+        found = super().remote_addr
+        client = self.exchange.client
+        return client if not found and client != self.client.peer else found
+
+    @override
+    async def respond(
+        self,
+        response: BaseHTTPResponse | None = None,
+        *,
+        status: int = 200,
+        headers: Header | dict[str, str] | None = None,
+        content_type: str | None = None,
+    ) -> Any:
+        """As Sanic's. On forwarded requests a response middleware that fails raises."""
+        chain = self.chain
+        if chain is None:
+            parent: Any = super()
+            return await parent.respond(response, status=status, headers=headers, content_type=content_type)
+        stream = cast("SanicStream", self.stream)
+        if stream.response:
+            raise ServerError("Second respond call is not allowed.")
+        if response is None:
+            response = HTTPResponse(status=status, headers=headers, content_type=content_type)
+        if isinstance(response, BaseHTTPResponse):  # pyright: ignore[reportUnnecessaryIsInstance] -- users give it
+            stream.respond(response)
+            if not self._response_middleware_started:
+                self._response_middleware_started = True
+                response = await chain.show(self, response)
+            self.responded = True  # else it responds when it streams
+        return cast(Any, response)
+
+    def detach(self) -> None:
+        """The request has its answer; a handler may keep the object."""
+        self.drop_stream()
+        self.stream = None
+
+    def drop_stream(self) -> None:
+        """Let go of what it was read from, if it was; another is made when that is asked for."""
+        with suppress(AttributeError):
+            _stream_slot.__get__(self).request = None
+            _stream_slot.__delete__(self)
+
+
+def open_request(
+    app: "Gateway", client: ClientConnection, head: RequestHead, exchange: Exchange, chain: "Chain | None"
+) -> GatewayRequest:
+    """The object of the request that a connection serves."""
+    request = _new(GatewayRequest)
+    request.app = app
+    request.client = client
+    request.parsed = head
+    request.exchange = exchange
+    request.chain = chain
+    request.fields = None
+    return request
+
+
+CURRENT: Final = cast(ContextVar[GatewayRequest], vars(Request)["_current"])
+"""What `Request.get_current` looks at."""
+
+_new: Final = cast(Callable[[type[GatewayRequest]], GatewayRequest], object.__new__)
+_stream_slot: Final[Any] = vars(Request)["stream"]
+
+
+def _stream(request: GatewayRequest) -> "SanicStream | None":
+    if request.client.exchange is not request.exchange:
+        return None  # it is over
+    return request.app.stream_of(request)
+
+
+def _headers(request: GatewayRequest) -> Header:
+    lines = request.head.split(b"\r\n")[1:]
+    chain = request.chain
+    if chain is None:
+        return Header(pairs_of(lines))
+    pairs = pairs_of(lines)
+    if chain.identity:
+        # What the gateway says of a client is among the lines that pass; what the client says, is not.
+        identity = chain.identity
+        own = [pair for pair in pairs_of(request.parsed.lines) if pair[0] in identity]
+        pairs = [pair for pair in pairs if pair[0].replace("_", "-") not in identity] + own
+    request.fields = fields = PassingFields(pairs, chain.guard)
+    return fields
+
+
+def _matched(request: GatewayRequest) -> tuple[Any, dict[str, Any]]:
+    """Sanic's route, and the parameters of its path. A route that only the settings know has none."""
+    try:
+        route, _, parameters = request.app.router.get(
+            request.path, request.method, cast(str | None, request.headers.getone("host", None))
+        )
+    except SanicException:
+        return None, {}
+    return route, {**parameters}
+
+
+def _route(request: GatewayRequest) -> Any:
+    return None if request.chain is None else _matched(request)[0]
+
+
+def _match_info(request: GatewayRequest) -> dict[str, Any]:
+    return {} if request.chain is None else _matched(request)[1]
+
+
+_MADE: Final[Mapping[str, Callable[[GatewayRequest], Any]]] = {
+    "_ctx": lambda _: None,
+    "_headers": _headers,
+    "_id": lambda _: None,
+    "_match_info": _match_info,
+    "_name": lambda _: None,
+    "_parsed_url": lambda request: parse_url(request.raw_url),
+    "_protocol": lambda request: request.app.connection_of(request.client),
+    "_request_middleware_started": lambda _: False,
+    "_response_middleware_started": lambda _: False,
+    "_stream_id": lambda _: 0,
+    "body": lambda _: b"",
+    "conn_info": lambda request: request.app.connection_of(request.client).conn_info,
+    "head": lambda request: request.parsed.raw.removesuffix(END),
+    "method": lambda request: request.parsed.method,
+    "parsed_accept": lambda _: None,
+    "parsed_args": lambda _: defaultdict[Any, RequestParameters](RequestParameters),
+    "parsed_cookies": lambda _: None,
+    "parsed_credentials": lambda _: None,
+    "parsed_files": lambda _: None,
+    "parsed_form": lambda _: None,
+    "parsed_forwarded": lambda _: None,
+    "parsed_json": lambda _: None,
+    "parsed_not_grouped_args": lambda _: defaultdict[Any, list[Any]](list),
+    "parsed_token": lambda _: None,
+    "raw_url": lambda request: request.parsed.target,
+    "responded": lambda _: False,
+    "route": _route,
+    "stream": _stream,
+    "transport": lambda request: request.app.connection_of(request.client).transport,
+    "version": lambda request: "1.1" if request.parsed.minor else "1.0",
+}
+"""What is in a slot that nothing was put into: as Sanic's constructor has it."""
 
 
 def _typed(text: str) -> UUID | str | int:

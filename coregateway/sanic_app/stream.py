@@ -11,6 +11,7 @@ from sanic.response import BaseHTTPResponse
 from coregateway.downstream.body import RequestBody
 from coregateway.downstream.connection import ClientConnection
 from coregateway.downstream.states import State
+from coregateway.model.errors import BodyTooLarge
 from coregateway.model.exchange import Exchange
 from coregateway.net.transport import Transport
 from coregateway.sanic_app.request import GatewayRequest
@@ -108,11 +109,8 @@ class SanicStream(Http):
     response: BaseHTTPResponse | None  # pyright: ignore[reportIncompatibleVariableOverride] -- None until it is
     stage: Stage
 
-    def __init__(self, app: "Gateway", client: ClientConnection) -> None:
-        known = client.application
-        if not isinstance(known, SanicConnection):
-            client.application = known = SanicConnection(app, client)
-        self.protocol = known
+    def __init__(self, app: "Gateway", client: ClientConnection, request: GatewayRequest) -> None:
+        self.protocol = known = app.connection_of(client)
         self.client = client
         self._app = app
         self._send = known.send
@@ -122,7 +120,7 @@ class SanicStream(Http):
         self.upgrade_websocket = False
         self.exception = None
         self.response_func = self.http1_response_header
-        self.request = GatewayRequest(self)  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
+        self.request = request  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
 
     # What Sanic's methods know of the request
 
@@ -140,7 +138,10 @@ class SanicStream(Http):
 
     @property
     def request_body(self) -> RequestBody | None:  # pyright: ignore[reportIncompatibleVariableOverride] -- likewise
-        return self.client.request_body
+        client = self.client
+        if self.request is not None and self.request.chain is not None and self.exchange.attempts:
+            return None  # it is the backend's
+        return client.request_body
 
     @property
     def exchange(self) -> Exchange:
@@ -148,8 +149,26 @@ class SanicStream(Http):
         return cast(Exchange, self.client.exchange)
 
     async def read(self) -> bytes | None:
-        """The next piece of the body, or None at its end. Raises: as `Client.read_body`."""
-        return await self.client.read_body()
+        """The next piece of the body, or None at its end.
+
+        What a middleware reads of a request that is forwarded is kept for the backend.
+
+        Raises: as `Client.read_body`; `BodyTooLarge`: a middleware may not read so much.
+        """
+        client = self.client
+        request = self.request
+        if request is None or request.chain is None:
+            return await client.read_body()
+        most = request.chain.most_body
+        head = request.parsed
+        if head.length > most:
+            raise BodyTooLarge(most)
+        piece = await client.read_body()
+        if piece is not None:
+            client.read_ahead += piece
+            if len(client.read_ahead) > most:
+                raise BodyTooLarge(most)
+        return piece
 
     # The response
 
@@ -158,6 +177,7 @@ class SanicStream(Http):
         client = self.client
         exchange = self.exchange
         response = cast(BaseHTTPResponse, self.response)
+        client.worker.io.writer.flush()  # an earlier answer may wait in it
         client.discard_body()
         client.settle()
         client.expecting_continue = False  # Sanic would ask for the body now, and this is the answer
@@ -184,14 +204,12 @@ class SanicStream(Http):
         if self.stage is Stage.RESPONSE and self.response is not None:
             await self.response.send(end_stream=True)
 
-    def detach(self) -> None:
-        """The request has its answer; the handler may keep the request object."""
-        if self.request is not None:
-            self.request.stream = None
-
     async def relay(self, forwarding: Coroutine[Any, Any, None]) -> None:
         """Forward the request, as the handler of a backend's route does."""
-        self.response = RELAYED  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
-        self.stage = Stage.RESPONSE
-        await forwarding
-        self.stage = Stage.IDLE
+        try:
+            await forwarding
+        finally:
+            if self.response is None:
+                self.response = RELAYED  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
+            if self.exchange.status is not None:
+                self.stage = Stage.IDLE

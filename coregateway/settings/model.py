@@ -33,6 +33,7 @@ from coregateway.settings.values import (
     Cookies,
     Count,
     ForwardedHost,
+    GatherSize,
     HeadSize,
     Host,
     LineFields,
@@ -114,6 +115,9 @@ class RequestLimits(Table):
     """Bytes of the request head."""
     max_body: BodySize = 104857600
     """Bytes of the request body, however it is framed; 0: no limit."""
+    gather: GatherSize = 65536
+    """Bytes of a body that may come before a backend gets any of it; a middleware may read 16 times as
+    many."""
 
 
 class LimitSettings(Table):

@@ -73,7 +73,9 @@ class Stage:
             "a",
             "/api/v1/a",
             ("GET", "POST"),
-            forwarding=cast(Any, SimpleNamespace(linger=30.0, backend=SimpleNamespace(name="a"))),
+            forwarding=cast(
+                Any, SimpleNamespace(linger=30.0, middleware=None, backend=SimpleNamespace(name="a"))
+            ),
         )
         slots: dict[str, Any] = {name: getattr(own, name) for name in Plan.__slots__}
         slots["routes"] = Routes([(Conditions("/api/v1/a/*"), self.route)])

@@ -118,7 +118,7 @@ async def test_the_injector_does_not_count_among_those_that_observe_requests(ext
     assert app.ext.extensions
     app.signalize()
     assert app.signal_router.get("http.routing.after")[1]
-    assert not app.is_observed
+    assert not app.signal_router.observes_http
 
 
 async def test_other_applications_of_the_process_know_nothing_of_backends() -> None:

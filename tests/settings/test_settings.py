@@ -57,6 +57,7 @@ CONTRACT: Mapping[str, object] = {
     "limits.max_queued": 1000,
     "limits.request.max_head": 16384,
     "limits.request.max_body": 104857600,
+    "limits.request.gather": 65536,
     "timeouts.total": 0.0,
     "ejection.enabled": True,
     "ejection.failures": 5,
@@ -185,6 +186,7 @@ BASIC: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "limits.max_queued": COUNT,
     "limits.request.max_head": (("128", "65536"), ("127", "0", "1e3")),
     "limits.request.max_body": COUNT,
+    "limits.request.gather": POSITIVE,
     "retries.attempts": POSITIVE,
     "forwarding.trusted_proxies": (
         ("[]", '["10.0.0.0/8", "192.0.2.1", "::1", "2001:db8::/32"]'),

@@ -1,0 +1,29 @@
+"""Fields of a request that the gateway, or the application's middleware, gives it on the way to a backend."""
+
+from collections.abc import Collection
+from typing import Final
+
+from coregateway.http1.fields import connection_options
+from coregateway.http1.grammar import without
+from coregateway.http1.request import RequestHead
+
+OF_THIS_HOP: Final = frozenset((b"te", b"transfer-encoding", b"content-length", b"host"))
+"""Fields that the gateway writes itself; naming them in Connection does not take them away."""
+
+
+def amend(head: RequestHead, names: Collection[bytes], lines: list[bytes]) -> None:
+    """Leave out the fields with these names (in lower case), whoever sent them, and add these lines.
+
+    Connection is obeyed before that (RFC 9110 §7.6.1), so that no client can name a field that was added.
+    """
+    left = head.lines
+    connection = head.noted.get(b"connection")
+    if connection is not None:
+        options = connection_options(connection)
+        nominated = options.nominated - OF_THIS_HOP
+        if nominated:
+            left = without(left, nominated)
+            head.noted[b"connection"] = b"upgrade" if options.upgrade else b""
+    head.lines = without(left, names) + lines
+    if head.forwarding:
+        head.forwarding = [pair for pair in head.forwarding if pair[0] not in names]

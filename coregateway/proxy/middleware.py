@@ -1,0 +1,51 @@
+"""The application's middleware on one route, as the request path calls it.
+
+`sanic_app.middleware` makes it where any is registered; a route without has None in its place. Each call says
+at once what it has to say, unless a middleware waits: then it returns an awaitable, for a task to wait for.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from coregateway.http1.response import ResponseHead
+from coregateway.proxy.admission import Refusal, Step, Verdict
+from coregateway.proxy.client import Client
+
+if TYPE_CHECKING:
+    from coregateway.proxy.forwarded_request import ForwardedRequest
+
+type Review = Callable[["ForwardedRequest", ResponseHead], bool | Awaitable[bool]]
+"""Shows the response middleware a backend's answer, whose head it may change, before anything of it leaves.
+True: another answer was written in its place, and the backend's was dropped."""
+
+type Answer = Callable[[Client, Refusal], Verdict]
+"""Writes a refusal's answer past the response middleware: `ANSWERED`, or an awaitable of that."""
+
+
+class RouteMiddleware:
+    """See the module."""
+
+    __slots__ = ("admit", "answer", "review")
+
+    def __init__(self, *, admit: Step | None, review: Review | None, answer: Answer) -> None:
+        self.admit = admit
+        """Shows a request to the request middleware: the step behind the built-in policies. None: there is
+        none."""
+        self.review = review
+        """None: there is no response middleware."""
+        self.answer = answer
+
+
+type MiddlewareOf = Callable[[str, frozenset[bytes], frozenset[bytes]], RouteMiddleware | None]
+"""The middleware on a backend's routes, by its name (empty: on routes without a backend), or None. Names, in
+lower case, of fields that it may not change: `Plan.identity_fields`, and others that the gateway writes under
+these settings."""
+
+
+def no_middleware(
+    name: str,  # noqa: ARG001 -- a `MiddlewareOf`
+    identity: frozenset[bytes],  # noqa: ARG001 -- likewise
+    reserved: frozenset[bytes],  # noqa: ARG001 -- likewise
+) -> RouteMiddleware | None:
+    """The middleware of an application without any."""
+    return None

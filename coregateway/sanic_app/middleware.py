@@ -1,0 +1,377 @@
+"""Middleware on forwarded requests and their answers, past Sanic's router.
+
+A request meets the functions of its route one after the other, as in Sanic, and goes on without a task where
+none of them waits:
+
+- all of a request run in one context of its own: what a middleware keeps in a `ContextVar` meets no other
+  request, and `Request.get_current()` works;
+- the first coroutine begins a task eagerly (`asyncio.Task`, `eager_start`): it runs at once, with a current
+  task as `asyncio.timeout` and its like want it, and is scheduled only if it waits;
+- what a middleware did not touch passes byte for byte.
+
+An answer of the gateway's own, or of a middleware, is sent by Sanic's means (`SanicStream`).
+"""
+
+from asyncio import CancelledError, Task, current_task
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextvars import Context, copy_context
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from sanic.exceptions import SanicException
+from sanic.http import Stage
+from sanic.response import BaseHTTPResponse, HTTPResponse, ResponseStream
+
+from coregateway.downstream.answers import write_refusal
+from coregateway.downstream.connection import ClientConnection
+from coregateway.http1.request import RequestHead
+from coregateway.http1.response import ResponseHead
+from coregateway.logs.events import event
+from coregateway.model.errors import GatewayError, MethodNotAllowed, MiddlewareFailed
+from coregateway.model.exchange import Exchange
+from coregateway.proxy.admission import ANSWERED, Refusal, Verdict
+from coregateway.proxy.amendment import amend
+from coregateway.proxy.client import Client
+from coregateway.proxy.forwarded_request import ForwardedRequest
+from coregateway.proxy.middleware import RouteMiddleware
+from coregateway.sanic_app.fields import of_request
+from coregateway.sanic_app.middleware_times import name_of
+from coregateway.sanic_app.problems import Problems, gateway_problem
+from coregateway.sanic_app.proxied_response import ProxiedResponse, of_head
+from coregateway.sanic_app.request import CURRENT, GatewayRequest, open_request
+
+if TYPE_CHECKING:
+    from coregateway.sanic_app.gateway import Gateway
+    from coregateway.sanic_app.stream import SanicStream
+
+type Function = Callable[..., Any]
+
+
+class _Raised:
+    """What a function has raised, in the place of its answer."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _Said(NamedTuple):
+    """What a chain has come to: an answer, an error, or neither; and the function that says it."""
+
+    answer: Any = None
+    error: BaseException | None = None
+    function: Function | None = None
+
+
+class Chain:
+    """The middleware of one route, in the order in which it is called.
+
+    `most_body`: bytes of a request's body that it may read. `identity`: names, in lower case, of the fields
+    by which the gateway tells who a client is; what a client sends of them is not shown. `reserved`: those of
+    further fields that the gateway writes, besides the ones that it always does.
+    """
+
+    def __init__(
+        self,
+        app: "Gateway",
+        on_request: Iterable[Function],
+        on_response: Iterable[Function],
+        *,
+        most_body: int,
+        identity: frozenset[bytes] = frozenset(),
+        reserved: frozenset[bytes] = frozenset(),
+    ) -> None:
+        self._app = app
+        self._on_request = tuple(on_request)
+        self._on_response = tuple(on_response)
+        self.most_body = most_body
+        self.identity = frozenset(name.decode() for name in identity)
+        self.guard = of_request(identity | reserved)
+
+    def on_route(self) -> RouteMiddleware | None:
+        """What the request path calls; None: there is no middleware."""
+        if not (self._on_request or self._on_response):
+            return None
+        return RouteMiddleware(
+            admit=self.admit if self._on_request else None,
+            review=self.review if self._on_response else None,
+            answer=self.answer,
+        )
+
+    # What the request path calls
+
+    def admit(self, client: Client, head: RequestHead) -> Verdict:
+        """Show a request to the request middleware: a `Step`."""
+        request = self._open(client, head)
+        outcome = cast(Context, client.context).run(self._ask, request)
+        return None if outcome is None else self._begin(client, self._admit(request, outcome[0], outcome[1]))
+
+    def review(self, forwarded: ForwardedRequest, head: ResponseHead) -> bool | Awaitable[bool]:
+        """Show a backend's answer to the response middleware: a `Review`."""
+        client = forwarded.client
+        request = self._known(client, forwarded.head)
+        response = of_head(head, cast(bytes, forwarded.prepared))
+        outcome = cast(Context, client.context).run(self._show, forwarded, request, response)
+        if outcome is None:
+            return False
+        return self._begin(client, self._review(forwarded, request, response, outcome[0], outcome[1]))
+
+    def answer(self, client: Client, refusal: Refusal) -> Verdict:
+        """Answer a request in the place of a backend: an `Answer`.
+
+        An answer without content is not a middleware's business. A method that the route does not take is
+        shown to the request middleware, too, as in Sanic.
+        """
+        error = refusal.error
+        asks = client.context is None and isinstance(error, MethodNotAllowed) and bool(self._on_request)
+        if error is None or not (asks or self._on_response):
+            write_refusal(cast(ClientConnection, client), refusal)
+            return ANSWERED
+        request = self._known(client, cast(RequestHead, client.head))
+        return self._begin(client, self._refuse(request, error, asks=asks))
+
+    # Without waiting
+
+    def _open(self, client: Client, head: RequestHead) -> GatewayRequest:
+        """The object of a request that no middleware has seen yet."""
+        exchange = cast(Exchange, client.exchange)
+        client.context = copy_context()
+        return open_request(self._app, cast(ClientConnection, client), head, exchange, self)
+
+    def _known(self, client: Client, head: RequestHead) -> GatewayRequest:
+        """The object of a request, whether a middleware has seen it or not."""
+        context = client.context
+        if context is not None:
+            return context[CURRENT]
+        request = self._open(client, head)
+        cast(Context, client.context).run(CURRENT.set, request)
+        return request
+
+    def _ask(self, request: GatewayRequest) -> tuple[int, Any] | None:
+        """Call the request middleware up to the first that answers: its number, and what it says."""
+        CURRENT.set(request)
+        number = 0
+        try:
+            for function in self._on_request:
+                if answer := function(request):
+                    return number, answer
+                number += 1
+            fields = request.fields
+            if fields is not None and fields.touched is not None:
+                amend(request.parsed, fields.touched, fields.lines())
+        except (Exception, CancelledError) as error:
+            return number, _Raised(error)
+        return None
+
+    def _show(
+        self, forwarded: ForwardedRequest, request: GatewayRequest, response: ProxiedResponse
+    ) -> tuple[int, Any] | None:
+        """As `_ask`, for a backend's answer and the response middleware."""
+        number = 0
+        try:
+            for function in self._on_response:
+                if answer := function(request, response):
+                    return number, answer
+                number += 1
+            if response.is_changed and (answer := _settle(forwarded, request, response)):
+                return number, answer
+        except (Exception, CancelledError) as error:
+            return number, _Raised(error)
+        return None
+
+    @staticmethod
+    def _begin[Result](client: Client, coroutine: Coroutine[Any, Any, Result]) -> Result | Task[Result]:
+        """Run a coroutine as far as it goes without waiting: its result, or the task that goes on."""
+        task = Task(coroutine, loop=client.worker.loop, context=client.context, eager_start=True)
+        return task.result() if task.done() else task
+
+    # With a task, if anything waits
+
+    async def _admit(self, request: GatewayRequest, number: int, answer: Any) -> Refusal | None:
+        """Go on where a function has answered, or waits."""
+
+        def finish() -> None:
+            fields = request.fields
+            if fields is not None and fields.touched is not None:
+                amend(request.parsed, fields.touched, fields.lines())
+
+        said = await _rest(self._on_request, (request,), number, answer, finish)
+        if said.error is None and said.answer is None and not request.responded:
+            request.drop_stream()
+            return None
+        await self._send(request, said)
+        return ANSWERED
+
+    async def _review(
+        self,
+        forwarded: ForwardedRequest,
+        request: GatewayRequest,
+        response: ProxiedResponse,
+        number: int,
+        answer: Any,
+    ) -> bool:
+        """As `_admit`; whether another answer was sent in the place of the backend's."""
+
+        def finish() -> HTTPResponse | None:
+            return _settle(forwarded, request, response) if response.is_changed else None
+
+        said = await _rest(self._on_response, (request, response), number, answer, finish)
+        if said.error is None and said.answer is None:
+            return False
+        forwarded.drop_answer()
+        request._response_middleware_started = True  # pyright: ignore[reportPrivateUsage] -- Sanic's own
+        await self._send(request, said)
+        return True
+
+    async def _refuse(self, request: GatewayRequest, error: GatewayError, *, asks: bool) -> Refusal:
+        """Answer with an error, where `asks` unless the request middleware answers."""
+        said = _Said()
+        if asks:
+            said = await _rest(self._on_request, (request,), -1, None)
+        if said.error is None and said.answer is None and not request.responded:
+            said = _Said(None, error)
+        await self._send(request, said)
+        return ANSWERED
+
+    async def show(self, request: GatewayRequest, response: BaseHTTPResponse) -> BaseHTTPResponse:
+        """Show an answer of the gateway's own to the response middleware; returns what is sent.
+
+        Raises:
+            SanicException: a middleware asks for another answer.
+            MiddlewareFailed: one has failed, and was logged.
+        """
+        said = await _rest(self._on_response, (request, response), -1, None)
+        error = said.error
+        if error is not None:
+            if self._is_answered(request, error):
+                raise error
+            _log(request, said.function, error)
+            raise MiddlewareFailed
+        if said.answer is None:
+            return response
+        return cast("SanicStream", request.stream).respond(said.answer)
+
+    # Own answers
+
+    async def _send(self, request: GatewayRequest, said: _Said) -> None:
+        """Send what a middleware has answered, or the answer to an error."""
+        stream = cast("SanicStream", request.stream)
+        try:
+            for _ in range(3):  # the answer; the one to an error; the one to what fails at seeing that
+                try:
+                    if said.error is not None:
+                        if stream.stage is not Stage.HANDLER:
+                            raise said.error
+                        request.reset_response()
+                        said = said._replace(answer=await self._answer_to(request, said), error=None)
+                    await _send_out(request, said.answer)
+                except Exception as error:
+                    if stream.stage is not Stage.HANDLER:
+                        _log(request, said.function, error)
+                        request.exchange.fail(MiddlewareFailed())
+                        stream.client.break_off()
+                        return
+                    said = said._replace(error=error)
+                else:
+                    return
+            raise cast(Exception, said.error)
+        finally:
+            if not request.client.worker.via_sanic:
+                request.detach()
+
+    async def _answer_to(self, request: GatewayRequest, said: _Said) -> Any:
+        """The answer to an error: as in Sanic where it is one that asks for an answer, else a 500."""
+        error = cast(Exception, said.error)
+        if isinstance(error, GatewayError):
+            if error.closes:
+                request.client.keep_alive = False
+        elif self._is_answered(request, error):
+            handler = cast(Problems, self._app.error_handler)
+            try:
+                response = handler.response(request, error)
+                return await response if isawaitable(response) else response
+            except SanicException as other:
+                return handler.default(request, other)
+        else:
+            _log(request, said.function, error)
+            error = MiddlewareFailed()
+        return gateway_problem(request, error)
+
+    def _is_answered(self, request: GatewayRequest, error: BaseException) -> bool:
+        """Whether an error asks for an answer, and is no failure."""
+        if isinstance(error, SanicException | GatewayError):
+            return True
+        return cast(Problems, self._app.error_handler).handles(request, error)
+
+
+async def _rest(
+    functions: Sequence[Function],
+    arguments: tuple[Any, ...],
+    number: int,
+    answer: Any,
+    finish: Callable[[], Any] | None = None,
+) -> _Said:
+    """Go on with an answer of function `number`, which may have to be waited for; `finish` if all pass."""
+    request: GatewayRequest = arguments[0]
+    may_respond = len(arguments) == 1  # without returning the response
+    try:
+        if isinstance(answer, _Raised):
+            raise answer.error
+        while True:
+            if answer is not None and isawaitable(answer):
+                answer = await answer
+            if answer or (may_respond and request.responded):
+                break
+            number += 1
+            if number >= len(functions):
+                answer = None if finish is None else finish()
+                return _Said(answer or None, None, _at(functions, number))
+            answer = functions[number](*arguments)
+        if answer and not isinstance(answer, BaseHTTPResponse | ResponseStream):
+            raise TypeError(f"a middleware answers with a response, not with {type(answer).__name__}")
+    except CancelledError as error:
+        task = current_task()
+        if task is not None and task.cancelling():
+            raise  # the client has left
+        return _Said(None, error, _at(functions, number))
+    except Exception as error:
+        return _Said(None, error, _at(functions, number))
+    return _Said(answer, None, _at(functions, number))
+
+
+def _at(functions: Sequence[Function], number: int) -> Function | None:
+    """The function of this number, or the last one, after which an answer was put together."""
+    return functions[min(number, len(functions) - 1)] if functions else None
+
+
+def _settle(
+    forwarded: ForwardedRequest, request: GatewayRequest, response: ProxiedResponse
+) -> HTTPResponse | None:
+    """Let the client get what the middleware has made of a backend's answer; returns what takes its place."""
+    to_head = request.client.head_only
+    if response.loses_body(to_head=to_head):
+        return response.without_body()
+    forwarded.prepared = response.settle(to_head=to_head)
+    return None
+
+
+async def _send_out(request: GatewayRequest, answer: Any) -> None:
+    """Send an own answer by Sanic's means."""
+    stream = cast("SanicStream", request.stream)
+    response: Any = stream.response if request.responded else await request.respond(answer)
+    if isinstance(response, ResponseStream):
+        await response(request)
+        await response.eof()
+    else:
+        await response.send(end_stream=True)
+
+
+def _log(request: GatewayRequest, function: Function | None, error: BaseException) -> None:
+    event(
+        "middleware.failed",
+        level="ERROR",
+        middleware=name_of(function),
+        request_id=request.exchange.request_id,
+        exception=error,
+    )
