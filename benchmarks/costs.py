@@ -69,6 +69,9 @@ class Cost:
     application: str = ""
     """What is served without the part, in the place of the gateway. It replaces what could be compiled, so
     both run interpreted then."""
+    added: str = ""
+    """What is served with the part, in the place of the gateway."""
+    connections: int = CONNECTIONS
 
 
 COSTS = {
@@ -79,6 +82,12 @@ COSTS = {
         1.1,
     ),
     "tracing": Cost({"TRACING__ENABLED": "true", "TRACING__SAMPLE": "0.1"}, {}, 1.05),
+    # Middleware. The limits of the last two are what a middleware may be where nobody promises more.
+    "reading": Cost({}, {}, 1.35, added="middleware_app:reads", connections=50),
+    "reading coroutine": Cost({}, {}, 1.35, added="middleware_app:reads_as_coroutine", connections=50),
+    "setting": Cost({}, {}, 1.7, added="middleware_app:sets", connections=50),
+    "reading elevenfold": Cost({}, {}, 3.0, added="middleware_app:reads_elevenfold", connections=50),
+    "waiting": Cost({}, {}, 3.0, added="middleware_app:waits", connections=50),
 }
 
 
@@ -123,13 +132,13 @@ def measured(cost: Cost, rounds: int, seconds: float) -> dict[str, list[dict[str
     pairs: dict[str, list[dict[str, Figures]]] = {load: [] for load in cost.loads}
     with (
         upstream(Setup()) as (port, folder),
-        serving("on", port, folder, cost.on, interpreted=bool(cost.application)) as on,
+        serving("on", port, folder, cost.on, cost.added, interpreted=bool(cost.application)) as on,
         serving("off", port, folder, cost.off, cost.application, interpreted=bool(cost.application)) as off,
     ):
         for load in cost.loads:
             for number in range(-1, rounds):
                 order = (on, off) if number % 2 else (off, on)
-                pair = {server.name: figures(server, load, seconds) for server in order}
+                pair = {server.name: figures(server, load, seconds, cost.connections) for server in order}
                 if number >= 0:  # the first one warms up
                     pairs[load].append(pair)
     return pairs
@@ -158,9 +167,9 @@ def serving(
     return running(name, port, peer, folder)
 
 
-def figures(server: Server, load: str, seconds: float) -> Figures:
+def figures(server: Server, load: str, seconds: float, connections: int) -> Figures:
     before = server.cpu()
-    found = generators.saturating(server.url("/small"), CONNECTIONS, seconds, lua=LOADS[load])
+    found = generators.saturating(server.url("/small"), connections, seconds, lua=LOADS[load])
     if found.errors:
         raise SystemExit(f"{server.name} has met with {found.errors} errors")
     return {"CPU µs": (server.cpu() - before) / found.requests * 1e6, "p99 ms": found.p99}
