@@ -82,6 +82,7 @@ def test_every_kind_of_example_has_its_test() -> None:
         ("plugins", "toml"),
         ("python", "python"),
         ("routes", "toml"),
+        ("sanic", "python"),
     }
 
 

@@ -144,6 +144,8 @@ class ClientConnection(EndingConnection):
             self._abandon()
         elif state is HEAD:
             self.record_unread()
+        if self.worker.on_disconnect is not None:
+            self.worker.on_disconnect(self)
 
     # A request's head
 
@@ -202,9 +204,6 @@ class ClientConnection(EndingConnection):
                 exchange.describe_refused(begun)
             self._end_with(error)
             return
-        events = self.worker.events
-        if events.on_start is not None:
-            events.on_start(exchange)
         try:
             self._serve(cast(RequestHead, self.head), exchange)
         except Exception as error:
@@ -244,6 +243,9 @@ class ClientConnection(EndingConnection):
             if route.told_as is not None:
                 exchange.route_name = route.told_as
                 exchange.template = route.template
+        events = worker.events
+        if events.on_start is not None:
+            events.on_start(exchange)
         verdict = route.admit(self, head)
         if verdict is None:
             forwarding = self.forwarding
@@ -252,7 +254,8 @@ class ClientConnection(EndingConnection):
         elif isinstance(verdict, Refusal):
             if worker.via_sanic and isinstance(verdict.error, MethodNotAllowed):
                 self.context = None
-                self.continue_in_task()  # Sanic's router says the same, and its subscribers are told
+                self.pending_error = verdict.error  # which Sanic's router raises: subscribers are told
+                self.continue_in_task()
                 return
             self._end_by(verdict)
         else:

@@ -18,7 +18,7 @@ async def serve(client: "ClientConnection") -> None:
     """Carry the request to its end, from wherever it is."""
     client.task_runs = True
     try:
-        if client.pending_error is not None:
+        if client.pending_error is not None and not client.worker.via_sanic:
             raise client.pending_error
         if client.waiting is not None and await _is_refused(client):
             return

@@ -1,7 +1,7 @@
 """What can go wrong, and what the client is told.
 
     GatewayError                        500 internal_error: a defect of the gateway itself
-    ├── MiddlewareFailed                500 middleware_failed: a defect of a middleware of the user's
+    ├── MiddlewareFailed                500 middleware_failed: a defect of what users added to it
     ├── ClientError                     the request is at fault
     │   ├── BadRequest                  400 bad_request
     │   ├── IPDenied                    403 ip_denied
@@ -81,10 +81,10 @@ class GatewayError(Exception):
 
 
 class MiddlewareFailed(GatewayError):
-    """A middleware of the user's, on a request that is forwarded."""
+    """A middleware, a handler or a subscriber that users have added to the application has failed."""
 
     cause = "middleware_failed"
-    detail = "Internal error: a middleware of the gateway failed"
+    detail = "Internal error: an extension of this gateway failed to handle the request"
 
 
 class ClientError(GatewayError):

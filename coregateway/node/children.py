@@ -3,6 +3,7 @@
 There may be more than workers: one that is replaced drains while its successor serves.
 """
 
+import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -16,12 +17,12 @@ from coregateway.node.listeners import number_of
 from coregateway.node.watchdog import Watchdog
 from coregateway.shared_memory import Board
 
-_PREFIX = f"{Worker.WORKER_PREFIX}-{WorkerProcess.SERVER_LABEL}-"
+_WORKER = re.compile(rf"{Worker.WORKER_PREFIX}-{WorkerProcess.SERVER_LABEL}-\d+-\d+")
 
 
 def is_worker(name: str) -> bool:
     """Whether Sanic calls a worker so, rather than a process beside them."""
-    return name.startswith(_PREFIX)
+    return _WORKER.fullmatch(name) is not None
 
 
 def write_lines(lines: bytes) -> None:

@@ -12,8 +12,9 @@ settings, with status 2: it would fail for ever, and its starter should see that
 
 import os
 import signal
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from time import monotonic
@@ -135,7 +136,18 @@ class Supervisor:
         # A thread that is older than the blocking may still be handed a signal.
         for number in SIGNALS:
             signal.signal(number, lambda number, _: self._take(number))
-        vars(self._manager).update(run=self.run, shutdown=self._stop, kill=self._end_at_once)
+        manage = self._manager.manage  # pyright: ignore[reportUnknownMemberType] -- untyped
+
+        def manage_aware(*arguments: Any, **options: Any) -> Worker:
+            worker = manage(*arguments, **options)
+            _let_take_signals(worker)
+            return worker
+
+        for worker in self._manager.workers:
+            _let_take_signals(worker)
+        vars(self._manager).update(
+            run=self.run, shutdown=self._stop, kill=self._end_at_once, manage=manage_aware
+        )
 
     def run(self) -> None:
         """Start the workers, and watch them until the last one has ended.
@@ -233,8 +245,7 @@ class Supervisor:
         if message == "__TERMINATE__":
             self._stop()
         elif isinstance(message, tuple):
-            with _ordinary_signals():
-                self._manager._handle_manage(*message)  # pyright: ignore -- no public way, and untyped
+            self._manager._handle_manage(*message)  # pyright: ignore -- no public way, and untyped
         elif message.startswith(SCALE):
             if self._stopped_at is None:
                 self._scaling.want(int(message.removeprefix(SCALE)))
@@ -310,11 +321,10 @@ class Supervisor:
         if self._stopped_at is not None:
             return
         try:
-            with nullcontext() if is_worker(process.name) else _ordinary_signals():
-                if process.state is ProcessState.IDLE:
-                    process.start()
-                else:
-                    process.restart()
+            if process.state is ProcessState.IDLE:
+                process.start()
+            else:
+                process.restart()
         except OSError as error:  # no memory, no process, no descriptor is left: it counts as a death
             event("process.not_started", level="ERROR", name=process.name, exception=error)
 
@@ -362,6 +372,18 @@ class Supervisor:
 
 def _pid(process: Process) -> int:
     return process.pid or 0
+
+
+def _let_take_signals(worker: Worker) -> None:
+    """Have processes that are none of the gateway's workers take signals from each of their starts on."""
+    for process in cast(set[Process], worker.processes):
+        if not is_worker(process.name):
+            vars(process)["start"] = partial(_start_ordinarily, process.start)
+
+
+def _start_ordinarily(start: Callable[[], None]) -> None:
+    with _ordinary_signals():
+        start()
 
 
 @contextmanager

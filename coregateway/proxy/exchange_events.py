@@ -17,7 +17,7 @@ class ExchangeEvents:
 
     def __init__(self) -> None:
         self.on_start: Callable[[Exchange], None] | None = None
-        """The head of a request was read and is sound."""
+        """The head of a request was read, is sound, and has its route."""
         self.on_end: Callable[[Exchange], None] | None = None
         self.on_turn: Callable[[list[Exchange]], None] | None = None
         self.on_attempt_failed: Callable[[Exchange, GatewayError], None] | None = None

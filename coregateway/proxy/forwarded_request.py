@@ -192,7 +192,8 @@ class ForwardedRequest(BackendClaim):
     async def carry(self) -> None:
         """Go all the way from here to the end; the client is told of an error, if it was told nothing else.
 
-        Raises: what is a defect of the gateway. The client is told of that, too, if an answer has begun.
+        Raises: what is a defect of the gateway. The client is told of that, too, if an answer has begun. Of a
+        request that passes through Sanic, also `GatewayError`, if none has: Sanic's means answer it.
         """
         exchange = self.exchange
         client = self.client
@@ -218,6 +219,8 @@ class ForwardedRequest(BackendClaim):
                 self._note_failure(error)
             self.release()
             if exchange.status is None:
+                if client.worker.via_sanic:
+                    raise
                 await self._refuse(error)
             else:
                 exchange.fail(error)
@@ -238,6 +241,8 @@ class ForwardedRequest(BackendClaim):
             mirror = self.forwarding.mirror
             if mirror is not None:
                 mirror.copy(client, self.head, exchange, self.body, complete=not client.has_body_left())
+            if self.body and client.worker.on_body is not None:
+                client.worker.on_body(self.body)
             self.begin_attempt()
             await client.ask_for_body()
         rested = inf if self.head.method in IDEMPOTENT else RESTED

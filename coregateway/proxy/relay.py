@@ -18,8 +18,11 @@ async def upwards(client: Client, connection: UpstreamConnection, *, chunked: bo
     error here: its answer may be on the way, and the task that waits for it learns how the connection ended.
     What it does not take behind its answer is dropped.
     """
+    on_body = client.worker.on_body
     try:
         while (data := await client.read_body()) is not None:
+            if on_body is not None:
+                on_body(data)
             writing = connection.write(chunk(data) if chunked else data)
             data = b""
             await writing

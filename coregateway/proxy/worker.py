@@ -28,6 +28,8 @@ class Worker:
         "io",
         "lingering",
         "loop",
+        "on_body",
+        "on_disconnect",
         "plan",
         "via_sanic",
     )
@@ -43,6 +45,10 @@ class Worker:
         """Serves a request by the handlers of the application; its argument is a `Client`."""
         self.via_sanic = False
         """Whether forwarded requests pass through Sanic's router, whose events have subscribers."""
+        self.on_body: Callable[[bytes], None] | None = None
+        """Told of each piece of a forwarded request's body; None: nobody asks."""
+        self.on_disconnect: Callable[[Client], None] | None = None
+        """Told of each connection that has ended; None: nobody asks."""
         self.draining = False
         self.lingering = LingeringConnections()
         self.clients = 0

@@ -56,6 +56,8 @@ def blueprint(name: str, row: BackendSettings) -> Blueprint:
     async def forward(request: GatewayRequest, path: str = "") -> None:  # noqa: ARG001 -- the raw target counts
         stream = cast(SanicStream, request.stream)
         client = stream.client
+        if client.pending_error is not None:  # which the router raises, too: no refused request may pass
+            raise client.pending_error
         forwarding = client.forwarding
         if forwarding is None:  # a reload has taken the backend away, which Sanic's router does not know
             raise NoRoute

@@ -1,7 +1,7 @@
 """The `Sanic` subclass: routes forwarded paths, renders errors, announces exchanges."""
 
 import sys
-from asyncio import CancelledError, Task, get_running_loop, new_event_loop
+from asyncio import CancelledError, Task, current_task, get_running_loop, new_event_loop
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
@@ -28,6 +28,7 @@ from coregateway.net.acceptor import Acceptor
 from coregateway.net.pipes import MOST as PIPES
 from coregateway.net.plain_transport import PlainTransport
 from coregateway.net.sockets import peer_address
+from coregateway.net.transport import Transport
 from coregateway.net.worker_io import WorkerIO
 from coregateway.node import descriptors
 from coregateway.node.listeners import BACKLOG, CannotListen, listen, listen_for_admin
@@ -43,6 +44,8 @@ from coregateway.proxy.server_timing import server_timing
 from coregateway.proxy.worker import Worker
 from coregateway.sanic_app import extension
 from coregateway.sanic_app.backend_handle import BackendHandle
+from coregateway.sanic_app.http_events import HttpEvents
+from coregateway.sanic_app.inspector import logged
 from coregateway.sanic_app.middleware_times import MiddlewareTimes
 from coregateway.sanic_app.problems import Problems
 from coregateway.sanic_app.protocol import Entrance
@@ -63,6 +66,9 @@ from coregateway.upstream.probes import Probes
 
 ASGI_REFUSED = (
     "CoreGateway does not run under ASGI servers: start it by `coregateway run` or `sanic coregateway.app`"
+)
+ASGI_CLIENT_REFUSED = (
+    "CoreGateway does not run under ASGI: use app.test_client or ReusableClient of sanic_testing"
 )
 UNCOUNTED = "no listeners have run: await server.before_start(), or nothing is counted and no backend closed"
 SWITCHED = 101
@@ -87,6 +93,7 @@ class Context:
         """Called with new settings once requests go by them."""
         self.compile: Callable[[Settings, Mapping[str, Backend]], Plan] = plan_of
         """Makes the plan of settings and the backends that are open, with what the application adds."""
+        self.http_events = HttpEvents(signals)
         self.backends: dict[str, Backend] = {}
         self.middleware_times = MiddlewareTimes()
         self.handles: dict[str, BackendHandle] = {}
@@ -309,6 +316,7 @@ class Gateway(Sanic[Config, Context]):
             self.ctx.running, self.ctx.board = running, board
         else:
             found(self, board, running)
+        self.inspector_class: Any = logged(self.inspector_class, settings)
         super().prepare(host, port, **options)  # pyright: ignore[reportUnknownMemberType] -- its options are
         if accepts:
             # What Sanic's server takes, though no option of `prepare`: the worker accepts itself (`accept`).
@@ -335,6 +343,11 @@ class Gateway(Sanic[Config, Context]):
             return
         raise RuntimeError(ASGI_REFUSED)
 
+    @property
+    def asgi_client(self) -> Any:
+        """Refused, as ASGI servers are. Raises `RuntimeError`."""
+        raise RuntimeError(ASGI_CLIENT_REFUSED)
+
     def accept(self, listener: socket) -> Acceptor:
         """Let clients in at this socket from now on, in the loop that runs."""
         loop = get_running_loop()
@@ -357,8 +370,14 @@ class Gateway(Sanic[Config, Context]):
             event("server.uncounted", level="WARNING", message=UNCOUNTED)
             self.open_worker()
         worker = self.ctx.worker
-        transport = PlainTransport(worker.io, accepted)
-        ClientConnection(worker, transport, peer_address(accepted))
+        events = self.ctx.http_events
+        transport: Transport = PlainTransport(worker.io, accepted)
+        if events.send:
+            transport = events.observe(transport)
+        client = ClientConnection(worker, transport, peer_address(accepted))
+        if events.of_connections:
+            client.application = connection = SanicConnection(self, client)
+            connection.begun = events.begin(connection.conn_info)
 
     def _listen_for_admin(self) -> socket | None:
         endpoint = self.ctx.settings.admin.endpoint
@@ -376,10 +395,9 @@ class Gateway(Sanic[Config, Context]):
         """Serve a request by Sanic's router, middleware and handlers."""
         request = self._request_of(client)
         stream = cast(SanicStream, request.stream)
-        request.become_current()
+        stream.protocol.serving = current_task()
         try:
-            await self.handle_request(request)
-            await stream.end_own_answer()
+            await stream.serve()
         except CancelledError:
             if client.exchange is None or client.exchange.status != SWITCHED:
                 raise
@@ -387,10 +405,21 @@ class Gateway(Sanic[Config, Context]):
         finally:
             if client.state is State.TUNNEL:
                 client.close()
+            stream.protocol.serving = None
             request.detach()
+
+    def _complete(self, client: Client) -> None:
+        """Tell of a connection that has ended."""
+        known = cast(ClientConnection, client).application
+        if isinstance(known, SanicConnection):
+            self.ctx.http_events.complete(known.conn_info, known.serving)
 
     def open_worker(self) -> None:
         """Make what the connections of this process share; a loop must be running."""
+        self.ctx.http_events = events = HttpEvents(self.signal_router)
+        worker = self.ctx.worker
+        worker.on_disconnect = self._complete if events.of_connections else None
+        worker.on_body = events.relay_body if events.body else None
         via_sanic = self.signal_router.observes_http
         self.ctx.open(self.own_methods, partial(self.ctx.middleware.on_routes, self), via_sanic=via_sanic)
 
@@ -433,8 +462,7 @@ class Gateway(Sanic[Config, Context]):
         return open_request(self, client, head, exchange, None)
 
     def finalize_middleware(self) -> None:
-        """As Sanic's; each middleware is measured from then on, and the gateway runs that of forwarded
-        requests."""
+        """As Sanic's; each is measured from then on, and the gateway calls those of forwarded requests."""
         super().finalize_middleware()
         collections: list[Any] = [self.request_middleware, self.response_middleware]
         for route in cast(Iterable[Any], self.router.routes):

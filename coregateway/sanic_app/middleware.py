@@ -90,8 +90,8 @@ class Chain:
         self.guard = of_request(identity | reserved)
 
     def on_route(self) -> RouteMiddleware | None:
-        """What the request path calls; None: there is no middleware."""
-        if not (self._on_request or self._on_response):
+        """What the request path calls; None: there is none, nor a handler of the gateway's errors."""
+        if not (self._on_request or self._on_response or self._problems.handles_gateway_errors):
             return None
         return RouteMiddleware(
             admit=self.admit if self._on_request else None,
@@ -125,7 +125,7 @@ class Chain:
         """
         error = refusal.error
         asks = client.context is None and isinstance(error, MethodNotAllowed) and bool(self._on_request)
-        if error is None or not (asks or self._on_response):
+        if error is None or not (asks or self._on_response or self._problems.handles_gateway_errors):
             write_refusal(cast(ClientConnection, client), refusal)
             return ANSWERED
         request = self._known(client, cast(RequestHead, client.head))
@@ -286,23 +286,27 @@ class Chain:
         if isinstance(error, GatewayError):
             if error.closes:
                 request.client.keep_alive = False
-        elif self._is_answered(request, error):
-            handler = cast(Problems, self._app.error_handler)
+            if not self._problems.handles(request, error):
+                return gateway_problem(request, error)
+        if self._is_answered(request, error):
+            handler = self._problems
             try:
                 response = handler.response(request, error)
                 return await response if isawaitable(response) else response
             except SanicException as other:
                 return handler.default(request, other)
-        else:
-            _log(request, said.function, error)
-            error = MiddlewareFailed()
-        return gateway_problem(request, error)
+        _log(request, said.function, error)
+        return gateway_problem(request, MiddlewareFailed())
 
     def _is_answered(self, request: GatewayRequest, error: BaseException) -> bool:
         """Whether an error asks for an answer, and is no failure."""
         if isinstance(error, SanicException | GatewayError):
             return True
-        return cast(Problems, self._app.error_handler).handles(request, error)
+        return self._problems.handles(request, error)
+
+    @property
+    def _problems(self) -> Problems:
+        return cast(Problems, self._app.error_handler)
 
 
 async def _rest(

@@ -2,9 +2,9 @@
 
 Handlers of exceptions (`@app.exception`, `app.error_handler.add`) come first, as in Sanic. What none of them
 answers is a problem document (RFC 9457): a `SanicException` keeps its status, message, `headers` and
-`context`, and its `extra` stays inside. A route with `error_format`, or an application with
-`FALLBACK_ERROR_FORMAT`, gets Sanic's own pages instead; the errors of the gateway itself are problem
-documents everywhere.
+`context`, and its `extra` stays inside; any other exception of a handler or a middleware that users added is
+a 500 `middleware_failed`. A route with `error_format`, or an application with `FALLBACK_ERROR_FORMAT`, gets
+Sanic's own pages instead; the errors of the gateway itself are problem documents everywhere.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,11 +23,14 @@ from sanic_ext.exceptions import ValidationError
 
 from coregateway.logs.events import event
 from coregateway.model import problem
-from coregateway.model.errors import GatewayError, MethodNotAllowed, NoRoute
+from coregateway.model.errors import GatewayError, MethodNotAllowed, MiddlewareFailed, NoRoute
 from coregateway.sanic_app.request import GatewayRequest
 
 APPLICATION = "application"
 """The cause of a status that the application's own code raises."""
+
+_OURS = "coregateway."
+"""What the names of modules begin with whose failure is a defect of the gateway."""
 
 
 class Problems(ErrorHandler):
@@ -35,6 +38,8 @@ class Problems(ErrorHandler):
 
     def response(self, request: Request, exception: Exception) -> Any:
         """The answer to an exception, or an awaitable of it."""
+        if isinstance(exception, GatewayError):
+            _take_down(request, exception.cause, exception)
         handler: Any = self._lookup(exception, request.name)  # pyright: ignore[reportUnknownMemberType] -- untyped
         if handler is None:
             return self.default(request, exception)
@@ -50,6 +55,12 @@ class Problems(ErrorHandler):
         """Whether the application has a handler for an exception."""
         return self._lookup(exception, request.name) is not None  # pyright: ignore[reportUnknownMemberType] -- untyped
 
+    @property
+    def handles_gateway_errors(self) -> bool:
+        """Whether the application has a handler for any error of the gateway's."""
+        kinds = {kind for (kind, _), handler in self.cached_handlers.items() if handler is not None}
+        return any(issubclass(kind, GatewayError) or issubclass(GatewayError, kind) for kind in kinds)
+
     async def _awaited(self, request: Request, exception: Exception, response: Awaitable[Any]) -> Any:
         try:
             found = await response
@@ -61,12 +72,12 @@ class Problems(ErrorHandler):
 
     def _of_failed_handler(self, request: Request, error: Exception) -> HTTPResponse:
         event("request.failed", level="ERROR", exception=error)
-        return gateway_problem(request, GatewayError())
+        return gateway_problem(request, MiddlewareFailed())
 
     def default(self, request: Request, exception: Exception) -> HTTPResponse:
         """The answer to an exception that no handler has answered."""
         error = _gateway_error(request, exception)
-        if type(error) is GatewayError or error is None:
+        if error is None or type(error) in _DEFECTS:
             self.log(request, exception)
         if not isinstance(exception, GatewayError) and _has_format(request):
             cause = APPLICATION if error is None else error.cause
@@ -101,7 +112,7 @@ def _gateway_error(request: Request, exception: Exception) -> GatewayError | Non
     if isinstance(exception, GatewayError):
         return exception
     if not isinstance(exception, SanicException):
-        return GatewayError()
+        return GatewayError() if _is_ours(request) else MiddlewareFailed()
     if request.route is None and not is_forwarded(request):  # Sanic's router has found none
         if isinstance(exception, SanicMethodNotAllowed):
             allowed = exception.headers.get("Allow", "")
@@ -109,6 +120,15 @@ def _gateway_error(request: Request, exception: Exception) -> GatewayError | Non
         if isinstance(exception, NotFound):
             return NoRoute()
     return None
+
+
+_DEFECTS = (GatewayError, MiddlewareFailed)
+
+
+def _is_ours(request: Request) -> bool:
+    """Whether the route of a request is the gateway's own."""
+    handler = request.route and request.route.handler
+    return getattr(handler, "__module__", "").startswith(_OURS)
 
 
 def is_forwarded(request: Request) -> bool:

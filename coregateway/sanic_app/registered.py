@@ -46,6 +46,9 @@ class RegisteredMiddleware:
 
         def of(name: str, identity: frozenset[bytes], reserved: frozenset[bytes]) -> RouteMiddleware | None:
             on_request, on_response = self._of_backends.get(name, self._everywhere)
+            events = app.ctx.http_events
+            on_request = tuple(events.around(one, "request") for one in on_request)
+            on_response = tuple(events.around(one, "response") for one in on_response)
             chain = Chain(
                 app, on_request, on_response, most_body=most_body, identity=identity, reserved=reserved
             )

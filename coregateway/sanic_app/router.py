@@ -13,6 +13,7 @@ from coregateway.sanic_app.stream import SanicStream
 class GatewayRouter(Router):
     """Finds the handler of a backend for the requests of its routes, whatever their paths.
 
+    One that the gateway refuses gets none, wherever Sanic would find one: what it is refused with is raised.
     Which route a request takes is known before Sanic is asked (`proxy.routes`), and changes with a reload;
     Sanic's own table is made once.
     """
@@ -23,6 +24,8 @@ class GatewayRouter(Router):
         stream = request.stream if isinstance(request, GatewayRequest) else None
         if not isinstance(stream, SanicStream) or stream.client.route is None:
             return super().get(path, method, host)
+        if stream.client.pending_error is not None:
+            raise stream.client.pending_error
         taken = stream.client.route
         if taken.told_as is None or taken.label != taken.name or taken.forwarding is None:
             return super().get(path, method, host)  # it is none of the settings

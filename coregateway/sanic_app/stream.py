@@ -1,6 +1,6 @@
 """One request as Sanic's handlers have it, over a connection that the gateway serves itself."""
 
-from asyncio import AbstractEventLoop, BaseProtocol
+from asyncio import AbstractEventLoop, BaseProtocol, Task, wait
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,9 +11,11 @@ from sanic.response import BaseHTTPResponse
 from coregateway.downstream.body import RequestBody
 from coregateway.downstream.connection import ClientConnection
 from coregateway.downstream.states import State
-from coregateway.model.errors import BodyTooLarge
+from coregateway.logs.events import event
+from coregateway.model.errors import BodyTooLarge, MiddlewareFailed
 from coregateway.model.exchange import Exchange
 from coregateway.net.transport import Transport
+from coregateway.sanic_app.observed_transport import ObservedTransport
 from coregateway.sanic_app.request import GatewayRequest
 from coregateway.sanic_app.signals import RESPONSE
 from coregateway.sanic_app.websocket import OwnWebSocket
@@ -23,15 +25,16 @@ if TYPE_CHECKING:
 
 
 class Relayed(BaseHTTPResponse):
-    """Stands for a response that was forwarded; there is nothing left for Sanic to send."""
+    """Stands for a response that was forwarded; there is nothing left for Sanic to send. It has a status."""
 
     __slots__ = ()
 
+    def __init__(self, status: int | None) -> None:
+        super().__init__()
+        self.status = cast(int, status)  # None where it was cut off
+
     async def send(self, data: Any = None, end_stream: bool | None = None) -> None:
         """Nothing: the response is out."""
-
-
-RELAYED = Relayed()
 
 
 class ConnectionInfo(ConnInfo):
@@ -71,7 +74,17 @@ class HandlersTransport:
 class SanicConnection(BaseProtocol):
     """What Sanic knows of one connection, made for the first request that reaches Sanic on it."""
 
-    __slots__ = ("access_log", "app", "conn_info", "connection", "loop", "transport")
+    __slots__ = (
+        "_observed",
+        "access_log",
+        "app",
+        "begun",
+        "conn_info",
+        "connection",
+        "loop",
+        "serving",
+        "transport",
+    )
 
     def __init__(self, app: "Gateway", connection: ClientConnection) -> None:
         self.app = app
@@ -80,6 +93,12 @@ class SanicConnection(BaseProtocol):
         self.loop: AbstractEventLoop = connection.worker.loop
         self.transport = HandlersTransport(connection.transport, self)
         self.conn_info = ConnectionInfo(connection)
+        self.begun: Task[None] | None = None
+        """Tells the subscribers of `http.lifecycle.begin`, for whom the first request waits."""
+        self.serving: Task[Any] | None = None
+        """Of the request that is served."""
+        transport = connection.transport
+        self._observed = transport if isinstance(transport, ObservedTransport) else None
 
     @property
     def ctx(self) -> Any:
@@ -89,7 +108,11 @@ class SanicConnection(BaseProtocol):
     async def send(self, data: bytes) -> None:
         """Write; returns when the client has room for more."""
         connection = self.connection
-        connection.transport.write(data)
+        transport = connection.transport
+        if self._observed is not None:
+            await self.app.ctx.http_events.tell_send(data)
+            transport = self._observed.inner
+        transport.write(data)
         del data  # what of it was sent need not wait here for the rest
         if connection.is_write_paused:
             await connection.drained()
@@ -128,6 +151,10 @@ class SanicStream(Http):
     def keep_alive(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] -- kept elsewhere
         return self.client.keep_alive
 
+    @keep_alive.setter
+    def keep_alive(self, kept: bool) -> None:
+        self.client.keep_alive = kept
+
     @property
     def head_only(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] -- likewise
         return self.client.head_only
@@ -158,7 +185,10 @@ class SanicStream(Http):
         client = self.client
         request = self.request
         if request is None or request.chain is None:
-            return await client.read_body()
+            data = await client.read_body()
+            if data and self._app.ctx.http_events.body:
+                await self._app.ctx.http_events.tell_body(data)
+            return data
         most = request.chain.most_body
         head = request.parsed
         if head.length > most:
@@ -169,6 +199,46 @@ class SanicStream(Http):
             if len(client.read_ahead) > most:
                 raise BodyTooLarge(most)
         return piece
+
+    # The request
+
+    async def serve(self) -> None:
+        """Have it served by the application, as Sanic's `Http.http1` does."""
+        request = cast(GatewayRequest, self.request)
+        try:
+            await self._begin(request)
+            await self._app.handle_request(request)
+            await self.end_own_answer()
+        except Exception as error:  # handlers' own were answered
+            if self.stage is Stage.RESPONSE:
+                self.keep_alive = False
+                raise
+            await self._answer_failure(error)
+
+    async def _answer_failure(self, error: Exception) -> None:
+        """Answer by Sanic's handlers of exceptions. Raises `MiddlewareFailed` where one of them fails."""
+        try:
+            await self.error_response(error)  # pyright: ignore[reportUnknownMemberType] -- untyped
+        except Exception as failure:
+            if self.exchange.status is not None:
+                raise
+            event("request.failed", level="ERROR", exception=failure)
+            raise MiddlewareFailed from failure
+
+    async def _begin(self, request: GatewayRequest) -> None:
+        """Let subscribers see what has come; one of them that fails ends the request and its connection."""
+        begun = self.protocol.begun
+        if begun is not None and not begun.done():
+            await wait({begun})
+        events = self._app.ctx.http_events
+        if not events.of_heads:
+            request.become_current()
+            return
+        self.stage = Stage.REQUEST
+        await events.tell_head(request.head)
+        request.become_current()
+        await events.tell_request(request)
+        self.stage = Stage.HANDLER
 
     # The response
 
@@ -205,11 +275,14 @@ class SanicStream(Http):
             await self.response.send(end_stream=True)
 
     async def relay(self, forwarding: Coroutine[Any, Any, None]) -> None:
-        """Forward the request, as the handler of a backend's route does."""
+        """Forward the request, as the handler of a backend's route does.
+
+        Raises: `GatewayError`, where nothing of an answer has been sent: it is Sanic's to give one.
+        """
         try:
             await forwarding
         finally:
-            if self.response is None:
-                self.response = RELAYED  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
             if self.exchange.status is not None:
+                if self.response is None:
+                    self.response = Relayed(self.exchange.status)  # pyright: ignore[reportIncompatibleVariableOverride] -- as declared
                 self.stage = Stage.IDLE

@@ -35,6 +35,7 @@ _MULTIPART = (
 _VISIT = request("/all/visits")
 _URLENCODED = "Content-Type: application/x-www-form-urlencoded"
 _FILES = "Content-Type: multipart/form-data"
+_ID = "6f1d3c5e-8f5b-4d1c-9a55-0a6a1b0c7f10"
 _INSPECT = "/all/inspect/7/word"
 
 CASES = [
@@ -48,6 +49,16 @@ CASES = [
     *(case(path, method="HEAD") for path in ("/all/text", "/all/pieces", "/all/file", "/nowhere")),
     *(case("/all/view", method=method) for method in ("PUT", "POST", "DELETE", "PATCH", "OPTIONS")),
     case("/all/text", method="POST", body=b"unwanted"),
+    *(
+        case(f"/all/{path}")
+        for path in ("unquoted/%C3%A4%20b", "labelled", "data", "pattern/abc", "pattern/abcd")
+    ),
+    *(
+        case(f"/all/typed/{rest}")
+        for rest in ("2026-11-29/1.5/6f1d3c5e-8f5b-4d1c-9a55-0a6a1b0c7f10", "x/y/z")
+    ),
+    *(case(f"/all/coded?status={status}") for status in (200, 201, 204, 304, 404, 599)),
+    *(case(f"/api/v3/group/part/{rest}") for rest in ("", "fails", "nowhere")),
     # What a handler sees
     case(_INSPECT),
     case(f"{_INSPECT}?a=1&a=2&b=&c=%C3%A4+x"),
@@ -102,7 +113,10 @@ CASES = [
     case("/all/static/plain_app.py", "Range: lines=1-2", name="no range"),
     case("/all/cookies", "Cookie: a=b; c=d"),
     # Middleware
-    *(case(f"/guarded{rest}") for rest in ("/", "/?stop", "/?refuse", "/?replace", "/?break", "/pieces")),
+    *(
+        case(f"/guarded{rest}")
+        for rest in ("/", "/?stop=1", "/?refuse=1", "/?fail=1", "/?replace=1", "/?break=1", "/pieces")
+    ),
     # Exceptions
     *(case(f"/all/raise/{name}") for name in EXCEPTIONS),
     *(case(f"/all/raise-json/{name}") for name in ("409", "context", "plain", "429", "added")),

@@ -27,6 +27,8 @@ from sanic.views import HTTPMethodView
 HERE = Path(__file__)
 everything = Blueprint("everything", url_prefix="/all")
 guarded = Blueprint("guarded", url_prefix="/guarded")
+part = Blueprint("part", url_prefix="/part")
+group = Blueprint.group(part, url_prefix="/group", version=3, version_prefix="/api/v")
 
 
 class Teapot(SanicException):
@@ -41,6 +43,10 @@ class Handled(Exception):
 
 class HandledByBlueprint(Exception):
     pass
+
+
+class HandledByGroup(Exception):
+    """By a handler of a group of blueprints."""
 
 
 class HandledLater(Exception):
@@ -363,6 +369,41 @@ async def strict(request: Request) -> Any:
     return text("strict")
 
 
+@everything.get("/unquoted/<word>", unquote=True)
+async def unquoted(request: Request, word: str) -> Any:
+    return text(word)
+
+
+@everything.get("/labelled", ctx_label="blue")
+async def labelled(request: Request) -> Any:
+    assert request.route is not None
+    return text(request.route.ctx.label)
+
+
+@everything.get("/typed/<at:ymd>/<ratio:float>/<id:uuid>")
+async def typed(request: Request, at: Any, ratio: float, id: Any) -> Any:  # noqa: A002 -- the name of a parameter
+    return json([str(at), ratio, str(id), type(id).__name__])
+
+
+@everything.get("/pattern/<word:[a-z]{3}>")
+async def pattern(request: Request, word: str) -> Any:
+    return text(word)
+
+
+@everything.get("/data")
+async def data(request: Request) -> Any:
+    response: Any = json({"a": 1})
+    response.update({"b": 2})
+    response.headers.add("X-Two", "1")
+    response.headers.add("X-Two", "2")
+    return response
+
+
+@everything.route("/coded", methods=["GET", "HEAD"])
+async def coded(request: Request) -> Any:
+    return raw(b"", status=int(request.args.get("status", "200")))
+
+
 @everything.get("/ignored", ignore_body=True)
 async def ignored(request: Request) -> Any:
     return text(repr(request.body))
@@ -400,6 +441,8 @@ async def guard(request: Request) -> Any:
         return text("stopped", status=403)
     if "refuse" in request.args:
         raise Forbidden("by middleware")
+    if "fail" in request.args:
+        raise ValueError("a defect of middleware")
     return None
 
 
@@ -425,9 +468,45 @@ async def inside_pieces(request: Request) -> None:
     await response.send("b")
 
 
+@part.get("/", name="first")
+async def in_group(request: Request) -> Any:
+    return text(f"{request.app.url_for('part.first')} {request.name}")
+
+
+@part.on_request(priority=1)  # pyright: ignore[reportCallIssue] -- its overloads know no priority
+async def lower(request: Request) -> None:
+    request.ctx.order = [*getattr(request.ctx, "order", []), "lower"]
+
+
+@part.on_request(priority=9)  # pyright: ignore[reportCallIssue] -- likewise
+async def higher(request: Request) -> None:
+    request.ctx.order = [*getattr(request.ctx, "order", []), "higher"]
+
+
+@part.on_response
+async def first_written(request: Request, response: Any) -> None:
+    response.headers["X-Order"] = " ".join([*request.ctx.order, response.headers.get("X-Order", "")])
+
+
+@part.on_response
+async def last_written(request: Request, response: Any) -> None:
+    response.headers["X-Order"] = "last"
+
+
+@group.exception(HandledByGroup)  # pyright: ignore[reportArgumentType] -- it takes classes
+async def handle_in_group(request: Request, error: Exception) -> Any:
+    return text(f"by the group: {error}", status=409)
+
+
+@part.get("/fails")
+async def fails(request: Request) -> Any:
+    raise HandledByGroup("so")
+
+
 def attach(app: Sanic[Any, Any]) -> None:
     app.blueprint(everything)
     app.blueprint(guarded)
+    app.blueprint(group)
 
     @app.exception(Handled, KeyError)
     def handle(request: Request, error: Exception) -> Any:

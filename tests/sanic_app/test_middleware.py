@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from coregateway.model.errors import MiddlewareFailed
 from coregateway.testing import RawClient, RecordedRequest, Response, ResponseCut, ScriptedBackend
 from tests.sanic_app.serving import Served
 from tests.stage import PREFIX, request
@@ -369,7 +370,7 @@ async def test_one_that_fails_is_named_in_the_log_and_its_client_told_nothing(
             answer = await client.read_response()
             assert answer.status == 500
             assert answer.header("x-coregateway-error") == b"middleware_failed"
-            assert json.loads(answer.body)["detail"] == "Internal error: a middleware of the gateway failed"
+            assert json.loads(answer.body)["detail"] == MiddlewareFailed.detail
             line = await gateway.line(own)
             assert (line["status"], line["error"]) == (500, "middleware_failed")
             (failed,) = failures(gateway, answer)

@@ -142,17 +142,20 @@ async def test_an_exception_keeps_what_it_says(
 @pytest.mark.parametrize(
     ("path", "status", "cause"),
     [
-        ("/all/raise/plain", 500, "internal_error"),
-        ("/all/raise/handler-fails", 500, "internal_error"),
-        ("/all/raise/handler-fails-later", 500, "internal_error"),
+        ("/all/raise/plain", 500, "middleware_failed"),
+        ("/all/raise/handler-fails", 500, "middleware_failed"),
+        ("/all/raise/handler-fails-later", 500, "middleware_failed"),
         ("/nowhere", 404, "no_route"),
-        ("/all/view?a", 200, None),
+        ("/all/view?a=1", 200, None),
+        ("/guarded/?break=1", 200, None),
+        ("/guarded/?fail=1", 500, "middleware_failed"),
+        ("/all/raise/500", 500, "application"),
         ("/all/raise/handled", 299, None),
         ("/all/raise/added", 298, None),
     ],
 )
 async def test_the_log_names_the_cause(pair: Pair, path: str, status: int, cause: str | None) -> None:
-    name = f"cause{path.replace('/', '.').replace('?', '.')}"
+    name = f"cause{path.translate(str.maketrans('/?=', '...'))}"
     (answer,) = await ask(pair.gateway, Case(name, request(path, f"X-Request-ID: {name}")))
     token = answer.header("x-coregateway-error")
     assert (answer.status, token and token.decode()) == (status, cause)

@@ -4,24 +4,14 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from coregateway.testing import PATIENCE, RawClient, Response
+from tests.sanic_app.asking import ask, busy, holds
 from tests.sanic_app.serving import Served
-from tests.stage import request
 from tests.waiting import eventually
-
-CLIENTS = 6
-
-
-async def ask(gateway: Served, path: str, method: str = "GET") -> Response:
-    async with RawClient(gateway.address) as client:
-        await client.send(request(path, "Connection: close", method=method))
-        return await client.read_response()
 
 
 async def workers(gateway: Served) -> list[Any]:
@@ -41,48 +31,8 @@ async def answer_by(gateway: Served, number: int) -> bool:
     return len(await names(gateway)) == number
 
 
-async def holds(asked: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again until the answer is yes."""
-    async with asyncio.timeout(PATIENCE):
-        while not await asked():  # noqa: ASYNC110 -- another process is asked
-            await asyncio.sleep(0.02)
-
-
 async def scale(gateway: Served, number: int) -> None:
     assert (await ask(gateway, f"/scale/{number}", "POST")).status == 200
-
-
-@asynccontextmanager
-async def busy(gateway: Served) -> AsyncGenerator[None]:
-    """Meanwhile clients ask without rest, on new connections and on kept ones; every request is answered."""
-    over = False
-    answered = 0
-
-    async def ask_anew() -> None:
-        nonlocal answered
-        while not over:
-            assert (await ask(gateway, "/workers")).status == 200
-            answered += 1
-
-    async def ask_on() -> None:
-        nonlocal answered
-        while not over:
-            async with RawClient(gateway.address) as client:
-                kept = True
-                while kept and not over:
-                    await client.send(request("/workers"))
-                    answer = await client.read_response()
-                    assert answer.status == 200
-                    kept = answer.header("connection") != b"close"
-                    answered += 1
-
-    asking = [asyncio.ensure_future(one()) for one in [ask_anew, ask_on] * (CLIENTS // 2)]
-    try:
-        yield
-    finally:
-        over = True
-        await asyncio.gather(*asking)
-    assert answered > 100
 
 
 def processes_of_workers(gateway: Served) -> int:
@@ -102,7 +52,7 @@ def processes_of_workers(gateway: Served) -> int:
 async def test_no_request_is_lost(workers_first: int, numbers: Sequence[int]) -> None:
     async with Served("tests.sanic_app.scaled_app:app", workers=workers_first) as gateway:
         around = processes_of_workers(gateway) - workers_first
-        async with busy(gateway):
+        async with busy(gateway, "/workers"):
             for number in numbers:
                 await scale(gateway, number)
                 await eventually(lambda n=number: processes_of_workers(gateway) - around == n)

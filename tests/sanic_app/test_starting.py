@@ -2,18 +2,25 @@
 
 import asyncio
 import json
+import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from coregateway.app import create_app
 from coregateway.sanic_app.gateway import ASGI_REFUSED
 from coregateway.settings import Settings
 from coregateway.testing import RawClient, ScriptedBackend, respond
+from tests.sanic_app.asking import holds
 from tests.sanic_app.serving import Served
 from tests.stage import PREFIX, request
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 WITHIN = 60.0
@@ -97,3 +104,102 @@ async def test_an_asgi_server_is_refused_at_its_start() -> None:
         with pytest.raises(RuntimeError, match="ASGI"):
             await app({"type": kind}, receive, send)
     assert len(sent) == 1
+
+
+def test_the_asgi_client_is_refused_with_what_to_use() -> None:
+    with pytest.raises(RuntimeError, match="ReusableClient of sanic_testing"):
+        _ = create_app(Settings(), "no-asgi-client").asgi_client
+
+
+class Started(Served):
+    """By Sanic's command with these arguments alone."""
+
+    def __init__(
+        self, application: str, *arguments: str, backend: str = "", path: Path | None = None
+    ) -> None:
+        env = {"PYTHONPATH": f"{ROOT}:{path}"} if path is not None else {}
+        super().__init__(application, env=env, backends={"coredinator": backend} if backend else {})
+        self._command = [sys.executable, "-m", "sanic", application, "--host", "127.0.0.1"]
+        self._command += ["--port", str(self.port), *arguments]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "processes"),
+    [
+        pytest.param(["--single-process"], 1, id="single process"),
+        pytest.param(["--fast"], len(os.sched_getaffinity(0)), id="fast"),
+        pytest.param(["--dev"], 1, id="dev"),
+    ],
+)
+async def test_sanics_command_serves_own_and_forwarded_requests(arguments: list[str], processes: int) -> None:
+    async with ScriptedBackend() as backend:
+        async with Started("tests.sanic_app.factory:make", *arguments, backend=backend.url) as gateway:
+            async with RawClient(gateway.address) as client:
+                await client.send(request("/own") + request(PREFIX + "/x"))
+                assert [(await client.read_response()).status for _ in range(2)] == [200, 200]
+            await eventually(lambda: len(gateway.log_lines(event="sanic.server")) >= 2 * processes)
+            told = gateway.log_lines(event="sanic.server")
+            assert len({line["worker"] for line in told}) == processes
+            assert await gateway.stop() == 0
+            assert gateway.stderr == ""
+        assert len(backend.requests) == 1
+
+
+async def test_a_changed_source_is_served_with_reload(tmp_path: Path) -> None:
+    def source(answer: str) -> str:
+        lines = ["from sanic import text", "from coregateway.app import app"]
+        lines += ["@app.get('/version')", "async def version(request):", f"    return text({answer!r})"]
+        return "\n".join(lines)
+
+    async def version(gateway: Served) -> bytes:
+        async with RawClient(gateway.address) as client:
+            await client.send(request("/version"))
+            return (await client.read_response()).body
+
+    module = tmp_path / "reloaded_app.py"
+    module.write_text(source("first"))
+    async with Started("reloaded_app:app", "--reload", path=tmp_path) as gateway:
+        assert await version(gateway) == b"first"
+        module.write_text(source("second"))
+        await holds(lambda: answers(gateway, version, b"second"))
+        assert await gateway.stop() == 0
+        assert gateway.stderr == ""
+        assert gateway.log_lines(level="ERROR") == []
+
+
+async def answers(gateway: Served, ask: Callable[[Served], Awaitable[bytes]], expected: bytes) -> bool:
+    return await ask(gateway) == expected
+
+
+class ByUnixSocket(Started):
+    """Behind a path that is short, for Sanic makes a longer one of it first (unix(7): 108 bytes)."""
+
+    def __init__(self, application: str, *arguments: str, backend: str) -> None:
+        super().__init__(application, *arguments, backend=backend)
+        self._place = tempfile.mkdtemp(prefix="s-")
+        self.path = Path(self._place, "s")
+        self._command += ["--unix", str(self.path)]
+        transport = httpx.AsyncHTTPTransport(uds=str(self.path))
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://gateway")
+
+    async def _is_ready(self) -> bool:
+        try:
+            return (await self.client.get("/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def _end(self) -> None:
+        super()._end()
+        shutil.rmtree(self._place)
+
+
+async def test_a_unix_socket_serves_own_and_forwarded_requests() -> None:
+    async with ScriptedBackend() as backend:
+        application = "tests.sanic_app.factory:make"
+        async with ByUnixSocket(application, "--workers", "2", backend=backend.url) as gateway:
+            assert (await gateway.client.get("/own")).text == "own"
+            assert (await gateway.client.get(PREFIX + "/x")).status_code == 200
+            await gateway.client.aclose()
+            assert await gateway.stop() == 0
+            assert (gateway.stderr, gateway.path.exists()) == ("", False)
+            assert gateway.log_lines(level="ERROR") == []
