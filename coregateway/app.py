@@ -112,6 +112,7 @@ def create_app(
 
     async def open_probes(app: Gateway) -> None:
         app.ctx.watch_over_backends()
+        app.ctx.join_node()
 
     async def probe_alone(app: Gateway) -> None:
         """Without a main process there is nothing else to do it."""

@@ -24,6 +24,7 @@ from coregateway.settings import Settings, load
 from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS, ROUTE_KEYS
 from coregateway.settings.model import INHERITED, leaves
 from coregateway.testing import ScriptedBackend, respond
+from coregateway.upstream.balancer import MODES
 from tests.documents import PAGES, README, Demo, needs_curl, run, running_demo, started
 from tests.markdown import Block, blocks, code, commands, prose, table
 from tests.node.running_node import ROOT
@@ -81,6 +82,7 @@ def test_every_kind_of_example_has_its_test() -> None:
         ("plugins", "python"),
         ("plugins", "toml"),
         ("python", "python"),
+        ("resilience", "toml"),
         ("routes", "toml"),
         ("sanic", "python"),
     }
@@ -201,6 +203,19 @@ def test_what_the_page_of_health_shows_are_the_defaults(block: Block, tmp_path: 
     assert shown(by_file) == shown(run(".venv/bin/coregateway check").stdout)
 
 
+def test_the_file_for_several_addresses_is_accepted(tmp_path: Path) -> None:
+    [example] = [block.text for block in blocks(PAGES["resilience"]) if block.language == "toml"]
+    file = tmp_path / "gateway.toml"
+    file.write_text(example)
+    printed = run(f".venv/bin/coregateway check --config {file}").stdout
+    assert re.search(r"weight = 3", printed)
+    assert re.search(r"^backends\.coredinator\.breaker\.enabled += true ", printed, re.MULTILINE)
+
+
+def test_the_page_has_every_way_to_balance() -> None:
+    assert {code(row[0])[0] for row in table(PAGES["resilience"], "`balance`")} == {*MODES}
+
+
 @pytest.mark.parametrize("row", table(PAGES["settings"], "in the file"))
 def test_a_setting_is_the_same_in_the_file_and_in_the_environment(row: list[str], tmp_path: Path) -> None:
     [line], [assignment] = code(row[0]), code(row[1])
@@ -307,7 +322,8 @@ def test_the_table_of_metrics_has_every_one() -> None:
 
 
 def test_the_table_of_findings_has_every_one() -> None:
-    rules = (ROOT / "coregateway/observability/diagnosis/rules.py").read_text()
+    diagnosis = ROOT / "coregateway" / "observability" / "diagnosis"
+    rules = "".join((diagnosis / name).read_text() for name in ("rules.py", "decision_rules.py"))
     shown = [name for row in table(PAGES["observability"], "finding") for name in code(row[0])]
     assert sorted(shown) == sorted(
         f"diagnosis.{kind}" for kind in re.findall(r'return Finding\("(\w+)"', rules)

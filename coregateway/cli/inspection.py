@@ -152,7 +152,7 @@ class Inspection(NamedTuple):
             "timeouts": (row.timeouts if table is None else table.timeouts).model_dump(),
             "max_body": route.max_body,
             "retry": {
-                "attempts": forwarding.attempts,
+                "attempts": forwarding.retries.attempts,
                 "when": "a connect failed, or a used connection ended before an answer"
                 if again
                 else "a connect failed; nothing that was sent is sent again",

@@ -52,8 +52,10 @@ def table(status: dict[str, Any], address: str, now: float) -> str:
             here = upstream["url"], upstream["state"], _ago(upstream["since"], now)
             here += (_count(upstream["in_flight"]),)
             backends.append((name, *here, *own) if number == 0 else ("", *here, *[""] * len(own)))
-            if upstream["state"] == "down":
-                remarks.append(f"  {name}: {upstream['url']} is down, {upstream['reason']}")
+            if upstream["state"] not in ("up", "unknown"):
+                remarks.append(f"  {name}: {upstream['url']} is {upstream['state']}, {upstream['reason']}")
+        if backend.get("breaker") in ("open", "half_open"):
+            remarks.append(f"  {name}: its breaker is {backend['breaker'].replace('_', ' ')}")
     lines += [*aligned(backends), *remarks, ""]
     workers: list[Sequence[str]] = [WORKERS]
     for worker in status["workers"]:

@@ -19,7 +19,8 @@
     │   ├── UpstreamProtocolError       502 upstream_protocol
     │   ├── ConnectTimeout              504 connect_timeout
     │   ├── WriteTimeout                504 write_timeout
-    │   └── ReadTimeout                 504 read_timeout
+    │   ├── ReadTimeout                 504 read_timeout
+    │   └── RetriedStatus               502 retried_status      (never sent, ends an attempt only)
     ├── TotalTimeout                    504 total_timeout: the time for the request as a whole is spent
     └── Unavailable                     this gateway is at its limits, or sends nothing to the backend
         ├── PoolTimeout                 503 pool_timeout
@@ -246,6 +247,16 @@ class ReadTimeout(UpstreamError):
     cause = "read_timeout"
     title = "Gateway Timeout"
     detail = "Gateway timeout: upstream service did not answer in time"
+
+
+class RetriedStatus(UpstreamError):
+    """The upstream has answered with one of `retries.statuses`. Never sent: the answer itself is, where the
+    request is not repeated."""
+
+    status = 502
+    cause = "retried_status"
+    title = "Bad Gateway"
+    detail = "Bad gateway: upstream service answered with a status that is tried again"
 
 
 class TotalTimeout(GatewayError):

@@ -20,6 +20,8 @@ rewriting            how paths look to a backend, and from outside
 mirroring            copies of requests for a second backend
 relay                bodies in pieces
 tunnel               bytes both ways after a 101
-retry                may a failed attempt be made again?
+retry                may a failed attempt be made again, and how?
+total_limits         the limit for requests as a whole, of those that no task serves
+hash_keys            the key by which requests are balanced
 server_timing        what a client is told of its time
 """

@@ -8,6 +8,7 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from coregateway.http1.request import RequestHead
+from coregateway.model.errors import ReadTimeout, TotalTimeout
 from coregateway.model.exchange import Exchange
 from coregateway.proxy.client import Client
 from coregateway.proxy.route import Forwarding
@@ -40,7 +41,17 @@ RELEASED: Final = Holds.RELEASED
 class BackendClaim(Waiter):
     """Of one request: `ForwardedRequest` takes what it needs, and `release` gives it back."""
 
-    __slots__ = ("client", "connection", "exchange", "forwarding", "head", "holds", "pump", "slot")
+    __slots__ = (
+        "client",
+        "connection",
+        "exchange",
+        "forwarding",
+        "head",
+        "holds",
+        "is_repetition",
+        "pump",
+        "slot",
+    )
 
     def __init__(self, forwarding: Forwarding, client: Client, head: RequestHead, exchange: Exchange) -> None:
         self.forwarding = forwarding
@@ -53,6 +64,8 @@ class BackendClaim(Waiter):
         """Where it may open a connection."""
         self.pump: Task[None] | None = None
         """Streams the rest of the request's body."""
+        self.is_repetition = False
+        """Whether it takes from the node's budget for those."""
         client.patience = forwarding.client_timeout
         forwarding.backend.in_flight += 1
 
@@ -66,8 +79,23 @@ class BackendClaim(Waiter):
             return
         self.let_go()
         self.holds = RELEASED
+        if self.forwarding.total is not None:
+            self.forwarding.total.take_away(self)
+        if self.is_repetition and self.forwarding.backend.budget is not None:
+            self.forwarding.backend.budget.give_back()
         self.client.forwarded = None
         self.forwarding.backend.in_flight -= 1
+
+    def expire(self) -> None:
+        """The time for the request as a whole is spent, and no task serves it."""
+        self.note_late()
+        self.client.fail(TotalTimeout())
+
+    def note_late(self) -> None:
+        """Its time is spent: an upstream that owed the answer has failed."""
+        connection = self.connection
+        if connection is not None and self.pump is None and not connection.answered:
+            connection.endpoint.note_failure(ReadTimeout.cause, connection.endpoint.now)
 
     def let_go(self) -> None:
         """Give back what belongs to one attempt."""

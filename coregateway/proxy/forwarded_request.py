@@ -10,7 +10,7 @@ A request that has to wait for anything else takes these steps in a task, from w
 
     attempt    take a connection, send the head and what there is of a body  `_attempt`
     pump       stream the rest of the body, while the answer may come        `relay.upwards`
-    retry      only what was provably not processed                          `retry.may_retry`
+    retry      only what was provably not processed                          `retry.way_on`
     review     show the answer to the response middleware, if there is any   `_is_replaced`
     relay      render the response head, then its body as it arrives         `relay.downwards`
     tunnel     after a 101: bytes both ways until either side ends           `tunnel.run`
@@ -19,9 +19,10 @@ Either way `release` gives back what the request holds, exactly once. The client
 sees that it did not, and the exchange carries the outcome to its record.
 """
 
-from asyncio import create_task
+from asyncio import CancelledError, Timeout, create_task, sleep, timeout_at
 from collections.abc import Awaitable
 from math import inf
+from random import random
 from time import monotonic
 from typing import cast
 
@@ -33,14 +34,31 @@ from coregateway.http1.grammar import CHUNKED, members
 from coregateway.http1.reader import SPLIT
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
-from coregateway.model.errors import GatewayError, UpstreamError, UpstreamProtocolError
+from coregateway.model.errors import (
+    ConnectFailed,
+    ConnectTimeout,
+    GatewayError,
+    RetriedStatus,
+    TotalTimeout,
+    UpstreamError,
+    UpstreamProtocolError,
+)
 from coregateway.model.exchange import Exchange
 from coregateway.proxy import relay, tunnel
 from coregateway.proxy.admission import Refusal
 from coregateway.proxy.backend_claim import CONNECTION, NOTHING, PLACE, SLOT, BackendClaim
 from coregateway.proxy.client import Client
 from coregateway.proxy.headers import WEBSOCKET, Outgoing
-from coregateway.proxy.retry import IDEMPOTENT, REPLAYABLE, RESTED, may_retry
+from coregateway.proxy.retry import (
+    IDEMPOTENT,
+    LATER,
+    NEVER,
+    REPEATED,
+    REPLAYABLE,
+    RESTED,
+    longest_pause,
+    way_on,
+)
 from coregateway.proxy.route import Forwarding
 from coregateway.proxy.server_timing import server_timing
 from coregateway.upstream.connection import UpstreamConnection
@@ -56,7 +74,8 @@ def start(forwarding: Forwarding, client: Client, head: RequestHead, exchange: E
     if b"upgrade" in head.noted or (head.length and not client.has_whole_request()):
         return False
     pool = forwarding.backend.pool
-    connection = pool.take_idle_connection(inf if head.method in IDEMPOTENT else RESTED)
+    key = 0 if forwarding.hash_keys is None else forwarding.hash_keys.key(head, exchange)
+    connection = pool.take_idle_connection(inf if head.method in IDEMPOTENT else RESTED, key)
     if connection is None and not pool.must_queue:
         return False
     request = ForwardedRequest(forwarding, client, head, exchange)
@@ -66,12 +85,22 @@ def start(forwarding: Forwarding, client: Client, head: RequestHead, exchange: E
     client.forwarded = request
     if forwarding.mirror is not None:
         forwarding.mirror.copy(client, head, exchange, request.body, complete=True)
+    if forwarding.total is not None:
+        forwarding.total.add(request, request.end_of_time)
     if connection is None:
         request.queue()
     else:
         request.send(connection, complete=True)
         connection.when_answered(request.answered)
     return True
+
+
+def is_event_stream(response: ResponseHead) -> bool:
+    """Whether a response is one that goes on for as long as the client listens (`text/event-stream`)."""
+    for line in response.lines:
+        if line[:13].lower() == b"content-type:":
+            return line[13:].lstrip(b" \t")[:17].lower() == b"text/event-stream"
+    return False
 
 
 @mypyc_attr(acyclic=True)
@@ -81,6 +110,7 @@ class ForwardedRequest(BackendClaim):
     __slots__ = (
         "body",
         "endpoint",
+        "key",
         "outgoing",
         "prepared",
         "queued_at",
@@ -103,6 +133,9 @@ class ForwardedRequest(BackendClaim):
             exchange.trace.path = inside.partition(b"?")[0]
         self.queued_at = 0.0
         """When it joined the queue."""
+        keys = forwarding.hash_keys
+        self.key = 0 if keys is None else keys.key(head, exchange)
+        """By which it is balanced; 0: by none."""
         self.prepared: bytes | None = None
         """The field lines that are added to the response, once it is prepared for its review."""
         self.reviewed: Awaitable[bool] | None = None
@@ -137,7 +170,7 @@ class ForwardedRequest(BackendClaim):
         self.holds = SLOT
         self.slot = endpoint
         self.exchange.waited += monotonic() - self.queued_at
-        self.client.continue_in_task()  # for opening a connection takes a task
+        self._continue_in_task()  # for opening a connection takes one
 
     def refuse(self, error: GatewayError) -> None:
         self.exchange.waited += monotonic() - self.queued_at
@@ -150,8 +183,9 @@ class ForwardedRequest(BackendClaim):
             return  # the client has left, and its loss follows or was here
         connection = self.connection
         response = None if connection is None else connection.whole
-        if connection is None or response is None:
-            client.continue_in_task()
+        retried = self.forwarding.retries.statuses
+        if connection is None or response is None or (retried is not None and response.status in retried):
+            self._continue_in_task()
             return
         exchange = self.exchange
         exchange.responded = monotonic()
@@ -161,7 +195,7 @@ class ForwardedRequest(BackendClaim):
                 replaced = self._review(response)
                 if not isinstance(replaced, bool):
                     self.reviewed = replaced
-                    client.continue_in_task()
+                    self._continue_in_task()
                     return
                 if replaced:
                     client.complete()
@@ -171,6 +205,19 @@ class ForwardedRequest(BackendClaim):
             client.fail(error)
         else:
             client.complete()
+
+    def _continue_in_task(self) -> None:
+        if self.forwarding.total is not None:
+            self.forwarding.total.take_away(self)
+        self.client.continue_in_task()
+
+    @property
+    def end_of_time(self) -> float:
+        """When the time for the request as a whole is spent, by the loop's clock; inf: never."""
+        total = self.forwarding.total
+        if total is None:
+            return inf
+        return self.client.worker.loop.time() + total.seconds - (monotonic() - self.exchange.started)
 
     def _answer(self, connection: UpstreamConnection, response: ResponseHead) -> None:
         """Write the response, all of which is there."""
@@ -195,10 +242,33 @@ class ForwardedRequest(BackendClaim):
         Raises: what is a defect of the gateway. The client is told of that, too, if an answer has begun. Of a
         request that passes through Sanic, also `GatewayError`, if none has: Sanic's means answer it.
         """
+        if self.forwarding.total is None:
+            await self._carry(None)
+            return
+        limit = timeout_at(self.end_of_time)
+        try:
+            async with limit:
+                await self._carry(limit)
+        except TimeoutError:
+            await self._end_late()
+
+    async def _end_late(self) -> None:
+        """The time for the request as a whole is spent; all that it held was given back."""
+        error = TotalTimeout()
+        if self.exchange.status is None:
+            await self._refuse(error)
+        else:
+            self.exchange.fail(error)
+            self.client.break_off()
+
+    async def _carry(self, limit: Timeout | None) -> None:
+        """As `carry`. `limit`: for the request as a whole."""
         exchange = self.exchange
         client = self.client
         try:
             response = await self._obtain_response()
+            if limit is not None and (response.status == 101 or is_event_stream(response)):
+                limit.reschedule(None)
             connection = cast(UpstreamConnection, self.connection)
             if response.status == 101 and members(response.noted.get(b"upgrade", b"")) != [b"websocket"]:
                 raise UpstreamProtocolError(sent=True)
@@ -225,6 +295,10 @@ class ForwardedRequest(BackendClaim):
             else:
                 exchange.fail(error)
                 client.break_off()
+        except CancelledError:
+            if limit is not None and limit.expired():
+                self.note_late()
+            raise
         except Exception:
             if exchange.status is not None:
                 client.break_off()
@@ -245,29 +319,63 @@ class ForwardedRequest(BackendClaim):
                 client.worker.on_body(self.body)
             self.begin_attempt()
             await client.ask_for_body()
+        pool = self.forwarding.backend.pool
+        retries = self.forwarding.retries
         rested = inf if self.head.method in IDEMPOTENT else RESTED
         tried: list[str] = []
+        unconnected = repetitions = 0
         while True:
             replayable = not client.has_body_left() and len(self.body) <= REPLAYABLE
+            failure: UpstreamError
+            response: ResponseHead | None = None
             try:
-                return await self._attempt(rested, tried)
+                response = await self._attempt(rested, tried)
+                if retries.statuses is None or response.status not in retries.statuses:
+                    return response
+                failure = RetriedStatus(sent=True, upstream=exchange.upstream)
             except UpstreamError as error:
-                if not may_retry(
-                    error,
-                    self.head.method,
-                    attempt=exchange.attempts,
-                    attempts=self.forwarding.attempts,
-                    replayable=replayable,
-                ):
-                    raise
-                self._note_failure(error)
-                if not error.reused and exchange.upstream is not None:
-                    tried.append(exchange.upstream)
-                self.let_go()
-                client.worker.events.fail_attempt(exchange, error)
-                if error.reused:
-                    rested = NEW
-                self.begin_attempt()
+                failure = error
+            lone = len(pool.endpoints) == 1
+            if isinstance(failure, ConnectFailed | ConnectTimeout) and not lone:
+                unconnected += 1
+            if failure.upstream is not None:
+                exchange.upstream = failure.upstream
+            if exchange.upstream is not None and (failure.sent or not failure.reused):
+                tried.append(exchange.upstream)
+            way = way_on(
+                failure,
+                self.head.method,
+                attempt=exchange.attempts - unconnected,
+                attempts=retries.attempts,
+                replayable=replayable,
+                others=pool.has_other_than(tried),
+                lone=lone,
+            )
+            if way == NEVER or (way == REPEATED and not self._may_repeat()):
+                if response is not None:
+                    self.body = b""
+                    return response
+                raise failure
+            self._note_failure(failure)
+            self.let_go()
+            client.worker.events.fail_attempt(exchange, failure)
+            if failure.reused:
+                rested = NEW
+            if response is not None:
+                exchange.responded = 0.0
+                exchange.upstream_status = None
+            if way in (LATER, REPEATED):
+                repetitions += 1
+                await sleep(random() * longest_pause(repetitions, retries.backoff, retries.longest))
+            self.begin_attempt()
+
+    def _may_repeat(self) -> bool:
+        """Whether the node's budget allows it to be sent again; it takes from that until it ends."""
+        budget = self.forwarding.backend.budget
+        if self.is_repetition or budget is None:
+            return True
+        self.is_repetition = budget.take()
+        return self.is_repetition
 
     async def _attempt(self, rested: float, tried: list[str]) -> ResponseHead:
         """Send the request once, unless it is on its way already; returns the head of the response.
@@ -282,7 +390,11 @@ class ForwardedRequest(BackendClaim):
             slot, self.slot = self.slot, None
             self.holds = NOTHING  # of the slot the pool takes care, whatever comes of it
             connection = await self.forwarding.backend.pool.acquire_connection(
-                rested=rested, timeouts=self.forwarding.timeouts, slot=slot, tried=tried
+                rested=rested,
+                timeouts=self.forwarding.timeouts,
+                slot=slot,
+                tried=tried,
+                key=self.key,
             )
             self.send(connection, complete=not client.has_body_left())
         if client.has_body_left():
@@ -292,7 +404,9 @@ class ForwardedRequest(BackendClaim):
         response = await connection.head()
         exchange.responded = monotonic()
         exchange.upstream_status = response.status
-        self.body = b""  # nothing is sent again behind an answer
+        retried = self.forwarding.retries.statuses
+        if retried is None or response.status not in retried:
+            self.body = b""  # nothing is sent again behind an answer
         if self.pump is not None and self.pump.done():
             client.drop_rest()
         return response

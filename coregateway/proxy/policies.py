@@ -22,19 +22,28 @@ from coregateway.policy.shares import Force, Shares, key_of
 from coregateway.policy.trusted_proxies import TrustedProxies
 from coregateway.proxy.admission import Admission, Refusal, Step
 from coregateway.proxy.client import Client
+from coregateway.proxy.hash_keys import HashKeys
 from coregateway.proxy.headers import Inbound, Outbound
 from coregateway.proxy.middleware import MiddlewareOf, RouteMiddleware, no_middleware
 from coregateway.proxy.mirroring import MirrorRule
 from coregateway.proxy.plan import Plan
 from coregateway.proxy.response_chain import ResponseChain, ResponseRule
 from coregateway.proxy.rewriting import CookiePaths, Rewriting, of_route
-from coregateway.proxy.route import Forwarding, Route
+from coregateway.proxy.route import Forwarding, Retries, Route
 from coregateway.proxy.routes import Conditions, Routes
 from coregateway.proxy.share import Share
-from coregateway.proxy.steps import FixedAnswers, NetworkCheck, Redirects, refuse_for_maintenance
+from coregateway.proxy.steps import (
+    FixedAnswers,
+    NetworkCheck,
+    Redirects,
+    refuse_for_maintenance,
+    refuse_while_open,
+)
+from coregateway.proxy.total_limits import TotalLimits
 from coregateway.settings import BackendSettings, Settings
 from coregateway.settings.contradiction import KeyPath
 from coregateway.settings.model import OPTIONAL_PATHS, RouteSettings
+from coregateway.settings.resilience import retried_statuses
 from coregateway.settings.values import OWN_PATHS
 from coregateway.upstream.address import Address
 from coregateway.upstream.backend import Backend
@@ -110,6 +119,7 @@ def _routes(
         forwarding = _forwarding(settings, name, name, None, cors, backends, _home(row), middleware[name])
         steps = Steps(access_of(row.allow, row.deny), middleware[name])
         steps.is_closed = row.maintenance
+        steps.has_breaker = row.breaker.enabled
         made = _route(cors, name, row.prefix, row.methods, row.max_body, steps, forwarding)
         made.label = row.prefix
         made.told_as = name if settings.routes else None
@@ -140,6 +150,7 @@ def _routes(
             for each, row in rows.items()
         }
         closed = [each for each, row in rows.items() if row.maintenance]
+        steps.has_breaker = any(row.breaker.enabled for row in rows.values())
         if len(rows) > 1:
             steps.choice = _share_of(name, route, forwardings, closed).choose
         else:
@@ -190,7 +201,7 @@ def conditions_of(route: RouteSettings) -> Conditions:
 class Steps:
     """What decides about the requests of a route, besides what the gateway answers in a backend's place."""
 
-    __slots__ = ("access", "answer", "choice", "is_closed", "middleware")
+    __slots__ = ("access", "answer", "choice", "has_breaker", "is_closed", "middleware")
 
     def __init__(self, access: Access | None, middleware: RouteMiddleware | None) -> None:
         self.access = access
@@ -199,6 +210,8 @@ class Steps:
         """Decides which of several backends gets a request."""
         self.is_closed = False
         """Whether its only backend is under maintenance."""
+        self.has_breaker = False
+        """Whether any of its backends has one."""
         self.answer: Step | None = None
         """Gives every request its answer; None: a backend does."""
 
@@ -210,7 +223,9 @@ class Steps:
         """Those that are asked when nothing has refused a request."""
         shown = None if self.middleware is None else self.middleware.admit
         closed = refuse_for_maintenance if self.is_closed else None
-        return [step for step in (shown, self.answer, closed, self.choice) if step is not None]
+        breaker = refuse_while_open if self.has_breaker else None
+        steps = (shown, self.answer, closed, self.choice, breaker)
+        return [step for step in steps if step is not None]
 
 
 def _answer_of(settings: Settings, name: str, route: RouteSettings, cors: Cors) -> Step | None:
@@ -269,7 +284,7 @@ def _forwarding(
         Inbound(
             rewriting, __version__, _response_chain(cors, row, rewriting), rules_of(response_levels, name)
         ),
-        attempts=settings.retries.attempts,
+        retries=_retries(row),
         client_timeout=times.client,
         timeouts=Timeouts.of(times),
         linger=times.linger,
@@ -277,6 +292,8 @@ def _forwarding(
         tells_time=settings.tracing.server_timing,
         middleware=middleware,
         mirror=mirror,
+        total=TotalLimits(backends[row_name].pool.io.loop, times.total) if times.total else None,
+        hash_keys=HashKeys(row.hash_on) if row.balance == "hash" else None,
     )
 
 
@@ -304,6 +321,16 @@ def _route(
     if first or last:
         route.admission = Admission([*first, *last])
     return route
+
+
+def _retries(row: BackendSettings) -> Retries:
+    given = row.retries
+    return Retries(
+        given.attempts,
+        backoff=given.backoff,
+        longest=given.max_backoff,
+        statuses=retried_statuses(given.statuses) or None,
+    )
 
 
 def _own_options(cors: Cors, own_methods: MethodsOf) -> Admission | None:

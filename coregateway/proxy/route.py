@@ -4,9 +4,11 @@ from coregateway.http1.request import RequestHead
 from coregateway.model.errors import MethodNotAllowed
 from coregateway.proxy.admission import Admission, Refusal, Waiting
 from coregateway.proxy.client import Client
+from coregateway.proxy.hash_keys import HashKeys
 from coregateway.proxy.headers import Inbound, Outbound
 from coregateway.proxy.middleware import RouteMiddleware
 from coregateway.proxy.mirroring import MirrorRule
+from coregateway.proxy.total_limits import TotalLimits
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.roles import Timeouts
 
@@ -101,16 +103,18 @@ class Forwarding:
     """Where the requests of a route go, and by which rules."""
 
     __slots__ = (
-        "attempts",
         "backend",
         "client_timeout",
+        "hash_keys",
         "inbound",
         "linger",
         "middleware",
         "mirror",
         "outbound",
+        "retries",
         "tells_time",
         "timeouts",
+        "total",
         "tunnel_idle",
     )
 
@@ -120,7 +124,7 @@ class Forwarding:
         outbound: Outbound,
         inbound: Inbound,
         *,
-        attempts: int,
+        retries: "Retries",
         timeouts: Timeouts,
         client_timeout: float,
         linger: float,
@@ -128,12 +132,13 @@ class Forwarding:
         tells_time: bool,
         middleware: RouteMiddleware | None = None,
         mirror: MirrorRule | None = None,
+        total: TotalLimits | None = None,
+        hash_keys: HashKeys | None = None,
     ) -> None:
         self.backend = backend
         self.outbound = outbound
         self.inbound = inbound
-        self.attempts = attempts
-        """How often one request is sent, at most."""
+        self.retries = retries
         self.timeouts = timeouts
         """Of one attempt."""
         self.client_timeout = client_timeout
@@ -148,3 +153,27 @@ class Forwarding:
         """The application's; None: it has none for this route."""
         self.mirror = mirror
         """What sends copies of requests to another backend; None: nothing does."""
+        self.total = total
+        """None: a request as a whole may take any time."""
+        self.hash_keys = hash_keys
+        """None: requests are not balanced by a key."""
+
+
+class Retries:
+    """How requests are tried again: `attempts` in all, after pauses of `backoff` and more, up to `longest`
+    seconds, and after answers with `statuses`, None: after none."""
+
+    __slots__ = ("attempts", "backoff", "longest", "statuses")
+
+    def __init__(
+        self,
+        attempts: int,
+        *,
+        backoff: float = 0.0,
+        longest: float = 0.0,
+        statuses: frozenset[int] | None = None,
+    ) -> None:
+        self.attempts = attempts
+        self.backoff = backoff
+        self.longest = longest
+        self.statuses = statuses

@@ -1,7 +1,7 @@
 """Steps of admission that ask one policy each, and answer in the place of a backend."""
 
 from coregateway.http1.request import RequestHead
-from coregateway.model.errors import IPDenied, Maintenance
+from coregateway.model.errors import BreakerOpen, IPDenied, Maintenance
 from coregateway.policy.access import Access
 from coregateway.policy.cors import Cors
 from coregateway.policy.fields import FieldRules
@@ -30,6 +30,13 @@ class NetworkCheck:
 def refuse_for_maintenance(client: Client, head: RequestHead) -> Refusal:  # noqa: ARG001 -- a `Step`
     """Refuse a request for a backend that its operator has closed."""
     return Refusal(error=Maintenance())
+
+
+def refuse_while_open(client: Client, head: RequestHead) -> Refusal | None:  # noqa: ARG001 -- a `Step`
+    """Refuse a request while the breaker of its backend is open, unless it is the one that tries it."""
+    forwarding = client.forwarding
+    seconds = 0.0 if forwarding is None else forwarding.backend.pool.wait_for_breaker()
+    return Refusal(error=BreakerOpen(seconds)) if seconds else None
 
 
 class FixedAnswers:

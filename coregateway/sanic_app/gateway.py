@@ -61,8 +61,10 @@ from coregateway.shared_memory import Board, Part
 from coregateway.shared_memory.board import SPARE
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.following import Following
+from coregateway.upstream.node_link import NodeLink
 from coregateway.upstream.opening import change_backend, open_backend
 from coregateway.upstream.probes import Probes
+from coregateway.upstream.retry_budget import RetryBudget
 
 ASGI_REFUSED = (
     "CoreGateway does not run under ASGI servers: start it by `coregateway run` or `sanic coregateway.app`"
@@ -107,6 +109,9 @@ class Context:
         """Whether the prober of the node has anything to ask, or had before a reload."""
         self._closing: set[Task[None]] = set()
         """What a reload has left to be closed."""
+        self.link: NodeLink | None = None
+        """To the other workers of the node, as far as upstreams go; None: not yet."""
+        self.budget: RetryBudget | None = None
         self.board = Board(1, len(settings.backends))
         self.part: Part | None = None
         """What this worker writes of the node's shared memory; None: it came when all parts were taken."""
@@ -188,6 +193,10 @@ class Context:
         for name in before.keys() & backends.keys():
             change_backend(before[name], settings.backends[name], settings.limits)
         self.settings, self.backends, self.worker.plan = settings, backends, plan
+        if self.link is not None and self.budget is not None:
+            self.budget.limit(settings.retries.budget, settings.retries.budget_minimum)
+            for backend in opened:
+                backend.join(self.link, self.budget)
         for name in before.keys() - backends.keys():
             before[name].retire()
         self.places = {}  # so that health asks the backends that there are now
@@ -225,9 +234,20 @@ class Context:
         verdicts = [self.board.verdicts[self.places[name]] for name in self.backends]
         self.probes = Probes(self.backends.values(), verdicts)
 
+    def join_node(self) -> None:
+        """Share with the other workers what is met at upstreams, and go by what the node decides."""
+        self.link = NodeLink(get_running_loop(), self.board.upstreams, self.part, self.board.parts)
+        retries = self.settings.retries
+        self.budget = RetryBudget(self.link, retries.budget, retries.budget_minimum)
+        for backend in self.backends.values():
+            backend.join(self.link, self.budget)
+        self.link.start(lambda: self.backends.values())
+
     async def close(self) -> None:
         if self.following is not None:
             self.following.stop()
+        if self.link is not None:
+            self.link.stop()
         await self.probes.close()
         for backend in self.backends.values():
             await backend.close()

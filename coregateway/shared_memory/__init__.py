@@ -5,6 +5,7 @@
     board     its layout; each process claims one part of it and is the only one that writes there
     series    numbers by name in a part: counters, histograms, gauges
     ring      the latest records of a part
+    shared_rows   numbers by key that every process may write
     pending   log lines of a part that have not left yet
     publication   one text of one writer, read whole or not at all
 

@@ -18,6 +18,8 @@ from coregateway.shared_memory.ring import Ring
 from coregateway.shared_memory.ring import size_of as ring_size
 from coregateway.shared_memory.series import Series
 from coregateway.shared_memory.series import size_of as series_size
+from coregateway.shared_memory.shared_rows import SIZE as ROWS_SIZE
+from coregateway.shared_memory.shared_rows import SharedRows
 from coregateway.shared_memory.verdict import SIZE as VERDICT_SIZE
 from coregateway.shared_memory.verdict import SharedVerdict
 
@@ -59,8 +61,12 @@ class Layout:
         return _HEADER + series_size(self.slots) + ring_size(RECORDS) + PENDING_SIZE
 
     @property
-    def size(self) -> int:
+    def upstreams(self) -> int:
         return self.part(self.parts)
+
+    @property
+    def size(self) -> int:
+        return self.upstreams + ROWS_SIZE
 
     def verdict(self, number: int) -> int:
         return 8 * ROW * self.rows + number * VERDICT_SIZE
@@ -142,6 +148,8 @@ class Board:
         """Of `/health`, for each backend in its place (`node.running`)."""
         self.probed = Publication(self._memory, self._layout.publication)
         """What the node's prober has found out of the upstreams (`prober.knowledge`)."""
+        self.upstreams = SharedRows(self._memory, self._layout.upstreams)
+        """What the node has decided of upstreams and backends (`upstream.node_link`)."""
         self._parts = [Part(self._memory, self._layout, number) for number in range(self._layout.parts)]
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:

@@ -56,6 +56,13 @@ class SharedMemory:
         self._locked.add(number)
         return True
 
+    def wait_for_lock(self, number: int) -> None:
+        """As `lock`, but wait for it; for an instant only, and `give_up_lock` must follow."""
+        fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, number)
+
+    def give_up_lock(self, number: int) -> None:
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, number)
+
 
 def _inherit(size: int, handle: Any) -> SharedMemory:
     return SharedMemory(size, handle.detach())

@@ -8,6 +8,11 @@ balancer          says which endpoint serves the next request
 tiers             says between which of them it may choose
 address           where an endpoint is
 endpoint          one address of a backend: its connections, its limit, its health, how it stands
+connecting        a connection to one of several: begun at a second one when the first takes its time
+ejection          when an upstream is ejected, and how it comes back
+breaker           when a backend gets no requests because too many have failed
+retry_budget      how many repetitions may be under way
+node_link         what a worker shares with the others of its node
 idle              its idle connections: which is used next, which is closed
 wait_queue        the requests of a backend that wait for a connection
 connection        carries one exchange at a time

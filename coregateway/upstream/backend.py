@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 from coregateway.model.errors import GatewayError, NoUpstream
 from coregateway.upstream.address import Address
 from coregateway.upstream.mirror import COPIES, Mirror
+from coregateway.upstream.node_link import NodeLink
 from coregateway.upstream.pool import Pool
+from coregateway.upstream.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -18,7 +20,7 @@ class Backend:
     `client` is how probes, documents and plugins talk to the backend.
     """
 
-    __slots__ = ("client", "health_path", "in_flight", "mirror", "name", "pool", "tunnels", "urls")
+    __slots__ = ("budget", "client", "health_path", "in_flight", "mirror", "name", "pool", "tunnels", "urls")
 
     def __init__(self, name: str, pool: Pool, client: "AsyncClient", *, health_path: str | None) -> None:
         self.name = name
@@ -27,6 +29,8 @@ class Backend:
         self.health_path = health_path
         self.urls: tuple[str, ...] = ()
         """As the settings have them; a name among them has an endpoint for each of its addresses."""
+        self.budget: RetryBudget | None = None
+        """Of the node; None: it is not there yet."""
         self.in_flight = 0
         """Requests under way, in this worker."""
         self.tunnels = 0
@@ -56,6 +60,11 @@ class Backend:
     def retire(self) -> None:
         """The settings have it no more: what is under way finishes, and no connection is kept behind it."""
         self.pool.retire()
+
+    def join(self, link: NodeLink, budget: RetryBudget) -> None:
+        """Share with the node what is met here, and go by what it decides."""
+        self.budget = budget
+        self.pool.join(link)
 
     async def close(self) -> None:
         """End the client, and with it the pool's connections."""

@@ -41,7 +41,7 @@ class Balancer:
       Ravishankar 1998); without a key as `p2c`.
     """
 
-    __slots__ = ("_even", "_ready", "_rest", "mode", "picks")
+    __slots__ = ("_even", "_ready", "_rest", "mode", "picks", "trial")
 
     def __init__(self, endpoints: Sequence[Endpoint] = (), mode: int = P2C) -> None:
         self.mode = mode
@@ -50,6 +50,8 @@ class Balancer:
         self._even = True
         self.picks = 0
         """Requests that it has sent on their way."""
+        self.trial: Endpoint | None = None
+        """One that was ejected, and is to have the next request."""
         self.use(endpoints)
 
     @property
@@ -63,6 +65,7 @@ class Balancer:
         self._rest = list(rest)
         weights = {endpoint.weight for endpoint in ready}
         self._even = len(weights) <= 1
+        self.trial = None
 
     def pick(self, tried: Collection[str] = (), key: int = 0) -> Endpoint | None:
         """The endpoint for a request; None: all are full, wait until one is not.
@@ -71,6 +74,9 @@ class Balancer:
         of these. `key`: for `hash`; 0: the request has none. The turn goes on with `advance` only, so that a
         caller may decline.
         """
+        trial = self.trial
+        if trial is not None and trial.name not in tried and trial.has_room and trial.is_due:
+            return trial
         ready = self._ready
         if tried:
             ready = (
@@ -92,6 +98,10 @@ class Balancer:
     def advance(self, endpoint: Endpoint) -> None:
         """A request goes to this endpoint: its turn is over."""
         self.picks += 1
+        if endpoint is self.trial:
+            self.trial = None
+            endpoint.begin_trial()
+            return
         mode = self.mode
         if not self._even or mode in (ROUND_ROBIN, LEAST_CONN):
             charge(self._ready, endpoint)

@@ -16,7 +16,9 @@ from typing import Protocol as Interface
 from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, UpstreamError
 from coregateway.net.worker_io import WorkerIO
 from coregateway.upstream.address import Address
+from coregateway.upstream.breaker import Breaker
 from coregateway.upstream.connection import UpstreamConnection
+from coregateway.upstream.ejection import Ejection
 from coregateway.upstream.endpoint_health import EndpointHealth
 from coregateway.upstream.idle import EndedAges, IdleConnections
 from coregateway.upstream.roles import Timeouts
@@ -56,16 +58,22 @@ class Endpoint:
         "authority",
         "avoided_at",
         "base",
+        "breaker",
         "credit",
         "drained",
         "ejected",
+        "ejection",
         "eligible",
         "health",
         "key",
         "name",
         "on_change",
+        "on_failing",
+        "on_news",
         "origin",
+        "picks_seen",
         "retired",
+        "reviving",
         "seed",
         "slots_taken",
         "weight",
@@ -95,12 +103,24 @@ class Endpoint:
         """Whether it may get requests, beside the others and as they stand; the pool says so."""
         self.drained = False
         """Whether an operator has taken it out."""
+        self.ejection: Ejection | None = None
+        """None: the node does not eject it, or knows nothing of it yet."""
         self.ejected = False
-        """Whether the node has, by the requests that failed there."""
+        """Whether it has, by the requests that failed there; as this worker knows it."""
+        self.breaker: Breaker | None = None
+        """Of its backend; None: off."""
         self.avoided_at = 0.0
         """When its last connect failed, or took too long (monotonic); 0.0: it did not."""
+        self.reviving = False
+        """Whether a connect is under way that no request waits for, to see whether it is there again."""
+        self.picks_seen = -1
+        """How many requests its balancer had sent on their way when the last one was begun."""
         self.retired = False
         """Whether the backend no longer has this address."""
+        self.on_failing: Callable[[Endpoint, str, float], None] | None = None
+        """Called with a cause when so much has failed that it should be ejected, if that may be."""
+        self.on_news: Callable[[], None] | None = None
+        """Called when the node has decided something by what was met here."""
         self.on_change: Callable[[], None] | None = None
         """Called when it stands otherwise than before."""
         self.health = EndpointHealth()
@@ -146,6 +166,11 @@ class Endpoint:
         return self.slots_taken - self.active - self.idle
 
     @property
+    def now(self) -> float:
+        """The time of its loop."""
+        return self._loop.time()
+
+    @property
     def load(self) -> int:
         """Requests at it or on their way to it."""
         return self.slots_taken - len(self._idle.connections)
@@ -158,6 +183,15 @@ class Endpoint:
         if self.health.check_failed or self.avoided_at:
             return UNFIT
         return EJECTED if self.ejected else USABLE
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is ejected, and one request of the node may see whether it is well again."""
+        return (
+            self.ejection is not None
+            and not (self.drained or self.avoided_at or self.health.check_failed)
+            and self.ejection.is_due(self._loop.time())
+        )
 
     @property
     def has_room(self) -> bool:
@@ -228,6 +262,8 @@ class Endpoint:
         health = self.health
         if fit and connection.idle_since >= health.distrusted_until:
             health.answered = connection.idle_since
+            if self.ejection is not None or self.breaker is not None:
+                self._note_answer(connection)
             if self._queue.length:
                 self._offer(connection)
             else:
@@ -292,12 +328,27 @@ class Endpoint:
         self.retired = False
         self._keeps = not (self.drained or self._closing)
 
+    def begin_trial(self) -> None:
+        """A request goes to it, which sees whether it is well again."""
+        if self.ejection is not None:
+            self.ejection.begin_trial(self._loop.time())
+
     def avoid(self) -> None:
         """A connect has failed, or takes too long: let others have the requests, if there are others."""
         self.avoided_at = self._loop.time()
         self._tell()
 
     # What a connection tells
+
+    def note_failure(self, cause: str, now: float) -> None:
+        """A connect or a request has failed, by the upstream's fault."""
+        self.health.fail(cause, now)
+        ejection = self.ejection
+        if ejection is not None and ejection.fail(now) and self.on_failing is not None:
+            self.on_failing(self, cause, now)
+        breaker = self.breaker
+        if breaker is not None and breaker.note(True, now) and self.on_news is not None:
+            self.on_news()
 
     def lost(self, connection: UpstreamConnection) -> None:
         """A connection ended by itself; a busy one still comes back through `release`."""
@@ -340,8 +391,24 @@ class Endpoint:
             self._hosts = (host, *(each for each in self._hosts if each != host))
 
     def _fail_to_connect(self, cause: str) -> None:
-        self.health.fail(cause, self._loop.time())
+        self.note_failure(cause, self._loop.time())
         self.avoid()
+
+    def _note_answer(self, connection: UpstreamConnection) -> None:
+        """An exchange was answered: tell those that count."""
+        now = connection.idle_since
+        ejection = self.ejection
+        if ejection is not None and ejection.succeed(now):
+            self.ejected = False
+            self._tell()
+            if self.on_news is not None:
+                self.on_news()
+        breaker = self.breaker
+        head = connection.response.head
+        if breaker is not None and head is not None:
+            failed = head.status >= 500
+            if breaker.note(failed, now) and self.on_news is not None:
+                self.on_news()
 
     def _tell(self) -> None:
         if self.on_change is not None:
@@ -371,5 +438,6 @@ class Endpoint:
         if not isinstance(error, UpstreamError):
             if connection.answered:
                 self.health.answered = connection.idle_since
+                self._note_answer(connection)
         elif not error.reused:  # else the connection was old, and tells nothing of the endpoint
-            self.health.fail(error.cause, connection.idle_since)
+            self.note_failure(error.cause, connection.idle_since)

@@ -16,7 +16,16 @@ from coregateway.upstream.pool import Pool
 def open_backend(io: WorkerIO, name: str, row: BackendSettings, limits: LimitSettings) -> Backend:
     """Make the pool and the client of a backend. `Backend.close` must follow."""
     addresses = [Address.of(url) for url in row.urls]
-    pool = Pool(io, name, addresses, limits, row.timeouts, balance=row.balance)
+    pool = Pool(
+        io,
+        name,
+        addresses,
+        limits,
+        row.timeouts,
+        balance=row.balance,
+        ejection=row.ejection,
+        breaker=row.breaker,
+    )
     client = httpx.AsyncClient(
         transport=PoolTransport(pool),
         base_url=_base_url(addresses[0]),
@@ -39,7 +48,7 @@ def change_backend(backend: Backend, row: BackendSettings, limits: LimitSettings
     """
     backend.urls = tuple(map(str, row.urls))
     backend.health_path = row.health.path
-    backend.pool.change(limits, row.timeouts, balance=row.balance)
+    backend.pool.change(limits, row.timeouts, balance=row.balance, ejection=row.ejection, breaker=row.breaker)
     backend.client.base_url = _base_url(Address.of(row.urls[0]))
     backend.client.timeout = _timeout(row)
 

@@ -112,7 +112,14 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> Endpoint:
     endpoint = Endpoint()
     backend = SimpleNamespace(in_flight=0)
     outbound = SimpleNamespace(render=lambda *_, **__: None)  # pyright: ignore[reportUnknownLambdaType] -- of no use here
-    forwarding: Any = SimpleNamespace(backend=backend, client_timeout=1.0, outbound=outbound)
+    forwarding: Any = SimpleNamespace(
+        backend=backend,
+        client_timeout=1.0,
+        outbound=outbound,
+        hash_keys=None,
+        total=None,
+        retries=SimpleNamespace(statuses=None),
+    )
 
     def start(_: object, client: ClientConnection, head: RequestHead, exchange: Exchange) -> bool:
         client.forwarded = request = ForwardedRequest(forwarding, client, head, exchange)

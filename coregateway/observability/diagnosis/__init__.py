@@ -1,6 +1,7 @@
 """What an operator would otherwise have to work out, in words.
 
     rules     from numbers to findings; pure
+    decision_rules   the same of what the node has decided
     reminder  how often one finding is told
     observer  brings the numbers of a node to the rules, and their findings to the log and to the live page
 

@@ -14,10 +14,16 @@ import orjson
 from coregateway.logs.events import event
 from coregateway.model.call_times import CallTimes
 from coregateway.node.state import Node, State
-from coregateway.observability.diagnosis import rules
+from coregateway.observability.diagnosis import decision_rules, rules
 from coregateway.observability.diagnosis.reminder import Reminder
 from coregateway.observability.diagnosis.rules import Ages, Finding
 from coregateway.observability.status import places
+from coregateway.observability.status.decisions import (
+    BreakerStatus,
+    Ejections,
+    EjectionStatus,
+    breaker_of,
+)
 from coregateway.observability.status.overview import verdict_of
 from coregateway.observability.status.reachability import Verdict
 from coregateway.prober.knowledge import decoded
@@ -62,6 +68,9 @@ class Observer:
         self._before: dict[str, list[Sums]] = {}
         self._down: dict[str, float] = {}
         self._ages: dict[str, list[Ages]] = {}
+        self._breakers: dict[str, BreakerStatus] = {}
+        self._ejections: dict[tuple[str, str], EjectionStatus] = {}
+        """As they were at the last look."""
         self._surpluses: dict[tuple[str, int], int] = {}
         """How many were told of each upstream; of those before this worker spoke, nothing is known."""
 
@@ -111,6 +120,7 @@ class Observer:
             return
         living = [part for part in self._board.parts if part.living]
         known = decoded(self._board.probed.read()).by_upstream()
+        ejections = Ejections(self._board.upstreams)
         for count, (name, row) in enumerate(self._settings.backends.items()):
             if count % AT_ONCE == 0:
                 yield
@@ -119,6 +129,7 @@ class Observer:
                 if (found := known.get((name, str(url)))) is not None:
                     self._tell(rules.name_unresolved(name, url, found), now)
                     self._tell(rules.checks_failed(name, url, found), now)
+            self._look_at_decisions(name, row, ejections, now)
 
     def _look_at(self, name: str, row: BackendSettings, living: list[Part], now: float) -> None:
         limits = self._settings.limits
@@ -160,6 +171,21 @@ class Observer:
                 self._ages[name] = ages
         for url in row.urls:
             self._look_at_upstream(name, url, verdict_of(name, str(url), self._board.parts), now)
+
+    def _look_at_decisions(self, name: str, row: BackendSettings, ejections: Ejections, now: float) -> None:
+        breaker = breaker_of(self._board.upstreams, name, row)
+        known = self._breakers.get(name)
+        self._breakers[name] = breaker
+        if known is not None:
+            self._tell(decision_rules.breaker_open(name, known, breaker), now)
+            self._tell(decision_rules.breaker_closed(name, known, breaker), now)
+        for url in row.urls if len(row.urls) > 1 else ():
+            ejection = ejections.of(name, url)
+            before = self._ejections.get((name, url))
+            self._ejections[name, url] = ejection
+            if before is not None:
+                self._tell(decision_rules.ejected(name, url, before, ejection), now)
+                self._tell(decision_rules.returned(name, url, before, ejection), now)
 
     def _look_at_upstream(self, name: str, url: str, verdict: Verdict, now: float) -> None:
         if verdict.state == "down":

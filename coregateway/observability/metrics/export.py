@@ -42,6 +42,9 @@ def _gauge(name: str, by: str, match: str = 'backend=~"$backend"') -> str:
 _FAILED = _rate("requests", "backend", 'backend=~"$backend",code=~"5.."')
 _CALLS = "rate(coregateway_middleware_seconds_bucket[$__rate_interval])"
 _LAG = "rate(coregateway_event_loop_lag_seconds_bucket[$__rate_interval])"
+_BY_UPSTREAM = "{{backend}} {{upstream}}"
+_EJECTED = _gauge("upstream_state", "backend, upstream", 'backend=~"$backend",state="ejected"')
+_OPEN = _gauge("breaker_state", "backend, state", 'backend=~"$backend",state=~"open|half_open"')
 
 ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     (
@@ -107,6 +110,10 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "reqps",
                 ((_rate("name_resolutions", "name, outcome", ""), "{{name}} {{outcome}}"),),
             ),
+            Panel("Ejected addresses", "short", ((_EJECTED, _BY_UPSTREAM),)),
+            Panel("Ejections", "short", ((_rate("ejections", "backend, upstream"), _BY_UPSTREAM),)),
+            Panel("Retries, by address", "reqps", ((_rate("retries", "backend, upstream"), _BY_UPSTREAM),)),
+            Panel("Open breakers", "short", ((_OPEN, "{{backend}} {{state}}"),)),
             Panel(
                 "Connections with bytes that no request asked for",
                 "cps",

@@ -125,6 +125,20 @@ MIRRORED = _counter(
 RETRIES = _counter(
     "upstream_retries", "Tries after the first, by what ended the one before.", "backend", "reason"
 )
+RETRIES_AT = _counter(
+    "retries", "Tries that failed and were followed by another, by the address where.", "backend", "upstream"
+)
+EJECTIONS = _counter("ejections", "Ejections of an address of a backend.", "backend", "upstream")
+UPSTREAM_STATE = _gauge(
+    "upstream_state",
+    "1 for the state of an address of a backend (up, down, ejected, draining), 0 for the others.",
+    *("backend", "upstream", "state"),
+)
+BREAKER_STATE = _gauge(
+    "breaker_state",
+    "1 for the state of a backend's breaker (off, closed, open, half_open), 0 for the others.",
+    *("backend", "state"),
+)
 CHECKS = _counter("upstream_checks", "Checks of an upstream's addresses.", "backend", "upstream", "outcome")
 RESOLUTIONS = _counter("name_resolutions", "Look-ups of host names of upstreams.", "name", "outcome")
 SURPLUS = _counter(
@@ -172,6 +186,7 @@ BUILD_INFO = _gauge("build_info", "1, with the version that runs.", "version")
 
 FAMILIES = (
     *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES),
+    *(RETRIES_AT, EJECTIONS, UPSTREAM_STATE, BREAKER_STATE),
     *(CHECKS, RESOLUTIONS, SURPLUS, SHARES, MIRRORED),
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, REFUSED, TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
     *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, MIDDLEWARE, LOG_LINES_DROPPED),

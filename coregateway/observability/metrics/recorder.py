@@ -24,7 +24,7 @@ from coregateway.shared_memory.series import Series, size_of
 type Kind = tuple[str | None, str | None, str | None, int | None]
 """Backend, route, method and status of an exchange."""
 
-_OVERFLOWING: Final = ("route", "reason", "cause", "rule")
+_OVERFLOWING: Final = ("route", "upstream", "reason", "cause", "rule")
 
 _OWN: Final = (families.DURATION, families.REQUEST_BYTES, families.RESPONSE_BYTES)
 """What is measured of answers that the gateway gives itself."""
@@ -180,7 +180,10 @@ class Recorder:
             family.name: self._place(
                 family, *(OVERFLOW if label in _OVERFLOWING else "" for label in family.labels)
             )
-            for family in (families.REQUESTS, families.RETRIES, families.ERRORS, families.REFUSED)
+            for family in (
+                *(families.REQUESTS, families.RETRIES, families.RETRIES_AT, families.ERRORS),
+                families.REFUSED,
+            )
         }
         self._of_backend = {name: self._places_of(name) for name in self._backends}
         self._latest: Places | None = None
@@ -250,6 +253,8 @@ class Recorder:
 
     def count_retry(self, exchange: Exchange, error: GatewayError) -> None:
         """Count that an attempt which ended so is followed by another."""
+        if exchange.upstream is not None:
+            self._numbers[self._place(families.RETRIES_AT, exchange.backend or "", exchange.upstream)] += 1.0
         self._numbers[self._place(families.RETRIES, exchange.backend or "", error.cause)] += 1.0
 
     def count_tunnel(self, exchange: Exchange) -> None:

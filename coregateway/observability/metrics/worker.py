@@ -1,6 +1,7 @@
 """The metrics of one worker, from its start to its end, and `/metrics`."""
 
 from asyncio import Lock, get_running_loop, sleep
+from collections.abc import Iterable
 from itertools import chain
 from time import monotonic
 from typing import TYPE_CHECKING, cast
@@ -9,6 +10,7 @@ from sanic import Blueprint
 from sanic.response import HTTPResponse
 
 from coregateway.observability.metrics import exposition
+from coregateway.observability.metrics.decided import add_decisions
 from coregateway.observability.metrics.reading import Reader, Snapshot
 from coregateway.observability.metrics.recorder import Recorder
 from coregateway.observability.metrics.sampler import Sampler
@@ -35,7 +37,7 @@ def attach(app: "Gateway", operators: "Gateway", settings: Settings) -> None:
     app.add_signal(recorder.record, TURN_ENDED)
     app.add_signal(recorder.count_retry, ATTEMPT_FAILED)
     app.add_signal(recorder.count_tunnel, TUNNEL_OPENED)
-    scraper = Scraper()
+    scraper = Scraper(app)
     operators.blueprint(blueprint(scraper))
     if settings.metrics.on_main_port:
         app.blueprint(blueprint(scraper))
@@ -68,7 +70,10 @@ def attach(app: "Gateway", operators: "Gateway", settings: Settings) -> None:
 class Scraper:
     """Reads the node and writes what it read, in slices: a scrape pauses no request for long."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: "Gateway | None" = None) -> None:
+        """`app`: whose backends' states are told, too."""
+        self._app = app
+        self._board: Board | None = None
         self._reader: Reader | None = None
         self._text = exposition.text()
         self._openmetrics = exposition.openmetrics()
@@ -77,23 +82,32 @@ class Scraper:
     async def open(self, board: Board) -> None:
         """Learn the names of all that a node has counted so far, so that no scrape waits for it."""
         self._reader = Reader(board)
+        self._board = board
         for accept in ("text/plain", "application/openmetrics-text"):
             await self.scrape(accept)
 
     async def scrape(self, accept: str) -> tuple[bytes, str]:
         """The metrics of the node, and the media type in which they are, by an `Accept` header."""
         assert self._reader is not None  # noqa: S101 -- opened before the first request
+        assert self._board is not None  # noqa: S101 -- with it
         chosen = self._openmetrics if exposition.wants_openmetrics(accept) else self._text
         async with self._turn:
             snapshot = Snapshot()
             pieces: list[str] = []
             pause_at = monotonic() + SLICE
-            for piece in chain(self._reader.steps(snapshot), chosen.write(snapshot)):
+            decided = self._decisions(self._board, snapshot)
+            for piece in chain(self._reader.steps(snapshot), decided, chosen.write(snapshot)):
                 pieces.append(piece)
                 if monotonic() > pause_at:
                     await sleep(0)
                     pause_at = monotonic() + SLICE
             return "".join(pieces).encode(), chosen.content_type
+
+    def _decisions(self, board: Board, snapshot: Snapshot) -> Iterable[str]:
+        if self._app is None:
+            return ()
+        context = self._app.ctx
+        return add_decisions(snapshot, context.settings, board, context.drained)
 
 
 def blueprint(scraper: Scraper) -> Blueprint:

@@ -5,16 +5,18 @@ upstream counts for all that ever ran.
 """
 
 from asyncio import sleep
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from coregateway import __version__
 from coregateway.node.state import Node
 from coregateway.observability.status import places
+from coregateway.observability.status.decisions import Ejections, EjectionStatus, breaker_of
 from coregateway.observability.status.probed import probed
 from coregateway.observability.status.reachability import Sighting, Verdict, in_words, judge
-from coregateway.prober.knowledge import decoded
+from coregateway.prober.knowledge import Known, decoded
 from coregateway.settings import BackendSettings, Settings
 from coregateway.shared_memory import Board, Part
 
@@ -42,14 +44,14 @@ async def overview(
     """
     living = [part for part in board.parts if part.living]
     known = decoded(board.probed.read()).by_upstream()
+    ejections = Ejections(board.upstreams)
     backends: dict[str, Any] = {}
     for number, (name, row) in enumerate(settings.backends.items()):
         if number % AT_ONCE == 0:
             await sleep(0)
         out = {url for backend, url in drained if backend == name}
-        backends[name] = _backend(name, row, board.parts, living, counted, out)
-        for upstream in backends[name]["upstreams"]:
-            upstream.update(probed(upstream, known.get((name, upstream["url"]))))
+        upstreams = upstreams_of(name, row, board, ejections, known, living, out)
+        backends[name] = _backend(name, row, board, upstreams, living, counted)
     return {
         "version": __version__,
         "ready": node.ready(),
@@ -93,19 +95,17 @@ def _sighting(part: Part, at: int) -> Sighting:
 def _backend(
     name: str,
     row: BackendSettings,
-    parts: list[Part],
+    board: Board,
+    upstreams: list[dict[str, Any]],
     living: list[Part],
     counted: Counted | None,
-    drained: Collection[str],
 ) -> dict[str, Any]:
     active, idle, opening, queued, in_flight, *_ = map(int, pool_of(name, living))
     requests, errors = (None, None) if counted is None else counted.get(name, (0, 0))
     return {
         "prefix": row.prefix,
-        "upstreams": [
-            _upstream(name, str(url), parts, living) | (DRAINING if str(url) in drained else {})
-            for url in row.urls
-        ],
+        "upstreams": upstreams,
+        "breaker": breaker_of(board.upstreams, name, row).state,
         "in_flight": in_flight,
         "queued": queued,
         "connections": {"active": active, "idle": idle, "opening": opening},
@@ -114,8 +114,35 @@ def _backend(
     }
 
 
-def _upstream(name: str, url: str, parts: list[Part], living: list[Part]) -> dict[str, Any]:
-    verdict = verdict_of(name, url, parts)
+def upstreams_of(
+    name: str,
+    row: BackendSettings,
+    board: Board,
+    ejections: Ejections,
+    known: Mapping[tuple[str, str], Known],
+    living: list[Part],
+    drained: Collection[str],
+) -> list[dict[str, Any]]:
+    """The addresses of a backend: `up`, `down`, `ejected` or `draining`, and why.
+
+    What an operator says goes before what the node has decided, that before what its checks say, and that
+    before what its workers have met.
+    """
+    found: list[dict[str, Any]] = []
+    for url in map(str, row.urls):
+        upstream = _upstream(name, url, board, ejections, living)
+        if url in drained:
+            upstream |= DRAINING
+        upstream.update(probed(upstream, known.get((name, url))))
+        if upstream["state"] == "unknown":
+            upstream["state"] = "up"  # it gets requests
+        found.append(upstream)
+    return found
+
+
+def _upstream(name: str, url: str, board: Board, ejections: Ejections, living: list[Part]) -> dict[str, Any]:
+    standing = standing_of(name, url, board, ejections)
+    verdict = standing.verdict
     key = places.upstream(name, url)
     active = 0.0
     for part in living:
@@ -123,13 +150,43 @@ def _upstream(name: str, url: str, parts: list[Part], living: list[Part]) -> dic
             active += part.series.numbers[at + places.ACTIVE_HERE]
     return {
         "url": url,
-        "state": verdict.state,
-        "reason": reason(verdict),
-        "since": _rounded(verdict.since),
+        "state": standing.state,
+        "reason": standing.reason,
+        "since": _rounded(standing.since),
         "last_answer": _rounded(verdict.answered),
         "last_failure": _rounded(verdict.failed),
         "in_flight": int(active),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one address of a backend stands, but for its checks. `state`: `up`, `down`, `unknown` or `ejected`;
+    `since`: None: unknown."""
+
+    state: str
+    reason: str
+    since: float | None
+    verdict: Verdict
+
+
+def standing_of(name: str, url: str, board: Board, ejections: Ejections) -> Standing:
+    """The same for the whole node: what it has decided before what its workers have met."""
+    verdict = verdict_of(name, url, board.parts)
+    ejection = ejections.of(name, url)
+    if ejection.is_ejected:
+        return Standing("ejected", ejected_in_words(ejection), ejection.since, verdict)
+    told = reason(verdict)
+    if ejection.ejected:
+        told += f"; {ejection.ejected} of {ejection.known} addresses of its host are ejected"
+    return Standing(verdict.state, told, verdict.since, verdict)
+
+
+def ejected_in_words(ejection: EjectionStatus) -> str:
+    """Why an upstream gets no requests, and for how long."""
+    times = "" if ejection.times < 2 else f", {ejection.times} times in a row"
+    ends = f"for {ejection.left:.0f} s more" if ejection.left else "until a request tries it"
+    return f"{in_words(ejection.cause)}{times}: no requests {ends}"
 
 
 def reason(verdict: Verdict) -> str:

@@ -57,7 +57,7 @@ async def test_what_is_under_way_counts_for_the_living_alone() -> None:
     assert (billing["queued"], billing["in_flight"]) == (6, 10)
     assert (billing["requests"], billing["errors"]) == (100, 4)
     first, second = billing["upstreams"]
-    assert (first["url"], first["state"], first["in_flight"]) == ("http://a:1", "unknown", 4)
+    assert (first["url"], first["state"], first["in_flight"]) == ("http://a:1", "up", 4)
     # met by a worker that has died, and true all the same
     assert (second["state"], second["since"]) == ("up", round(now - 9, 3))
     worker, missing = seen["workers"]

@@ -1,0 +1,53 @@
+"""Findings of what the node has decided: an upstream is ejected or back, a breaker open or closed."""
+
+from coregateway.observability.diagnosis.rules import Finding
+from coregateway.observability.status.decisions import BreakerStatus, EjectionStatus
+from coregateway.observability.status.reachability import in_words
+
+
+def ejected(backend: str, url: str, before: EjectionStatus, now: EjectionStatus) -> Finding | None:
+    """An upstream was ejected, or again, since the last look."""
+    if now.count == before.count or not now.ejected:
+        return None
+    which = url if now.known == 1 else f"{now.ejected} of {now.known} addresses of {url}"
+    message = (
+        f"backend {backend} sends no requests to {which}, for too many in a row failed, the last by "
+        f"{in_words(now.cause)}: in {now.left:.0f} s one request tries it"
+    )
+    fields: dict[str, object] = {
+        "backend": backend,
+        "upstream": url,
+        "cause": now.cause,
+        "seconds": round(now.left, 1),
+        "times": now.times,
+    }
+    return Finding("ejected", url, message, fields)
+
+
+def returned(backend: str, url: str, before: EjectionStatus, now: EjectionStatus) -> Finding | None:
+    """An upstream that was ejected has answered a request."""
+    if not before.ejected or now.ejected:
+        return None
+    message = f"backend {backend} sends requests to {url} again: it has answered one"
+    fields: dict[str, object] = {"backend": backend, "upstream": url}
+    return Finding("returned", url, message, fields, level="INFO")
+
+
+def breaker_open(backend: str, before: BreakerStatus, now: BreakerStatus) -> Finding | None:
+    """A breaker has opened since the last look."""
+    if now.opened == before.opened or now.state in ("off", "closed"):
+        return None
+    message = (
+        f"backend {backend} gets no requests, for too many of them failed: its breaker is open, clients get "
+        "503 breaker_open, and from time to time one request tries it"
+    )
+    fields: dict[str, object] = {"backend": backend, "opened": now.opened}
+    return Finding("breaker_open", backend, message, fields)
+
+
+def breaker_closed(backend: str, before: BreakerStatus, now: BreakerStatus) -> Finding | None:
+    """A breaker that was open has closed."""
+    if before.state not in ("open", "half_open") or now.state != "closed":
+        return None
+    message = f"backend {backend} gets requests again: it has answered one, and its breaker is closed"
+    return Finding("breaker_closed", backend, message, {"backend": backend}, level="INFO")

@@ -1,0 +1,66 @@
+"""What the node has decided, in words: told once, when it changes."""
+
+import pytest
+
+from coregateway.observability.diagnosis.decision_rules import (
+    breaker_closed,
+    breaker_open,
+    ejected,
+    returned,
+)
+from coregateway.observability.status.decisions import BreakerStatus, EjectionStatus
+
+URL = "http://a:1"
+
+
+def status(out: int, count: int, known: int = 1) -> EjectionStatus:
+    return EjectionStatus(known, out, "read_timeout", 1.0 if out else None, 29.6 if out else 0.0, 1, count)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (status(0, 0), status(1, 1), "ejected"),
+        (status(1, 1), status(1, 2), "ejected"),
+        (status(1, 1), status(1, 1), None),
+        (status(1, 1), status(0, 1), "returned"),
+        (status(0, 1), status(0, 1), None),
+    ],
+)
+def test_an_ejection_and_its_end_are_told(
+    before: EjectionStatus, now: EjectionStatus, told: str | None
+) -> None:
+    found = [finding for rule in (ejected, returned) if (finding := rule("billing", URL, before, now))]
+    assert [finding.kind for finding in found] == ([told] if told else [])
+    for finding in found:
+        assert URL in finding.message
+
+
+def test_an_ejection_tells_why_and_for_how_long() -> None:
+    finding = ejected("billing", URL, status(0, 0), status(1, 1))
+    assert finding is not None
+    assert finding.message == (
+        "backend billing sends no requests to http://a:1, for too many in a row failed, "
+        "the last by no answer in time (read_timeout): in 30 s one request tries it"
+    )
+    some = ejected("billing", URL, status(0, 0, 3), status(2, 2, 3))
+    assert some is not None
+    assert "to 2 of 3 addresses of http://a:1" in some.message
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (BreakerStatus("closed"), BreakerStatus("open", 1.0, 1), "breaker_open"),
+        (BreakerStatus("open", 1.0, 1), BreakerStatus("half_open", 1.0, 1), None),
+        (BreakerStatus("half_open", 1.0, 1), BreakerStatus("open", 1.0, 2), "breaker_open"),
+        (BreakerStatus("half_open", 1.0, 1), BreakerStatus("closed", None, 1), "breaker_closed"),
+        (BreakerStatus("closed", None, 1), BreakerStatus("closed", None, 1), None),
+        (BreakerStatus("off"), BreakerStatus("off"), None),
+    ],
+)
+def test_a_breaker_that_opens_or_closes_is_told(
+    before: BreakerStatus, now: BreakerStatus, told: str | None
+) -> None:
+    found = [finding for rule in (breaker_open, breaker_closed) if (finding := rule("billing", before, now))]
+    assert [finding.kind for finding in found] == ([told] if told else [])
