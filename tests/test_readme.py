@@ -43,7 +43,7 @@ STARTS = [
     ".venv/bin/python coregateway/app.py --port 8001 --coredinator-port 7000 --coretelemetry-port 7001",
 ]
 LONG_TESTS = [
-    ".venv/bin/python -m tests.endurance --aborts 10000 --slow-heads 2000 --slow-readers 500",
+    ".venv/bin/python -m tests.endurance --aborts 10000 --slow-heads 2000 --slow-readers 500 --reloads 100",
     ".venv/bin/python -m tests.endurance.chaos --seconds 60",
     ".venv/bin/python -m tests.observability.metrics.counting --requests 1000000 --kills 2",
 ]

@@ -78,6 +78,7 @@ class Start(BaseModel):
 def create_app(clock: Callable[[], float] = time.monotonic) -> App:
     """The application; `clock` gives seconds and decides when flaky services fail."""
     app: App = Sanic("Coredinator", configure_logging=False)
+    app.config.AUTO_EXTEND = False  # what its environment has installed changes nothing here
     contract = Contract(app, "Coredinator (demo)", "Starts, stops and watches agents and CoreIO services.")
     plant = Plant()
 

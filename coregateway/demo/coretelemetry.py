@@ -84,6 +84,7 @@ class PathQuery(BaseModel):
 def create_app(clock: Callable[[], float] = time.time) -> App:
     """The application; `clock` gives seconds since 1970."""
     app: App = Sanic("CoreTelemetry", configure_logging=False)
+    app.config.AUTO_EXTEND = False  # what its environment has installed changes nothing here
     contract = Contract(
         app, "CoreTelemetry (demo)", "Measurements of agents, and of the machine they run on."
     )
