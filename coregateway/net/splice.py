@@ -23,6 +23,7 @@ from enum import Enum, auto
 from errno import EINVAL
 
 from coregateway.net.deadline import Deadline
+from coregateway.net.epoll import IN, Watched
 from coregateway.net.pipes import WIDE, Pipe
 from coregateway.net.transport import Transport
 from coregateway.net.worker_io import WorkerIO
@@ -63,10 +64,12 @@ class End(Enum):
     SINK_LATE = auto()
 
 
-class Splice:
+class Splice(Watched):
     """One body on its way between two TCP connections; nothing else may be read or written meanwhile.
 
-    It watches a descriptor of its own for the source: a loop does not let a transport's be watched.
+    It watches a descriptor of its own for the source: a loop does not let a transport's be watched. The
+    worker's epoll tells of it, because uvloop does not call a reader whose connection was reset (libuv gives
+    POLLERR as an error of the descriptor).
     """
 
     __slots__ = (
@@ -77,7 +80,6 @@ class Splice:
         "_io",
         "_late",
         "_left",
-        "_loop",
         "_patience",
         "_pipe",
         "_seen",
@@ -90,10 +92,11 @@ class Splice:
     def __init__(self, io: WorkerIO, source: int, sink: Transport, pipe: Pipe) -> None:
         """See `prepare`. Raises OSError where no descriptor is free."""
         self._io = io
-        self._loop = loop = io.loop
+        loop = io.loop
         self._pipe = pipe
-        self._source = os.dup(source)
+        self._source = self.watched = os.dup(source)
         """-1: it is closed."""
+        self.events = 0
         self._sink = sink
         self._late = Deadline(loop, self._expired)
         self._ended: Future[End] = loop.create_future()
@@ -117,7 +120,7 @@ class Splice:
         if not self._ended.done():
             self._sink.begin_splice(self._sink_changed)
             self._late.within(silence)
-            self._loop.add_reader(self._source, self._fill)
+            self._io.epoll.watch(self, IN)
         return await self._ended
 
     def interrupt(self) -> None:
@@ -127,6 +130,21 @@ class Splice:
     def close(self) -> None:
         self._rest()
         self._io.pipes.take_back(self._pipe, empty=not self._held)
+
+    # What the epoll tells
+
+    def ready(self, events: int) -> None:  # noqa: ARG002 -- whatever it is, reading shows it
+        self._fill()
+
+    def fail(self, error: Exception) -> None:
+        self._rest()
+        if not self._ended.done():
+            self._ended.set_exception(error)
+
+    def abort(self) -> None:
+        self._end(End.INTERRUPTED)
+
+    # Piece by piece
 
     def _fill(self) -> None:
         """The source has brought something. One piece of it: others want their turn."""
@@ -160,7 +178,7 @@ class Splice:
         if self._held:
             if not self._blocked:
                 self._blocked = True
-                self._loop.remove_reader(self._source)
+                self._io.epoll.watch(self, 0)
             elif self._held == before:
                 return
             self._late.within(self._patience)
@@ -170,7 +188,7 @@ class Splice:
             return
         if self._blocked:
             self._blocked = False
-            self._loop.add_reader(self._source, self._fill)
+            self._io.epoll.watch(self, IN)
         self._late.within(self._silence)
 
     def _piece(self) -> int:
@@ -225,7 +243,7 @@ class Splice:
         self._late.close()
         self._sink.end_splice()
         if self._source >= 0:
-            self._loop.remove_reader(self._source)
+            self._io.epoll.watch(self, 0)
             os.close(self._source)
             self._source = -1
 

@@ -19,7 +19,7 @@ class WorkerIO:
         self.read_budget = ReadBudget(loop)
         self.pipes = Pipes()
         self.epoll = Epoll(loop)
-        """Of the clients."""
+        """Of the clients, and of the sources of spliced bodies."""
 
     def close(self) -> None:
         """End the connections of clients; the loop is about to end, too."""
