@@ -85,7 +85,7 @@ async def test_without_the_default_admin_address_the_gateway_starts_with_a_warni
 
 async def test_whichever_worker_answers_the_admin_address_speaks_for_the_node() -> None:
     port = free_port()
-    toml = f'[admin]\naddress = "127.0.0.1:{port}"\n[backends.billing]\nprefix = "/billing"\nurls = ["http://b:1"]'
+    toml = f'[admin]\naddress = "127.0.0.1:{port}"\n[backends.billing]\nprefix = "/billing"\nurls = ["http://127.0.0.1:1"]'
     async with GatewayProcess(toml=toml, workers=2) as gateway:
         answers = await asyncio.gather(*(ask_admin(port, "/status") for _ in range(20)))
         states = [json.loads(body) for _, _, body in answers]
@@ -101,7 +101,7 @@ async def test_whichever_worker_answers_the_admin_address_speaks_for_the_node() 
         ]
         assert {worker["pid"] for worker in status["workers"]} <= set(gateway.processes())
         (upstream,) = status["backends"]["billing"]["upstreams"]
-        assert (upstream["url"], upstream["state"]) == ("http://b:1", "unknown")
+        assert (upstream["url"], upstream["state"]) == ("http://127.0.0.1:1", "up")
         code, headers, body = await ask_admin(port, "/")
         assert (code, headers[b"content-type"]) == (200, b"text/html; charset=utf-8")
         assert b"access-control-allow-origin" not in headers

