@@ -82,7 +82,7 @@ COSTS = {
         1.1,
     ),
     "tracing": Cost({"TRACING__ENABLED": "true", "TRACING__SAMPLE": "0.1"}, {}, 1.05),
-    # Middleware. The limits of the last two are what a middleware may be where nobody promises more.
+    # Middleware. The last two limits are generous: the documentation promises nothing of these.
     "reading": Cost({}, {}, 1.35, added="middleware_app:reads", connections=50),
     "reading coroutine": Cost({}, {}, 1.35, added="middleware_app:reads_as_coroutine", connections=50),
     "setting": Cost({}, {}, 1.7, added="middleware_app:sets", connections=50),

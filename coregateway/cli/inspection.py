@@ -1,4 +1,4 @@
-"""What the settings decide, seen by commands: the plan of a worker that serves nobody.
+"""What the settings decide, seen by commands: the plan of a worker without clients.
 
 It is the plan that a gateway with these settings has, made by the same code: what is said of a request is
 what becomes of it there.

@@ -260,7 +260,7 @@ class RetriedStatus(UpstreamError):
 
 
 class TotalTimeout(GatewayError):
-    """At fault is the backend, a client that sends slowly, or waiting for a connection: nobody can tell."""
+    """The backend, a slow client or the wait for a connection is at fault: the time does not show which."""
 
     status = 504
     cause = "total_timeout"

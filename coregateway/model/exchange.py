@@ -68,7 +68,7 @@ class Exchange:
         self.ended = 0.0
         self.client = client
         self.consumer: str | None = None
-        """The name of the caller, where it has shown who it is."""
+        """The name of the caller, where its credentials were accepted."""
         self.request_id = ""
         self.method: str | None = None
         self.path: str | None = None

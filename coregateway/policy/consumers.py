@@ -1,4 +1,4 @@
-"""Who a request comes from, once that is known. Pure."""
+"""The consumer that a request comes from, once its credentials are known. Pure."""
 
 
 class Consumer:

@@ -4,6 +4,6 @@ places          where each number lies
 reporter        writes a worker's share
 reachability    how an upstream is, from what workers have met
 probed          what checks and look-ups add
-decisions       what the node has decided: who is ejected, which breaker is open
+decisions       what the node has decided: ejections and open breakers
 overview        all of it, as /status tells it
 """

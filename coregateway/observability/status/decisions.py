@@ -1,4 +1,4 @@
-"""What the node has decided of upstreams and backends, for readers: who is ejected, which breaker is open.
+"""What the node has decided of upstreams and backends, for readers: its ejections and open breakers.
 
 It lies in rows that all workers share (`upstream.node_link`). Times are seconds since the epoch.
 """
