@@ -42,6 +42,7 @@ from coregateway.settings.values import (
     LogLevel,
     Methods,
     Networks,
+    NoLimitYet,
     Origins,
     Pause,
     Port,
@@ -221,8 +222,8 @@ class BackendSettings(Table):
     turns, the one with fewest in flight, at random, or the same one for the same key."""
     hash_on: HashOn = "client"
     """The key of `hash`."""
-    max_in_flight: Count = 0
-    """Requests at its upstreams at a time, for the node; further ones wait in line. 0: no limit."""
+    max_in_flight: NoLimitYet = 0
+    """Requests at its upstreams at a time, for the node. 0: no limit, the only value that is taken so far."""
     maintenance: Switch = False
     """True: clients get 503."""
     methods: Methods = METHODS

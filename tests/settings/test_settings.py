@@ -351,7 +351,7 @@ VALUES = {
         ('"client"', '"consumer"', '"header:X-Key"', '"cookie:sid"'),
         ('""', '"ip"', '"header:"', '"header:a b"', '"client:a"', '"cookie"', "1"),
     ),
-    "backends.coredinator.max_in_flight": COUNT,
+    "backends.coredinator.max_in_flight": (("0",), ("1", "-1", "true")),
     "backends.coredinator.maintenance": SWITCH,
 }
 
