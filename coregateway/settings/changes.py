@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import cast
 
-from coregateway.settings.keys import dotted
+from coregateway.settings.keys import dotted, row_of
 from coregateway.settings.model import KeyPath, Settings, contradictions, leaves
 from coregateway.settings.table import Table
 
@@ -58,7 +58,7 @@ def _changed(before: Settings, after: Settings) -> Iterator[str]:
             if old[key] != new[key]:
                 yield dotted(key)
         else:
-            yield dotted(key[:2] if key[0] in ("backends", "routes") else key)
+            yield dotted(row_of(key) or key)
 
 
 def is_fixed(key: str) -> bool:

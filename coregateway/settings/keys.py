@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from coregateway.settings.contradiction import KeyPath
-from coregateway.settings.model import DEFAULT_BACKENDS, BackendSettings, RouteSettings, Settings
+from coregateway.settings.model import DEFAULT_BACKENDS, ROWS, BackendSettings, RouteSettings, Settings
+from coregateway.settings.named_rows import table_of
 from coregateway.settings.spelling import closest, slip_of
 from coregateway.settings.values import Choices
 
@@ -37,7 +38,7 @@ def _fields(table: type[BaseModel], under: KeyPath = ()) -> Iterator[tuple[KeyPa
     for name, field in table.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _fields(field.annotation, (*under, name))
-        elif (*under, name) not in (("backends",), ("routes",), PLUGIN):
+        elif (*under, name) not in ROWS and (*under, name) != PLUGIN:
             yield (*under, name), field
 
 
@@ -46,11 +47,11 @@ BACKEND_KEYS: Mapping[KeyPath, FieldInfo] = MappingProxyType(dict(_fields(Backen
 """Relative to `backends.<name>`."""
 ROUTE_KEYS: Mapping[KeyPath, FieldInfo] = MappingProxyType(dict(_fields(RouteSettings)))
 """Relative to `routes.<name>`."""
-NAMED: Mapping[str, Mapping[KeyPath, FieldInfo]] = MappingProxyType(
-    {"backends": BACKEND_KEYS, "routes": ROUTE_KEYS}
+NAMED: Mapping[KeyPath, Mapping[KeyPath, FieldInfo]] = MappingProxyType(
+    {table: MappingProxyType(dict(_fields(row))) for table, row in ROWS.items()}
 )
-"""The tables whose rows have names, and the keys of a row."""
-REQUIRED: Mapping[str, tuple[KeyPath, ...]] = MappingProxyType(
+"""The tables whose rows have names, and the keys of a row, relative to it."""
+REQUIRED: Mapping[KeyPath, tuple[KeyPath, ...]] = MappingProxyType(
     {
         table: tuple(key for key, field in known.items() if field.is_required())
         for table, known in NAMED.items()
@@ -58,16 +59,28 @@ REQUIRED: Mapping[str, tuple[KeyPath, ...]] = MappingProxyType(
 )
 
 
+def row_of(key: KeyPath) -> KeyPath | None:
+    """The row, as `("backends", "billing")`, that the key is in; None: it is in none."""
+    table = table_of(key, NAMED)
+    return None if table is None or len(key) == len(table) else key[: len(table) + 1]
+
+
+def within_row(key: KeyPath) -> KeyPath:
+    """What of a key stands behind the row that it is in."""
+    return key[len(row_of(key) or ()) :]
+
+
 def field_of(key: KeyPath) -> FieldInfo | None:
-    named = NAMED.get(key[0])
-    return NODE_KEYS.get(key) if named is None else named.get(key[2:])
+    table = table_of(key, NAMED)
+    return NODE_KEYS.get(key) if table is None else NAMED[table].get(within_row(key))
 
 
 def is_table(key: KeyPath) -> bool:
-    named = NAMED.get(key[0])
-    if named is not None:
-        return len(key) <= 2 or any(known[: len(key) - 2] == key[2:] for known in named)
-    return any(known[: len(key)] == key for known in NODE_KEYS)
+    row = row_of(key)
+    if row is not None:
+        rest = key[len(row) :]
+        return any(known[: len(rest)] == rest for known in NAMED[row[:-1]])
+    return any(known[: len(key)] == key for known in (*NODE_KEYS, *NAMED))
 
 
 def expectation(key: KeyPath) -> str:
@@ -77,7 +90,7 @@ def expectation(key: KeyPath) -> str:
 
 
 @cache
-def _adapter(table: str, key: KeyPath) -> TypeAdapter[Any]:
+def _adapter(table: KeyPath, key: KeyPath) -> TypeAdapter[Any]:
     field = NAMED.get(table, NODE_KEYS)[key]
     checked: Any = Annotated[(field.annotation, field.description, *field.metadata)]  # pyright: ignore[reportInvalidTypeForm] -- from the model, at run time
     return TypeAdapter(checked, config=ConfigDict(strict=True))
@@ -90,7 +103,7 @@ def validated(key: KeyPath, value: object) -> object:
     """
     if is_of_plugin(key):
         return value
-    return _adapter(key[0], key[2:] if key[0] in NAMED else key).validate_python(value)
+    return _adapter(table_of(key, NAMED) or (), within_row(key)).validate_python(value)
 
 
 def may_be_empty(key: KeyPath) -> bool:
@@ -144,12 +157,12 @@ def key_of_variable(variable: str) -> KeyPath | None:
     if variable in _NODE_VARIABLES:
         return _NODE_VARIABLES[variable]
     for table, suffixes in _SUFFIXES.items():
-        rest = variable.removeprefix(f"{VARIABLE_PREFIX}{table.upper()}__")
+        rest = variable.removeprefix(f"{variable_of(table)}__")
         if rest == variable:
             continue
         for suffix, key in suffixes:
             if rest.endswith(suffix) and rest != suffix:
-                return (table, rest.removesuffix(suffix).lower(), *key)
+                return (*table, rest.removesuffix(suffix).lower(), *key)
     return None
 
 
@@ -164,14 +177,14 @@ def variable_meant_by(variable: str, backends: Iterable[str]) -> str | None:
 
 def key_meant_by(key: KeyPath) -> str | None:
     """The known key that an unknown one may have meant: a similar neighbour, or the same name elsewhere."""
-    named = NAMED.get(key[0])
-    above = key[:2] if named is not None else ()
-    known = NODE_KEYS if named is None else named
+    row = row_of(key)
+    above = row or ()
+    known = NODE_KEYS if row is None else NAMED[row[:-1]]
     depth = len(key) - len(above)
     under = key[len(above) : -1]
     neighbours = {k[depth - 1] for k in known if k[: depth - 1] == under}
-    if depth == 1 and named is None:
-        neighbours |= {*NAMED, *PLUGIN}
+    if row is None:
+        neighbours |= {table[-1] for table in (*NAMED, PLUGIN) if table[:-1] == under}
     near = closest(key[-1].lower(), sorted(neighbours))
     if near is not None:
         return dotted((*key[:-1], near))

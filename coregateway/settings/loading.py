@@ -12,15 +12,16 @@ from pydantic import ValidationError
 
 from coregateway.settings.contradiction import ITS_VALUE, KeyPath, names_of
 from coregateway.settings.keys import (
-    NAMED,
     REQUIRED,
     backend_meant_by,
     dotted,
     expectation,
     field_of,
     is_of_plugin,
+    row_of,
     validated,
     value_meant_by,
+    within_row,
 )
 from coregateway.settings.mistakes import Entry, Mistake, SettingsError, shown
 from coregateway.settings.model import DEFAULT_BACKENDS, INHERITED, YIELDING, Settings, contradictions, leaves
@@ -56,7 +57,7 @@ class Loaded:
 
 def inherited(key: KeyPath) -> KeyPath | None:
     """The node-wide key whose value a backend has where it gives none of its own."""
-    if key[:1] not in {(table,) for table in NAMED}:
+    if key[0] not in ("backends", "routes"):
         return None
     if key[2:] == ("max_body",):
         return "limits", "request", "max_body"
@@ -97,11 +98,13 @@ def load(
     if file.readable:
         # without the file, what it would have given looks missing or contradicted
         named = {**variables.named, **file.named}
-        off = {key[:2] for key, given in effective.items() if _takes_away(given)}
-        mistakes += _taken_away_in_vain(effective, {name for table, name in off if table == "backends"})
+        off = {row_of(key) for key, given in effective.items() if _takes_away(given)}
+        mistakes += _taken_away_in_vain(effective, {row[1] for row in off if row and row[0] == "backends"})
         mistakes += _missing({row: named[row] for row in named if row not in off}, effective, doubtful)
-        sound = {key: each for key, each in effective.items() if key not in doubtful and key[:2] not in off}
-        doubtful |= {key for key in effective if key[:2] in off}
+        sound = {
+            key: each for key, each in effective.items() if key not in doubtful and row_of(key) not in off
+        }
+        doubtful |= {key for key in effective if row_of(key) in off}
         mistakes += _contradicted(sound, doubtful, named)
         mistakes += _not_installed(effective)
         mistakes += _not_yet(effective)
@@ -156,7 +159,7 @@ def _wrong_values(value: object, error: ValidationError) -> list[object]:
 
 
 def _takes_away(given: Given) -> bool:
-    return given.key[0] in NAMED and given.key[2:] == ("enabled",) and given.value is False
+    return row_of(given.key) is not None and within_row(given.key) == ("enabled",) and given.value is False
 
 
 def _taken_away_in_vain(effective: Mapping[KeyPath, Given], off: set[str]) -> Iterator[Mistake]:
@@ -177,12 +180,12 @@ def _missing(
     rows = dict.fromkeys([*(("backends", name) for name in DEFAULT_BACKENDS), *named])
     # One that lacks the same is no better name; and to compare a thousand rows with each other takes seconds.
     better = {
-        (table, required): [row[1] for row in rows if row[0] == table and (*row, *required) in effective]
+        (table, required): [row[-1] for row in rows if row[:-1] == table and (*row, *required) in effective]
         for table in REQUIRED
         for required in REQUIRED[table]
     }
     for row, source in named.items():
-        table, name = row
+        table, name = row[:-1], row[-1]
         for required in REQUIRED[table]:
             key = (*row, *required)
             if key not in effective and key not in doubtful:
@@ -191,7 +194,7 @@ def _missing(
                     f"{source}: {'.'.join(key)}",
                     expectation(key),
                     shown(None),
-                    f"did you mean the {table.removesuffix('s')} {meant}?" if meant else "",
+                    f"did you mean the {table[-1].removesuffix('s')} {meant}?" if meant else "",
                 )
 
 
@@ -205,8 +208,8 @@ def _contradicted(
     for key, expected, other, found, meant in contradictions(values, doubtful):
         if key in sound and sound[key].source is not DEFAULT:
             where = sound[key].source.where
-        elif key[:2] in named:
-            where = f"{named[key[:2]]}: {dotted(key)}"
+        elif (row := row_of(key)) is not None and row in named:
+            where = f"{named[row]}: {dotted(key)}"
         else:
             where = f"default: {dotted(key)}"
         against = sound[other].source if other in sound else DEFAULT

@@ -15,6 +15,7 @@ from coregateway.model.addresses import meet
 from coregateway.settings import route_rules
 from coregateway.settings.contradiction import Contradiction, KeyPath
 from coregateway.settings.health import DnsSettings, HealthSettings
+from coregateway.settings.named_rows import tables_of_rows
 from coregateway.settings.plugins import PluginNames
 from coregateway.settings.reload import ReloadSettings
 from coregateway.settings.resilience import (
@@ -420,7 +421,7 @@ def leaves(table: BaseModel, under: KeyPath = ()) -> Iterator[tuple[KeyPath, obj
 def _leaves_of(key: KeyPath, value: object) -> Iterator[tuple[KeyPath, object]]:
     if isinstance(value, BaseModel):
         yield from leaves(value, key)
-    elif key in (("backends",), ("routes",)) and isinstance(value, dict):
+    elif key in ROWS and isinstance(value, dict):
         for name, row in cast("dict[str, BaseModel]", value).items():
             yield from leaves(row, (*key, name))
     elif key == ("plugin",) and isinstance(value, dict):
@@ -428,3 +429,7 @@ def _leaves_of(key: KeyPath, value: object) -> Iterator[tuple[KeyPath, object]]:
             yield from (((*key, module, name), each) for name, each in table.items())
     else:
         yield key, value
+
+
+ROWS: Mapping[KeyPath, type[BaseModel]] = MappingProxyType(dict(tables_of_rows(Settings)))
+"""The tables whose rows have names of the user's own."""

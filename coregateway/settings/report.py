@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import cast
 
-from coregateway.settings.keys import PLUGIN, dotted, is_of_plugin
+from coregateway.settings.keys import PLUGIN, dotted, is_of_plugin, within_row
 from coregateway.settings.loading import Loaded, inherited
 from coregateway.settings.model import KeyPath, leaves
 from coregateway.settings.plugins import is_secret, module_of, resolve, settings_of
@@ -23,7 +23,7 @@ def effective(loaded: Loaded) -> str:
         source = f"as {dotted(node_wide)}" if node_wide and borrowed else str(loaded.source_of(*key))
         rows.append((dotted(key), _toml(value), source))
     for key, source in loaded.sources.items():
-        if key[2:] == ("enabled",) and key[1] not in vars(loaded.settings)[key[0]]:
+        if within_row(key) == ("enabled",) and key[1] not in vars(loaded.settings)[key[0]]:
             rows.append((dotted(key), "false", str(source)))
     keys, values = (max(len(row[column]) for row in rows) for column in (0, 1))
     # one long list must not push every source off the screen

@@ -12,17 +12,14 @@ from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from itertools import pairwise
 from textwrap import wrap
-from typing import Literal, cast, get_args, get_origin
+from typing import Literal, cast, get_origin
 
 from pydantic import BaseModel
 
 from coregateway.settings.keys import dotted
-from coregateway.settings.model import DEFAULT_BACKENDS, KeyPath, Settings
+from coregateway.settings.model import DEFAULT_BACKENDS, ROWS, KeyPath, Settings
 
 WIDTH = 100
-
-NAMED_TABLES = (("backends",), ("routes",))
-"""Their rows have names of the reader's own."""
 
 HEAD = """\
 Settings of CoreGateway, each with its default. To change one, take the # away from its line. Times are in
@@ -42,8 +39,9 @@ def sample() -> str:
     defaults = Settings()
     lines = [*_remark(HEAD), ""]
     lines += _table(Settings, defaults, ())
-    for name, row in _rows(Settings):
-        lines += _form(name, row)
+    for key, row in ROWS.items():
+        if key != ("backends",):
+            lines += _form(key, row)
     lines += ["", *_remark(BACKENDS)]
     for number, name in enumerate(DEFAULT_BACKENDS):
         row = defaults.backends[name]
@@ -63,7 +61,7 @@ def _table(kind: type[BaseModel], values: BaseModel, key: KeyPath, *, told: bool
     for name, value in values:
         if isinstance(value, BaseModel):
             tables.append((name, value))
-        elif (*key, name) not in NAMED_TABLES and (told or value != kind.model_fields[name].get_default()):
+        elif (*key, name) not in ROWS and (told or value != kind.model_fields[name].get_default()):
             yield from _remark(texts[name] if told else "")
             yield f"#{dotted((name,))} = {_toml(value)}"
     for name, value in tables:
@@ -71,21 +69,13 @@ def _table(kind: type[BaseModel], values: BaseModel, key: KeyPath, *, told: bool
             yield from _table(type(value), value, (*key, name), told=told)
 
 
-def _rows(kind: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
-    """The tables of which there may be any number, by names of the user's; the backends are shown apart."""
-    for name, field in kind.model_fields.items():
-        row = get_args(field.annotation)[1] if get_origin(field.annotation) is dict else None
-        if name != "backends" and isinstance(row, type) and issubclass(row, BaseModel):
-            yield name, row
-
-
-def _form(name: str, kind: type[BaseModel]) -> Iterator[str]:
+def _form(key: KeyPath, kind: type[BaseModel]) -> Iterator[str]:
     """What a table may say of which there may be any number: remarks alone, for there is no default."""
     yield ""
     yield from _remark(kind.__doc__ or "")
-    yield f"# [{name}.NAME]"
-    for key, text in _told(kind).items():
-        yield from _remark(f"{key}: {text}" if text else key)
+    yield f"# [{dotted(key)}.NAME]"
+    for name, text in _told(kind).items():
+        yield from _remark(f"{name}: {text}" if text else name)
 
 
 def _told(kind: type[BaseModel]) -> Mapping[str, str]:

@@ -23,6 +23,7 @@ from coregateway.settings.keys import (
     key_meant_by,
     key_of_variable,
     may_be_empty,
+    row_of,
     variable_meant_by,
 )
 from coregateway.settings.mistakes import Mistake, shown
@@ -199,7 +200,7 @@ def _read_table(reading: Reading, file: File, table: Mapping[str, Any], under: K
             reading.mistakes.append(Mistake(source.where, "a known key", "an unknown one", hint))
         elif not isinstance(value, dict):
             reading.mistakes.append(Mistake(source.where, "a table", shown(value)))
-        elif len(under) != 1 or under[0] not in NAMED or _named(reading, key, source):
+        elif under not in NAMED or _named(reading, key, source):
             _read_table(reading, file, cast("dict[str, Any]", value), key)
 
 
@@ -220,11 +221,11 @@ def _read_plugins(reading: Reading, file: File, tables: object) -> None:
 
 
 def _named(reading: Reading, row: KeyPath, source: Source) -> bool:
-    table, name = row
+    name = row[-1]
     if BACKEND_NAME.fullmatch(name):
         reading.named.setdefault(row, source)
         return True
-    kind = table.removesuffix("s")
+    kind = row[-2].removesuffix("s")
     expected = f'a {kind} name of lower-case letters, digits, "-" and "_" that begins with a letter'
     reading.mistakes.append(Mistake(source.where, expected, shown(name)))
     return False
@@ -251,7 +252,7 @@ def read_environment(environ: Mapping[str, str], backends: Sequence[str]) -> Rea
             reading.mistakes.append(
                 Mistake(ascii(variable)[1:-1], "a known variable", "an unknown one", hint)
             )
-        elif key[0] not in NAMED or _named(reading, key[:2], source):
+        elif (row := row_of(key)) is None or _named(reading, row, source):
             reading.given.append(Given(key, from_text(key, text), source))
     return reading
 
