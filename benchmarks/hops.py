@@ -120,7 +120,7 @@ def _depth(hops: Hops) -> int:
     for name in names:
         if name in (
             "serve",
-            "ForwardedRequest.carry",
+            "ForwardedRequest.carry_within",
             "downwards",
             "UpstreamConnection.read",
         ):

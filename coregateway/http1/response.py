@@ -163,6 +163,14 @@ class ResponseHead:
         if bodiless or self.status in (204, 304) or self.status < 200:
             self.length = 0
 
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether the response goes on for as long as the client listens (`text/event-stream`)."""
+        for line in self.lines:
+            if line[:13].lower() == b"content-type:":
+                return line[13:].lstrip(b" \t")[:17].lower() == b"text/event-stream"
+        return False
+
 
 def _status(line: bytes) -> tuple[int, int, bytes]:
     """Minor version, status code and reason of a status line."""

@@ -8,7 +8,7 @@ from mypy_extensions import mypyc_attr
 
 from coregateway.http1.request import RequestHead, sound_start
 from coregateway.http1.rules import Rule
-from coregateway.model.errors import GatewayError
+from coregateway.model.errors import GatewayError, UpstreamError
 from coregateway.model.ids import new_id
 from coregateway.model.trace import Trace, Tracer
 
@@ -122,6 +122,18 @@ class Exchange:
     def describe_refused(self, begun: bytes) -> None:
         """As `describe`, of a head that is refused or was not completed: what is sound of its first line."""
         self.method, self.path, self.protocol = sound_start(begun)
+
+    def begin_attempt(self) -> None:
+        """Another attempt begins."""
+        self.attempts += 1
+        if self.trace is not None and self.trace.sampled:
+            self.trace.begin_attempt(monotonic())
+
+    def fail_attempt(self, error: UpstreamError) -> None:
+        """Take down what an attempt has failed by, and where."""
+        self.upstream = error.upstream or self.upstream
+        if self.trace is not None:
+            self.trace.fail_attempt(self.upstream, self.upstream_status, error.cause, monotonic())
 
     def fail(self, error: GatewayError) -> None:
         """Take down what it ends with."""

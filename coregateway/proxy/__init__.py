@@ -11,6 +11,8 @@ response_chain       the mirror of it for responses
 middleware           the application's, as the request path calls it
 amendment            fields that a request is given on its way
 forwarded_request    the story of one request
+attempts             how its upstream is made to answer
+answer               what its client gets: reviewed, rendered, written
 backend_claim        what it holds of its backend, and gives back
 client               the client's side of it, as `downstream` implements it
 worker               what the connections of a worker share
@@ -21,7 +23,7 @@ mirroring            copies of requests for a second backend
 relay                bodies in pieces
 tunnel               bytes both ways after a 101
 retry                may a failed attempt be made again, and how?
-total_limits         the limit for requests as a whole, of those that no task serves
+total_limits         the limit for requests as a whole
 hash_keys            the key by which requests are balanced
 server_timing        what a client is told of its time
 """

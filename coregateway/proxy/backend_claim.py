@@ -86,6 +86,14 @@ class BackendClaim(Waiter):
         self.client.forwarded = None
         self.forwarding.backend.in_flight -= 1
 
+    def may_repeat(self) -> bool:
+        """Whether the node's budget allows it to be sent again; it takes from that until it ends."""
+        budget = self.forwarding.backend.budget
+        if self.is_repetition or budget is None:
+            return True
+        self.is_repetition = budget.take()
+        return self.is_repetition
+
     def expire(self) -> None:
         """The time for the request as a whole is spent, and no task serves it."""
         self.note_late()

@@ -5,12 +5,11 @@ policies of the route, and behind them the request middleware. The client's addr
 (`Plan.client_of`), and a body is limited by `Route.max_body`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from random import random
 
 from coregateway import __version__
 from coregateway.http1.grammar import METHODS
-from coregateway.http1.request import RequestHead
 from coregateway.model.trace import PROPAGATED, Tracer
 from coregateway.policy.access import Access, access_of
 from coregateway.policy.cors import Cors
@@ -20,8 +19,7 @@ from coregateway.policy.mirroring import CopyFields, Mirroring
 from coregateway.policy.redirect import Redirect
 from coregateway.policy.shares import Force, Shares, key_of
 from coregateway.policy.trusted_proxies import TrustedProxies
-from coregateway.proxy.admission import Admission, Refusal, Step
-from coregateway.proxy.client import Client
+from coregateway.proxy.admission import Admission, Step
 from coregateway.proxy.hash_keys import HashKeys
 from coregateway.proxy.headers import Inbound, Outbound
 from coregateway.proxy.middleware import MiddlewareOf, RouteMiddleware, no_middleware
@@ -34,7 +32,10 @@ from coregateway.proxy.routes import Conditions, Routes
 from coregateway.proxy.share import Share
 from coregateway.proxy.steps import (
     FixedAnswers,
+    LastHop,
+    MethodsOf,
     NetworkCheck,
+    Preflights,
     Redirects,
     refuse_for_maintenance,
     refuse_while_open,
@@ -51,9 +52,6 @@ from coregateway.upstream.roles import Timeouts
 
 OWN_METHODS = ("GET", "HEAD")
 """What a preflight for a path without a handler is told."""
-
-type MethodsOf = Callable[[RequestHead], tuple[str, ...]]
-"""The methods that the path of a request takes."""
 
 
 def plan_of(
@@ -346,41 +344,3 @@ def _response_chain(cors: Cors, row: BackendSettings, rewriting: Rewriting) -> R
         bases = dict.fromkeys(Address.of(url).base for url in row.urls)
         rules.append(CookiePaths(rewriting, [*bases]).map)
     return ResponseChain(rules) if rules else None
-
-
-class Preflights:
-    """Answers a browser's question whether it may send a request (the Fetch standard)."""
-
-    __slots__ = ("_cors", "_own_methods")
-
-    def __init__(self, cors: Cors, own_methods: MethodsOf | None = None) -> None:
-        """`own_methods`: of paths that no route has."""
-        self._cors = cors
-        self._own_methods = own_methods
-
-    def answer(self, client: Client, head: RequestHead) -> Refusal | None:
-        """Refuse a preflight with the permissions that it asks for."""
-        if not self._cors.is_preflight(head):
-            return None
-        methods = client.worker.plan.routes.methods_of(head, whatever_fields=True)
-        if not methods and self._own_methods is not None:
-            methods = self._own_methods(head)
-        return Refusal(status=204, fields=self._cors.preflight_lines(head, methods))
-
-
-class LastHop:
-    """Answers an OPTIONS that has gone far enough in the place of the backend (RFC 9110 §7.6.2)."""
-
-    __slots__ = ("_cors",)
-
-    def __init__(self, cors: Cors) -> None:
-        self._cors = cors
-
-    def answer(self, client: Client, head: RequestHead) -> Refusal | None:
-        """Refuse a request whose `Max-Forwards` is 0."""
-        hops = head.noted.get(b"max-forwards")
-        if hops is None or int(hops):
-            return None
-        allowed = ", ".join(client.worker.plan.routes.methods_of(head)).encode()
-        fields = b"Allow: %b\r\n" % allowed + self._cors.lines_of_own_answer(head.noted.get(b"origin"))
-        return Refusal(status=204, fields=fields)

@@ -1,5 +1,7 @@
 """Steps of admission that ask one policy each, and answer in the place of a backend."""
 
+from collections.abc import Callable
+
 from coregateway.http1.request import RequestHead
 from coregateway.model.errors import BreakerOpen, IPDenied, Maintenance
 from coregateway.policy.access import Access
@@ -9,6 +11,47 @@ from coregateway.policy.fixed_answer import FixedAnswer
 from coregateway.policy.redirect import Redirect
 from coregateway.proxy.admission import Refusal
 from coregateway.proxy.client import Client
+
+type MethodsOf = Callable[[RequestHead], tuple[str, ...]]
+"""The methods that the path of a request takes."""
+
+
+class Preflights:
+    """Answers a browser's question whether it may send a request (the Fetch standard)."""
+
+    __slots__ = ("_cors", "_own_methods")
+
+    def __init__(self, cors: Cors, own_methods: MethodsOf | None = None) -> None:
+        """`own_methods`: of paths that no route has."""
+        self._cors = cors
+        self._own_methods = own_methods
+
+    def answer(self, client: Client, head: RequestHead) -> Refusal | None:
+        """Refuse a preflight with the permissions that it asks for."""
+        if not self._cors.is_preflight(head):
+            return None
+        methods = client.worker.plan.routes.methods_of(head, whatever_fields=True)
+        if not methods and self._own_methods is not None:
+            methods = self._own_methods(head)
+        return Refusal(status=204, fields=self._cors.preflight_lines(head, methods))
+
+
+class LastHop:
+    """Answers an OPTIONS that has gone far enough in the place of the backend (RFC 9110 §7.6.2)."""
+
+    __slots__ = ("_cors",)
+
+    def __init__(self, cors: Cors) -> None:
+        self._cors = cors
+
+    def answer(self, client: Client, head: RequestHead) -> Refusal | None:
+        """Refuse a request whose `Max-Forwards` is 0."""
+        hops = head.noted.get(b"max-forwards")
+        if hops is None or int(hops):
+            return None
+        allowed = ", ".join(client.worker.plan.routes.methods_of(head)).encode()
+        fields = b"Allow: %b\r\n" % allowed + self._cors.lines_of_own_answer(head.noted.get(b"origin"))
+        return Refusal(status=204, fields=fields)
 
 
 class NetworkCheck:

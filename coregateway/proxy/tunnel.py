@@ -2,12 +2,18 @@
 
 from asyncio import AbstractEventLoop, Future
 from select import POLLIN
+from typing import TYPE_CHECKING
 from typing import Protocol as Interface
 
+from coregateway.http1.response import ResponseHead
 from coregateway.model.exchange import Exchange
 from coregateway.net.deadline import Deadline
+from coregateway.proxy import answer
 from coregateway.proxy.client import Client
 from coregateway.upstream.connection import UpstreamConnection
+
+if TYPE_CHECKING:
+    from coregateway.proxy.forwarded_request import ForwardedRequest
 
 
 class _Side(Interface):
@@ -103,6 +109,25 @@ class _Tunnel:
         self._catch_up()
         if not self._silence.pending:
             self.end()
+
+
+async def carry(request: "ForwardedRequest", response: ResponseHead, connection: UpstreamConnection) -> None:
+    """Tell the client that the backend has agreed to speak WebSocket, and pass bytes until the tunnel ends.
+
+    Raises: as `run`.
+    """
+    client = request.client
+    exchange = request.exchange
+    backend = request.forwarding.backend
+    client.keep_alive = False
+    client.begin_response(101, answer.render(request, response, chunked=False), 0)
+    await client.drained()
+    client.worker.events.open_tunnel(exchange)
+    backend.tunnels += 1
+    try:
+        await run(client, connection, exchange, idle=request.forwarding.tunnel_idle)
+    finally:
+        backend.tunnels -= 1
 
 
 async def run(client: Client, connection: UpstreamConnection, exchange: Exchange, *, idle: float) -> None:

@@ -62,7 +62,8 @@ def blueprint(name: str, row: BackendSettings) -> Blueprint:
         if forwarding is None:  # a reload has taken the backend away, which Sanic's router does not know
             raise NoRoute
         head = cast(RequestHead, client.head)
-        await stream.relay(ForwardedRequest(forwarding, client, head, stream.exchange).carry())
+        forwarded = client.forwarded or ForwardedRequest(forwarding, client, head, stream.exchange)
+        await stream.relay(forwarded.carry())
 
     excluded(forward)
     methods: Any = [method for method in row.methods if method in HTTP_METHODS]
