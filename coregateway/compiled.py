@@ -22,12 +22,15 @@ PACKAGES = ("downstream", "http1", "model", "net", "policy", "proxy", "shared_me
 """A request runs through these: all of their modules are compiled, but for `APART`."""
 
 APART = {
+    "proxy/explanation.py": "runs for requests that ask for it alone",
+    "proxy/verdicts.py": "likewise",
     "net/budgeted_reader.py": "derives from asyncio's BufferedProtocol",
     "upstream/httpx_transport.py": "derives from classes of httpx",
     "upstream/opening.py": "runs at the start alone, and imports httpx",
     "upstream/probes.py": "runs beside requests, and imports httpx",
 }
-"""Of a class that derives from one which is not compiled, the compiler knows nothing."""
+"""Of a class that derives from one which is not compiled, the compiler knows nothing. What runs rarely need
+not be compiled."""
 
 RECORDING = (
     "logs/fields.py",

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from coregateway.cli.admin_address import NoAnswer, get
 from coregateway.cli.inspection import inspected
+from coregateway.proxy.verdicts import PASSES
 from coregateway.settings import Settings
 
 MOST = 20
@@ -24,14 +26,31 @@ def main(
 ) -> int:
     """Print it; returns the exit status. `fields`: as `Name: value`."""
     raw = head_of(method, target, fields)
-    found = asyncio.run(_explain(settings, raw, client))
+    found = asyncio.run(_explain(settings, raw, client, states_of(settings.admin.address)))
     sys.stdout.write(json.dumps(found, indent=2) + "\n" if as_json else text(found))
     return 0
 
 
-async def _explain(settings: Settings, raw: bytes, client: str) -> dict[str, Any]:
-    async with inspected(settings) as inspection:
+async def _explain(
+    settings: Settings, raw: bytes, client: str, states: Mapping[tuple[str, str], str]
+) -> dict[str, Any]:
+    async with inspected(settings, states) as inspection:
         return inspection.explain(raw, client)
+
+
+def states_of(address: str) -> dict[tuple[str, str], str]:
+    """The states of all upstreams, by their backends and URLs, if a node at this admin address knows them."""
+    if not address:
+        return {}
+    try:
+        told = get(address, "/status").told
+    except NoAnswer:
+        return {}
+    return {
+        (name, upstream["url"]): upstream["state"]
+        for name, backend in told.get("backends", {}).items()
+        for upstream in backend["upstreams"]
+    }
 
 
 def head_of(method: str, target: str, fields: Sequence[str]) -> bytes:
@@ -51,8 +70,8 @@ def text(found: dict[str, Any]) -> str:
         lines += [f"  not {each['route']}: {each['why']}" for each in found["lost"][:MOST]]
         if len(found["lost"]) > MOST:
             lines.append(f"  and {len(found['lost']) - MOST} others")
-        lines += ["policies" if found["policies"] else "policies  none"]
-        lines += [f"  {each['policy']}: {each['verdict']}" for each in found["policies"]]
+        lines += ["policies", *(f"  {_in_words(each)}" for each in found["policies"])]
+        lines += [f"off       {', '.join(found['off'])}"] * bool(found["off"])
     if "answer" in found:
         answer = found["answer"]
         status = "" if answer["status"] is None else f"{answer['status']} "
@@ -63,9 +82,23 @@ def text(found: dict[str, Any]) -> str:
             lines.append(f"  Allow: {', '.join(answer['allow'])}")
         lines += [f"  {line}" for line in answer.get("fields", ())]
     if "backend" in found:
-        lines += [f"backend   {found['backend']} ({', '.join(found['upstreams'])})", "sends"]
+        lines += [f"backend   {found['backend']}", *map(_upstream, found["upstreams"]), "sends"]
         lines += [f"  {line}" for line in found["sends"]]
         times = ", ".join(f"{name} {seconds:g}" for name, seconds in found["timeouts"].items())
         lines += [f"timeouts  {times}", f"body      at most {found['max_body'] or 'any number of'} bytes"]
-        lines += [f"tries     at most {found['retry']['attempts']}: when {found['retry']['when']}"]
+        retry = found["retry"]
+        lines += [f"tries     at most {retry['attempts']}", *(f"  if {each}" for each in retry["when"])]
+        lines += ["  nothing that was sent is sent again"] * (not retry["repeats"])
     return "\n".join([*lines, ""])
+
+
+def _in_words(told: dict[str, str]) -> str:
+    why = told.get("why")
+    if why and told["verdict"] == PASSES:
+        why = f"({why})"
+    return f"{told['policy']}: {told['verdict']}{' ' if why else ''}{why or ''}"
+
+
+def _upstream(told: dict[str, Any]) -> str:
+    at = f" at {told['at']}" if told["at"] and told["at"] not in told["url"] else ""
+    return f"  {told['url']}{at}{': ' if told['state'] else ''}{told['state'] or ''}"

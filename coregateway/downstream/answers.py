@@ -67,7 +67,9 @@ def problem(client: Client, exchange: Exchange, error: GatewayError, *, bodiless
         error,
         request_id=exchange.request_id,
         version=__version__,
-        extra=client.worker.plan.cors.lines_of_own_answer(origin) + _timing(client, exchange),
+        extra=client.worker.plan.cors.lines_of_own_answer(origin)
+        + _timing(client, exchange)
+        + exchange.explanation,
         keep_alive=client.settle(),
         bodiless=bodiless,
     )
@@ -82,7 +84,7 @@ def answer(client: Client, exchange: Exchange, refusal: Refusal, *, bodiless: bo
     return b"HTTP/1.1 %d %b\r\n%b%bX-CoreRL-Version: %b\r\nX-Request-ID: %b\r\n\r\n%b" % (
         status,
         _reason(status),
-        date.line() + refusal.fields + _timing(client, exchange),
+        date.line() + refusal.fields + _timing(client, exchange) + exchange.explanation,
         framing,
         __version__.encode(),
         exchange.request_id.encode(),

@@ -12,7 +12,6 @@ from coregateway.model.errors import ClientClosed, Draining
 from coregateway.model.exchange import Exchange, request_id
 from coregateway.net.lingering_close import DRAIN, LingeringClose
 from coregateway.net.transport import Transport
-from coregateway.proxy.route import Route
 from coregateway.proxy.worker import Worker
 
 IDLE: Final = State.IDLE
@@ -30,7 +29,7 @@ FIRST_REQUEST: Final = 0.25
 class EndingConnection(RequestReader):
     """See the module."""
 
-    __slots__ = ("_lingering", "received_at", "route", "served", "state")
+    __slots__ = ("_lingering", "received_at", "served", "state")
 
     def __init__(self, worker: Worker, transport: Transport) -> None:
         super().__init__(worker, transport)
@@ -39,7 +38,7 @@ class EndingConnection(RequestReader):
         """When the request that is served began to come; between two requests, when the last one ended."""
         self.served = 0
         """Requests, with the one that is served."""
-        self.route: Route | None = None
+        self.route = None
         """Of the request that is served."""
         self._lingering: LingeringClose | None = None
 

@@ -43,6 +43,7 @@ class Exchange:
         "consumer",
         "ended",
         "error",
+        "explanation",
         "method",
         "path",
         "protocol",
@@ -100,6 +101,8 @@ class Exchange:
         self.error: str | None = None
         self.rule: Rule | None = None
         """The one that the request breaks, if it is refused for that."""
+        self.explanation = b""
+        """A field line that the response gets: what became of the request; empty: it does not ask."""
         self.trace: Trace | None = None
         """None: tracing is off, or no head was read."""
 

@@ -16,7 +16,7 @@ class FixedAnswer:
     def __init__(self, status: int, body: str, media_type: str, retry_after: int) -> None:
         """`retry_after`: seconds; 0: the answer names none."""
         self.status = status
-        self.body = body.encode()
+        self.body = b"" if status in BODILESS else body.encode()
         fields = b""
         if self.body:
             fields += b"Content-Type: %b\r\n" % media_type.encode()

@@ -36,9 +36,13 @@ class Mirroring:
         self.methods = frozenset(methods)
         self._point = 0.0
 
+    def may_take(self, head: RequestHead) -> bool:
+        """Whether a request is one of those of which the share is copied."""
+        return head.method in self.methods and b"upgrade" not in head.noted and head.length <= MAX_BODY
+
     def takes(self, head: RequestHead) -> bool:
         """Whether a request is copied; of those that could be, the share is kept evenly."""
-        if head.method not in self.methods or b"upgrade" in head.noted or head.length > MAX_BODY:
+        if not self.may_take(head):
             return False
         self._point = (self._point + _GOLDEN) % 1.0
         return self._point < self.share

@@ -5,6 +5,9 @@ policies             compiles it from the settings
 routes               finds the route of a path
 route                what is decided for the requests of a path
 admission            the chain of policies that a request passes
+explained            the same, where live requests are told what becomes of them
+explanation          what becomes of a request, and why
+verdicts             what each policy says of it
 steps                its links that answer in the place of a backend
 share                its link that chooses one of several backends
 response_chain       the mirror of it for responses

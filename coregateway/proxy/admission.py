@@ -86,6 +86,9 @@ class Admission:
             return Waiting(verdict, number + 1)
         return None
 
+    def note_refusal(self, client: Client, head: RequestHead, refusal: Refusal) -> None:
+        """A request was refused before any step was asked."""
+
     async def complete(self, client: Client, head: RequestHead, waiting: Waiting) -> Refusal | None:
         """Wait for a verdict, and ask the rest of the steps."""
         while True:

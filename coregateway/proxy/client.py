@@ -13,7 +13,7 @@ from coregateway.upstream.roles import Peer
 
 if TYPE_CHECKING:
     from coregateway.proxy.forwarded_request import ForwardedRequest
-    from coregateway.proxy.route import Forwarding
+    from coregateway.proxy.route import Forwarding, Route
     from coregateway.proxy.worker import Worker
 
 
@@ -31,6 +31,7 @@ class Client(Receiver):
         "patience",
         "peer",
         "peer_bytes",
+        "route",
         "source",
         "transport",
         "trusted",
@@ -47,6 +48,8 @@ class Client(Receiver):
     exchange: Exchange | None
     """Of the request that is served; None between two requests."""
     head: RequestHead | None
+    route: "Route | None"
+    """Of the request; None between two requests, and while none is found."""
     forwarding: "Forwarding | None"
     """Where the request goes, which a step of admission may decide; None: to no backend."""
     context: Context | None

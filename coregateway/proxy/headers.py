@@ -19,7 +19,7 @@ from coregateway.model.exchange import Exchange
 from coregateway.model.trace import PROPAGATED
 from coregateway.policy.fields import FieldRules
 from coregateway.proxy.amendment import OF_THIS_HOP
-from coregateway.proxy.response_chain import ResponseChain
+from coregateway.proxy.response_chain import ResponseChain, WithoutField
 from coregateway.proxy.rewriting import Rewriting, map_location
 
 _ADDRESSES: Final = frozenset((b"forwarded", b"x-forwarded-for", b"x-real-ip"))
@@ -45,7 +45,7 @@ def asks_for_websocket(head: RequestHead) -> bool:
 class Outbound:
     """Renders the request heads of one route."""
 
-    __slots__ = ("_forwarded_prefix", "_host_of_client", "_rules", "rewriting")
+    __slots__ = ("_forwarded_prefix", "_host_of_client", "rewriting", "rules")
 
     def __init__(self, rewriting: Rewriting, *, host: str, rules: FieldRules | None = None) -> None:
         """`rules`: what is changed in the fields."""
@@ -53,7 +53,7 @@ class Outbound:
         stripped = rewriting.stripped
         self._forwarded_prefix = b"X-Forwarded-Prefix: %b\r\n" % stripped if stripped else b""
         self._host_of_client = host == "client"
-        self._rules = rules
+        self.rules = rules
 
     def render(self, head: RequestHead, exchange: Exchange, *, peer: bytes, trusted: bool) -> "Outgoing":
         """The head of the request, whichever upstream gets it.
@@ -82,7 +82,7 @@ class Outbound:
                 framing += b"Max-Forwards: %d\r\n" % (int(noted[b"max-forwards"]) - 1)
         if exchange.trace is not None and (b"traceparent" in noted or b"tracestate" in noted):
             lines = without(lines, PROPAGATED)
-        rules = self._rules
+        rules = self.rules
         added = b""
         if rules is not None:
             lines = rules.kept(lines)
@@ -120,8 +120,8 @@ class Outbound:
             if value:
                 value = plain_field(value) if name in _ADDRESSES and b":" in value else value
                 given[name] = given[name] + b", " + value if name in given else value
-        if self._rules is not None:
-            removed = self._rules.removed
+        if self.rules is not None:
+            removed = self.rules.removed
             given = {name: value for name, value in given.items() if name not in removed}
         chain = given.pop(b"x-forwarded-for", b"")
         given[b"x-forwarded-for"] = chain + b", " + peer if chain else peer
@@ -191,7 +191,7 @@ class Inbound:
     `chain`: what changes them, CORS and the paths of cookies; `rules`: what is changed in their fields then.
     """
 
-    __slots__ = ("_chain", "_rewriting", "_rules", "_version")
+    __slots__ = ("_rewriting", "_version", "chain", "rules")
 
     def __init__(
         self,
@@ -201,9 +201,18 @@ class Inbound:
         rules: FieldRules | None = None,
     ) -> None:
         self._rewriting = rewriting
-        self._chain = chain
-        self._rules = rules
+        self.chain = chain
+        self.rules = rules
         self._version = b"X-CoreRL-Version: %b\r\n" % version.encode()
+
+    def telling(self, line: bytes) -> "Inbound":
+        """The same for one response, which gets a field line (with its line end) in the place of a backend's
+        own of that name."""
+        rule = WithoutField(line.partition(b":")[0]).remove
+        chain = ResponseChain([rule] if self.chain is None else [*self.chain.rules, rule])
+        told = Inbound(self._rewriting, "", chain, self.rules)
+        told._version = self._version + line
+        return told
 
     def render(
         self,
@@ -247,10 +256,10 @@ class Inbound:
     ) -> bytes:
         """Change the head as the settings say; returns the field lines that are added. Called once."""
         noted = head.noted
-        added = b"" if self._chain is None else self._chain.apply(request, head)
+        added = b"" if self.chain is None else self.chain.apply(request, head)
         if b"location" in noted or b"content-location" in noted:
             head.lines = [self._mapped(line, addressed_as, base) for line in head.lines]
-        rules = self._rules
+        rules = self.rules
         if rules is not None:
             head.lines = rules.kept(head.lines)
             added += rules.added(exchange)

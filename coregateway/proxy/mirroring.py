@@ -12,13 +12,19 @@ from coregateway.upstream.mirror import DROPPED, Copy, Mirror
 class MirrorRule:
     """Of one route, in one worker."""
 
-    __slots__ = ("_mirror", "_mirroring", "_outbound")
+    __slots__ = ("_mirror", "_mirroring", "_outbound", "backend", "share")
 
-    def __init__(self, mirroring: Mirroring, outbound: Outbound, mirror: Mirror) -> None:
-        """`outbound`: renders the heads of copies."""
+    def __init__(self, backend: str, mirroring: Mirroring, outbound: Outbound, mirror: Mirror) -> None:
+        """`backend`: its name. `outbound`: renders the heads of copies."""
+        self.backend = backend
+        self.share = mirroring.share
         self._mirroring = mirroring
         self._outbound = outbound
         self._mirror = mirror
+
+    def may_take(self, head: RequestHead) -> bool:
+        """Whether a request is one of those of which the share is copied."""
+        return self._mirroring.may_take(head)
 
     def copy(
         self, client: Client, head: RequestHead, exchange: Exchange, body: bytes, *, complete: bool

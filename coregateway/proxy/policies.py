@@ -20,6 +20,7 @@ from coregateway.policy.redirect import Redirect
 from coregateway.policy.shares import Force, Shares, key_of
 from coregateway.policy.trusted_proxies import TrustedProxies
 from coregateway.proxy.admission import Admission, Step
+from coregateway.proxy.explained import AskingField, admission_of
 from coregateway.proxy.hash_keys import HashKeys
 from coregateway.proxy.headers import Inbound, Outbound
 from coregateway.proxy.middleware import MiddlewareOf, RouteMiddleware, no_middleware
@@ -80,7 +81,8 @@ def plan_of(
             OWN_METHODS,
             max_body=limits.max_body,
             any_method=True,
-            options=_own_options(cors, own_methods),
+            admission=admission_of(_told(settings), []),
+            options=_own_options(settings, cors, own_methods),
         ),
         own_fields=rules_of([settings.response], ""),
         cors=cors,
@@ -112,10 +114,11 @@ def _routes(
 
     `middleware`: by backend; a route with several, or with none, has what all have.
     """
+    told = _told(settings)
     for name in backends:
         row = settings.backends[name]
         forwarding = _forwarding(settings, name, name, None, cors, backends, _home(row), middleware[name])
-        steps = Steps(access_of(row.allow, row.deny), middleware[name])
+        steps = Steps(access_of(row.allow, row.deny), middleware[name], told)
         steps.is_closed = row.maintenance
         steps.has_breaker = row.breaker.enabled
         made = _route(cors, name, row.prefix, row.methods, row.max_body, steps, forwarding)
@@ -123,7 +126,7 @@ def _routes(
         made.told_as = name if settings.routes else None
         yield Conditions(f"{row.prefix}/*"), made
     for name, route in settings.routes.items():
-        steps = Steps(access_of(route.allow, route.deny), middleware[""])
+        steps = Steps(access_of(route.allow, route.deny), middleware[""], told)
         steps.answer = _answer_of(settings, name, route, cors)
         if steps.answer is not None:
             methods = route.methods or METHODS
@@ -199,11 +202,15 @@ def conditions_of(route: RouteSettings) -> Conditions:
 class Steps:
     """What decides about the requests of a route, besides what the gateway answers in a backend's place."""
 
-    __slots__ = ("access", "answer", "choice", "has_breaker", "is_closed", "middleware")
+    __slots__ = ("access", "answer", "choice", "has_breaker", "is_closed", "middleware", "told")
 
-    def __init__(self, access: Access | None, middleware: RouteMiddleware | None) -> None:
+    def __init__(
+        self, access: Access | None, middleware: RouteMiddleware | None, told: Access | None
+    ) -> None:
         self.access = access
         self.middleware = middleware
+        self.told = told
+        """The clients that are told what becomes of their requests; None: nobody is."""
         self.choice: Step | None = None
         """Decides which of several backends gets a request."""
         self.is_closed = False
@@ -262,7 +269,7 @@ def _forwarding(
     whose = row if route is None or len(route.weights) == 1 else None
     request_levels = [
         *(settings.request, None if whose is None else whose.request),
-        None if route is None else route.request,
+        *(None if route is None else route.request, AskingField() if settings.explain.header else None),
     ]
     response_levels = [
         *(settings.response, None if whose is None else whose.response),
@@ -275,7 +282,7 @@ def _forwarding(
         outbound = Outbound(rewriting, host=settings.forwarding.host, rules=rules)
         if not settings.backends[given.backend].maintenance:
             mirroring = Mirroring(given.share, given.methods)
-            mirror = MirrorRule(mirroring, outbound, backends[given.backend].open_mirror())
+            mirror = MirrorRule(given.backend, mirroring, outbound, backends[given.backend].open_mirror())
     return Forwarding(
         backends[row_name],
         Outbound(rewriting, host=settings.forwarding.host, rules=rules_of(request_levels, name)),
@@ -315,10 +322,18 @@ def _route(
     )
     first, last = steps.first(), steps.last()
     preflights = [Preflights(cors).answer] if cors.enabled else []
-    route.options = Admission([*preflights, *first, LastHop(cors).answer, route.refuse_method, *last])
-    if first or last:
-        route.admission = Admission([*first, *last])
+    shown = None if steps.middleware is None else steps.middleware.admit
+    told = steps.told
+    options = [*preflights, *first, LastHop(cors).answer, route.refuse_method, *last]
+    route.options = admission_of(told, options, shown)
+    route.admission = admission_of(told, [*first, *last], shown)
     return route
+
+
+def _told(settings: Settings) -> Access | None:
+    """The clients that are told what becomes of their requests; None: nobody is."""
+    given = settings.explain
+    return Access(given.allow, ()) if given.header and given.allow else None
 
 
 def _retries(row: BackendSettings) -> Retries:
@@ -331,9 +346,10 @@ def _retries(row: BackendSettings) -> Retries:
     )
 
 
-def _own_options(cors: Cors, own_methods: MethodsOf) -> Admission | None:
+def _own_options(settings: Settings, cors: Cors, own_methods: MethodsOf) -> Admission | None:
     """The same for own paths, where Sanic's router answers what is no preflight."""
-    return Admission([Preflights(cors, own_methods).answer]) if cors.enabled else None
+    preflights = [Preflights(cors, own_methods).answer] if cors.enabled else []
+    return admission_of(_told(settings), preflights)
 
 
 def _response_chain(cors: Cors, row: BackendSettings, rewriting: Rewriting) -> ResponseChain | None:

@@ -85,7 +85,10 @@ class Route:
         elif self.any_method or head.method in self.allowed:
             admission = self.admission
         else:
-            return self.refuse_method(client, head)
+            refusal = self.refuse_method(client, head)
+            if self.admission is not None and refusal is not None:
+                self.admission.note_refusal(client, head, refusal)
+            return refusal
         return None if admission is None else admission.decide(client, head)
 
     def refuse_method(self, client: Client, head: RequestHead) -> Refusal | None:
@@ -157,6 +160,24 @@ class Forwarding:
         """None: a request as a whole may take any time."""
         self.hash_keys = hash_keys
         """None: requests are not balanced by a key."""
+
+    def telling(self, line: bytes) -> "Forwarding":
+        """The same for one request, whose response gets a field line (with its line end) besides."""
+        return Forwarding(
+            self.backend,
+            self.outbound,
+            self.inbound.telling(line),
+            retries=self.retries,
+            timeouts=self.timeouts,
+            client_timeout=self.client_timeout,
+            linger=self.linger,
+            tunnel_idle=self.tunnel_idle,
+            tells_time=self.tells_time,
+            middleware=self.middleware,
+            mirror=self.mirror,
+            total=self.total,
+            hash_keys=self.hash_keys,
+        )
 
 
 class Retries:

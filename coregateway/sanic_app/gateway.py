@@ -534,6 +534,8 @@ def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None
         response.headers["Date"] = date.text()
     response.headers["X-CoreRL-Version"] = __version__
     response.headers["X-Request-ID"] = request.exchange.request_id
+    for name, value in _pairs(request.exchange.explanation):
+        response.headers[name] = value
     if request.exchange.route is None and request.route is not None:
         request.exchange.route = f"/{request.route.path}"
     plan = request.app.ctx.worker.plan

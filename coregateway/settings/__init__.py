@@ -10,6 +10,7 @@ shadowed    routes that never get a request
 model       the tables, defaults, and rules between keys
 upstreams   the addresses of a backend, and how requests are spread over them
 resilience  what becomes of requests when upstreams fail
+explain     which live requests are told what becomes of them
 health      how upstreams are asked whether they are well, and how their names are resolved
 keys        every key with its variable; what a mistyped one may have meant
 plugins     modules of users, and their own settings
@@ -25,6 +26,7 @@ sample      a file of settings to begin with
 report      the effective settings for a reader
 """
 
+from coregateway.settings.explain import ExplainSettings
 from coregateway.settings.health import DnsSettings, HealthSettings
 from coregateway.settings.loading import Loaded, load
 from coregateway.settings.mistakes import Mistake, SettingsError
@@ -62,6 +64,7 @@ __all__ = [
     "DashboardSettings",
     "DnsSettings",
     "EjectionSettings",
+    "ExplainSettings",
     "Flag",
     "ForwardingSettings",
     "HealthSettings",

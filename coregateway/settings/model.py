@@ -14,6 +14,7 @@ from coregateway.http1.grammar import METHODS
 from coregateway.model.addresses import meet
 from coregateway.settings import route_rules
 from coregateway.settings.contradiction import Contradiction, KeyPath
+from coregateway.settings.explain import ExplainSettings
 from coregateway.settings.health import DnsSettings, HealthSettings
 from coregateway.settings.named_rows import tables_of_rows
 from coregateway.settings.plugins import PluginNames
@@ -293,6 +294,7 @@ class Settings(Table):
     plugin: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By the modules of plugins, what their tables say."""
     dns: DnsSettings = DnsSettings()
+    explain: ExplainSettings = ExplainSettings()
     request: FieldRules = FieldRules()
     """What is changed in the fields of all requests that are forwarded."""
     response: FieldRules = FieldRules()

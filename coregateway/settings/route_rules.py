@@ -15,6 +15,9 @@ NOT_YET: frozenset[KeyPath] = frozenset((("cost",),))
 OF_BACKENDS = ("strip", "rewrite", "request", "sticky", "force", "mirror")
 """Keys that mean nothing where no backend gets the request."""
 
+BODILESS = (204, 205, 304)
+"""Statuses whose answers have no body (RFC 9110 §15.3.5, §15.3.6, §15.4.5)."""
+
 
 class Row(NamedTuple):
     """One route: what is given of it, by the path of the key under its name."""
@@ -118,6 +121,14 @@ def _target(row: Row, backends: Sequence[str]) -> Iterator[Contradiction]:  # no
                 yield Contradiction(key, f"nothing beside {found[0]}", cast(KeyPath, row.first(found[0])))
 
 
+def _respond(row: Row, backends: Sequence[str]) -> Iterator[Contradiction]:  # noqa: ARG001 -- a rule
+    key = ("respond", "body")
+    if key in row.given and row.given.get(("respond", "status")) in BODILESS:
+        yield Contradiction(
+            row.key(*key), "nothing, as such a status has no body", row.key("respond", "status")
+        )
+
+
 def _known_backends(row: Row, backends: Sequence[str]) -> Iterator[Contradiction]:
     named: list[tuple[KeyPath, str]] = [(("backend",), name) for name in row.backends]
     if mirror := row.given.get(("mirror", "backend")):
@@ -159,7 +170,7 @@ def _built(row: Row, backends: Sequence[str]) -> Iterator[Contradiction]:  # noq
 
 type Rule = Callable[[Row, Sequence[str]], Iterator[Contradiction]]
 
-_RULES: tuple[Rule, ...] = (_name, _target, _known_backends, _rewriting, _shares, _built)
+_RULES: tuple[Rule, ...] = (_name, _target, _respond, _known_backends, _rewriting, _shares, _built)
 
 
 # Between routes

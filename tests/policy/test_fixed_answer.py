@@ -8,4 +8,10 @@ def test_an_answer_tells_the_type_of_its_body_and_when_to_come_back() -> None:
 
 
 def test_an_answer_without_a_body_has_no_type() -> None:
-    assert FixedAnswer(204, "", "text/plain", 0).fields == b""
+    assert FixedAnswer(200, "", "text/plain", 0).fields == b""
+
+
+def test_an_answer_whose_status_has_no_body_has_none() -> None:
+    for status in (204, 205, 304):
+        answer = FixedAnswer(status, "body", "text/plain", 0)
+        assert (answer.body, answer.fields) == (b"", b"")

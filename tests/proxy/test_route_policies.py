@@ -135,6 +135,12 @@ async def test_a_field_of_trusted_proxies_is_replaced_like_any_other(stage: Stag
     assert values(got, "x-real-ip") == ["198.51.100.1"]
 
 
+async def test_unless_requests_are_explained_the_question_is_a_field_like_any_other(stage: Stage) -> None:
+    got = await stage.forwarded("GET /ruled/x", "X-CoreGateway-Explain: 1")
+    assert values(got, "x-coregateway-explain") == ["1"]
+    assert values(await stage.ask("GET /ruled/x", "X-CoreGateway-Explain: 1"), "x-coregateway-explain") == []
+
+
 # Fields of responses
 
 

@@ -233,6 +233,10 @@ def test_a_route_has_what_its_one_backend_has_unless_it_says_its_own(tmp_path: P
             ["1: routes.x.respond.status: expected a value, where anything else of it is given"],
         ),
         (
+            'path = "/a"\nrespond = { status = 204, body = "x" }',
+            ["3: routes.x.respond.body: expected nothing, as such a status has no body (coregateway.toml:3)"],
+        ),
+        (
             'path = "/a"\nrespond = { status = 200 }\nrequest.set = { X-A = "b" }\nstrip = "/a"',
             [
                 "5: routes.x.strip: expected nothing beside respond (coregateway.toml:3)",

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from copy import copy
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,8 @@ CONTRACT: Mapping[str, object] = {
     "dns.refresh": 5.0,
     "dns.hold": 60.0,
     "reload.watch": 0.0,
+    "explain.header": False,
+    "explain.allow": (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
     "tracing.enabled": False,
     "tracing.sample": 0.1,
     "tracing.endpoint": "http://localhost:4318",
@@ -226,6 +228,8 @@ BASIC: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
     "tracing.server_timing": (("false", "true"), ('"true"', "1", '"no"')),
+    "explain.header": (("false", "true"), ('"true"', "1")),
+    "explain.allow": (("[]", '["10.0.0.0/8"]'), ('"10.0.0.0/8"', '["10.0.0.1/8"]', '["localhost"]', "true")),
     "dns.refresh": SECONDS,
     "dns.hold": PAUSE,
     "backends.coredinator.health.interval": PAUSE,

@@ -1,0 +1,254 @@
+"""What each policy says of one request: a function per policy, in the order in which they act.
+
+A function returns its verdict and why, or None where the policy is off for the request. A policy that is a
+step of admission begins with `Case.of_step`, which knows what the step has said; its class names the policy
+(`policy`). What a new policy decides is told by a further function here, at its place in `POLICIES`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from coregateway.http1.request import RequestHead
+from coregateway.model.exchange import Exchange
+from coregateway.policy.fields import FieldRules
+from coregateway.proxy.admission import Admission, Refusal
+from coregateway.proxy.client import Client
+from coregateway.proxy.route import Forwarding, Route
+
+PASSES = "passes"
+REFUSES = "refuses"
+ANSWERS = "answers"
+CHANGES = "changes"
+CHOOSES = "chooses"
+NOT_ASKED = "is not asked"
+KNOWN_LATER = "decides when it runs"
+
+STEPS = {
+    "Preflights": "CORS preflight",
+    "LastHop": "Max-Forwards",
+    "Route": "method",
+    "NetworkCheck": "client networks",
+    "Chain": "request middleware",
+    "Redirects": "redirect",
+    "FixedAnswers": "fixed answer",
+    "Share": "share",
+    "refuse_for_maintenance": "maintenance",
+    "refuse_while_open": "breaker",
+}
+"""The policies of steps of admission, by their class or their own name, unless that has a `policy`."""
+
+
+class Told(NamedTuple):
+    """What a policy says of a request."""
+
+    verdict: str
+    why: str = ""
+
+
+class Case:
+    """A request whose route is found, up to where its admission has come."""
+
+    def __init__(
+        self, client: Client, head: RequestHead, route: Route, asked: int, refusal: Refusal | None
+    ) -> None:
+        """`asked`: how many steps have let it pass; `refusal`: what the next one has said, None: nothing."""
+        self.client = client
+        self.head = head
+        self.route = route
+        self.forwarding: Forwarding | None = client.forwarding
+        chain: Admission | None = route.chain_of(head)
+        self.steps = () if chain is None else tuple(map(policy_of, chain.steps))
+        self.asked = asked
+        self.refusal = refusal
+
+    @property
+    def exchange(self) -> Exchange:
+        exchange = self.client.exchange
+        assert exchange is not None  # noqa: S101 -- a request is served
+        return exchange
+
+    def of_step(self, policy: str, why: str = "") -> Told | None:
+        """What the step of this policy has said; `why` it passes, if it does. None: there is no such step."""
+        if policy not in self.steps:
+            return None
+        number = self.steps.index(policy)
+        if number < self.asked:
+            return Told(PASSES, why)
+        if number == self.asked and self.refusal is not None:
+            return refused(self.refusal)
+        return Told(KNOWN_LATER if self.refusal is None else NOT_ASKED)
+
+
+def policy_of(step: Any) -> str:
+    """The name of the policy that a step of admission asks."""
+    owner = getattr(step, "__self__", None)
+    said: str | None = getattr(owner, "policy", None)
+    name = type(owner).__name__ if owner is not None else getattr(step, "__name__", "policy")
+    return said or STEPS.get(name, name)
+
+
+def refused(refusal: Refusal) -> Told:
+    """A refusal as its policy says it."""
+    if refusal.error is not None:
+        return Told(REFUSES, f"{refusal.error.status} {refusal.error.cause}")
+    return Told(ANSWERS, str(refusal.status) if refusal.status else "in its own words")
+
+
+# The policies, in their order
+
+
+def normalise(case: Case) -> Told:  # noqa: ARG001 -- a `Policy`
+    """The check of paths comes before everything: what it refuses has no route."""
+    return Told(PASSES, "the path can be read in one way")
+
+
+def route(case: Case) -> Told:
+    if case.route.forwarding is None and not case.route.template:
+        return Told(CHOOSES, "no route: the gateway answers itself")
+    return Told(CHOOSES, case.route.name)
+
+
+def method(case: Case) -> Told:
+    if case.refusal is not None and case.asked < 0:
+        return refused(case.refusal)
+    told = case.of_step("method")
+    if told is None:
+        told = Told(PASSES)
+    return told._replace(why=", ".join(case.route.methods)) if told.verdict == PASSES else told
+
+
+def preflight(case: Case) -> Told | None:
+    return case.of_step("CORS preflight", "it is none")
+
+
+def last_hop(case: Case) -> Told | None:
+    return case.of_step("Max-Forwards")
+
+
+def networks(case: Case) -> Told | None:
+    return case.of_step("client networks", case.exchange.client)
+
+
+def request_middleware(case: Case) -> Told | None:
+    return case.of_step("request middleware")
+
+
+def request_fields(case: Case) -> Told | None:
+    return None if case.forwarding is None else changes_of(case.forwarding.outbound.rules)
+
+
+def rewrite(case: Case) -> Told | None:
+    if case.forwarding is None:
+        return None
+    target = case.head.target
+    inside = case.forwarding.outbound.rewriting.inside(target)
+    if inside == target:
+        return None
+    return Told(CHANGES, inside.partition(b"?")[0].decode("latin-1"))
+
+
+def redirect(case: Case) -> Told | None:
+    return case.of_step("redirect")
+
+
+def fixed_answer(case: Case) -> Told | None:
+    return case.of_step("fixed answer")
+
+
+def maintenance(case: Case) -> Told | None:
+    return case.of_step("maintenance")
+
+
+def share(case: Case) -> Told | None:
+    told = case.of_step("share")
+    exchange = case.exchange
+    if told is None or told.verdict != PASSES:
+        return told
+    return Told(CHOOSES, f"{exchange.share}, by {exchange.chosen_by}")
+
+
+def mirror(case: Case) -> Told | None:
+    rule = None if case.forwarding is None else case.forwarding.mirror
+    if rule is None:
+        return None
+    if not rule.may_take(case.head):
+        return Told("copies nothing", "of this method, or of a body that is too large")
+    return Told("copies", f"{rule.share:.4g} of such requests to {rule.backend}")
+
+
+def breaker(case: Case) -> Told | None:
+    return case.of_step("breaker")
+
+
+def balance(case: Case) -> Told | None:
+    if case.forwarding is None or len(case.forwarding.backend.pool.endpoints) < 2:
+        return None
+    keys = case.forwarding.hash_keys
+    return Told(CHOOSES, "one upstream" if keys is None else "one upstream by the request's key")
+
+
+def response_fields(case: Case) -> Told | None:
+    return None if case.forwarding is None else changes_of(case.forwarding.inbound.rules)
+
+
+def response_middleware(case: Case) -> Told | None:
+    shown = None if case.forwarding is None else case.forwarding.middleware
+    return None if shown is None or shown.review is None else Told(KNOWN_LATER)
+
+
+def record(case: Case) -> Told:
+    exchange = case.exchange
+    return Told("records", f"as {exchange.route_name or exchange.route or 'an own path'}")
+
+
+def changes_of(rules: FieldRules | None) -> Told | None:
+    """What field rules do, by the names of the fields: their values are not told."""
+    if rules is None:
+        return None
+    words: list[str] = []
+    for change in rules.changes:
+        what = "removes" if not change.values else "sets" if change.removes else "adds"
+        words.append(f"{what} {change.name}")
+    return Told(CHANGES, ", ".join(words))
+
+
+type Policy = Callable[[Case], Told | None]
+
+POLICIES: tuple[tuple[str, Policy], ...] = (
+    ("normalise", normalise),
+    ("route", route),
+    ("CORS preflight", preflight),
+    ("Max-Forwards", last_hop),
+    ("method", method),
+    ("client networks", networks),
+    ("request middleware", request_middleware),
+    ("request fields", request_fields),
+    ("rewrite", rewrite),
+    ("redirect", redirect),
+    ("fixed answer", fixed_answer),
+    ("maintenance", maintenance),
+    ("share", share),
+    ("mirror", mirror),
+    ("breaker", breaker),
+    ("balance", balance),
+    ("response fields", response_fields),
+    ("response middleware", response_middleware),
+    ("record", record),
+)
+"""By the names of the policies."""
+
+
+def verdicts(case: Case) -> tuple[list[dict[str, str]], list[str]]:
+    """What every policy says, up to the first that answers, and the names of those before it that are off for
+    this request."""
+    told: list[dict[str, str]] = []
+    off: list[str] = []
+    for name, policy in POLICIES:
+        found = policy(case)
+        if found is None:
+            off.append(name)
+            continue
+        told.append({"policy": name, "verdict": found.verdict} | ({"why": found.why} if found.why else {}))
+        if found.verdict in (REFUSES, ANSWERS):
+            break
+    return told, off
