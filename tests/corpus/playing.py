@@ -5,7 +5,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 from coregateway.testing import (
@@ -24,7 +24,7 @@ PATIENCE = 60.0  # s until an answer; the gateway under test is told to give up 
 AT_ONCE = 256
 """Conversations, most of which wait for the gateway's limit of time."""
 SENDING_AT_ONCE = 16
-"""Of those: so that a busy machine has sent each request before that limit passes."""
+"""Of those: so that a busy machine has connected and sent each request before that limit passes."""
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (?:http://[^/ ]*)?(/\S*) HTTP/1\.[01]\r\n")
 
 
@@ -141,9 +141,10 @@ def _tag_of(request: RecordedRequest) -> str:
 async def _converse(outcome: Outcome, address: tuple[str, int], sending_gate: asyncio.Semaphore) -> None:
     sending = outcome.sending
     expected = requests_in(sending.raw)
-    async with RawClient(address, within=PATIENCE) as client:
-        outcome.peer = client.local_address[0]
-        async with sending_gate:
+    async with AsyncExitStack() as stack:
+        async with sending_gate:  # the gateway's limit of time begins with the connection
+            client = await stack.enter_async_context(RawClient(address, within=PATIENCE))
+            outcome.peer = client.local_address[0]
             with suppress(
                 ConnectionError
             ):  # refused while still sending; the answer can be read all the same

@@ -116,8 +116,14 @@ class RunningNode:
 
     def ready(self) -> Self:
         """Wait until the whole node serves."""
-        until(lambda: self.get("/readyz")[0] == 200, "ready")
+        until(self._is_ready, "ready")
         return self
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.get("/readyz")[0] == 200
+        except ConnectionError:  # a worker that is replaced meanwhile takes its connections with it
+            return False
 
     def pids(self) -> list[int]:
         """The workers' processes, by number."""

@@ -123,10 +123,12 @@ def _reply(number: bytes, question: bytes, answer: Answer, *, wants_address: boo
 
 
 class NamedGateway(GatewayProcess):
-    """A gateway whose only name server is this one."""
+    """A gateway whose only name server is this one; `patience` is its resolver's, as in resolv.conf(5)."""
 
-    def __init__(self, server: NameServer, *, toml: str, workers: int = 1) -> None:
+    def __init__(
+        self, server: NameServer, *, toml: str, workers: int = 1, patience: str = "timeout:1 attempts:4"
+    ) -> None:
         super().__init__(toml=toml, workers=workers)
         resolv_conf = Path(self._directory.name, "resolv.conf")
-        resolv_conf.write_text(f"nameserver {server.address}\noptions timeout:1 attempts:4\n")
+        resolv_conf.write_text(f"nameserver {server.address}\noptions {patience}\n")
         self._command = [*IN_NAMESPACE, str(resolv_conf), *self._command]

@@ -77,7 +77,7 @@ async def test_a_name_that_is_late_lets_its_requests_wait() -> None:
         server.names["late.test"] = "silent"
         toml = "[timeouts]\nconnect = 30.0\n" + row("late", backend.port)
         async with (
-            NamedGateway(server, toml=toml) as gateway,
+            NamedGateway(server, toml=toml, patience="timeout:30 attempts:1") as gateway,
             RawClient(gateway.address, within=30) as client,
         ):
             await client.send(b"GET /late/a HTTP/1.1\r\nHost: gw\r\n\r\n")
