@@ -3,11 +3,16 @@
 backend           one backend in one worker
 opening           makes it from its row of the settings
 pool              gives out its connections, of the endpoint whose turn it is
+endpoint_set      which endpoints it has, and which of them get requests
+rulings           what the node decides of it: ejections, its breaker
 mirror            sends it copies of requests, which no client waits for
 balancer          says which endpoint serves the next request
 tiers             says between which of them it may choose
 address           where an endpoint is
-endpoint          one address of a backend: its connections, its limit, its health, how it stands
+endpoint          one address of a backend: its connections and its limit
+endpoint_standing how it stands: drained, avoided, ejected, down
+endpoint_health   what was met there: when it answered last, how it failed since
+dialer            opens connections to it
 connecting        a connection to one of several: begun at a second one when the first takes its time
 ejection          when an upstream is ejected, and how it comes back
 breaker           when a backend gets no requests because too many have failed
@@ -16,8 +21,8 @@ node_link         what a worker shares with the others of its node
 idle              its idle connections: which is used next, which is closed
 wait_queue        the requests of a backend that wait for a connection
 connection        carries one exchange at a time
+response_receiver its reading half
 look              asks the kernel what a connection has to read, before it is used again
-endpoint_health   what was met there: when it answered last, how it failed since
 following         lets backends know what the prober has found
 httpx_transport   pool and connection as an `httpx.AsyncBaseTransport`
 probes            which backends are healthy, for `/health`

@@ -1,4 +1,4 @@
-"""One address of a backend, in one worker: its connections, its limit, its health, and how it stands.
+"""One address of a backend, in one worker: its connections and its limit.
 
 A connection is busy with an exchange, or idle (`upstream.idle`), or being opened; each takes one of the
 `max_connections` slots of its endpoint. When a connection or a slot falls free, the first request in the
@@ -6,23 +6,19 @@ backend's queue gets it. Every connection that was given out comes back through 
 on it, and that is the only way its slot is counted free: a cancelled or broken exchange cannot leak one.
 """
 
-from asyncio import AbstractEventLoop, BaseProtocol, BaseTransport, timeout
-from collections.abc import Callable
+from asyncio import timeout
 from hashlib import blake2b
-from socket import AF_UNIX, IPPROTO_TCP, TCP_NODELAY
-from typing import Final, cast
+from typing import Final
 from typing import Protocol as Interface
 
 from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, UpstreamError
 from coregateway.net.worker_io import WorkerIO
 from coregateway.upstream.address import Address
-from coregateway.upstream.breaker import Breaker
 from coregateway.upstream.connection import UpstreamConnection
-from coregateway.upstream.ejection import Ejection
-from coregateway.upstream.endpoint_health import EndpointHealth
+from coregateway.upstream.dialer import Dialer
+from coregateway.upstream.endpoint_standing import EndpointStanding
 from coregateway.upstream.idle import EndedAges, IdleConnections
 from coregateway.upstream.roles import Timeouts
-from coregateway.upstream.tiers import DRAINED, EJECTED, UNFIT, USABLE
 from coregateway.upstream.wait_queue import WaitQueue
 
 AVOIDED: Final = 5.0
@@ -40,40 +36,24 @@ class ConnectionLimits(Interface):
     def keepalive_expiry(self) -> float: ...
 
 
-class Endpoint:
+class Endpoint(EndpointStanding):
     """See the module. Its names are those of its `Address`."""
 
     __slots__ = (
         "_busy",
         "_closing",
-        "_hosts",
         "_idle",
-        "_io",
         "_keeps",
-        "_loop",
         "_most",
         "_queue",
-        "_timeouts",
         "address",
         "authority",
-        "avoided_at",
         "base",
-        "breaker",
         "credit",
-        "drained",
-        "ejected",
-        "ejection",
-        "eligible",
-        "health",
+        "dialer",
         "key",
         "name",
-        "on_change",
-        "on_failing",
-        "on_news",
         "origin",
-        "picks_seen",
-        "retired",
-        "reviving",
         "seed",
         "slots_taken",
         "weight",
@@ -88,6 +68,7 @@ class Endpoint:
         queue: WaitQueue,
         ended_ages: EndedAges,
     ) -> None:
+        super().__init__(io.loop)
         self.address = address
         self.key = address.key
         self.name = address.name
@@ -99,38 +80,10 @@ class Endpoint:
         """Of its scores (`balancer.rendezvous`)."""
         self.credit = 0
         """Of its turns (`balancer.charge`)."""
-        self.eligible = True
-        """Whether it may get requests, beside the others and as they stand; the pool says so."""
-        self.drained = False
-        """Whether an operator has taken it out."""
-        self.ejection: Ejection | None = None
-        """None: the node does not eject it, or knows nothing of it yet."""
-        self.ejected = False
-        """Whether it has, by the requests that failed there; as this worker knows it."""
-        self.breaker: Breaker | None = None
-        """Of its backend; None: off."""
-        self.avoided_at = 0.0
-        """When its last connect failed, or took too long (monotonic); 0.0: it did not."""
-        self.reviving = False
-        """Whether a connect is under way that no request waits for, to see whether it is there again."""
-        self.picks_seen = -1
-        """How many requests its balancer had sent on their way when the last one was begun."""
-        self.retired = False
-        """Whether the backend no longer has this address."""
-        self.on_failing: Callable[[Endpoint, str, float], None] | None = None
-        """Called with a cause when so much has failed that it should be ejected, if that may be."""
-        self.on_news: Callable[[], None] | None = None
-        """Called when the node has decided something by what was met here."""
-        self.on_change: Callable[[], None] | None = None
-        """Called when it stands otherwise than before."""
-        self.health = EndpointHealth()
         self.slots_taken = 0
         """Of `max_connections`: connections, and those that are being opened or about to be."""
-        self._hosts = address.hosts
-        self._io = io
-        self._loop: AbstractEventLoop = io.loop
+        self.dialer = Dialer(io, self, address, timeouts)
         self._most = limits.max_connections
-        self._timeouts = timeouts
         self._queue = queue
         self._busy: set[UpstreamConnection] = set()
         self._idle = IdleConnections(
@@ -166,32 +119,9 @@ class Endpoint:
         return self.slots_taken - self.active - self.idle
 
     @property
-    def now(self) -> float:
-        """The time of its loop."""
-        return self._loop.time()
-
-    @property
     def load(self) -> int:
         """Requests at it or on their way to it."""
         return self.slots_taken - len(self._idle.connections)
-
-    @property
-    def standing(self) -> int:
-        """As `tiers` has them."""
-        if self.drained:
-            return DRAINED
-        if self.health.check_failed or self.avoided_at:
-            return UNFIT
-        return EJECTED if self.ejected else USABLE
-
-    @property
-    def is_due(self) -> bool:
-        """Whether it is ejected, and one request of the node may see whether it is well again."""
-        return (
-            self.ejection is not None
-            and not (self.drained or self.avoided_at or self.health.check_failed)
-            and self.ejection.is_due(self._loop.time())
-        )
 
     @property
     def has_room(self) -> bool:
@@ -232,7 +162,7 @@ class Endpoint:
         health.connects += 1
         try:
             async with timeout(timeouts.connect):
-                transport, protocol = await self._connect()
+                connection = await self.dialer.dial()
         except TimeoutError as error:
             health.miss(error)
             self._fail_to_connect(ConnectTimeout.cause)
@@ -244,13 +174,9 @@ class Endpoint:
         if self.avoided_at:
             self.avoided_at = 0.0
             self._tell()
-        connection = cast(UpstreamConnection, protocol)
         if self._closing:
             connection.abort()
             raise Draining
-        sock = transport.get_extra_info("socket")
-        if sock.family != AF_UNIX:
-            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         self._busy.add(connection)
         return connection
 
@@ -323,32 +249,12 @@ class Endpoint:
         self.address = address
         self.weight = address.weight
         self._most = limits.max_connections
-        self._timeouts = timeouts
+        self.dialer.timeouts = timeouts
         self._idle.limit(limits.max_keepalive_connections, limits.keepalive_expiry)
         self.retired = False
         self._keeps = not (self.drained or self._closing)
 
-    def begin_trial(self) -> None:
-        """A request goes to it, which sees whether it is well again."""
-        if self.ejection is not None:
-            self.ejection.begin_trial(self._loop.time())
-
-    def avoid(self) -> None:
-        """A connect has failed, or takes too long: let others have the requests, if there are others."""
-        self.avoided_at = self._loop.time()
-        self._tell()
-
     # What a connection tells
-
-    def note_failure(self, cause: str, now: float) -> None:
-        """A connect or a request has failed, by the upstream's fault."""
-        self.health.fail(cause, now)
-        ejection = self.ejection
-        if ejection is not None and ejection.fail(now) and self.on_failing is not None:
-            self.on_failing(self, cause, now)
-        breaker = self.breaker
-        if breaker is not None and breaker.note(True, now) and self.on_news is not None:
-            self.on_news()
 
     def lost(self, connection: UpstreamConnection) -> None:
         """A connection ended by itself; a busy one still comes back through `release`."""
@@ -365,54 +271,9 @@ class Endpoint:
 
     # The parts of it
 
-    async def _connect(self) -> tuple[BaseTransport, object]:
-        address = self.address
-
-        def protocol() -> BaseProtocol:
-            return cast(BaseProtocol, UpstreamConnection(self._io, self, self._timeouts))
-
-        if address.path is not None:
-            return await self._loop.create_unix_connection(protocol, address.path)
-        hosts = self._hosts
-        for host in hosts[:-1]:
-            try:
-                opened = await self._loop.create_connection(protocol, host, address.port)
-            except OSError:
-                continue
-            self._prefer(host)
-            return opened
-        opened = await self._loop.create_connection(protocol, hosts[-1], address.port)
-        self._prefer(hosts[-1])
-        return opened
-
-    def _prefer(self, host: str) -> None:
-        """Try the host first that has taken a connection."""
-        if self._hosts[0] != host:
-            self._hosts = (host, *(each for each in self._hosts if each != host))
-
     def _fail_to_connect(self, cause: str) -> None:
         self.note_failure(cause, self._loop.time())
         self.avoid()
-
-    def _note_answer(self, connection: UpstreamConnection) -> None:
-        """An exchange was answered: tell those that count."""
-        now = connection.idle_since
-        ejection = self.ejection
-        if ejection is not None and ejection.succeed(now):
-            self.ejected = False
-            self._tell()
-            if self.on_news is not None:
-                self.on_news()
-        breaker = self.breaker
-        head = connection.response.head
-        if breaker is not None and head is not None:
-            failed = head.status >= 500
-            if breaker.note(failed, now) and self.on_news is not None:
-                self.on_news()
-
-    def _tell(self) -> None:
-        if self.on_change is not None:
-            self.on_change()
 
     def _offer(self, connection: UpstreamConnection) -> None:
         """Give a connection to the first in the queue, or keep it idle."""

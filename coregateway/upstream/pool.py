@@ -4,74 +4,35 @@ A request goes to the endpoint whose turn it is; one that is at its limit is pas
 request waits in the backend's queue.
 """
 
-from asyncio import AbstractEventLoop, CancelledError, Task
+from asyncio import CancelledError, Task, gather
 from collections.abc import Collection, Sequence
 from math import inf
 from time import monotonic
-from typing import Protocol as Interface
 
 from coregateway.model.errors import (
     ConnectFailed,
     ConnectTimeout,
     Draining,
-    GatewayError,
     NameUnresolved,
-    NoUpstream,
     Overloaded,
     PoolTimeout,
 )
 from coregateway.net.worker_io import WorkerIO
 from coregateway.upstream.address import Address
-from coregateway.upstream.balancer import MODES, Balancer
-from coregateway.upstream.breaker import Breaker, BreakerRules
+from coregateway.upstream.breaker import BreakerRules
 from coregateway.upstream.connecting import connect, keep_behind
 from coregateway.upstream.connection import UpstreamConnection
-from coregateway.upstream.ejection import Ejection, EjectionRules, may_eject
-from coregateway.upstream.endpoint import AVOIDED, ConnectionLimits, Endpoint
-from coregateway.upstream.idle import EndedAges
-from coregateway.upstream.node_link import NodeLink, breaker_key, upstream_key
+from coregateway.upstream.ejection import EjectionRules
+from coregateway.upstream.endpoint import AVOIDED, Endpoint
+from coregateway.upstream.endpoint_set import EndpointSet, Limits
 from coregateway.upstream.roles import Timeouts, TimeoutSettings
-from coregateway.upstream.tiers import DRAINED, open_tier
-from coregateway.upstream.wait_queue import QueuedTask, Waiter, WaitQueue
+from coregateway.upstream.wait_queue import QueuedTask, Waiter
 
 
-class Limits(ConnectionLimits, Interface):
-    """Per worker; the settings have this shape."""
+class Pool(EndpointSet):
+    """See the module."""
 
-    @property
-    def max_queued(self) -> int: ...
-
-
-class Pool:
-    """See the module. `limits` hold in this worker, those of connections at each endpoint."""
-
-    __slots__ = (
-        "_absent",
-        "_balancer",
-        "_breaker_rules",
-        "_closing",
-        "_connects",
-        "_drained",
-        "_ejection_rules",
-        "_ended_ages",
-        "_leaving",
-        "_limits",
-        "_link",
-        "_loop",
-        "_queue",
-        "_timeouts",
-        "breaker",
-        "endpoints",
-        "io",
-        "is_unwell",
-        "name",
-        "only",
-    )
-
-    endpoints: tuple[Endpoint, ...]
-    """Those that the backend has; replaced as a whole by `replace_endpoints`."""
-    only: Endpoint | None
-    """The one that all requests go to, if there is but one."""
+    __slots__ = ("_closing", "_connects")
 
     def __init__(
         self,
@@ -85,27 +46,7 @@ class Pool:
         ejection: EjectionRules | None = None,
         breaker: BreakerRules | None = None,
     ) -> None:
-        self.io = io
-        self.name = name
-        self._limits = limits
-        self._timeouts = Timeouts.of(timeouts)
-        self._loop: AbstractEventLoop = io.loop
-        self._queue = WaitQueue(self._loop, limits.max_queued)
-        self._ended_ages = EndedAges()
-        self.endpoints = ()
-        self.only = None
-        self._drained: frozenset[str] = frozenset()
-        """URLs whose endpoints operators have taken out."""
-        self._leaving: list[Endpoint] = []
-        """Those that it no longer has, until their last exchange has ended."""
-        self._balancer = Balancer(mode=MODES[balance])
-        self._ejection_rules = ejection
-        self._breaker_rules = breaker
-        self._link: NodeLink | None = None
-        self.breaker: Breaker | None = None
-        """None: off, or the node is not there yet."""
-        self.is_unwell = False
-        """Whether one of several endpoints is ejected or avoided: `tend` looks after it."""
+        super().__init__(io, name, limits, timeouts, balance, ejection, breaker)
         self._connects: set[Task[UpstreamConnection]] = set()
         """Those that are under way, whether or not a request waits for them."""
         self._closing = False
@@ -117,41 +58,6 @@ class Pool:
             f"connections: {self.active} active, {self.idle} idle, {self.opening} opening, "
             f"{self._limits.max_connections} at most per endpoint]>"
         )
-
-    @property
-    def active(self) -> int:
-        """Connections that carry an exchange."""
-        return sum(endpoint.active for endpoint in self._all)
-
-    @property
-    def idle(self) -> int:
-        """Idle connections."""
-        return sum(endpoint.idle for endpoint in self._all)
-
-    @property
-    def opening(self) -> int:
-        """Connections that are being opened, or that a request of the queue is about to open."""
-        return sum(endpoint.opening for endpoint in self._all)
-
-    @property
-    def queued(self) -> int:
-        """Requests that wait for a connection."""
-        return self._queue.length
-
-    @property
-    def ended_ages(self) -> Collection[float]:
-        """Seconds that the last few idle connections had rested which the backend ended."""
-        return self._ended_ages.last
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether it holds no connection and no request waits."""
-        return not self._queue.length and not any(endpoint.slots_taken for endpoint in self._all)
-
-    @property
-    def surpluses(self) -> int:
-        """How often a connection brought bytes that no request asked for."""
-        return sum(endpoint.health.surpluses for endpoint in self.endpoints)
 
     @property
     def must_queue(self) -> bool:
@@ -245,126 +151,15 @@ class Pool:
         return pool
 
     async def close(self) -> None:
-        """End every connection; exchanges under way fail."""
+        """End every connection; exchanges under way fail. No connect is under way when it returns."""
         self._closing = True
         self._queue.close()
         for endpoint in self._all:
             endpoint.close()
-        for task in self._connects:
+        connects = list(self._connects)
+        for task in connects:
             task.cancel()
-
-    def has_other_than(self, tried: Collection[str]) -> bool:
-        """Whether there is an endpoint that a request was not sent to yet."""
-        return any(endpoint.name not in tried for endpoint in self.endpoints if not endpoint.drained)
-
-    def wait_for_breaker(self) -> float:
-        """0.0: requests may go on; else seconds until one may. While it is half open, one of the node may."""
-        breaker = self.breaker
-        if breaker is None or not breaker.is_open:
-            return 0.0
-        link = self._link
-        now = self._loop.time()
-        seconds = breaker.wait(now)
-        if seconds or link is None:
-            return seconds
-        link.rows.lock()
-        try:
-            seconds = breaker.wait(now)
-            if not seconds:
-                breaker.begin_probe(now)
-            return seconds
-        finally:
-            link.rows.unlock()
-
-    # Which endpoints there are, and which of them get requests
-
-    def replace_endpoints(
-        self, addresses: Sequence[Address], absent: type[GatewayError] | None = NoUpstream
-    ) -> None:
-        """Have the endpoints at these addresses from now on.
-
-        Those that are there already, by the key of their address, keep their connections and all that is
-        known of them. Those that are gone get no further request: their exchanges end, their idle connections
-        are closed. Without any address requests end with `absent`; None: they wait for one,
-        `timeouts.connect` seconds at most.
-        """
-        self._absent = absent
-        known = {endpoint.key: endpoint for endpoint in self._all}
-        endpoints: list[Endpoint] = []
-        for address in addresses:
-            endpoint = known.pop(address.key, None)
-            if endpoint is None:
-                endpoint = Endpoint(
-                    self.io, address, self._limits, self._timeouts, self._queue, self._ended_ages
-                )
-                endpoint.on_change = endpoint.health.on_change = self.refresh
-            else:
-                endpoint.come_back(address, self._limits, self._timeouts)
-            endpoints.append(endpoint)
-        for endpoint in known.values():
-            if not endpoint.retired:
-                endpoint.retire()
-        self._leaving = [endpoint for endpoint in known.values() if endpoint.slots_taken]
-        self.endpoints = tuple(endpoints)
-        self._take_out()
-        self._watch()
-        self.refresh()
-
-    def change(
-        self,
-        limits: Limits,
-        timeouts: TimeoutSettings,
-        *,
-        balance: str,
-        ejection: EjectionRules | None = None,
-        breaker: BreakerRules | None = None,
-    ) -> None:
-        """Go by other settings from now on; for its endpoints `replace_endpoints` must follow."""
-        self._ejection_rules = ejection
-        if breaker != self._breaker_rules:
-            self.breaker = None  # another one, with other rules and the same numbers
-        self._breaker_rules = breaker
-        self._limits = limits
-        self._timeouts = Timeouts.of(timeouts)
-        self._queue.longest = limits.max_queued
-        self._balancer.mode = MODES[balance]
-
-    def drain(self, urls: Collection[str]) -> None:
-        """Let the endpoints at these URLs have no requests, those that come, too, and all others again."""
-        if self._drained != urls:
-            self._drained = frozenset(urls)
-            self._take_out()
-            self.refresh()
-
-    def _take_out(self) -> None:
-        for endpoint in self.endpoints:
-            wanted = endpoint.address.url in self._drained
-            if wanted and not endpoint.drained:
-                endpoint.drain()
-            elif endpoint.drained and not wanted:
-                endpoint.undrain()
-
-    def retire(self) -> None:
-        """No further request comes: those under way and those that wait finish, and nothing is kept."""
-        for endpoint in self._all:
-            endpoint.stop_keeping()
-
-    def join(self, link: NodeLink) -> None:
-        """Share with the node what is met at the endpoints, and go by what it decides."""
-        self._link = link
-        self._watch()
-        self.refresh()
-
-    def look(self) -> None:
-        """Take in what the node has decided."""
-        changed = False
-        for endpoint in self.endpoints:
-            ejected = endpoint.ejection is not None and endpoint.ejection.is_ejected
-            if ejected is not endpoint.ejected:
-                endpoint.ejected = ejected
-                changed = True
-        if changed:
-            self.refresh()
+        await gather(*connects, return_exceptions=True)
 
     def tend(self, now: float) -> None:
         """See whether endpoints that are ejected or avoided are there again; for every so often.
@@ -385,38 +180,7 @@ class Pool:
                 elif picks != endpoint.picks_seen:
                     self._revive(endpoint, picks)
 
-    def refresh(self) -> None:
-        """An endpoint stands otherwise than before: say anew which of them get requests."""
-        endpoints = self.endpoints
-        tier = open_tier(
-            [endpoint.standing for endpoint in endpoints], [endpoint.weight for endpoint in endpoints]
-        )
-        ready: list[Endpoint] = []
-        rest: list[Endpoint] = []
-        for endpoint in endpoints:
-            standing = endpoint.standing
-            eligible = standing <= tier
-            if eligible and not endpoint.eligible:
-                endpoint.credit = 0
-            endpoint.eligible = eligible
-            if eligible:
-                ready.append(endpoint)
-            elif standing != DRAINED:
-                rest.append(endpoint)
-        self.only = ready[0] if len(endpoints) == 1 and ready else None
-        self.is_unwell = len(endpoints) > 1 and any(
-            endpoint.ejected or endpoint.avoided_at for endpoint in endpoints
-        )
-        self._balancer.use(ready, rest)
-        self._serve_queue()
-
-    # The parts of it
-
-    @property
-    def _all(self) -> tuple[Endpoint, ...]:
-        return (*self.endpoints, *self._leaving) if self._leaving else self.endpoints
-
-    def _serve_queue(self) -> None:
+    def serve_queue(self) -> None:
         """Give what is free to those that wait: endpoints with room may have come."""
         queue = self._queue
         if not queue.length or self._closing:
@@ -436,42 +200,7 @@ class Pool:
             elif endpoint.take_slot():
                 queue.give_slot(endpoint)
 
-    def _watch(self) -> None:
-        """Have the endpoints count what they meet, where that is for the node."""
-        link = self._link
-        if link is None:
-            return
-        rules = self._breaker_rules
-        row = None if rules is None or not rules.enabled else link.rows.row(breaker_key(self.name))
-        if rules is None or row is None:
-            self.breaker = None
-        elif self.breaker is None:
-            key = breaker_key(self.name)
-            self.breaker = Breaker(rules, row, link.own_numbers(key), lambda: link.numbers_of_all(key))
-        ejects = self._ejection_rules
-        several = len(self.endpoints) > 1
-        for endpoint in self.endpoints:
-            endpoint.breaker = self.breaker
-            endpoint.on_news = link.tell
-            endpoint.on_failing = self._eject
-            endpoint.ejection = None
-            if ejects is not None and ejects.enabled and several:
-                row = link.rows.row(upstream_key(self.name, endpoint.key))
-                if row is not None:
-                    endpoint.ejection = Ejection(row, ejects)
-            endpoint.ejected = endpoint.ejection is not None and endpoint.ejection.is_ejected
-
-    def _eject(self, endpoint: Endpoint, cause: str, now: float) -> None:
-        """So much has failed at an endpoint that it should be ejected: do so, if enough others remain."""
-        ejection, rules, link = endpoint.ejection, self._ejection_rules, self._link
-        if ejection is None or rules is None or link is None:
-            return
-        out = sum([1 for other in self.endpoints if other.ejection is not None and other.ejection.is_ejected])
-        if ejection.is_ejected or may_eject(out, len(self.endpoints), rules.max_share):
-            ejection.eject(cause, now)
-            endpoint.ejected = True
-            link.tell()
-            self.refresh()
+    # The parts of it
 
     def _pick(self, tried: Collection[str], key: int) -> Endpoint | None:
         only = self.only
@@ -532,11 +261,6 @@ class Pool:
         except BaseException:
             endpoint.release_slot()
             raise
-
-    @property
-    def _lack(self) -> type[GatewayError] | None:
-        """How a request ends that no endpoint can serve; None: it waits until one can."""
-        return NoUpstream if self.endpoints else self._absent
 
     async def _await_address(self, timeouts: Timeouts) -> UpstreamConnection | Endpoint:
         """Wait in the queue until an address is known of any of the backend's names."""

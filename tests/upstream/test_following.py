@@ -207,10 +207,10 @@ async def test_localhost_prefers_the_address_that_has_taken_a_connection(followe
     async with ScriptedBackend(host="127.0.0.2") as backend:
         pool = followed.at(f"http://localhost:{backend.port}").pool
         [endpoint] = pool.endpoints
-        endpoint._hosts = ("127.0.0.1", "127.0.0.2")  # pyright: ignore[reportPrivateUsage] -- ::1 is not everywhere
+        endpoint.dialer.hosts = ("127.0.0.1", "127.0.0.2")  # ::1 is not everywhere
         for _ in range(2):
             connection = await pool.acquire_connection()
-            tried.append(endpoint._hosts[0])  # pyright: ignore[reportPrivateUsage]
+            tried.append(endpoint.dialer.hosts[0])
             connection.abort()
             endpoint.release(connection)
         assert tried == ["127.0.0.2", "127.0.0.2"]

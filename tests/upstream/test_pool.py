@@ -123,6 +123,23 @@ async def test_a_storm_that_is_cancelled_while_connecting_leaves_no_slot_and_no_
     await eventually(lambda: descriptors() <= before)
 
 
+async def test_no_connect_is_under_way_once_a_pool_is_closed() -> None:
+    tasks_before = asyncio.all_tasks()
+    async with (
+        ScriptedBackend(accepting=False) as one,
+        ScriptedBackend(accepting=False) as other,
+        pool_to(one.url, other.url) as pool,
+    ):
+        asked = asyncio.create_task(fetch(pool))
+        await eventually(lambda: state(pool).opening == 1)
+        asked.cancel()  # its connect goes on behind it
+        await asyncio.wait([asked])
+        assert state(pool).opening == 1
+        await pool.close()
+        assert state(pool).opening == 0
+        assert asyncio.all_tasks() <= tasks_before
+
+
 async def test_what_is_handed_to_a_waiter_that_was_just_cancelled_goes_to_the_next(
     backend: ScriptedBackend,
 ) -> None:
