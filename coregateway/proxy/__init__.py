@@ -2,6 +2,7 @@
 
 plan                 what the settings decide, built once
 policies             compiles it from the settings
+forwardings          compiles from them how a route reaches a backend
 routes               finds the route of a path
 route                what is decided for the requests of a path
 admission            the chain of policies that a request passes

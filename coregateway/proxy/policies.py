@@ -1,34 +1,29 @@
 """From the settings to the chains of policies and the plan of one worker: the one place that compiles them.
 
-The order of the steps is that of the documentation: preflight; then the method (`Route.admit`); then the
-policies of the route, and behind them the request middleware. The client's address is found before them
-(`Plan.client_of`), and a body is limited by `Route.max_body`.
+A policy is added to `Steps`, which has what the settings switch on for one route. The order is that of the
+documentation: preflight; then the method (`Route.admit`); then the policies of the route, and behind them the
+request middleware. The client's address is found before them (`Plan.client_of`), and a body is limited by
+`Route.max_body`.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import random
 
-from coregateway import __version__
 from coregateway.http1.grammar import METHODS
 from coregateway.model.trace import PROPAGATED, Tracer
 from coregateway.policy.access import Access, access_of
 from coregateway.policy.cors import Cors
 from coregateway.policy.fields import rules_of
 from coregateway.policy.fixed_answer import FixedAnswer
-from coregateway.policy.mirroring import CopyFields, Mirroring
 from coregateway.policy.redirect import Redirect
 from coregateway.policy.shares import Force, Shares, key_of
 from coregateway.policy.trusted_proxies import TrustedProxies
 from coregateway.proxy.admission import Admission, Step
-from coregateway.proxy.explained import AskingField, admission_of
-from coregateway.proxy.hash_keys import HashKeys
-from coregateway.proxy.headers import Inbound, Outbound
+from coregateway.proxy.explained import admission_of
+from coregateway.proxy.forwardings import forwarding_of, home, rewriting_of
 from coregateway.proxy.middleware import MiddlewareOf, RouteMiddleware, no_middleware
-from coregateway.proxy.mirroring import MirrorRule
 from coregateway.proxy.plan import Plan
-from coregateway.proxy.response_chain import ResponseChain, ResponseRule
-from coregateway.proxy.rewriting import CookiePaths, Rewriting, of_route
-from coregateway.proxy.route import Forwarding, Retries, Route
+from coregateway.proxy.route import Forwarding, Route
 from coregateway.proxy.routes import Conditions, Routes
 from coregateway.proxy.share import Share
 from coregateway.proxy.steps import (
@@ -41,15 +36,11 @@ from coregateway.proxy.steps import (
     refuse_for_maintenance,
     refuse_while_open,
 )
-from coregateway.proxy.total_limits import TotalLimits
-from coregateway.settings import BackendSettings, Settings
+from coregateway.settings import Settings
 from coregateway.settings.contradiction import KeyPath
 from coregateway.settings.model import OPTIONAL_PATHS, RouteSettings
-from coregateway.settings.resilience import retried_statuses
 from coregateway.settings.values import OWN_PATHS
-from coregateway.upstream.address import Address
 from coregateway.upstream.backend import Backend
-from coregateway.upstream.roles import Timeouts
 
 OWN_METHODS = ("GET", "HEAD")
 """What a preflight for a path without a handler is told."""
@@ -117,7 +108,7 @@ def _routes(
     told = _told(settings)
     for name in backends:
         row = settings.backends[name]
-        forwarding = _forwarding(settings, name, name, None, cors, backends, _home(row), middleware[name])
+        forwarding = forwarding_of(settings, name, name, None, cors, backends, home(row), middleware[name])
         steps = Steps(access_of(row.allow, row.deny), middleware[name], told)
         steps.is_closed = row.maintenance
         steps.has_breaker = row.breaker.enabled
@@ -138,14 +129,14 @@ def _routes(
         shown = middleware[next(iter(rows)) if len(rows) == 1 else ""]
         steps.middleware = shown
         forwardings = {
-            each: _forwarding(
+            each: forwarding_of(
                 settings,
                 name,
                 each,
                 route,
                 cors,
                 backends,
-                _rewriting_of(route, row, rows.values()),
+                rewriting_of(route, row, rows.values()),
                 shown,
             )
             for each, row in rows.items()
@@ -169,17 +160,6 @@ def _routes(
         )
 
 
-def _rewriting_of(route: RouteSettings, row: BackendSettings, rows: Collection[BackendSettings]) -> Rewriting:
-    """How the paths of a route look to one of its backends; `rows`: all of them."""
-    return of_route(
-        route.path,
-        prefixes=[each.prefix for each in rows if each.strip],
-        strip=route.strip,
-        rewrite=route.rewrite,
-        home=_home(row),
-    )
-
-
 def _share_of(
     name: str, route: RouteSettings, forwardings: Mapping[str, Forwarding], closed: Sequence[str]
 ) -> Share:
@@ -200,7 +180,10 @@ def conditions_of(route: RouteSettings) -> Conditions:
 
 
 class Steps:
-    """What decides about the requests of a route, besides what the gateway answers in a backend's place."""
+    """The policies of one route, each None or False where the settings do not switch it on.
+
+    `first` and `last` put them in order; of OPTIONS requests the gateway answers some between the two.
+    """
 
     __slots__ = ("access", "answer", "choice", "has_breaker", "is_closed", "middleware", "told")
 
@@ -247,61 +230,6 @@ def _answer_of(settings: Settings, name: str, route: RouteSettings, cors: Cors) 
     return None
 
 
-def _home(row: BackendSettings) -> Rewriting:
-    """The rule of a backend's own prefix."""
-    return Rewriting(row.prefix if row.strip else "")
-
-
-def _forwarding(
-    settings: Settings,
-    name: str,
-    row_name: str,
-    route: RouteSettings | None,
-    cors: Cors,
-    backends: Mapping[str, Backend],
-    rewriting: Rewriting,
-    middleware: RouteMiddleware | None,
-) -> Forwarding:
-    """Of the route of this name to the backend of that row; `route`: None for a backend's prefix."""
-    row = settings.backends[row_name]
-    times = row.timeouts if route is None else route.timeouts
-    # A share has only what all have, and its own.
-    whose = row if route is None or len(route.weights) == 1 else None
-    request_levels = [
-        *(settings.request, None if whose is None else whose.request),
-        *(None if route is None else route.request, AskingField() if settings.explain.header else None),
-    ]
-    response_levels = [
-        *(settings.response, None if whose is None else whose.response),
-        None if route is None else route.response,
-    ]
-    mirror = None
-    if route is not None and route.mirror.backend in backends and route.mirror.share:
-        given = route.mirror
-        rules = rules_of([*request_levels, CopyFields()], name)
-        outbound = Outbound(rewriting, host=settings.forwarding.host, rules=rules)
-        if not settings.backends[given.backend].maintenance:
-            mirroring = Mirroring(given.share, given.methods)
-            mirror = MirrorRule(given.backend, mirroring, outbound, backends[given.backend].open_mirror())
-    return Forwarding(
-        backends[row_name],
-        Outbound(rewriting, host=settings.forwarding.host, rules=rules_of(request_levels, name)),
-        Inbound(
-            rewriting, __version__, _response_chain(cors, row, rewriting), rules_of(response_levels, name)
-        ),
-        retries=_retries(row),
-        client_timeout=times.client,
-        timeouts=Timeouts.of(times),
-        linger=times.linger,
-        tunnel_idle=times.idle,
-        tells_time=settings.tracing.server_timing,
-        middleware=middleware,
-        mirror=mirror,
-        total=TotalLimits(backends[row_name].pool.io.loop, times.total) if times.total else None,
-        hash_keys=HashKeys(row.hash_on) if row.balance == "hash" else None,
-    )
-
-
 def _route(
     cors: Cors,
     name: str,
@@ -336,27 +264,7 @@ def _told(settings: Settings) -> Access | None:
     return Access(given.allow, ()) if given.header and given.allow else None
 
 
-def _retries(row: BackendSettings) -> Retries:
-    given = row.retries
-    return Retries(
-        given.attempts,
-        backoff=given.backoff,
-        longest=given.max_backoff,
-        statuses=retried_statuses(given.statuses) or None,
-    )
-
-
 def _own_options(settings: Settings, cors: Cors, own_methods: MethodsOf) -> Admission | None:
     """The same for own paths, where Sanic's router answers what is no preflight."""
     preflights = [Preflights(cors, own_methods).answer] if cors.enabled else []
     return admission_of(_told(settings), preflights)
-
-
-def _response_chain(cors: Cors, row: BackendSettings, rewriting: Rewriting) -> ResponseChain | None:
-    rules: list[ResponseRule] = []
-    if cors.enabled:
-        rules.append(cors.permit)
-    if row.cookies == "map":
-        bases = dict.fromkeys(Address.of(url).base for url in row.urls)
-        rules.append(CookiePaths(rewriting, [*bases]).map)
-    return ResponseChain(rules) if rules else None
