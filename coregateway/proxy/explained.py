@@ -8,8 +8,6 @@ at.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from mypy_extensions import mypyc_attr
-
 from coregateway.http1.request import RequestHead
 from coregateway.policy.access import Access
 from coregateway.proxy.admission import Admission, Refusal, Step, Waiting
@@ -31,7 +29,6 @@ class AskingField:
         self.remove: Sequence[str] = (FIELD,)
 
 
-@mypyc_attr(acyclic=True)
 class ExplainedAdmission(Admission):
     """As `Admission`. `answering`: the number of the step that may write an answer itself, -1: none may."""
 
