@@ -30,9 +30,10 @@ def is_chunked(head: RequestHead, response: ResponseHead) -> bool:
     return response.length in (CHUNKED, UNTIL_CLOSE) and head.minor == 1
 
 
-def ends_with_connection(head: RequestHead, response: ResponseHead) -> bool:
-    """Whether only the end of the connection can tell the client that of the body: HTTP/1.0 has no chunks."""
-    return response.length in (CHUNKED, UNTIL_CLOSE) and not head.minor
+def ends_with_connection(response: ResponseHead) -> bool:
+    """Whether only the end of the connection can tell an HTTP/1.0 client, which knows no chunks, that of the
+    body."""
+    return response.length in (CHUNKED, UNTIL_CLOSE)
 
 
 def response_fields(head: RequestHead, response: ResponseHead, *, chunked: bool, keep_alive: bool) -> bytes:

@@ -29,7 +29,7 @@ def review(request: "ForwardedRequest", response: ResponseHead) -> bool | Awaita
     middleware = request.forwarding.middleware
     if middleware is None or middleware.review is None:
         return False
-    addressed_as, base = _addressed_as(request, response)
+    addressed_as, base = _addressed_as(request)
     request.prepared = request.forwarding.inbound.prepare(
         response, request.head, request.exchange, addressed_as, base
     )
@@ -71,12 +71,14 @@ def render(request: "ForwardedRequest", response: ResponseHead, *, chunked: bool
     if response.status == 101:
         framing = WEBSOCKET
     else:
-        if not chunked and ends_with_connection(head, response):
+        if not head.minor and ends_with_connection(response):
             client.keep_alive = False
         framing = response_fields(head, response, chunked=chunked, keep_alive=client.settle())
     if forwarding.tells_time:
         framing += server_timing(request.exchange, monotonic())
-    addressed_as, base = _addressed_as(request, response)
+    noted = response.noted
+    named = b"location" in noted or b"content-location" in noted
+    addressed_as, base = _addressed_as(request) if named else ((), b"")
     return forwarding.inbound.render(
         response,
         head,
@@ -100,10 +102,7 @@ async def refuse(request: "ForwardedRequest", error: GatewayError) -> None:
         await verdict
 
 
-def _addressed_as(request: "ForwardedRequest", response: ResponseHead) -> tuple[tuple[bytes, ...], bytes]:
+def _addressed_as(request: "ForwardedRequest") -> tuple[tuple[bytes, ...], bytes]:
     """The authorities by which the backend may call itself in this response, and the path it adds."""
-    noted = response.noted
-    if b"location" not in noted and b"content-location" not in noted:
-        return (), b""
     endpoint = request.endpoint
     return (request.outgoing.host(endpoint.authority).lower(), endpoint.origin), endpoint.base
