@@ -15,7 +15,7 @@ from coregateway.logs.fields import CHOOSABLE, CORE, RARE, REQUEST, TRACE
 from coregateway.logs.line import Encode, encode, timestamp
 from coregateway.model.exchange import Exchange
 from coregateway.observability.request_line import MAX_METHOD, MAX_PATH, RequestLines
-from coregateway.settings.model import AccessLogSettings
+from coregateway.settings.observability import AccessLogSettings
 
 
 def request_fields(exchange: Exchange, now: float, worker: str, *, traced: bool = False) -> dict[str, object]:

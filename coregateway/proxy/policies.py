@@ -38,7 +38,8 @@ from coregateway.proxy.steps import (
 )
 from coregateway.settings import Settings
 from coregateway.settings.contradiction import KeyPath
-from coregateway.settings.model import OPTIONAL_PATHS, RouteSettings
+from coregateway.settings.model import RouteSettings
+from coregateway.settings.observability import OPTIONAL_PATHS
 from coregateway.settings.values import OWN_PATHS
 from coregateway.upstream.backend import Backend
 

@@ -8,6 +8,8 @@ routes      the table of routes and its types
 route_rules the rules between the keys of a route, and between routes
 shadowed    routes that never get a request
 model       the tables, defaults, and rules between keys
+cors        which pages of other origins may call the backends
+observability   what operators see
 upstreams   the addresses of a backend, and how requests are spread over them
 resilience  what becomes of requests when upstreams fail
 explain     which live requests are told what becomes of them
@@ -26,24 +28,22 @@ sample      a file of settings to begin with
 report      the effective settings for a reader
 """
 
+from coregateway.settings.cors import CorsSettings
 from coregateway.settings.explain import ExplainSettings
 from coregateway.settings.health import DnsSettings, HealthSettings
 from coregateway.settings.loading import Loaded, load
 from coregateway.settings.mistakes import Mistake, SettingsError
 from coregateway.settings.model import (
-    AccessLogSettings,
     AdminSettings,
     BackendSettings,
-    CorsSettings,
-    DashboardSettings,
     ForwardingSettings,
     LimitSettings,
     RequestLimits,
     Settings,
     ShutdownSettings,
     TimeoutSettings,
-    TracingSettings,
 )
+from coregateway.settings.observability import AccessLogSettings, DashboardSettings, TracingSettings
 from coregateway.settings.process import flags_here, load_or_exit
 from coregateway.settings.reload import ReloadSettings
 from coregateway.settings.resilience import (

@@ -14,9 +14,18 @@ from coregateway.http1.grammar import METHODS
 from coregateway.model.addresses import meet
 from coregateway.settings import route_rules
 from coregateway.settings.contradiction import Contradiction, KeyPath
+from coregateway.settings.cors import CorsSettings
+from coregateway.settings.cors import contradictions as cors_rules
 from coregateway.settings.explain import ExplainSettings
 from coregateway.settings.health import DnsSettings, HealthSettings
 from coregateway.settings.named_rows import tables_of_rows
+from coregateway.settings.observability import (
+    OPTIONAL_PATHS,
+    AccessLogSettings,
+    DashboardSettings,
+    MetricsSettings,
+    TracingSettings,
+)
 from coregateway.settings.plugins import PluginNames
 from coregateway.settings.reload import ReloadSettings
 from coregateway.settings.resilience import (
@@ -31,27 +40,23 @@ from coregateway.settings.upstreams import Balance, HashOn, URLs
 from coregateway.settings.values import (
     BACKEND_NAME,
     BodySize,
-    CollectorURL,
     Cookies,
     Count,
     ForwardedHost,
     GatherSize,
     HeadSize,
     Host,
-    LineFields,
     ListeningAddress,
     LogFormat,
     LogLevel,
     Methods,
     Networks,
     NoLimitYet,
-    Origins,
     Pause,
     Port,
     PositiveCount,
     Prefix,
     Seconds,
-    Share,
     Switch,
     Workers,
     split_authority,
@@ -72,12 +77,6 @@ DEFAULT_BACKENDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 """The rows of the two backends that are there unless settings change them."""
-
-OPTIONAL_PATHS: Mapping[KeyPath, str] = MappingProxyType(
-    {("metrics", "on_main_port"): "/metrics", ("dashboard", "on_main_port"): "/dashboard"}
-)
-"""Paths that the gateway answers on the main port when a setting says so, with all that lies under them."""
-
 
 INHERITED = ("timeouts", "ejection", "breaker", "retries")
 """Tables of a backend whose keys are the node's where it gives none of its own."""
@@ -165,23 +164,6 @@ class AdminSettings(Table):
         return None if port is None else (host, port)
 
 
-class CorsSettings(Table):
-    origins: Origins = ("*",)
-    """As browsers spell them; empty: the gateway leaves CORS to the backends."""
-    credentials: Switch = False
-
-
-class AccessLogSettings(Table):
-    """Which requests get a line, and what it shows. Errors and slow requests always get one."""
-
-    sample: Share = 1.0
-    """Of the other requests; chosen by their ids."""
-    slow: Seconds = 1.0
-    """Seconds from which on a request is slow."""
-    fields: LineFields = ()
-    """Shown besides `time`, `level`, `event` and `worker`; empty: all."""
-
-
 class ShutdownSettings(Table):
     """After the stop signal, in seconds."""
 
@@ -189,31 +171,6 @@ class ShutdownSettings(Table):
     """That the listeners stay open while `/readyz` already says 503."""
     grace: Pause = 15.0
     """That exchanges in flight may take to complete."""
-
-
-class MetricsSettings(Table):
-    enabled: Switch = True
-    """Count, and answer `/metrics` on the admin address. Off, nothing is counted."""
-    on_main_port: Switch = False
-    """Answer it to clients, too."""
-
-
-class TracingSettings(Table):
-    enabled: Switch = False
-    """Off, a sound `traceparent` of a client passes untouched."""
-    sample: Share = 0.1
-    """Of the traces that begin here; those that come are sampled where their caller does so."""
-    endpoint: CollectorURL = "http://localhost:4318"
-    """Of an OpenTelemetry collector, OTLP over HTTP; `/v1/traces` is added."""
-    server_timing: Switch = False
-    """Tell clients the time taken here and at the backend; whether or not tracing is enabled."""
-
-
-class DashboardSettings(Table):
-    enabled: Switch = True
-    """Answer `/dashboard` on the admin address, and keep the failed and slow requests that it shows."""
-    on_main_port: Switch = False
-    """Answer it to clients, too."""
 
 
 class BackendSettings(Table):
@@ -370,14 +327,7 @@ def contradictions(
     values: Mapping[KeyPath, object], doubtful: Collection[KeyPath] = ()
 ) -> Iterator[Contradiction]:
     """The rules between keys that `values` breaks. A key that is missing, or `doubtful`, breaks none."""
-    origins = values.get(("cors", "origins"))
-    if values.get(("cors", "credentials")) is True and isinstance(origins, tuple) and "*" in origins:
-        # Fetch standard §3.2.5: browsers refuse "*" with credentials; echoing any origin opens every session
-        yield Contradiction(
-            ("cors", "credentials"), 'false while cors.origins holds "*"', ("cors", "origins")
-        )
-    if origins:
-        yield from _fields_of_cors(values)
+    yield from cors_rules(values)
     kept, most = (values.get(("limits", key)) for key in ("max_keepalive_connections", "max_connections"))
     if isinstance(kept, int) and isinstance(most, int) and kept > most:
         yield Contradiction(
@@ -402,16 +352,6 @@ def contradictions(
             if owner != key:
                 yield Contradiction(key, f"another prefix than backend {owner[1]} has", owner)
     yield from route_rules.contradictions(values, doubtful)
-
-
-def _fields_of_cors(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
-    """Rules for fields that are the gateway's own while it answers for the backends' CORS."""
-    for key, value in values.items():
-        if key[-2:-1] == ("response",) and isinstance(value, dict | tuple):
-            for name in cast("Collection[str]", value):
-                if name.lower().startswith("access-control-"):
-                    expected = "no field Access-Control-… while cors.origins has an origin"
-                    yield Contradiction(key, expected, ("cors", "origins"), name)
 
 
 def leaves(table: BaseModel, under: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:
