@@ -8,6 +8,7 @@ scaling           more or fewer workers at run time
 watchdog          which processes have stood still for too long
 worker_states     Sanic's notes of its processes
 process_signals   what signals to a process mean
+managed_processes   those that Sanic knows beside the workers
 orphans           what PID 1 collects
 workers           the life of a process as a worker
 state             what the processes know of each other

@@ -12,13 +12,11 @@ settings, with status 2: it would fail for ever, and its starter should see that
 
 import os
 import signal
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from time import monotonic
-from typing import Any, Protocol, cast
+from typing import Any
 
 from sanic.exceptions import ServerKilled
 from sanic.worker.constants import ProcessState
@@ -29,14 +27,13 @@ from coregateway.logs.events import configure, event
 from coregateway.node.children import Children, is_worker, write_lines
 from coregateway.node.listeners import Listeners, end, number_of
 from coregateway.node.lives import TRIES, Life
+from coregateway.node.managed_processes import ManagedProcesses, Process, let_take_signals, processes_of
 from coregateway.node.orphans import Orphans
 from coregateway.node.probing import ProbeSettings, Probing
 from coregateway.node.process_signals import (
     RELOAD,
     SIGNALS,
     STOP_SIGNALS,
-    hold_signals,
-    release_signals,
     warn_of_reload,
 )
 from coregateway.node.reload import Reload
@@ -59,9 +56,6 @@ START_LIMIT = 10.0
 DRAIN_MARGIN = 10.0
 """Seconds beyond those of `[shutdown]` that a worker may take to end."""
 
-HELPERS_LIMIT = 3.0
-"""Seconds that processes beside the workers may take to end."""
-
 SCALE = "__SCALE__:"
 """What Sanic's message begins with that asks for another number of workers."""
 
@@ -75,22 +69,6 @@ def write_last_lines(board: Board) -> None:
     for part in board.parts:
         if not part.living:
             write_lines(part.pending.take())
-
-
-class Process(Protocol):
-    """What is used of Sanic's `WorkerProcess`, which leaves most of it untyped."""
-
-    name: str
-    state: ProcessState
-
-    @property
-    def pid(self) -> int | None: ...
-    @property
-    def exitcode(self) -> int | None: ...
-    def is_alive(self) -> bool: ...
-    def start(self) -> None: ...
-    def restart(self) -> None: ...
-    def set_state(self, state: ProcessState, force: bool = False) -> None: ...
 
 
 class Supervisor:
@@ -117,11 +95,11 @@ class Supervisor:
         self._probing = probing
         self._children = Children(board, manager.worker_state, watchdog)
         self._scaling = Scaling(manager, self._node, listeners, self._children, self._start)
+        self._managed = ManagedProcesses(manager)
         self._orphans = Orphans()
         self._lives: dict[str, Life] = {}
         """By the names of the workers."""
         self._stopped_at: float | None = None
-        self._helpers_told_at: float | None = None
         self._status = 0
         """With which the node ends."""
         self.reload: Reload | None = None
@@ -140,11 +118,11 @@ class Supervisor:
 
         def manage_aware(*arguments: Any, **options: Any) -> Worker:
             worker = manage(*arguments, **options)
-            _let_take_signals(worker)
+            let_take_signals(worker)
             return worker
 
         for worker in self._manager.workers:
-            _let_take_signals(worker)
+            let_take_signals(worker)
         vars(self._manager).update(
             run=self.run, shutdown=self._stop, kill=self._end_at_once, manage=manage_aware
         )
@@ -169,7 +147,7 @@ class Supervisor:
     def _watch(self) -> None:
         if self._probing is not None and self._stopped_at is None:
             self._probing.begin(monotonic())
-        for worker, process in self._processes():
+        for worker, process in processes_of(self._manager):
             if worker.auto_start:
                 self._start(process)
             else:
@@ -178,11 +156,6 @@ class Supervisor:
             self._wait(BUSY_TICK if self.reload is not None and self.reload.is_busy else TICK)
             self._hear()
             self._look(monotonic())
-
-    def _processes(self) -> list[tuple[Worker, Process]]:
-        """Those that Sanic's manager knows: workers, and others beside them."""
-        workers = self._manager.workers
-        return [(worker, cast(Process, process)) for worker in workers for process in worker.processes]
 
     # What comes from outside
 
@@ -259,7 +232,7 @@ class Supervisor:
         self._children.look(living, now)
         self._orphans.look(now, living)
         self._note_keeper(living)
-        for worker, process in self._processes():
+        for worker, process in processes_of(self._manager):
             if process.pid and not process.is_alive() and process.state < ProcessState.FAILED:
                 how = ProcessState.FAILED if process.exitcode else ProcessState.COMPLETED
                 process.set_state(how, force=True)
@@ -350,47 +323,8 @@ class Supervisor:
                 message = f"worker {child.number} has not ended in {limit:g} s: it is killed"
                 event("worker.killed", level="ERROR", message=message, number=child.number)
                 child.process.kill()
-        helpers = [living[pid] for pid in map(_pid, self._helpers()) if pid in living]
-        if self._children or not helpers:
-            return
-        if self._helpers_told_at is None:
-            self._helpers_told_at = elapsed
-            for helper in helpers:
-                os.kill(helper.pid or 0, signal.SIGINT)  # as Sanic does
-        elif elapsed - self._helpers_told_at > HELPERS_LIMIT:
-            for helper in helpers:
-                helper.kill()
-
-    def _helpers(self) -> list[Process]:
-        """Sanic's own processes (reloader, inspector), and those that users have it manage."""
-        return [process for _, process in self._processes() if not is_worker(process.name)]
+        if not self._children:
+            self._managed.see_out(living, elapsed)
 
     def _has_ended(self) -> bool:
-        ended = self._stopped_at is not None and not self._children
-        return ended and not any(process.is_alive() for process in self._helpers())
-
-
-def _pid(process: Process) -> int:
-    return process.pid or 0
-
-
-def _let_take_signals(worker: Worker) -> None:
-    """Have processes that are none of the gateway's workers take signals from each of their starts on."""
-    for process in cast(set[Process], worker.processes):
-        if not is_worker(process.name):
-            vars(process)["start"] = partial(_start_ordinarily, process.start)
-
-
-def _start_ordinarily(start: Callable[[], None]) -> None:
-    with _ordinary_signals():
-        start()
-
-
-@contextmanager
-def _ordinary_signals() -> Generator[None]:
-    """Take signals for a moment, so that a process which is no worker can take them from its start."""
-    release_signals()
-    try:
-        yield
-    finally:
-        hold_signals()
+        return self._stopped_at is not None and not self._children and not self._managed.any_lives
