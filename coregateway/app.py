@@ -31,7 +31,8 @@ from coregateway.prober.planning import plan_of
 from coregateway.prober.prober import Prober
 from coregateway.prober.process import counter
 from coregateway.sanic_app import blueprints
-from coregateway.sanic_app.gateway import Gateway, try_out
+from coregateway.sanic_app.context import try_out
+from coregateway.sanic_app.gateway import Gateway
 from coregateway.sanic_app.plugins import attach_plugins
 from coregateway.settings import (
     CorsSettings,

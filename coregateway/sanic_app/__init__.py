@@ -1,6 +1,7 @@
 """Everything that knows Sanic's inside.
 
 gateway             the application: what it serves itself, errors, the start
+context             what one worker serves with: settings, plan, backends, its part of the node
 protocol            brings connections in
 stream              one request, as Sanic's handlers have it
 request             its request object
