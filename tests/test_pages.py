@@ -19,10 +19,14 @@ from coregateway.model.errors import CONTRACT
 from coregateway.node.process_signals import SIGNALS
 from coregateway.observability.diagnosis.rules import connections_refused
 from coregateway.observability.metrics.families import FAMILIES
+from coregateway.policy.gcra import state
+from coregateway.policy.limit_keys import LimitKey
+from coregateway.policy.rates import RateCounts, RateRule, rate_of
 from coregateway.sanic_app import signals
 from coregateway.settings import Settings, load
 from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS, ROUTE_KEYS
 from coregateway.settings.model import INHERITED, leaves
+from coregateway.settings.rates import RateSettings
 from coregateway.testing import ScriptedBackend, respond
 from coregateway.upstream.balancer import MODES
 from tests.documents import PAGES, README, Demo, needs_curl, run, running_demo, started
@@ -82,6 +86,8 @@ def test_every_kind_of_example_has_its_test() -> None:
         ("plugins", "python"),
         ("plugins", "toml"),
         ("python", "python"),
+        ("rates", "text"),
+        ("rates", "toml"),
         ("resilience", "toml"),
         ("routes", "toml"),
         ("sanic", "python"),
@@ -278,6 +284,35 @@ def test_the_table_of_keys_has_every_one_of_a_route() -> None:
     shown = [key.removeprefix(".") for row in table(PAGES["routes"], "key") for key in code(row[0])]
     real = {"timeouts.*" if key[0] == "timeouts" else ".".join(key) for key in ROUTE_KEYS}
     assert sorted(shown) == sorted(real)
+
+
+# Rates.
+
+
+def test_the_file_of_the_page_of_rates_is_accepted(tmp_path: Path) -> None:
+    [example] = [block.text for block in blocks(PAGES["rates"]) if block.language == "toml"]
+    (tmp_path / "coregateway.toml").write_text(example)
+    settings = load(environ={}, cwd=tmp_path).settings
+    assert settings.backends["coredinator"].rates == ("per-client",)
+    assert settings.routes["reports"].rates == ("per-client", "per-tenant", "expensive")
+
+
+def test_the_table_of_keys_has_every_one_of_a_rate() -> None:
+    shown = {code(row[0])[0].removeprefix("."): code(row[1]) for row in table(PAGES["rates"], "key")}
+    real = {
+        name: [] if field.is_required() else [json.dumps(field.default)]
+        for name, field in RateSettings.model_fields.items()
+    }
+    assert shown == real
+
+
+def test_the_fields_that_clients_see_are_those_of_the_page() -> None:
+    [shown] = [block.text for block in blocks(PAGES["rates"]) if block.language == "text"]
+    rule = RateRule(
+        "per-client", rate_of("600/m", 100), LimitKey(["client"], route="", backend=None), RateCounts()
+    )
+    told = rule.told(state(rule.rate, 58 * rule.rate.interval, 0))
+    assert shown == f"RateLimit-Policy: {rule.member.decode()}\nRateLimit: {told.decode()}\n"
 
 
 # Errors.

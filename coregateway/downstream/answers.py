@@ -68,7 +68,7 @@ def problem(client: Client, exchange: Exchange, error: GatewayError, *, bodiless
         request_id=exchange.request_id,
         version=__version__,
         extra=client.worker.plan.cors.lines_of_own_answer(origin)
-        + _timing(client, exchange)
+        + _told(client, exchange)
         + exchange.explanation,
         keep_alive=client.settle(),
         bodiless=bodiless,
@@ -84,7 +84,7 @@ def answer(client: Client, exchange: Exchange, refusal: Refusal, *, bodiless: bo
     return b"HTTP/1.1 %d %b\r\n%b%bX-CoreRL-Version: %b\r\nX-Request-ID: %b\r\n\r\n%b" % (
         status,
         _reason(status),
-        date.line() + refusal.fields + _timing(client, exchange) + exchange.explanation,
+        date.line() + refusal.fields + _told(client, exchange) + exchange.explanation,
         framing,
         __version__.encode(),
         exchange.request_id.encode(),
@@ -99,6 +99,7 @@ def _reason(status: int) -> bytes:
         return b""
 
 
-def _timing(client: Client, exchange: Exchange) -> bytes:
-    """For an answer of our own, if clients are to be told."""
-    return server_timing(exchange, monotonic()) if client.worker.plan.tells_time else b""
+def _told(client: Client, exchange: Exchange) -> bytes:
+    """What else an answer of our own tells a client: of rates, and of the time taken."""
+    rates = exchange.rate_fields() if exchange.quota_left else b""
+    return rates + server_timing(exchange, monotonic()) if client.worker.plan.tells_time else rates

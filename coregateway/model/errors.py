@@ -11,6 +11,7 @@
     │   ├── BodyTooLarge                413 body_too_large
     │   ├── URITooLong                  414 uri_too_long
     │   ├── Misdirected                 421 misdirected         (on the admin address only)
+    │   ├── RateLimited                 429 rate_limited
     │   ├── HeadTooLarge                431 head_too_large
     │   └── ClientClosed                499 client_closed       (never sent, in the log only)
     ├── UpstreamError                   the backend is at fault
@@ -178,6 +179,19 @@ class Misdirected(ClientError):
     detail = "Misdirected request: this address does not answer for the host that the request names"
 
 
+class RateLimited(ClientError):
+    """`seconds`: after which the same request is admitted, if no other comes; `Retry-After` says them."""
+
+    status = 429
+    cause = "rate_limited"
+    title = "Too Many Requests"
+    detail = "Too many requests: the rate that this gateway admits is used up"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
 class HeadTooLarge(ClientError):
     status = 431
     cause = "head_too_large"
@@ -321,6 +335,7 @@ CONTRACT: Final[tuple[type[GatewayError], ...]] = (
     ClientTimeout,
     BodyTooLarge,
     URITooLong,
+    RateLimited,
     HeadTooLarge,
     MiddlewareFailed,
     ConnectFailed,

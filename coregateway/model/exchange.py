@@ -44,9 +44,12 @@ class Exchange:
         "ended",
         "error",
         "explanation",
+        "limited_by",
         "method",
         "path",
         "protocol",
+        "quota_left",
+        "quotas",
         "request_id",
         "responded",
         "route",
@@ -103,6 +106,12 @@ class Exchange:
         """The one that the request breaks, if it is refused for that."""
         self.explanation = b""
         """A field line that the response gets: what became of the request; empty: it does not ask."""
+        self.limited_by: str | None = None
+        """The rate, or the limit of requests in flight, that has refused it, or would if it were enforced."""
+        self.quotas = b""
+        """The members of `RateLimit-Policy` that its answer has; empty: it has no such field."""
+        self.quota_left = b""
+        """Those of `RateLimit`."""
         self.trace: Trace | None = None
         """None: tracing is off, or no head was read."""
 
@@ -142,6 +151,10 @@ class Exchange:
         """Take down what it ends with."""
         self.error = error.cause
         self.rule = error.rule
+
+    def rate_fields(self) -> bytes:
+        """The field lines that tell a client of the rates that it was asked for, each with its line end."""
+        return b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (self.quotas, self.quota_left)
 
     @property
     def duration(self) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from coregateway.http1.date import date
-from coregateway.model.errors import BreakerOpen, GatewayError, MethodNotAllowed, Unavailable
+from coregateway.model.errors import BreakerOpen, GatewayError, MethodNotAllowed, RateLimited, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -43,6 +43,8 @@ def fields(error: GatewayError) -> dict[str, str]:
     found = {"X-CoreGateway-Error": error.cause}
     if isinstance(error, Unavailable):
         found["Retry-After"] = str(error.seconds if isinstance(error, BreakerOpen) else error.retry_after)
+    if isinstance(error, RateLimited):
+        found["Retry-After"] = str(error.seconds)
     if isinstance(error, MethodNotAllowed):
         found["Allow"] = ", ".join(error.allow)
     return found

@@ -66,6 +66,8 @@ def _describe(exchange: Exchange, fields: dict[str, object], *, traced: bool) ->
         fields.pop(name, None)
     if exchange.route_name is not None:
         fields["route"] = exchange.route_name
+    if exchange.limited_by is not None:
+        fields["limited_by"] = exchange.limited_by
     if exchange.share is not None:
         fields["share"] = exchange.share
     if exchange.rule is not None:

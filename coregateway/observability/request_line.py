@@ -205,7 +205,7 @@ class RequestLines:
         started = exchange.upstream_started
         if path is None or len(path) > MAX_PATH or '"' in path or "\\" in path or not started:
             return None
-        if exchange.rule is not None or (self._traced and trace is None):
+        if exchange.rule is not None or exchange.limited_by is not None or (self._traced and trace is None):
             return None
         duration = int((exchange.ended - exchange.started) * 1e6 + 0.5)
         upstream = int(((exchange.upstream_ended or exchange.ended) - started) * 1e6 + 0.5)

@@ -7,7 +7,9 @@ fields             what is changed in the fields of messages
 fixed_answer       answers that the settings hold
 gcra               how many requests a key may send
 keys               whom an API key belongs to
+limit_keys         whose requests are counted together
 mirroring          which requests a second backend gets as well
+rates              one rate of the settings, and what clients are told of it
 redirect           where a redirect leads
 shares             which of several backends gets a request
 trusted_proxies    whose word about a client is believed

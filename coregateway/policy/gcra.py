@@ -8,7 +8,9 @@ Times are whole nanoseconds of one clock: sums are exact, whatever the order of 
 """
 
 from math import ceil
-from typing import Final, NamedTuple
+from typing import Final
+
+from mypy_extensions import mypyc_attr
 
 SECOND: Final = 1_000_000_000
 
@@ -31,18 +33,22 @@ class Rate:
         self.window = max(ceil(self.burst / SECOND), 1)
 
 
-class Decision(NamedTuple):
+@mypyc_attr(acyclic=True)
+class Decision:
     """What a rate says of one request. Times are in nanoseconds from now on."""
 
-    admitted: bool
-    paid: int
-    """What is to be kept of the key, if the request goes: the time at which all is paid for."""
-    remaining: int
-    """Requests that could go now; after this one, if it is admitted."""
-    wait: int
-    """Until this request would be admitted; 0: it is."""
-    until_next: int
-    """Until one more may go; 0: one may go now."""
+    __slots__ = ("admitted", "paid", "remaining", "until_next", "wait")
+
+    def __init__(self, admitted: bool, paid: int, remaining: int, wait: int, until_next: int) -> None:
+        self.admitted = admitted
+        self.paid = paid
+        """What is to be kept of the key, if the request goes: the time at which all is paid for."""
+        self.remaining = remaining
+        """Requests that could go now; after this one, if it is admitted."""
+        self.wait = wait
+        """Until this request would be admitted; 0: it is."""
+        self.until_next = until_next
+        """Until one more may go; 0: one may go now."""
 
 
 def decide(rate: Rate, paid: int, now: int, cost: int = 1) -> Decision:
@@ -52,14 +58,20 @@ def decide(rate: Rate, paid: int, now: int, cost: int = 1) -> Decision:
     wait = after - rate.burst - now
     if wait > 0:
         left = rate.burst - (start - now)
-        return Decision(False, paid, *_left(rate, left, wait))
-    return Decision(True, after, *_left(rate, rate.burst - (after - now), 0))
+        return _decision(rate, paid, left, wait)
+    return _decision(rate, after, rate.burst - (after - now), 0)
 
 
-def _left(rate: Rate, left: int, wait: int) -> tuple[int, int, int]:
-    """`remaining`, `wait` and `until_next`, where a key may be `left` nanoseconds further ahead."""
+def state(rate: Rate, paid: int, now: int) -> Decision:
+    """What stands of a key, where no request goes: as after one that counts as nothing."""
+    start = max(paid, now)
+    return _decision(rate, start, rate.burst - (start - now), 0)
+
+
+def _decision(rate: Rate, paid: int, left: int, wait: int) -> Decision:
+    """Of a key that may be `left` nanoseconds further ahead."""
     remaining = max(left // rate.interval, 0)
-    return remaining, wait, 0 if remaining else rate.interval - left
+    return Decision(not wait, paid, remaining, wait, 0 if remaining else rate.interval - left)
 
 
 def whole_seconds(nanoseconds: int) -> int:

@@ -263,6 +263,8 @@ class Inbound:
         if rules is not None:
             head.lines = rules.kept(head.lines)
             added += rules.added(exchange)
+        if exchange.quota_left:
+            added += exchange.rate_fields()
         return added
 
     def _mapped(self, line: bytes, addressed_as: Collection[bytes], base: bytes) -> bytes:

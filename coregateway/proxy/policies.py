@@ -21,8 +21,10 @@ from coregateway.policy.trusted_proxies import TrustedProxies
 from coregateway.proxy.admission import Admission, Step
 from coregateway.proxy.explained import admission_of
 from coregateway.proxy.forwardings import forwarding_of, home, rewriting_of
+from coregateway.proxy.limits import Limits
 from coregateway.proxy.middleware import MiddlewareOf, RouteMiddleware, no_middleware
 from coregateway.proxy.plan import Plan
+from coregateway.proxy.rate_checks import RateChecks, rate_checks
 from coregateway.proxy.route import Forwarding, Route
 from coregateway.proxy.routes import Conditions, Routes
 from coregateway.proxy.share import Share
@@ -52,26 +54,28 @@ def plan_of(
     backends: Mapping[str, Backend],
     own_methods: MethodsOf = lambda _: OWN_METHODS,
     middleware_of: MiddlewareOf = no_middleware,
+    limits: Limits | None = None,
 ) -> Plan:
     """What these settings decide, with the backends of this worker; no backends: only own paths.
 
     `own_methods`: of paths that are no route's, for preflights. `middleware_of`: the application's, which own
-    paths get from Sanic's router.
+    paths get from Sanic's router. `limits`: of the worker; None: of this plan alone.
     """
     cors = Cors(settings.cors.origins, credentials=settings.cors.credentials)
-    limits = settings.limits.request
+    of_requests = settings.limits.request
     optional = [path for key, path in OPTIONAL_PATHS.items() if _value_of(settings, key)]
     identity_fields: frozenset[bytes] = frozenset()
     reserved = frozenset(PROPAGATED) if settings.tracing.enabled else frozenset[bytes]()
     middleware = {name: middleware_of(name, identity_fields, reserved) for name in ("", *backends)}
-    routes = Routes(_routes(settings, cors, backends, middleware), (*OWN_PATHS, *optional))
+    limits = limits or Limits()
+    routes = Routes(_routes(settings, cors, backends, middleware, limits), (*OWN_PATHS, *optional))
     return Plan(
         routes=routes,
         own=Route(
             "",
             "",
             OWN_METHODS,
-            max_body=limits.max_body,
+            max_body=of_requests.max_body,
             any_method=True,
             admission=admission_of(_told(settings), []),
             options=_own_options(settings, cors, own_methods),
@@ -80,7 +84,7 @@ def plan_of(
         cors=cors,
         proxies=TrustedProxies(settings.forwarding.trusted_proxies),
         tracer=Tracer(settings.tracing.sample) if settings.tracing.enabled else None,
-        max_head=limits.max_head,
+        max_head=of_requests.max_head,
         client_timeout=settings.timeouts.client,
         linger=settings.timeouts.linger,
         idle_timeout=settings.timeouts.idle,
@@ -101,6 +105,7 @@ def _routes(
     cors: Cors,
     backends: Mapping[str, Backend],
     middleware: Mapping[str, RouteMiddleware | None],
+    limits: Limits,
 ) -> Iterator[tuple[Conditions, Route]]:
     """All routes in the order of the file; the prefixes of the backends come first.
 
@@ -113,12 +118,18 @@ def _routes(
         steps = Steps(access_of(row.allow, row.deny), middleware[name], told)
         steps.is_closed = row.maintenance
         steps.has_breaker = row.breaker.enabled
+        if row.rates:
+            steps.rates = rate_checks(settings, row.rates, limits, route=name, backend=name)
         made = _route(cors, name, row.prefix, row.methods, row.max_body, steps, forwarding)
         made.label = row.prefix
         made.told_as = name if settings.routes else None
         yield Conditions(f"{row.prefix}/*"), made
     for name, route in settings.routes.items():
         steps = Steps(access_of(route.allow, route.deny), middleware[""], told)
+        if route.rates:
+            steps.rates = rate_checks(
+                *(settings, route.rates, limits), route=name, backend=route.only_backend, cost=route.cost
+            )
         steps.answer = _answer_of(settings, name, route, cors)
         if steps.answer is not None:
             methods = route.methods or METHODS
@@ -186,7 +197,7 @@ class Steps:
     `first` and `last` put them in order; of OPTIONS requests the gateway answers some between the two.
     """
 
-    __slots__ = ("access", "answer", "choice", "has_breaker", "is_closed", "middleware", "told")
+    __slots__ = ("access", "answer", "choice", "has_breaker", "is_closed", "middleware", "rates", "told")
 
     def __init__(
         self, access: Access | None, middleware: RouteMiddleware | None, told: Access | None
@@ -203,17 +214,21 @@ class Steps:
         """Whether any of its backends has one."""
         self.answer: Step | None = None
         """Gives every request its answer; None: a backend does."""
+        self.rates = RateChecks(None, None)
 
     def first(self) -> list[Step]:
         """Those that are asked before all others."""
-        return [] if self.access is None else [NetworkCheck(self.access).refuse]
+        access = None if self.access is None else NetworkCheck(self.access).refuse
+        rates = None if self.rates.before is None else self.rates.before.admit
+        return [step for step in (access, rates) if step is not None]
 
     def last(self) -> list[Step]:
         """Those that are asked when nothing has refused a request."""
         shown = None if self.middleware is None else self.middleware.admit
         closed = refuse_for_maintenance if self.is_closed else None
         breaker = refuse_while_open if self.has_breaker else None
-        steps = (shown, self.answer, closed, self.choice, breaker)
+        rates = None if self.rates.after is None else self.rates.after.admit
+        steps = (rates, shown, self.answer, closed, self.choice, breaker)
         return [step for step in steps if step is not None]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from coregateway.net.lingering_close import LingeringConnections
 from coregateway.net.worker_io import WorkerIO
 from coregateway.proxy.exchange_events import ExchangeEvents
+from coregateway.proxy.limits import Limits
 from coregateway.proxy.plan import Plan
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Worker:
         "draining",
         "events",
         "io",
+        "limits",
         "lingering",
         "loop",
         "on_body",
@@ -34,7 +36,7 @@ class Worker:
         "via_sanic",
     )
 
-    def __init__(self, plan: Plan, events: ExchangeEvents) -> None:
+    def __init__(self, plan: Plan, events: ExchangeEvents, limits: Limits | None = None) -> None:
         self.plan = plan
         self.events = events
         self.io: WorkerIO
@@ -49,6 +51,8 @@ class Worker:
         """Told of each piece of a forwarded request's body; None: nobody asks."""
         self.on_disconnect: Callable[[Client], None] | None = None
         """Told of each connection that has ended; None: nobody asks."""
+        self.limits = limits or Limits()
+        """Of rates, which the plan's steps go by."""
         self.draining = False
         self.lingering = LingeringConnections()
         self.clients = 0

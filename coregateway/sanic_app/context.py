@@ -97,7 +97,7 @@ class Context:
             name: open_backend(io, name, row, settings.limits) for name, row in settings.backends.items()
         }
         self.compile = lambda settings, backends: plan_of(
-            settings, backends, own_methods, middleware_of(settings)
+            settings, backends, own_methods, middleware_of(settings), self.worker.limits
         )
         self.renew_plan()
 
@@ -185,7 +185,9 @@ class Context:
         self.probes = Probes(self.backends.values(), verdicts)
 
     def join_node(self) -> None:
-        """Share with the other workers what is met at upstreams, and go by what the node decides."""
+        """Share with the other workers what is met at upstreams and what rates admit, and go by what the
+        node decides."""
+        self.worker.limits.use(self.board.rates)
         self.link = NodeLink(get_running_loop(), self.board.upstreams, self.part, self.board.parts)
         retries = self.settings.retries
         self.budget = RetryBudget(self.link, retries.budget, retries.budget_minimum)

@@ -340,6 +340,9 @@ def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None
             lines += server_timing(request.exchange, monotonic())
         for name, value in _pairs(lines):
             response.headers[name] = value
+    if request.exchange.quota_left:
+        for name, value in _pairs(request.exchange.rate_fields()):
+            response.headers[name] = value
     rules = plan.own_fields
     if rules is not None:
         for removed in rules.removed:

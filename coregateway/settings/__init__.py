@@ -6,6 +6,8 @@ named_rows  tables whose rows have names of the user's own
 values      the types of single settings and what each expects
 routes      the table of routes and its types
 route_rules the rules between the keys of a route, and between routes
+rates       the table of rates and its types
+rate_rules  the rules between rates, and where they are named
 shadowed    routes that never get a request
 model       the tables, defaults, and rules between keys
 cors        which pages of other origins may call the backends

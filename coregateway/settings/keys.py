@@ -34,11 +34,18 @@ def is_of_plugin(key: KeyPath) -> bool:
     return key[:1] == PLUGIN and len(key) > 2
 
 
+def _has_rows(field: FieldInfo) -> bool:
+    kind: Any = field.annotation
+    return get_origin(kind) is dict
+
+
 def _fields(table: type[BaseModel], under: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
     for name, field in table.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _fields(field.annotation, (*under, name))
-        elif (*under, name) not in ROWS and (*under, name) != PLUGIN:
+        elif table is Settings and (*under, name) == PLUGIN:
+            continue
+        elif (*under, name) not in ROWS or not _has_rows(field):
             yield (*under, name), field
 
 

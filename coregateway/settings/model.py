@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from coregateway.http1.grammar import METHODS
 from coregateway.model.addresses import meet
-from coregateway.settings import route_rules
+from coregateway.settings import rate_rules, route_rules
 from coregateway.settings.contradiction import Contradiction, KeyPath
 from coregateway.settings.cors import CorsSettings
 from coregateway.settings.cors import contradictions as cors_rules
@@ -27,6 +27,7 @@ from coregateway.settings.observability import (
     TracingSettings,
 )
 from coregateway.settings.plugins import PluginNames
+from coregateway.settings.rates import PolicyNames, RateSettings
 from coregateway.settings.reload import ReloadSettings
 from coregateway.settings.resilience import (
     BreakerSettings,
@@ -135,6 +136,8 @@ class LimitSettings(Table):
     max_queued: Count = 1000
     """Requests that may wait for a connection."""
     request: RequestLimits = RequestLimits()
+    rates: PolicyNames = ()
+    """Those of `[rates.NAME]` that hold for every backend and route that says none itself."""
 
     @model_validator(mode="before")
     @classmethod
@@ -203,6 +206,8 @@ class BackendSettings(Table):
     """Networks of clients that are admitted; none: all."""
     deny: Networks = ()
     """Those that are not; they win."""
+    rates: PolicyNames = ()
+    """Those of `[rates.NAME]` that its requests are asked for; not given: those of `[limits]`."""
     timeouts: TimeoutSettings = TimeoutSettings()
     """Complete, as the next three: the node-wide ones, with those that the backend has of its own in their
     place."""
@@ -256,6 +261,8 @@ class Settings(Table):
     """What is changed in the fields of all requests that are forwarded."""
     response: FieldRules = FieldRules()
     """What is changed in the fields of all responses, the gateway's own included."""
+    rates: dict[str, RateSettings] = Field(default_factory=dict)
+    """By name; they hold where they are named."""
     backends: dict[str, BackendSettings] = Field(default_factory=dict)
     """By name, those that are enabled. Not given at all: the two of `DEFAULT_BACKENDS`."""
     routes: dict[str, RouteSettings] = Field(default_factory=dict)
@@ -270,18 +277,20 @@ class Settings(Table):
             }
             for table in INHERITED
         }
-        most = _given(_given(tables.get("limits", {})).get("request", {})).get("max_body")
+        limits = _given(tables.get("limits", {}))
+        most = _given(limits.get("request", {})).get("max_body")
+        everywhere = {key: limits[key] for key in ("rates",) if key in limits}
         backends: dict[str, Any] = {}
         for name, table in tables.get("backends", DEFAULT_BACKENDS).items():
             row = _given(table)
             if row.get("enabled") is False:
                 continue
             completed = {table: {**node_wide[table], **_given(row.get(table, {}))} for table in INHERITED}
-            backends[name] = {**row, **completed}
+            backends[name] = {**everywhere, **row, **completed}
             if most is not None:
                 backends[name].setdefault("max_body", most)
         routes = {
-            name: _completed_route(row, backends, node_wide["timeouts"], most)
+            name: {**everywhere, **_completed_route(row, backends, node_wide["timeouts"], most)}
             for name, table in tables.get("routes", {}).items()
             if (row := _given(table)).get("enabled") is not False
         }
@@ -289,7 +298,8 @@ class Settings(Table):
 
     @model_validator(mode="after")
     def _check_names_and_rules(self) -> Self:
-        misnamed = [name for name in (*self.backends, *self.routes) if not BACKEND_NAME.fullmatch(name)]
+        names = (*self.backends, *self.routes, *self.rates)
+        misnamed = [name for name in names if not BACKEND_NAME.fullmatch(name)]
         if misnamed:
             raise ValueError(f"names must match {BACKEND_NAME.pattern}: {misnamed}")
         for contradiction in contradictions(dict(leaves(self))):
@@ -311,7 +321,7 @@ def _completed_route(
     given = heir.get("max_body", most)
     if given is not None:
         completed.setdefault("max_body", given)
-    for key in ("allow", "deny"):
+    for key in ("allow", "deny", "rates"):
         if key in heir:
             completed.setdefault(key, heir[key])
     return completed
@@ -352,6 +362,7 @@ def contradictions(
             if owner != key:
                 yield Contradiction(key, f"another prefix than backend {owner[1]} has", owner)
     yield from route_rules.contradictions(values, doubtful)
+    yield from rate_rules.contradictions(values, doubtful)
 
 
 def leaves(table: BaseModel, under: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:

@@ -9,9 +9,6 @@ from typing import Any, NamedTuple, cast
 from coregateway.settings.contradiction import Contradiction, KeyPath, names_of
 from coregateway.settings.spelling import closest, slip_of
 
-NOT_YET: frozenset[KeyPath] = frozenset((("cost",),))
-"""Keys that have their place here, and do nothing yet: better refused than passed over."""
-
 OF_BACKENDS = ("strip", "rewrite", "request", "sticky", "force", "mirror")
 """Keys that mean nothing where no backend gets the request."""
 
@@ -162,15 +159,9 @@ def _shares(row: Row, backends: Sequence[str]) -> Iterator[Contradiction]:  # no
         yield Contradiction(row.key("mirror", "backend"), "a backend's name", (), None)
 
 
-def _built(row: Row, backends: Sequence[str]) -> Iterator[Contradiction]:  # noqa: ARG001 -- a rule
-    for key in row.given:
-        if key[:1] in NOT_YET:
-            yield Contradiction(row.key(*key), "nothing: this version does not know how to do it")
-
-
 type Rule = Callable[[Row, Sequence[str]], Iterator[Contradiction]]
 
-_RULES: tuple[Rule, ...] = (_name, _target, _respond, _known_backends, _rewriting, _shares, _built)
+_RULES: tuple[Rule, ...] = (_name, _target, _respond, _known_backends, _rewriting, _shares)
 
 
 # Between routes

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from coregateway.http1.grammar import is_token
+from coregateway.settings.rates import PolicyNames
 from coregateway.settings.redirect_target import is_safe_target
 from coregateway.settings.table import Table
 from coregateway.settings.values import (
@@ -295,6 +296,8 @@ class RouteTable(Table):
     sticky: Sticky = ""
     force: ForceSettings = ForceSettings()
     mirror: MirrorSettings = MirrorSettings()
+    rates: PolicyNames = ()
+    """Not given: those of its one backend, or of `[limits]`."""
     cost: PositiveCount = 1
     """What a request counts for in rates."""
     redirect: RedirectSettings = RedirectSettings()

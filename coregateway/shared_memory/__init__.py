@@ -6,12 +6,14 @@
     series    numbers by name in a part: counters, histograms, gauges
     ring      the latest records of a part
     shared_rows   numbers by key that every process may write
+    shared_locks   locks between processes, which none that dies can keep
+    rate_table   what is kept of the keys of rates
     pending   log lines of a part that have not left yet
     publication   one text of one writer, read whole or not at all
 
-There is no lock on any write. A number is eight aligned bytes and has one writer, so no reader ever sees half
-of it; the reader makes the sums. What a worker wrote stays when it dies: the next process that claims
-the part goes on from there.
+There is no lock on any write but those of rates. A number is eight aligned bytes and has one writer, so no
+reader ever sees half of it; the reader makes the sums. What a worker wrote stays when it dies: the next
+process that claims the part goes on from there.
 """
 
 from coregateway.shared_memory.board import Board, Part

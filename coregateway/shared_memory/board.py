@@ -1,5 +1,5 @@
 """The layout of the shared memory: the rows of `server.node`, a verdict for each backend, what the prober has
-found, and one part for each process.
+found, what is kept of rates, and one part for each process.
 
 There are more parts than workers: a worker that is replaced keeps its own until it has drained, while its
 successor writes to another. A process claims the first part that no living process has, and goes on from what
@@ -14,6 +14,8 @@ from coregateway.shared_memory.pending import SIZE as PENDING_SIZE
 from coregateway.shared_memory.pending import Pending
 from coregateway.shared_memory.publication import SIZE as PUBLICATION_SIZE
 from coregateway.shared_memory.publication import Publication
+from coregateway.shared_memory.rate_table import SIZE as RATES_SIZE
+from coregateway.shared_memory.rate_table import RateTable
 from coregateway.shared_memory.ring import Ring
 from coregateway.shared_memory.ring import size_of as ring_size
 from coregateway.shared_memory.series import Series
@@ -65,8 +67,12 @@ class Layout:
         return self.part(self.parts)
 
     @property
+    def rates(self) -> int:
+        return -(-(self.upstreams + ROWS_SIZE) // 64) * 64
+
+    @property
     def size(self) -> int:
-        return self.upstreams + ROWS_SIZE
+        return self.rates + RATES_SIZE
 
     def verdict(self, number: int) -> int:
         return 8 * ROW * self.rows + number * VERDICT_SIZE
@@ -150,6 +156,8 @@ class Board:
         """What the node's prober has found out of the upstreams (`prober.knowledge`)."""
         self.upstreams = SharedRows(self._memory, self._layout.upstreams)
         """What the node has decided of upstreams and backends (`upstream.node_link`)."""
+        self.rates = RateTable(self._memory, self._layout.rates, fresh=memory is None)
+        """What the node has admitted by rates (`proxy.rate_check`)."""
         self._parts = [Part(self._memory, self._layout, number) for number in range(self._layout.parts)]
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
@@ -157,6 +165,7 @@ class Board:
 
     def claim(self, owner: int, worker: int) -> Part | None:
         """A part for this process, until it ends. None: all are taken, by processes that drain."""
+        self.rates.locks.owner = owner
         for number, part in enumerate(self._parts):
             if self._memory.lock(number):
                 part.enter(owner, worker)
@@ -174,6 +183,7 @@ class Board:
 
     def bury(self, owner: int) -> bytes:
         """Note that a process has ended, when its death was seen; returns the log lines that it left."""
+        self.rates.locks.bury(owner)
         part = self.part_of(owner)
         if part is None:
             return b""

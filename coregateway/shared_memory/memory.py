@@ -42,6 +42,10 @@ class SharedMemory:
         """
         return self._bytes[offset : offset + 8 * count].cast("d")
 
+    def integers(self, offset: int, count: int) -> "memoryview[int]":
+        """As `doubles`, of whole numbers with a sign."""
+        return self._bytes[offset : offset + 8 * count].cast("q")
+
     def lock(self, number: int) -> bool:
         """Take lock `number` for this process; False when another one, or an earlier call, has it.
 

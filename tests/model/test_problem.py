@@ -24,6 +24,7 @@ from coregateway.model.errors import (
     NoUpstream,
     Overloaded,
     PoolTimeout,
+    RateLimited,
     ReadTimeout,
     TotalTimeout,
     Unavailable,
@@ -43,6 +44,7 @@ TABLE: list[tuple[GatewayError, int, str]] = [
     (ClientTimeout(), 408, "client_timeout"),
     (BodyTooLarge(1_048_576), 413, "body_too_large"),
     (URITooLong(16_384), 414, "uri_too_long"),
+    (RateLimited(7), 429, "rate_limited"),
     (HeadTooLarge(head_size(16_384)), 431, "head_too_large"),
     (MiddlewareFailed(), 500, "middleware_failed"),
     (ConnectFailed(), 502, "connect_failed"),
@@ -160,8 +162,8 @@ def test_every_problem_carries_the_fields_of_every_response(error: GatewayError)
 
 
 @every_error
-def test_503_and_no_other_says_when_to_come_back(error: GatewayError) -> None:
-    assert ("Retry-After" in fields(error)) is (error.status == 503)
+def test_429_and_503_and_no_other_say_when_to_come_back(error: GatewayError) -> None:
+    assert ("Retry-After" in fields(error)) is (error.status in (429, 503))
     assert fields(error).get("Retry-After", "1").isdigit()
 
 

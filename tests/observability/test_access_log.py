@@ -199,7 +199,7 @@ def test_a_recorder_writes_one_line_for_each_exchange() -> None:
 
 def test_every_field_can_be_chosen_but_those_that_every_line_has() -> None:
     assert [*CORE, *REQUEST] == FIELDS
-    assert list(CHOOSABLE) == [*FIELDS[4:], "trace_id", "span_id", "route", "share", "reason"]
+    assert list(CHOOSABLE) == [*FIELDS[4:], "trace_id", "span_id", "route", "limited_by", "share", "reason"]
 
 
 def shared() -> Exchange:
@@ -211,6 +211,12 @@ def shared() -> Exchange:
 def refused() -> Exchange:
     made = exchange(status=400, path="/x", upstream_started=100.1)
     made.fail(BadRequest(TWO_LENGTHS))
+    return made
+
+
+def limited() -> Exchange:
+    made = exchange(path="/x", upstream_started=100.1, route_name="start-agent", share="next")
+    made.limited_by = "per-client"
     return made
 
 
@@ -230,15 +236,16 @@ def refused() -> Exchange:
         exchange(path="/x", upstream_started=100.1, route_name="start-agent", share="next"),
         exchange(path='/"', upstream_started=100.1, route_name="start-agent", share="next"),
         refused(),
+        limited(),
     ],
     ids=[
         *("unknown", "usual", "traced", "escaped", "shared", "named", "named and escaped", "both"),
-        *("both and escaped", "refused"),
+        *("both and escaped", "refused", "limited"),
     ],
 )
 def test_a_line_has_the_fields_that_are_written_down_in_their_order(finished: Exchange, traced: bool) -> None:
     """Whichever way writes it."""
-    rare = (finished.route_name, finished.share, finished.rule)
+    rare = (finished.route_name, finished.limited_by, finished.share, finished.rule)
     told = [name for name, value in zip(RARE, rare, strict=True) if value is not None]
     expected = (*CORE, *REQUEST, *(TRACE if traced else ()), *told)
     (line,) = written(AccessLogSettings(), finished, traced=traced)

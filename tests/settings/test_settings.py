@@ -55,6 +55,7 @@ CONTRACT: Mapping[str, object] = {
     "limits.max_keepalive_connections": 20,
     "limits.keepalive_expiry": 30.0,
     "limits.max_queued": 1000,
+    "limits.rates": (),
     "limits.request.max_head": 16384,
     "limits.request.max_body": 104857600,
     "limits.request.gather": 65536,
@@ -114,6 +115,7 @@ CONTRACT: Mapping[str, object] = {
     "backends.coredinator.balance": "p2c",
     "backends.coredinator.hash_on": "client",
     "backends.coredinator.max_in_flight": 0,
+    "backends.coredinator.rates": (),
     "backends.coredinator.maintenance": False,
     "backends.coretelemetry.prefix": "/api/v1/coretelemetry",
     "backends.coretelemetry.urls": ("http://localhost:7001",),
@@ -132,6 +134,7 @@ CONTRACT: Mapping[str, object] = {
     "backends.coretelemetry.balance": "p2c",
     "backends.coretelemetry.hash_on": "client",
     "backends.coretelemetry.max_in_flight": 0,
+    "backends.coretelemetry.rates": (),
     "backends.coretelemetry.maintenance": False,
 }
 
@@ -356,6 +359,8 @@ VALUES = {
         ('""', '"ip"', '"header:"', '"header:a b"', '"client:a"', '"cookie"', "1"),
     ),
     "backends.coredinator.max_in_flight": (("0",), ("1", "-1", "true")),
+    "backends.coredinator.rates": (("[]",), ('"a"', "[1]", '["A"]', '["a", "a"]')),
+    "limits.rates": (("[]",), ('"a"', "[1]", '["A"]', '["a", "a"]')),
     "backends.coredinator.maintenance": SWITCH,
 }
 

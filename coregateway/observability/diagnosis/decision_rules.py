@@ -33,6 +33,17 @@ def returned(backend: str, url: str, before: EjectionStatus, now: EjectionStatus
     return Finding("returned", url, message, fields, level="INFO")
 
 
+def rate_table_full(forgotten: int, window: float) -> Finding | None:
+    """Keys of rates were forgotten since the last look, `window` seconds ago."""
+    if forgotten <= 0:
+        return None
+    message = (
+        f"the node had no room for {forgotten} keys of rates in the last {window:.0f} s, and forgot others "
+        "early, which may send a burst again: a rate fills the table whose key clients choose freely"
+    )
+    return Finding("rate_table_full", "rates", message, {"forgotten": forgotten})
+
+
 def breaker_open(backend: str, before: BreakerStatus, now: BreakerStatus) -> Finding | None:
     """A breaker has opened since the last look."""
     if now.opened == before.opened or now.state in ("off", "closed"):

@@ -71,6 +71,8 @@ class Observer:
         self._breakers: dict[str, BreakerStatus] = {}
         self._ejections: dict[tuple[str, str], EjectionStatus] = {}
         """As they were at the last look."""
+        self._forgotten = -1
+        """Keys of rates, until the last look; -1: there was none."""
         self._surpluses: dict[tuple[str, int], int] = {}
         """How many were told of each upstream; of those before this worker spoke, nothing is known."""
 
@@ -117,7 +119,12 @@ class Observer:
             self._tell(finding, now)
         if not self.speaks:
             self._before.clear()
+            self._forgotten = -1
             return
+        forgotten, before = self._board.rates.evictions, self._forgotten
+        self._forgotten = forgotten
+        if before >= 0:
+            self._tell(decision_rules.rate_table_full(forgotten - before, LOOK), now)
         living = [part for part in self._board.parts if part.living]
         known = decoded(self._board.probed.read()).by_upstream()
         ejections = Ejections(self._board.upstreams)

@@ -56,6 +56,7 @@ type Kind = Literal[
     "answers_again",
     "ejected",
     "returned",
+    "rate_table_full",
     "breaker_open",
     "breaker_closed",
     "loop_blocked",

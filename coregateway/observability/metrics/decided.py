@@ -22,6 +22,7 @@ def add_decisions(
 
     `drained`: names of backends, each with the URL of an upstream that was taken out by hand.
     """
+    snapshot.values(families.RATE_EVICTIONS)[()] = float(board.rates.evictions)
     ejected = Ejections(board.upstreams)
     known = decoded(board.probed.read()).by_upstream()
     living = [part for part in board.parts if part.living]

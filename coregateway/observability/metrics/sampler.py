@@ -10,6 +10,7 @@ from coregateway.logs.events import writer
 from coregateway.model.call_times import CallTimes
 from coregateway.observability.metrics import families
 from coregateway.observability.metrics.families import key
+from coregateway.policy.rates import OUTCOMES, RateCounts
 from coregateway.proxy.worker import Worker
 from coregateway.shared_memory.series import Series
 from coregateway.upstream.backend import Backend
@@ -57,6 +58,8 @@ class Sampler:
         self._series = series
         self._copies: dict[str, tuple[Mirror, dict[str, int]]] = {}
         """Of the mirror of each backend, as they were written down."""
+        self._decisions: dict[str, tuple[int, ...]] = {}
+        """Of each rate, as they were written down."""
         self._clients = [
             _slot(series, key(families.CLIENT_CONNECTIONS, state)) for state in ("active", "idle")
         ]
@@ -109,6 +112,17 @@ class Sampler:
                 self._numbers[place] += count - written[outcome]
                 written[outcome] = count
 
+    def _count_decisions(self, name: str, counts: RateCounts) -> None:
+        found = counts.all()
+        before = self._decisions.get(name, (0,) * len(found))
+        if found == before:
+            return
+        self._decisions[name] = found
+        for outcome, count, written in zip(OUTCOMES, found, before, strict=True):
+            if count != written:
+                place = _slot(self._series, key(families.RATE_DECISIONS, name, outcome))
+                self._numbers[place] += count - written
+
     def _write(self) -> None:
         numbers = self._numbers
         under_way = 0
@@ -136,6 +150,8 @@ class Sampler:
             numbers[row.active] = pool.active
             numbers[row.idle] = pool.idle
             numbers[row.opening] = pool.opening
+        for name, counts in self._worker.limits.counts.items():
+            self._count_decisions(name, counts)
         for calls in self._calls:
             calls.write(numbers)
         active, idle = self._clients

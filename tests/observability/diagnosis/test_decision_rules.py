@@ -6,6 +6,7 @@ from coregateway.observability.diagnosis.decision_rules import (
     breaker_closed,
     breaker_open,
     ejected,
+    rate_table_full,
     returned,
 )
 from coregateway.observability.status.decisions import BreakerStatus, EjectionStatus
@@ -46,6 +47,14 @@ def test_an_ejection_tells_why_and_for_how_long() -> None:
     some = ejected("billing", URL, status(0, 0, 3), status(2, 2, 3))
     assert some is not None
     assert "to 2 of 3 addresses of http://a:1" in some.message
+
+
+@pytest.mark.parametrize(("forgotten", "told"), [(0, False), (-3, False), (3, True)])
+def test_a_table_that_forgets_keys_is_told(forgotten: int, told: bool) -> None:
+    finding = rate_table_full(forgotten, 5.0)
+    assert (finding is not None) is told
+    if finding is not None:
+        assert "3 keys of rates in the last 5 s" in finding.message
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,13 @@ def example(kind: str) -> Finding:
 
 
 def test_there_is_an_example_of_each_kind() -> None:
-    of_decisions = {"ejected", "returned", "breaker_open", "breaker_closed"}  # `test_decision_rules`
+    of_decisions = {
+        "ejected",
+        "returned",
+        "breaker_open",
+        "breaker_closed",
+        "rate_table_full",
+    }  # `test_decision_rules`
     assert EXAMPLES.keys() == {*get_args(rules.Kind.__value__)} - of_decisions
 
 

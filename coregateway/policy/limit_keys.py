@@ -1,0 +1,136 @@
+"""Whose requests a rate, or a limit of those in flight, counts together: the key of a request. Pure.
+
+A key has parts: the client's address, the consumer, a claim of its token, a field of the request, the route,
+the backend. Of IPv6 addresses the network counts, for a client has all of it (RFC 6177). A part that is not
+there is replaced by the client's address, or leaves the request without a key.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Final
+
+from coregateway.http1.request import RequestHead
+from coregateway.model.exchange import Exchange
+
+CLIENT: Final = "client"
+CONSUMER: Final = "consumer"
+ROUTE: Final = "route"
+BACKEND: Final = "backend"
+CLAIM: Final = "claim:"
+HEADER: Final = "header:"
+
+MISSING: Final = ("client", "deny", "skip")
+"""What may become of a request whose key is not there."""
+
+_REMEMBERED: Final = 4096
+"""IPv6 addresses whose network is kept, per worker and prefix."""
+
+
+def needs_identity(parts: Sequence[str]) -> bool:
+    """Whether a key is known only when the caller is."""
+    return any(part == CONSUMER or part.startswith(CLAIM) for part in parts)
+
+
+class LimitKey:
+    """The key of the requests of one route. `parts`: as the settings write them."""
+
+    __slots__ = ("_constants", "_networks", "_parts", "_without", "constant", "is_single")
+
+    def __init__(
+        self,
+        parts: Sequence[str],
+        *,
+        route: str,
+        backend: str | None,
+        missing: str = "client",
+        ipv6_prefix: int = 64,
+    ) -> None:
+        """`backend`: None: the route has not exactly one. `missing`: one of `MISSING`."""
+        self._parts = [_Part(part) for part in parts if part]
+        self._constants = {ROUTE: route, BACKEND: backend}
+        self._without = missing != "client"
+        self._networks = networks_of(ipv6_prefix)
+        self.is_single = len(self._parts) == 1
+        self.constant: str | None = None
+        """The key, where all requests of the route have the same."""
+        if all(part.kind in (ROUTE, BACKEND) and self._constants[part.kind] for part in self._parts):
+            values = [f"{part.kind}:{self._constants[part.kind]}" for part in self._parts]
+            self.constant = "".join(map(_framed, values))
+
+    def of(self, head: RequestHead, exchange: Exchange) -> str | None:
+        """The key of a request; None: it has none."""
+        if self.constant is not None:
+            return self.constant
+        if self.is_single:
+            return self._value(self._parts[0], head, exchange)
+        key = ""
+        for part in self._parts:
+            value = self._value(part, head, exchange)
+            if value is None:
+                return None
+            key += _framed(value)
+        return key
+
+    def _value(self, part: "_Part", head: RequestHead, exchange: Exchange) -> str | None:
+        """Of one part, with its kind before it; so no field's value passes for an address."""
+        kind = part.kind
+        if kind == CLIENT:
+            return self._client(exchange)
+        value: str | None
+        if kind == CONSUMER:
+            value = exchange.consumer
+        elif kind == HEADER:
+            given = head.field(part.name)
+            value = None if given is None else given.decode("latin-1")
+        else:
+            value = self._constants.get(kind)
+        if value:
+            return f"{kind}:{value}"
+        return None if self._without else self._client(exchange)
+
+    def _client(self, exchange: Exchange) -> str:
+        client = exchange.client
+        return self._networks.of(client) if ":" in client else client
+
+
+class _Part:
+    __slots__ = ("kind", "name")
+
+    def __init__(self, part: str) -> None:
+        front, colon, name = part.partition(":")
+        self.kind = front + colon
+        self.name = name.lower().encode() if self.kind == HEADER else name.encode()
+
+
+def _framed(value: str) -> str:
+    """A part of several: two lists of parts are never the same text."""
+    return f"{len(value)}:{value}"
+
+
+class _Networks:
+    """The networks of IPv6 addresses, for prefixes of one length."""
+
+    __slots__ = ("_known", "_shift")
+
+    def __init__(self, prefix: int) -> None:
+        self._shift = 128 - prefix
+        self._known: dict[str, str] = {}
+
+    def of(self, client: str) -> str:
+        network = self._known.get(client)
+        if network is None:
+            network = self._look_up(client)
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[client] = network
+        return network
+
+    def _look_up(self, client: str) -> str:
+        try:
+            return f"{int(ip_address(client)) >> self._shift:x}/{128 - self._shift}"
+        except ValueError:  # a text that a trusted proxy gives in the place of an address (RFC 7239 §6)
+            return client
+
+
+networks_of = lru_cache(maxsize=128)(_Networks)
