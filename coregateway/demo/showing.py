@@ -20,6 +20,7 @@ from time import monotonic
 from coregateway.demo.child import Child
 from coregateway.demo.greeting import Running, gone, greeting, no_port
 from coregateway.demo.process import bound_socket
+from coregateway.settings.cpus import usable_cpus
 
 BACKENDS_HOST = "127.0.0.1"
 
@@ -114,7 +115,7 @@ def _show(host: str, port: int, workers: int, roles: tuple[Role, Role], told: Ev
         _wait_for_answer(gateway, near, port, "/readyz", told)
         if not told.is_set():
             url = f"http://[{near}]:{port}" if ":" in near else f"http://{near}:{port}"
-            workers = workers or os.process_cpu_count() or 1  # as the settings take 0
+            workers = workers or usable_cpus()  # as the settings take 0
             _say(greeting(url, workers, *(running for _, running in backends)))
         _watch(gateway, backends, told)
         status = gateway.end(END_TIME)

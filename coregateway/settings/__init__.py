@@ -3,6 +3,7 @@
 contradiction   settings that cannot stand together
 table       what every table is
 named_rows  tables whose rows have names of the user's own
+cpus        how many CPUs this process may use
 values      the types of single settings and what each expects
 routes      the table of routes and its types
 route_rules the rules between the keys of a route, and between routes

@@ -5,7 +5,6 @@ checked strictly (a number is a number, never a string of digits); where a text 
 has only strings, `sources` turns them into numbers first.
 """
 
-import os
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from coregateway.logs.fields import CHOOSABLE
 from coregateway.model.addresses import plain, plain_network
+from coregateway.settings.cpus import usable_cpus
 from coregateway.settings.spelling import slip_of
 
 OWN_PATHS = ("/docs", "/openapi.json", "/health", "/livez", "/readyz")
@@ -102,7 +102,7 @@ def distinct[T](values: tuple[T, ...]) -> tuple[T, ...]:
 
 
 def _each_cpu(workers: int) -> int:
-    return workers or os.process_cpu_count() or 1
+    return workers or usable_cpus()
 
 
 def _host(text: str) -> str:
