@@ -17,6 +17,7 @@ reload            other settings, and upstreams taken out, for a node that runs
 control           what a worker asks of the main process
 content_watch     when the content of a file has changed
 listeners         sockets that all workers accept from
+service_manager   what systemd is told and gives
 descriptors       how many descriptors a worker may have, and for how many clients that is
 memory_tuning     the memory of a worker
 """

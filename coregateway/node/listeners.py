@@ -46,12 +46,26 @@ class Listeners(socket.socket):
     admin: socket.socket | None = None
     """The listening socket of the admin address, one for all workers."""
 
+    passed: bool = False
+    """Whether a service manager has passed it, which keeps it: then it is never ended, and connections that
+    come meanwhile wait in it for the next start."""
+
+    def shutdown(self, how: int) -> None:
+        """As a socket's, unless it was passed: Sanic does this at the end of the main process."""
+        if not self.passed:
+            super().shutdown(how)
+
     def of(self, worker: int) -> socket.socket:
         """The socket of a worker. Workers that were added later share those of the first ones."""
         return (self, *self.others)[worker % (len(self.others) + 1)]
 
     def __reduce__(self) -> tuple[Callable[..., "Listeners"], tuple[Any, ...]]:
-        return _inherit, (_handed_on(self.of(worker_number())), self.admin and _handed_on(self.admin))
+        admin = self.admin and _handed_on(self.admin)
+        return _inherit, (_handed_on(self.of(worker_number())), admin, self.passed)
+
+    def end(self, worker: int = 0) -> None:
+        """As `end`, of a worker's socket that no process is to accept from any more."""
+        end(self.of(worker))
 
 
 def end(listener: socket.socket) -> None:
@@ -82,6 +96,15 @@ def listen(host: str, port: int, workers: int = 1) -> Listeners:
     except OSError as error:
         listeners.close()
         raise CannotListen(host, port, error) from None
+    return listeners
+
+
+def adopt(sock: socket.socket) -> Listeners:
+    """A socket that listens already, which a service manager has passed, for all workers."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+    listeners = Listeners(sock.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=sock.detach())
+    listeners.setblocking(False)
+    listeners.passed = True
     return listeners
 
 
@@ -144,9 +167,10 @@ def _handed_on(sock: socket.socket) -> tuple[Any, int]:
     return DupFd(sock.fileno()), sock.family
 
 
-def _inherit(own: tuple[Any, int], admin: tuple[Any, int] | None) -> Listeners:
+def _inherit(own: tuple[Any, int], admin: tuple[Any, int] | None, passed: bool) -> Listeners:
     handle, family = own
     listeners = Listeners(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=handle.detach())
+    listeners.passed = passed
     if admin:
         handle, family = admin
         listeners.admin = socket.socket(

@@ -25,7 +25,7 @@ from sanic.worker.process import Worker
 
 from coregateway.logs.events import configure, event
 from coregateway.node.children import Children, is_worker, write_lines
-from coregateway.node.listeners import Listeners, end, number_of
+from coregateway.node.listeners import Listeners, number_of
 from coregateway.node.lives import TRIES, Life
 from coregateway.node.managed_processes import ManagedProcesses, Process, let_take_signals, processes_of
 from coregateway.node.orphans import Orphans
@@ -38,6 +38,7 @@ from coregateway.node.process_signals import (
 )
 from coregateway.node.reload import Reload
 from coregateway.node.scaling import Scaling
+from coregateway.node.service_manager import service_manager
 from coregateway.node.state import MAIN, STATE_KEEPER, Node, State
 from coregateway.node.worker_states import outlive_keeper
 from coregateway.settings.model import Settings
@@ -97,6 +98,7 @@ class Supervisor:
         self._scaling = Scaling(manager, self._node, listeners, self._children, self._start)
         self._managed = ManagedProcesses(manager)
         self._orphans = Orphans()
+        self._service_manager = service_manager()
         self._lives: dict[str, Life] = {}
         """By the names of the workers."""
         self._stopped_at: float | None = None
@@ -240,6 +242,12 @@ class Supervisor:
                 self._look_at(process, now)
             elif not worker.tracked and not worker.has_alive_processes():
                 self._manager.remove_worker(worker)
+        self._service_manager.look(
+            now,
+            ready=self._node.ready(),
+            reloads=self.reload is not None and self.reload.is_busy,
+            stops=self._stopped_at is not None,
+        )
         if self._stopped_at is None:
             self._scaling.look()
             if self._probing is not None:
@@ -315,7 +323,7 @@ class Supervisor:
         """End what does not end in its time, and what is not needed without workers."""
         if self._listeners is not None:
             for number in set(range(self._workers)) - {child.number for child in self._children}:
-                end(self._listeners.of(number))
+                self._listeners.end(number)
         for child in self._children:
             limit = self._drain + DRAIN_MARGIN if child.is_up else START_LIMIT
             if elapsed > limit and not child.is_killed:

@@ -26,7 +26,7 @@ from typing import Any
 from sanic import Sanic
 
 from coregateway.logs.events import event
-from coregateway.node.listeners import Listeners, end, worker_number
+from coregateway.node.listeners import Listeners, worker_number
 from coregateway.node.orphans import Orphans
 from coregateway.node.probing import ProbeSettings, Probing
 from coregateway.node.process_signals import (
@@ -259,8 +259,9 @@ class Worker:
         retires = self.node.state(self._number) is State.RETIRED
         await asyncio.sleep(max(self._delay, HANDSHAKES) if retires else self._delay)
         if self._listeners is not None and (self.node.stopping or retires):
-            await _empty(self._listeners)
-            end(self._listeners)
+            if not self._listeners.passed:
+                await _empty(self._listeners)
+                self._listeners.end()
             await asyncio.sleep(SETTLE)
         self._app.stop(terminate=False)
 

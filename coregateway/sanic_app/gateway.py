@@ -30,8 +30,9 @@ from coregateway.net.plain_transport import PlainTransport
 from coregateway.net.sockets import peer_address
 from coregateway.net.transport import Transport
 from coregateway.node import descriptors
-from coregateway.node.listeners import BACKLOG, CannotListen, listen, listen_for_admin
+from coregateway.node.listeners import BACKLOG, CannotListen, adopt, listen, listen_for_admin
 from coregateway.node.running import Running, RunningState
+from coregateway.node.service_manager import WrongSocket, passed_sockets
 from coregateway.node.workers import found
 from coregateway.proxy.client import Client
 from coregateway.proxy.policies import OWN_METHODS
@@ -107,9 +108,11 @@ class Gateway(Sanic[Config, Context]):
         accepts = not (options.get("unix") or options.get("sock"))
         if accepts:
             try:
-                options["sock"] = sock = listen(host, port, workers)
-                sock.admin = self._listen_for_admin()
-            except CannotListen as error:
+                passed = passed_sockets()
+                sock = adopt(passed.clients) if passed.clients else listen(host, port, workers)
+                options["sock"] = sock
+                sock.admin = passed.admin or self._listen_for_admin()
+            except (CannotListen, WrongSocket) as error:
                 print(error, file=sys.__stderr__)  # sys.stderr gives log lines by now
                 raise SystemExit(1) from None
             for warning in warnings(settings):
@@ -118,7 +121,7 @@ class Gateway(Sanic[Config, Context]):
                 "gateway.starting",
                 version=__version__,
                 compiled=COMPILED,
-                host=host,
+                host=sock.getsockname()[0] if sock.passed else host,
                 port=sock.getsockname()[1],
                 admin=":".join(map(str, sock.admin.getsockname()[:2])) if sock.admin else None,
                 workers=workers,
