@@ -12,6 +12,7 @@ import pytest
 environ["_COREGATEWAY_INTERPRETED"] = "1"
 
 from coregateway.testing import GatewayProcess, ScriptedBackend, refusing
+from tests.scheduling import pytest_collection_modifyitems as pytest_collection_modifyitems
 from tests.scheduling import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 
 del environ["_COREGATEWAY_INTERPRETED"]

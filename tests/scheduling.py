@@ -1,35 +1,60 @@
 """How pytest-xdist deals out tests: by modules, as the tests of most modules share a gateway.
 
-The tests of some modules share nothing and take seconds each. They are dealt out one by one, and last, so
-that no process has many of them left while the others have nothing to do.
+The modules that take longest come first, so that at the end no process has much left while the others have
+nothing to do. The tests of some modules share nothing and take seconds each: they are dealt out one by one.
 """
 
 import pytest
 from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs] -- it has hints without saying so
 from xdist.scheduler.loadscope import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs] -- as above
 
-APART = {
-    "tests/endpoints/dashboard/test_dashboard.py",
-    "tests/demo/test_demo.py",
-    "tests/endurance/test_endurance.py",
-    "tests/node/test_lives.py",
-    "tests/node/test_orphans.py",
-    "tests/node/test_process_signals.py",
+APART = (
     "tests/node/test_watchdog.py",
-    "tests/node/test_worker_states.py",
+    "tests/node/test_supervisor.py",
+    "tests/sanic_app/test_scaling.py",
     "tests/node/test_workers.py",
-    "tests/test_app.py",
-    "tests/cli/test_command_line.py",
-    "tests/test_compiled.py",
+    "tests/endurance/test_endurance.py",
+    "tests/demo/test_demo.py",
     "tests/node/test_drain.py",
-    "tests/logs/test_events.py",
+    "tests/node/test_orphans.py",
+    "tests/sanic_app/test_starting.py",
+    "tests/proxy/test_failing_upstreams.py",
+    "tests/endpoints/dashboard/test_dashboard.py",
+    "tests/node/test_process_signals.py",
     "tests/test_memory.py",
+    "tests/node/test_room.py",
+    "tests/logs/test_events.py",
+    "tests/test_app.py",
+    "tests/test_compiled.py",
+    "tests/node/test_worker_states.py",
     "tests/testing/test_gateway.py",
-}
+    "tests/cli/test_command_line.py",
+    "tests/node/test_lives.py",
+)
+"""Their tests are dealt out one by one."""
+
+FIRST = (
+    "tests/sanic_app/test_processes.py",
+    "tests/proxy/test_forwarded_request.py",
+    "tests/node/test_reload_of_a_node.py",
+    "tests/test_pages.py",
+    "tests/test_readme.py",
+    "tests/test_corpus.py",
+    "tests/prober/test_real_names.py",
+    "tests/node/test_pauses.py",
+    "tests/sanic_app/test_plugins.py",
+)
+"""These take longest, before those apart."""
+
+RANKS = {module: rank for rank, module in enumerate((*FIRST, *APART))}
 
 
 class ByModules(LoadScopeScheduling):
-    """As `--dist loadscope`, but for what is apart."""
+    """As `--dist loadscope`, but for what is apart, and in the order of the collection."""
+
+    def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
+        config.option.loadscopereorder = False  # it would be by the number of tests
+        super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
@@ -39,3 +64,10 @@ class ByModules(LoadScopeScheduling):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling | None:
     return ByModules(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a process of pytest-xdist, put the tests in the order in which they are dealt out."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: RANKS.get(item.nodeid.partition("::")[0], len(RANKS)))

@@ -163,6 +163,7 @@ PARTS = [
         "the gateway's supervisor stands in the place of `run`, and obeys the messages of `app.m`",
         (
             "node/supervisor.py",
+            "node/managed_processes.py",
             "node/children.py",
             "node/scaling.py",
             "node/worker_states.py",
