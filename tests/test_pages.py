@@ -26,7 +26,7 @@ from coregateway.sanic_app import signals
 from coregateway.settings import Settings, load
 from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS, ROUTE_KEYS
 from coregateway.settings.model import INHERITED, leaves
-from coregateway.settings.rates import RateSettings
+from coregateway.settings.rates import ConcurrencySettings, RateSettings
 from coregateway.testing import ScriptedBackend, respond
 from coregateway.upstream.balancer import MODES
 from tests.documents import PAGES, README, Demo, needs_curl, run, running_demo, started
@@ -294,15 +294,20 @@ def test_the_file_of_the_page_of_rates_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "coregateway.toml").write_text(example)
     settings = load(environ={}, cwd=tmp_path).settings
     assert settings.backends["coredinator"].rates == ("per-client",)
+    assert settings.routes["reports"].concurrency == ("at-once",)
     assert settings.routes["reports"].rates == ("per-client", "per-tenant", "expensive")
 
 
-def test_the_table_of_keys_has_every_one_of_a_rate() -> None:
-    shown = {code(row[0])[0].removeprefix("."): code(row[1]) for row in table(PAGES["rates"], "key")}
-    real = {
-        name: [] if field.is_required() else [json.dumps(field.default)]
-        for name, field in RateSettings.model_fields.items()
-    }
+def test_the_tables_of_keys_have_every_one_of_a_rate_and_of_a_limit_in_flight() -> None:
+    shown: dict[str, list[str]] = {}
+    for keys, default, _ in (*table(PAGES["rates"], "key"), *table(PAGES["rates"], "key of a limit")):
+        names, values = code(keys), code(default) or [""]
+        for name, value in zip(names, values, strict=True):
+            shown.setdefault(name.removeprefix("."), []).append(value)
+    real: dict[str, list[str]] = {}
+    for kind in (RateSettings, ConcurrencySettings):
+        for name, field in kind.model_fields.items():
+            real.setdefault(name, []).append("" if field.is_required() else json.dumps(field.default))
     assert shown == real
 
 

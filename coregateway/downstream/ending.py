@@ -54,6 +54,8 @@ class EndingConnection(RequestReader):
         if exchange is None:
             return
         exchange.ended = monotonic()
+        if exchange.held is not None:
+            exchange.held.give_back()
         self.worker.events.end(exchange)
         if not self.buffer:
             self.received_at = exchange.ended

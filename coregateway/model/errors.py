@@ -12,6 +12,7 @@
     │   ├── URITooLong                  414 uri_too_long
     │   ├── Misdirected                 421 misdirected         (on the admin address only)
     │   ├── RateLimited                 429 rate_limited
+    │   │   └── TooManyInFlight         429 too_many_in_flight
     │   ├── HeadTooLarge                431 head_too_large
     │   └── ClientClosed                499 client_closed       (never sent, in the log only)
     ├── UpstreamError                   the backend is at fault
@@ -192,6 +193,16 @@ class RateLimited(ClientError):
         self.seconds = seconds
 
 
+class TooManyInFlight(RateLimited):
+    """As many requests of its key are in flight as may be. When one of them ends is not known."""
+
+    cause = "too_many_in_flight"
+    detail = "Too many requests: as many as this gateway admits at a time are under way"
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+
 class HeadTooLarge(ClientError):
     status = 431
     cause = "head_too_large"
@@ -336,6 +347,7 @@ CONTRACT: Final[tuple[type[GatewayError], ...]] = (
     BodyTooLarge,
     URITooLong,
     RateLimited,
+    TooManyInFlight,
     HeadTooLarge,
     MiddlewareFailed,
     ConnectFailed,

@@ -26,6 +26,17 @@ def request_id(given: bytes | None) -> str:
 
 
 @mypyc_attr(acyclic=True)
+class Holding:
+    """What a request holds until its exchange is on record."""
+
+    __slots__ = ()
+
+    def give_back(self) -> None:
+        """Give it back; once."""
+        raise NotImplementedError
+
+
+@mypyc_attr(acyclic=True)
 class Exchange:
     """One request and its response, from the first byte of its head to the recorded outcome.
 
@@ -44,6 +55,7 @@ class Exchange:
         "ended",
         "error",
         "explanation",
+        "held",
         "limited_by",
         "method",
         "path",
@@ -106,6 +118,8 @@ class Exchange:
         """The one that the request breaks, if it is refused for that."""
         self.explanation = b""
         """A field line that the response gets: what became of the request; empty: it does not ask."""
+        self.held: Holding | None = None
+        """Its places among the requests in flight, where these are limited."""
         self.limited_by: str | None = None
         """The rate, or the limit of requests in flight, that has refused it, or would if it were enforced."""
         self.quotas = b""

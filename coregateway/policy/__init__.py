@@ -8,6 +8,7 @@ fixed_answer       answers that the settings hold
 gcra               how many requests a key may send
 keys               whom an API key belongs to
 limit_keys         whose requests are counted together
+marks              by which the tables of the node know keys
 mirroring          which requests a second backend gets as well
 rates              one rate of the settings, and what clients are told of it
 redirect           where a redirect leads

@@ -5,11 +5,11 @@ and its window `w` in seconds, `RateLimit` what remains, `r`, and the seconds `t
 nothing may.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from coregateway.policy.gcra import Decision, Rate, whole_seconds
 from coregateway.policy.limit_keys import LimitKey
+from coregateway.policy.marks import Marks
 
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 """In the units of rates."""
@@ -17,12 +17,6 @@ SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 OUTCOMES: Final = ("allowed", "limited", "would_limit", "failed")
 """What is counted of a rate: requests that it admits, those that it refuses or would refuse if it were
 enforced, and those of which the store did not say anything in time."""
-
-_REMEMBERED: Final = 4096
-"""Keys of one rate whose mark is kept, per worker and route."""
-
-_LONGEST: Final = 128
-"""Characters of a key that is kept."""
 
 
 class RateCounts:
@@ -52,13 +46,12 @@ class RateRule:
 
     __slots__ = (
         "_begins",
-        "_front",
-        "_marks",
         "cost",
         "counts",
         "denies",
         "enforced",
         "key",
+        "marks",
         "member",
         "name",
         "rate",
@@ -88,23 +81,7 @@ class RateRule:
         self.member = b'"%b";q=%d;w=%d' % (name.encode(), rate.quota, rate.window)
         """In `RateLimit-Policy`."""
         self._begins = b'"%b";r=' % name.encode()
-        self._front = f"{name} {rate.quota} {rate.interval} {identity} "
-        self._marks: dict[str, int] = {}
-
-    def text(self, key: str) -> bytes:
-        """What a key of this rate is known by in the node and in the store."""
-        return (self._front + key).encode()
-
-    def mark(self, key: str, mark_of: Callable[[bytes], int]) -> int:
-        """The mark of a key in the table of the node, which `mark_of` finds out."""
-        mark = self._marks.get(key)
-        if mark is None:
-            mark = mark_of(self.text(key))
-            if len(key) <= _LONGEST:
-                if len(self._marks) >= _REMEMBERED:
-                    self._marks.clear()
-                self._marks[key] = mark
-        return mark
+        self.marks = Marks(f"{name} {rate.quota} {rate.interval} {identity} ")
 
     def told(self, decision: Decision) -> bytes:
         """In `RateLimit`."""

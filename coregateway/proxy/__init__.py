@@ -11,8 +11,9 @@ explanation          what becomes of a request, and why
 verdicts             what each policy says of it
 steps                its links that answer in the place of a backend
 rate_check           its link that asks the rates
-rate_checks          makes that from the settings
-limits               what the rates of a worker share
+flight_check         its link that limits requests in flight
+limit_checks         makes these from the settings
+limits               what the rates and limits of a worker share
 share                its link that chooses one of several backends
 response_chain       the mirror of it for responses
 middleware           the application's, as the request path calls it

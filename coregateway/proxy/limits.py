@@ -1,23 +1,41 @@
-"""What the rates of one worker share: the table of the node, and what they have counted."""
+"""What the rates and limits of one worker share: the tables of the node, and what was counted."""
 
 from coregateway.policy.rates import RateCounts
+from coregateway.shared_memory.flight_table import FlightTable
+from coregateway.shared_memory.flight_table import size_of as flights_size
 from coregateway.shared_memory.memory import SharedMemory
 from coregateway.shared_memory.rate_table import SIZE, RateTable
 
 
-class Limits:
-    """One per worker; it outlives plans. Until `use` it has a table of its own, made when it is needed."""
+class FlightCounts:
+    """What one worker counts of a limit of requests in flight; it outlives reloads."""
 
-    __slots__ = ("_table", "counts")
+    __slots__ = ("rejected",)
+
+    def __init__(self) -> None:
+        self.rejected = 0
+
+
+class Limits:
+    """One per worker; it outlives plans. Until `use` it has tables of its own, made when they are needed."""
+
+    __slots__ = ("_flights", "_table", "counts", "flight_counts", "part")
 
     def __init__(self) -> None:
         self._table: RateTable | None = None
+        self._flights: FlightTable | None = None
+        self.part = 0
+        """The number of this worker's part of the board; -1: it has none, and limits nothing in flight."""
         self.counts: dict[str, RateCounts] = {}
         """By the names of the rates."""
+        self.flight_counts: dict[str, FlightCounts] = {}
+        """By the names of the limits of requests in flight."""
 
-    def use(self, table: RateTable) -> None:
-        """Count in the table of the node; before the first request."""
+    def use(self, table: RateTable, flights: FlightTable, part: int) -> None:
+        """Count in the tables of the node; before the first request."""
         self._table = table
+        self._flights = flights
+        self.part = part
 
     @property
     def table(self) -> RateTable:
@@ -25,6 +43,17 @@ class Limits:
             self._table = RateTable(SharedMemory(SIZE), 0, fresh=True)
         return self._table
 
+    @property
+    def flights(self) -> FlightTable:
+        """Of requests in flight."""
+        if self._flights is None:
+            self._flights = FlightTable(SharedMemory(flights_size(1)), 0, 1, fresh=True)
+        return self._flights
+
     def counts_of(self, name: str) -> RateCounts:
         """Those of a rate, from before a reload too."""
         return self.counts.setdefault(name, RateCounts())
+
+    def flight_counts_of(self, name: str) -> FlightCounts:
+        """Those of a limit of requests in flight, likewise."""
+        return self.flight_counts.setdefault(name, FlightCounts())

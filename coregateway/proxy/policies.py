@@ -21,10 +21,10 @@ from coregateway.policy.trusted_proxies import TrustedProxies
 from coregateway.proxy.admission import Admission, Step
 from coregateway.proxy.explained import admission_of
 from coregateway.proxy.forwardings import forwarding_of, home, rewriting_of
+from coregateway.proxy.limit_checks import LimitChecks, RouteLimits, limit_checks
 from coregateway.proxy.limits import Limits
 from coregateway.proxy.middleware import MiddlewareOf, RouteMiddleware, no_middleware
 from coregateway.proxy.plan import Plan
-from coregateway.proxy.rate_checks import RateChecks, rate_checks
 from coregateway.proxy.route import Forwarding, Route
 from coregateway.proxy.routes import Conditions, Routes
 from coregateway.proxy.share import Share
@@ -118,18 +118,18 @@ def _routes(
         steps = Steps(access_of(row.allow, row.deny), middleware[name], told)
         steps.is_closed = row.maintenance
         steps.has_breaker = row.breaker.enabled
-        if row.rates:
-            steps.rates = rate_checks(settings, row.rates, limits, route=name, backend=name)
+        if row.rates or row.concurrency:
+            given = RouteLimits(row.rates, row.concurrency, name, name)
+            steps.limits = limit_checks(settings, given, limits)
         made = _route(cors, name, row.prefix, row.methods, row.max_body, steps, forwarding)
         made.label = row.prefix
         made.told_as = name if settings.routes else None
         yield Conditions(f"{row.prefix}/*"), made
     for name, route in settings.routes.items():
         steps = Steps(access_of(route.allow, route.deny), middleware[""], told)
-        if route.rates:
-            steps.rates = rate_checks(
-                *(settings, route.rates, limits), route=name, backend=route.only_backend, cost=route.cost
-            )
+        if route.rates or route.concurrency:
+            given = RouteLimits(route.rates, route.concurrency, name, route.only_backend, route.cost)
+            steps.limits = limit_checks(settings, given, limits)
         steps.answer = _answer_of(settings, name, route, cors)
         if steps.answer is not None:
             methods = route.methods or METHODS
@@ -197,7 +197,7 @@ class Steps:
     `first` and `last` put them in order; of OPTIONS requests the gateway answers some between the two.
     """
 
-    __slots__ = ("access", "answer", "choice", "has_breaker", "is_closed", "middleware", "rates", "told")
+    __slots__ = ("access", "answer", "choice", "has_breaker", "is_closed", "limits", "middleware", "told")
 
     def __init__(
         self, access: Access | None, middleware: RouteMiddleware | None, told: Access | None
@@ -214,21 +214,19 @@ class Steps:
         """Whether any of its backends has one."""
         self.answer: Step | None = None
         """Gives every request its answer; None: a backend does."""
-        self.rates = RateChecks(None, None)
+        self.limits = LimitChecks()
 
     def first(self) -> list[Step]:
         """Those that are asked before all others."""
         access = None if self.access is None else NetworkCheck(self.access).refuse
-        rates = None if self.rates.before is None else self.rates.before.admit
-        return [step for step in (access, rates) if step is not None]
+        return [step for step in (access, *self.limits.before) if step is not None]
 
     def last(self) -> list[Step]:
         """Those that are asked when nothing has refused a request."""
         shown = None if self.middleware is None else self.middleware.admit
         closed = refuse_for_maintenance if self.is_closed else None
         breaker = refuse_while_open if self.has_breaker else None
-        rates = None if self.rates.after is None else self.rates.after.admit
-        steps = (rates, shown, self.answer, closed, self.choice, breaker)
+        steps = (*self.limits.after, shown, self.answer, closed, self.choice, breaker)
         return [step for step in steps if step is not None]
 
 

@@ -54,13 +54,13 @@ class RateCheck:
             key = rule.key.of(head, exchange)
             if key is None:
                 return self._lacks_key(rule, exchange)
-            asked = [_take_one(rule, rule.mark(key, table.mark), table, now)]
+            asked = [_take_one(rule, rule.marks.of(key, table.mark), table, now)]
         else:
             keyed: list[tuple[RateRule, int]] = []
             for rule in self._rules:
                 key = rule.key.of(head, exchange)
                 if key is not None:
-                    keyed.append((rule, rule.mark(key, table.mark)))
+                    keyed.append((rule, rule.marks.of(key, table.mark)))
                 elif (refusal := self._lacks_key(rule, exchange)) is not None:
                     return refusal
             asked = _take_all(keyed, table, now)
@@ -121,7 +121,7 @@ class RateCheck:
             key = rule.key.of(head, exchange)
             if key is None:
                 continue
-            mark = rule.mark(key, table.mark)
+            mark = rule.marks.of(key, table.mark)
             held = table.hold(mark)
             cell = table.find(mark, now)
             paid = table.time(cell, mark)

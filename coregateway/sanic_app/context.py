@@ -187,7 +187,8 @@ class Context:
     def join_node(self) -> None:
         """Share with the other workers what is met at upstreams and what rates admit, and go by what the
         node decides."""
-        self.worker.limits.use(self.board.rates)
+        number = -1 if self.part is None else self.part.number
+        self.worker.limits.use(self.board.rates, self.board.flights, number)
         self.link = NodeLink(get_running_loop(), self.board.upstreams, self.part, self.board.parts)
         retries = self.settings.retries
         self.budget = RetryBudget(self.link, retries.budget, retries.budget_minimum)

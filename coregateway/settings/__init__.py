@@ -7,8 +7,8 @@ cpus        how many CPUs this process may use
 values      the types of single settings and what each expects
 routes      the table of routes and its types
 route_rules the rules between the keys of a route, and between routes
-rates       the table of rates and its types
-rate_rules  the rules between rates, and where they are named
+rates       the tables of rates and of limits in flight
+rate_rules  the rules between these, and where they are named
 shadowed    routes that never get a request
 model       the tables, defaults, and rules between keys
 cors        which pages of other origins may call the backends

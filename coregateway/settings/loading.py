@@ -61,8 +61,8 @@ def inherited(key: KeyPath) -> KeyPath | None:
         return None
     if key[2:] == ("max_body",):
         return "limits", "request", "max_body"
-    if key[2:] == ("rates",):
-        return "limits", "rates"
+    if key[2:] in (("rates",), ("concurrency",)):
+        return "limits", key[2]
     return key[2:] if len(key) > 3 and key[2] in INHERITED else None
 
 

@@ -27,7 +27,7 @@ from coregateway.settings.observability import (
     TracingSettings,
 )
 from coregateway.settings.plugins import PluginNames
-from coregateway.settings.rates import PolicyNames, RateSettings
+from coregateway.settings.rates import ConcurrencySettings, PolicyNames, RateSettings
 from coregateway.settings.reload import ReloadSettings
 from coregateway.settings.resilience import (
     BreakerSettings,
@@ -138,6 +138,8 @@ class LimitSettings(Table):
     request: RequestLimits = RequestLimits()
     rates: PolicyNames = ()
     """Those of `[rates.NAME]` that hold for every backend and route that says none itself."""
+    concurrency: PolicyNames = ()
+    """The same of `[concurrency.NAME]`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -208,6 +210,8 @@ class BackendSettings(Table):
     """Those that are not; they win."""
     rates: PolicyNames = ()
     """Those of `[rates.NAME]` that its requests are asked for; not given: those of `[limits]`."""
+    concurrency: PolicyNames = ()
+    """The same of `[concurrency.NAME]`."""
     timeouts: TimeoutSettings = TimeoutSettings()
     """Complete, as the next three: the node-wide ones, with those that the backend has of its own in their
     place."""
@@ -263,6 +267,8 @@ class Settings(Table):
     """What is changed in the fields of all responses, the gateway's own included."""
     rates: dict[str, RateSettings] = Field(default_factory=dict)
     """By name; they hold where they are named."""
+    concurrency: dict[str, ConcurrencySettings] = Field(default_factory=dict)
+    """Likewise."""
     backends: dict[str, BackendSettings] = Field(default_factory=dict)
     """By name, those that are enabled. Not given at all: the two of `DEFAULT_BACKENDS`."""
     routes: dict[str, RouteSettings] = Field(default_factory=dict)
@@ -279,7 +285,7 @@ class Settings(Table):
         }
         limits = _given(tables.get("limits", {}))
         most = _given(limits.get("request", {})).get("max_body")
-        everywhere = {key: limits[key] for key in ("rates",) if key in limits}
+        everywhere = {key: limits[key] for key in ("rates", "concurrency") if key in limits}
         backends: dict[str, Any] = {}
         for name, table in tables.get("backends", DEFAULT_BACKENDS).items():
             row = _given(table)
@@ -298,7 +304,7 @@ class Settings(Table):
 
     @model_validator(mode="after")
     def _check_names_and_rules(self) -> Self:
-        names = (*self.backends, *self.routes, *self.rates)
+        names = (*self.backends, *self.routes, *self.rates, *self.concurrency)
         misnamed = [name for name in names if not BACKEND_NAME.fullmatch(name)]
         if misnamed:
             raise ValueError(f"names must match {BACKEND_NAME.pattern}: {misnamed}")
@@ -321,7 +327,7 @@ def _completed_route(
     given = heir.get("max_body", most)
     if given is not None:
         completed.setdefault("max_body", given)
-    for key in ("allow", "deny", "rates"):
+    for key in ("allow", "deny", "rates", "concurrency"):
         if key in heir:
             completed.setdefault(key, heir[key])
     return completed

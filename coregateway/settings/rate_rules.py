@@ -1,4 +1,4 @@
-"""The rules between rates, and where they are named. Pure."""
+"""The rules between rates, limits of requests in flight, and where they are named. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import cast
@@ -9,20 +9,24 @@ from coregateway.settings.spelling import closest, slip_of
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _YEAR = 31_536_000
 
+NAMED_BY = {"rates": "rates that are there", "concurrency": "limits that are there, [concurrency.NAME]"}
+"""By the keys that name them and the tables that define them: what these keys take."""
+
 
 def contradictions(
     values: Mapping[KeyPath, object], doubtful: Collection[KeyPath] = ()
 ) -> Iterator[Contradiction]:
     """What rates cannot mean; see `model.contradictions`."""
-    known = names_of("rates", [*values, *doubtful])
-    for name in known:
+    known = {table: names_of(table, [*values, *doubtful]) for table in NAMED_BY}
+    for name in known["rates"]:
         yield from _burst(name, values)
     for key, value in values.items():
-        if key[-1] == "rates" and isinstance(value, tuple):
+        if key[-1] in NAMED_BY and isinstance(value, tuple):
+            there = known[key[-1]]
             for name in cast("tuple[str, ...]", value):
-                if name not in known:
-                    meant = slip_of(name, known) or closest(name, known)
-                    yield Contradiction(key, "rates that are there", (), name, meant)
+                if name not in there:
+                    meant = slip_of(name, there) or closest(name, there)
+                    yield Contradiction(key, NAMED_BY[key[-1]], (), name, meant)
         if key[0] == "routes" and key[2:] == ("cost",) and isinstance(value, int):
             yield from _cost(key, value, values)
 

@@ -1,4 +1,4 @@
-"""The tables `[rates.NAME]`: how many requests a key may send."""
+"""The tables `[rates.NAME]` and `[concurrency.NAME]`: how many requests a key may send, or have in flight."""
 
 import re
 from typing import Annotated, Literal
@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from coregateway.http1.grammar import is_token
 from coregateway.settings.table import Table
-from coregateway.settings.values import BACKEND_NAME, Count, Switch, distinct, list_as_tuple
+from coregateway.settings.values import BACKEND_NAME, Count, PositiveCount, Switch, distinct, list_as_tuple
 
 _RATE = re.compile(r"[1-9][0-9]{0,8}/[smhd]")
 _NAMED_PART = re.compile(r"(?P<kind>header|claim):(?P<name>.+)")
@@ -69,16 +69,11 @@ PolicyNames = Annotated[
 ]
 
 
-class RateSettings(Table):
-    """How many requests a key may send. `rates = ["NAME"]` in `[limits]`, under a backend or a route applies
-    it there. It holds for the node, whatever the number of workers."""
+class KeyedLimit(Table):
+    """What limits of both kinds have."""
 
     key: LimitKey = "client"
     """Whose requests count together."""
-    rate: RateText
-    """What comes back, evenly."""
-    burst: Count = 0
-    """Requests that may come at once; 0: what one second brings, at least 1."""
     missing: Missing = "client"
     """What counts where the key is not there: the client's address; or the request is refused; or it is not
     counted."""
@@ -91,3 +86,21 @@ class RateSettings(Table):
     def parts(self) -> tuple[str, ...]:
         """The key as a list; empty: all requests count together."""
         return (self.key,) if isinstance(self.key, str) and self.key else tuple(self.key)
+
+
+class RateSettings(KeyedLimit):
+    """How many requests a key may send. `rates = ["NAME"]` in `[limits]`, under a backend or a route applies
+    it there. It holds for the node, whatever the number of workers."""
+
+    rate: RateText
+    """What comes back, evenly."""
+    burst: Count = 0
+    """Requests that may come at once; 0: what one second brings, at least 1."""
+
+
+class ConcurrencySettings(KeyedLimit):
+    """How many requests of a key may be in flight on the node, streams and WebSockets too. `concurrency =
+    ["NAME"]` in `[limits]`, under a backend or a route applies it there."""
+
+    max: PositiveCount
+    """Requests at a time."""

@@ -298,6 +298,8 @@ class RouteTable(Table):
     mirror: MirrorSettings = MirrorSettings()
     rates: PolicyNames = ()
     """Not given: those of its one backend, or of `[limits]`."""
+    concurrency: PolicyNames = ()
+    """Likewise."""
     cost: PositiveCount = 1
     """What a request counts for in rates."""
     redirect: RedirectSettings = RedirectSettings()

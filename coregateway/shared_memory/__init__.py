@@ -8,6 +8,7 @@
     shared_rows   numbers by key that every process may write
     shared_locks   locks between processes, which none that dies can keep
     rate_table   what is kept of the keys of rates
+    flight_table   how many requests of each key are in flight
     pending   log lines of a part that have not left yet
     publication   one text of one writer, read whole or not at all
 

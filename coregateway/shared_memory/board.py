@@ -1,5 +1,5 @@
 """The layout of the shared memory: the rows of `server.node`, a verdict for each backend, what the prober has
-found, what is kept of rates, and one part for each process.
+found, what is kept of rates and of requests in flight, and one part for each process.
 
 There are more parts than workers: a worker that is replaced keeps its own until it has drained, while its
 successor writes to another. A process claims the first part that no living process has, and goes on from what
@@ -9,6 +9,8 @@ stands there.
 import os
 from dataclasses import dataclass
 
+from coregateway.shared_memory.flight_table import FlightTable
+from coregateway.shared_memory.flight_table import size_of as flights_size
 from coregateway.shared_memory.memory import SharedMemory
 from coregateway.shared_memory.pending import SIZE as PENDING_SIZE
 from coregateway.shared_memory.pending import Pending
@@ -71,8 +73,12 @@ class Layout:
         return -(-(self.upstreams + ROWS_SIZE) // 64) * 64
 
     @property
-    def size(self) -> int:
+    def flights(self) -> int:
         return self.rates + RATES_SIZE
+
+    @property
+    def size(self) -> int:
+        return self.flights + flights_size(self.parts)
 
     def verdict(self, number: int) -> int:
         return 8 * ROW * self.rows + number * VERDICT_SIZE
@@ -89,6 +95,7 @@ class Part:
     """What one process at a time writes and all may read. `series`, `ring` and `pending` lie in it."""
 
     def __init__(self, memory: SharedMemory, layout: Layout, number: int) -> None:
+        self.number = number
         start = layout.part(number)
         self._header = memory.doubles(start, 3)
         start += _HEADER
@@ -158,6 +165,10 @@ class Board:
         """What the node has decided of upstreams and backends (`upstream.node_link`)."""
         self.rates = RateTable(self._memory, self._layout.rates, fresh=memory is None)
         """What the node has admitted by rates (`proxy.rate_check`)."""
+        self.flights = FlightTable(
+            self._memory, self._layout.flights, self._layout.parts, fresh=memory is None
+        )
+        """The requests in flight by key (`proxy.flight_check`)."""
         self._parts = [Part(self._memory, self._layout, number) for number in range(self._layout.parts)]
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
@@ -165,9 +176,10 @@ class Board:
 
     def claim(self, owner: int, worker: int) -> Part | None:
         """A part for this process, until it ends. None: all are taken, by processes that drain."""
-        self.rates.locks.owner = owner
+        self.rates.locks.owner = self.flights.locks.owner = owner
         for number, part in enumerate(self._parts):
             if self._memory.lock(number):
+                self.flights.clear(number)
                 part.enter(owner, worker)
                 return part
         return None
@@ -183,11 +195,13 @@ class Board:
 
     def bury(self, owner: int) -> bytes:
         """Note that a process has ended, when its death was seen; returns the log lines that it left."""
-        self.rates.locks.bury(owner)
+        for locks in (self.rates.locks, self.flights.locks):
+            locks.bury(owner)
         part = self.part_of(owner)
         if part is None:
             return b""
         part.leave()
+        self.flights.clear(part.number)
         return part.pending.take()
 
 

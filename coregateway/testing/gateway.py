@@ -139,6 +139,12 @@ class GatewayProcess:
         """The ids of all processes of its group that are alive, the main one first."""
         return sorted(_group(self.process.pid), key=lambda pid: (pid != self.process.pid, pid))
 
+    def workers(self) -> list[int]:
+        """The ids of the workers that serve at the moment, by what their log lines say."""
+        said = [line["message"] for line in self.log_lines(event="sanic.server")]
+        ready = [int(text[14:-1]) for text in said if text.startswith("Worker ready [")]
+        return [pid for pid in ready if pid in self.processes()]
+
     def resident_memory(self) -> dict[int, int]:
         """Resident bytes of each process by its id; shared pages are counted in every one of them."""
         return {pid: size for pid in self.processes() if (size := _resident(pid)) is not None}

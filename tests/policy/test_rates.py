@@ -43,7 +43,7 @@ def test_clients_are_told_what_remains_or_how_long_to_wait() -> None:
 
 def test_rates_of_other_names_or_shapes_count_apart() -> None:
     texts = {
-        each.text("k")
+        each.marks.text("k")
         for each in (
             rule(),
             rule("b"),
@@ -53,18 +53,3 @@ def test_rates_of_other_names_or_shapes_count_apart() -> None:
         )
     }
     assert len(texts) == 5
-
-
-def test_a_mark_is_found_out_once_and_long_keys_are_not_kept() -> None:
-    asked: list[bytes] = []
-
-    def mark_of(key: bytes) -> int:
-        asked.append(key)
-        return len(asked)
-
-    one = rule()
-    assert [one.mark("k", mark_of), one.mark("k", mark_of)] == [1, 1]
-    assert [one.mark("k" * 129, mark_of), one.mark("k" * 129, mark_of)] == [2, 3]
-    for number in range(5000):
-        one.mark(str(number), mark_of)
-    assert one.mark("k", mark_of) == len(asked)

@@ -8,7 +8,7 @@ import pytest
 from coregateway.settings import Settings, SettingsError, load
 from coregateway.settings.keys import dotted
 from coregateway.settings.model import leaves
-from coregateway.settings.rates import RateSettings
+from coregateway.settings.rates import ConcurrencySettings, RateSettings
 from coregateway.settings.report import effective
 
 VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -33,6 +33,7 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ('"10/s"', '"600/m"', '"5/h"', '"1/d"'),
         ('"0/s"', '"10"', '"1.5/s"', '"-1/s"', '"1/w"', '" 1/s"', "10"),
     ),
+    "max": (("1", "1000"), ("0", "-1", "1.5", '"1"')),
     "burst": (("0", "1", "1000"), ("-1", "1.5", '"1"')),
     "missing": (('"client"', '"deny"', '"skip"'), ('"allow"', "false")),
     "enforce": (("true", "false"), ('"true"', "1")),
@@ -52,24 +53,32 @@ def report(directory: Path, text: str) -> list[str]:
     return [str(mistake).removeprefix("coregateway.toml:") for mistake in caught.value.mistakes]
 
 
-def rate(key: str, literal: str) -> str:
-    lines = ["[rates.a]"] + (["rate = '10/s'"] if key != "rate" else [])
+def limit(kind: str, key: str, literal: str) -> str:
+    """A file with this table."""
+    needed = {"rates": "rate = '10/s'", "concurrency": "max = 5"}[kind]
+    lines = [f"[{kind}.a]"] + ([needed] if not needed.startswith(key) else [])
     return "\n".join([*lines, f"{key} = {literal}"])
 
 
 def test_every_key_has_its_table_of_good_and_bad_values() -> None:
-    assert {*VALUES} == {*RateSettings.model_fields}
+    assert {*VALUES} == {*RateSettings.model_fields, *ConcurrencySettings.model_fields}
 
 
-@pytest.mark.parametrize("key", VALUES)
-def test_a_key_takes_what_it_should_and_refuses_the_rest(key: str, tmp_path: Path) -> None:
+KEYS = [
+    *(("rates", key) for key in RateSettings.model_fields),
+    *(("concurrency", key) for key in ConcurrencySettings.model_fields),
+]
+
+
+@pytest.mark.parametrize(("kind", "key"), KEYS)
+def test_a_key_takes_what_it_should_and_refuses_the_rest(kind: str, key: str, tmp_path: Path) -> None:
     good, bad = VALUES[key]
     for literal in good:
-        load_toml(tmp_path, rate(key, literal))
+        load_toml(tmp_path, limit(kind, key, literal))
     for literal in bad:
-        text = rate(key, literal)
+        text = limit(kind, key, literal)
         (mistake,) = report(tmp_path, text)
-        assert mistake.startswith(f"{len(text.splitlines())}: rates.a.{key}: expected "), literal
+        assert mistake.startswith(f"{len(text.splitlines())}: {kind}.a.{key}: expected "), literal
 
 
 RATES = '[rates.a]\nrate = "9/s"\n[rates.b]\nrate = "9/m"\n'
@@ -117,6 +126,10 @@ def test_a_backend_has_those_of_all_and_a_route_its_backends_unless_they_say_the
         (
             f'{RATES}[routes.x]\npath = "/x"\nrespond.status = 200\nrates = ["a", "c"]',
             ['8: routes.x.rates: expected rates that are there, found "c"'],
+        ),
+        (
+            '[concurrency.at-once]\nmax = 5\n[backends.coredinator]\nconcurrency = ["atonce"]',
+            ["4: backends.coredinator.concurrency: expected limits that are there"],
         ),
         ("[rates.a]\nburst = 5", ["1: rates.a.rate: expected a number of requests per second"]),
         (

@@ -18,6 +18,8 @@ prefix = "/next"
 urls = ["http://localhost:1"]
 [rates.some]
 rate = "9/s"
+[concurrency.some]
+max = 9
 [routes.a]
 path = "/shop/*"
 """
@@ -91,6 +93,7 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "mirror.share": (("0.05", "1"), ("-1", "1.5", '"1"')),
     "mirror.methods": METHODS,
     "rates": (("[]", '["some"]'), ('"some"', '["some", "some"]', '["Some"]', "[1]")),
+    "concurrency": (("[]", '["some"]'), ('"some"', '["some", "some"]', '["Some"]', "[1]")),
     "cost": (("1", "5"), ("0", "-1", "1.5", '"1"')),
     "redirect.to": (
         ('"https://new.example/*"', '"http://new.example:1/x"', '"/new/*"', '"/new"'),

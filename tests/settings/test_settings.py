@@ -56,6 +56,7 @@ CONTRACT: Mapping[str, object] = {
     "limits.keepalive_expiry": 30.0,
     "limits.max_queued": 1000,
     "limits.rates": (),
+    "limits.concurrency": (),
     "limits.request.max_head": 16384,
     "limits.request.max_body": 104857600,
     "limits.request.gather": 65536,
@@ -116,6 +117,7 @@ CONTRACT: Mapping[str, object] = {
     "backends.coredinator.hash_on": "client",
     "backends.coredinator.max_in_flight": 0,
     "backends.coredinator.rates": (),
+    "backends.coredinator.concurrency": (),
     "backends.coredinator.maintenance": False,
     "backends.coretelemetry.prefix": "/api/v1/coretelemetry",
     "backends.coretelemetry.urls": ("http://localhost:7001",),
@@ -135,6 +137,7 @@ CONTRACT: Mapping[str, object] = {
     "backends.coretelemetry.hash_on": "client",
     "backends.coretelemetry.max_in_flight": 0,
     "backends.coretelemetry.rates": (),
+    "backends.coretelemetry.concurrency": (),
     "backends.coretelemetry.maintenance": False,
 }
 
@@ -361,6 +364,8 @@ VALUES = {
     "backends.coredinator.max_in_flight": (("0",), ("1", "-1", "true")),
     "backends.coredinator.rates": (("[]",), ('"a"', "[1]", '["A"]', '["a", "a"]')),
     "limits.rates": (("[]",), ('"a"', "[1]", '["A"]', '["a", "a"]')),
+    "backends.coredinator.concurrency": (("[]",), ('"a"', "[1]", '["A"]', '["a", "a"]')),
+    "limits.concurrency": (("[]",), ('"a"', "[1]", '["A"]', '["a", "a"]')),
     "backends.coredinator.maintenance": SWITCH,
 }
 

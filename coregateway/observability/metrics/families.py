@@ -132,6 +132,11 @@ RATE_EVICTIONS = _counter(
     "rate_table_evictions",
     "Keys of rates that were forgotten too early, because the node had no room for more.",
 )
+CONCURRENCY_REJECTED = _counter(
+    "concurrency_rejected",
+    "Requests that were refused because too many of their key were in flight.",
+    "policy",
+)
 RETRIES = _counter(
     "upstream_retries", "Tries after the first, by what ended the one before.", "backend", "reason"
 )
@@ -197,7 +202,7 @@ BUILD_INFO = _gauge("build_info", "1, with the version that runs.", "version")
 FAMILIES = (
     *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES),
     *(RETRIES_AT, EJECTIONS, UPSTREAM_STATE, BREAKER_STATE),
-    *(CHECKS, RESOLUTIONS, SURPLUS, SHARES, MIRRORED, RATE_DECISIONS, RATE_EVICTIONS),
+    *(CHECKS, RESOLUTIONS, SURPLUS, SHARES, MIRRORED, RATE_DECISIONS, RATE_EVICTIONS, CONCURRENCY_REJECTED),
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, REFUSED, TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
     *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, MIDDLEWARE, LOG_LINES_DROPPED),
     *(WORKER_RESTARTS, WORKERS, SETTINGS_VERSION, SETTINGS_HASH, RELOAD_SUCCESS, BUILD_INFO),

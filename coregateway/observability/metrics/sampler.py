@@ -58,6 +58,8 @@ class Sampler:
         self._series = series
         self._copies: dict[str, tuple[Mirror, dict[str, int]]] = {}
         """Of the mirror of each backend, as they were written down."""
+        self._rejected: dict[str, int] = {}
+        """Of each limit of requests in flight, as it was written down."""
         self._decisions: dict[str, tuple[int, ...]] = {}
         """Of each rate, as they were written down."""
         self._clients = [
@@ -152,6 +154,13 @@ class Sampler:
             numbers[row.opening] = pool.opening
         for name, counts in self._worker.limits.counts.items():
             self._count_decisions(name, counts)
+        for name, flights in self._worker.limits.flight_counts.items():
+            before = self._rejected.get(name, 0)
+            if flights.rejected != before:
+                self._rejected[name] = flights.rejected
+                numbers[_slot(self._series, key(families.CONCURRENCY_REJECTED, name))] += (
+                    flights.rejected - before
+                )
         for calls in self._calls:
             calls.write(numbers)
         active, idle = self._clients
