@@ -91,6 +91,7 @@ def test_every_kind_of_example_has_its_test() -> None:
         ("resilience", "toml"),
         ("routes", "toml"),
         ("sanic", "python"),
+        ("tls", "toml"),
     }
 
 

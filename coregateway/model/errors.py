@@ -48,6 +48,18 @@ Fault = Literal["client", "upstream", "gateway"]
 
 NETWORK: Final = Rule("network", "an address that this route does not admit")
 
+_TLS_RULES: Final = {
+    "tls_name": Rule("tls_name", "the backend's certificate is for another name"),
+    "tls_time": Rule("tls_time", "the backend's certificate has expired, or is not valid yet"),
+    "tls_chain": Rule("tls_chain", "no trusted authority vouches for the backend's certificate"),
+    "tls_handshake": Rule("tls_handshake", "the TLS handshake with the backend has failed"),
+}
+
+
+def tls_rule(failure: str) -> Rule:
+    """Why no connection over TLS could be made, for the log alone; `failure`: as `net.tls_failure` has it."""
+    return _TLS_RULES[failure]
+
 
 class GatewayError(Exception):
     """An exchange that ends without a complete response of a backend."""
@@ -77,8 +89,9 @@ class GatewayError(Exception):
 
     @property
     def explanation(self) -> str:
-        """`detail`, with the words of the rule in the place of the general ones."""
-        if self.rule is None:
+        """`detail`, with the words of the rule in the place of the general ones. What is wrong between the
+        gateway and a backend is not for clients."""
+        if self.rule is None or self.fault != "client":
             return self.detail
         return f"{self.detail.partition(': ')[0]}: {self.rule.words}"
 

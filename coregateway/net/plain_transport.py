@@ -125,7 +125,7 @@ class PlainTransport(Transport):
         budget = self._budget
         most = budget.size if self._streams else budget.ahead
         try:
-            data = _read(self.descriptor, most)
+            data = _read(self.watched, most)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -184,7 +184,7 @@ class PlainTransport(Transport):
             self._unsent.append(memoryview(data))
             return
         try:
-            sent = _write(self.descriptor, data)
+            sent = _write(self.watched, data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -202,7 +202,7 @@ class PlainTransport(Transport):
             self._unsent += map(memoryview, pieces)
             return
         try:
-            sent = os.writev(self.descriptor, pieces)
+            sent = os.writev(self.watched, pieces)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -245,7 +245,7 @@ class PlainTransport(Transport):
             raise BrokenPipeError(EPIPE, "closing")
         if not self._unsent:
             try:
-                return os.splice(pipe, self.descriptor, size, flags=_SPLICE_FLAGS)
+                return os.splice(pipe, self.watched, size, flags=_SPLICE_FLAGS)
             except BlockingIOError:
                 self._epoll.watch(self, self.events | OUT)
         return 0
@@ -280,7 +280,7 @@ class PlainTransport(Transport):
 
     def _write_on(self) -> None:
         try:
-            sent = os.writev(self.descriptor, self._unsent[:_AT_ONCE])
+            sent = os.writev(self.watched, self._unsent[:_AT_ONCE])
         except BlockingIOError:
             return
         except OSError as error:

@@ -36,7 +36,7 @@ class ReadBudget:
         self._recent = 0
         self.stalled = 0
         """Peers that do not take what was written to them."""
-        self.size = 0
+        self.size: int = 0
         """Bytes."""
         self.view = self._buffer
         """As many bytes of the shared buffer. A reader copies its bytes out before the next read."""

@@ -2,11 +2,15 @@
 
 from asyncio import BaseTransport, Future, Protocol, Transport, get_running_loop, timeout
 from collections.abc import Sequence
-from typing import cast, override
+from functools import cache
+from ssl import SSLError
+from typing import Any, cast, override
 
 from coregateway import __version__
 from coregateway.http1.grammar import MalformedHTTP
 from coregateway.http1.reader import ResponseReader
+from coregateway.net.tls_contexts import ClientTls, client_context
+from coregateway.net.tls_failure import CHAIN, HANDSHAKE, NAME, TIME, failure_of, in_words
 from coregateway.prober.plan import Check
 
 
@@ -20,7 +24,7 @@ async def ask(hosts: Sequence[str], port: int, check: Check) -> str:
     answering: _Answering | None = None
     try:
         async with timeout(check.timeout):
-            answering = await _connect(hosts, port)
+            answering = await _connect(hosts, port, check.tls)
             connected = True
             answering.send(_request(check))
             if (error := await answering.ended) is not None:
@@ -28,6 +32,8 @@ async def ask(hosts: Sequence[str], port: int, check: Check) -> str:
             return answering.verdict(check)
     except TimeoutError:
         return f"no {'answer' if connected else 'connection'} within {check.timeout:g} s"
+    except SSLError as error:
+        return f"{_FAILURES[failure_of(error) or HANDSHAKE]}: {in_words(error)}"
     except ConnectionRefusedError:
         return "the connection is refused"
     except OSError as error:
@@ -44,17 +50,30 @@ def _request(check: Check) -> bytes:
     ).encode("latin-1")
 
 
-async def _connect(hosts: Sequence[str], port: int) -> "_Answering":
+async def _connect(hosts: Sequence[str], port: int, tls: ClientTls | None) -> "_Answering":
     """Raises OSError of the last one."""
     loop = get_running_loop()
-    for host in hosts[:-1]:
-        try:
-            return (await loop.create_connection(_Answering, host, port))[1]
-        except OSError:
-            continue
     if not port:
         return (await loop.create_unix_connection(_Answering, hosts[-1]))[1]
-    return (await loop.create_connection(_Answering, hosts[-1], port))[1]
+    secured: dict[str, Any] = {}
+    if tls is not None:
+        secured = {"ssl": _context(tls), "server_hostname": tls.server_name}
+    for host in hosts[:-1]:
+        try:
+            return (await loop.create_connection(_Answering, host, port, **secured))[1]
+        except OSError:
+            continue
+    return (await loop.create_connection(_Answering, hosts[-1], port, **secured))[1]
+
+
+_context = cache(client_context)
+
+_FAILURES = {
+    NAME: "the certificate is for another name",
+    TIME: "the certificate has expired, or is not valid yet",
+    CHAIN: "no trusted authority vouches for the certificate",
+    HANDSHAKE: "the TLS handshake has failed",
+}
 
 
 def _words(error: OSError) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from coregateway.model.addresses import fixed_hosts
+from coregateway.net.tls_contexts import ClientTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Check:
     passed: str
     failed: str
     """The keys of its counters."""
+    tls: ClientTls | None = None
+    """How its connections are secured, the name included; None: they are in the clear."""
 
     @property
     def expected(self) -> str:

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
+from coregateway.net.tls_contexts import ClientTls
 from coregateway.prober.plan import Check, Name, Plan, Upstream
-from coregateway.settings import HealthSettings, Settings
+from coregateway.settings import BackendSettings, Settings
 from coregateway.settings.health import span
+from coregateway.settings.upstreams import DEFAULT_PORTS, UpstreamURL
 
 type Key = Callable[..., str]
 """Where a counter is in the shared memory: the short name of its family and its labels, as one text."""
@@ -36,14 +38,13 @@ def _upstreams(settings: Settings, key: Key) -> Iterator[Upstream]:
                 backend,
                 url,
                 parts.path if unix else parts.hostname or "",
-                0 if unix else parts.port or 80,
-                _check(row.health, backend, url, base, "localhost" if unix else parts.netloc, key),
+                0 if unix else parts.port or DEFAULT_PORTS[parts.scheme],
+                _check(row, backend, url, base, "localhost" if unix else parts.netloc, key),
             )
 
 
-def _check(
-    health: HealthSettings, backend: str, url: str, base: str, authority: str, key: Key
-) -> Check | None:
+def _check(row: BackendSettings, backend: str, url: str, base: str, authority: str, key: Key) -> Check | None:
+    health = row.health
     if health.path is None or not health.interval:
         return None
     return Check(
@@ -56,4 +57,11 @@ def _check(
         health.rise,
         tuple(map(span, health.statuses)),
         *(key("upstream_checks", backend, url, outcome) for outcome in ("passed", "failed")),
+        tls=_tls(row, url) if UpstreamURL.is_secure(url) else None,
     )
+
+
+def _tls(row: BackendSettings, url: str) -> ClientTls:
+    options = row.tls.options
+    name = (urlsplit(url).hostname or "").removesuffix(".")
+    return options if options.server_name else options._replace(server_name=name)

@@ -22,7 +22,7 @@ from coregateway.shared_memory import Board, Part
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.following import Following
 from coregateway.upstream.node_link import NodeLink
-from coregateway.upstream.opening import change_backend, open_backend
+from coregateway.upstream.opening import change_backend, open_backend, renewed_security
 from coregateway.upstream.probes import Probes
 from coregateway.upstream.retry_budget import RetryBudget
 
@@ -135,13 +135,15 @@ class Context:
                 else:
                     backends[name] = open_backend(io, name, row, settings.limits)
                     opened.append(backends[name])
+            kept = before.keys() & backends.keys()
+            securities = {name: renewed_security(before[name], settings.backends[name]) for name in kept}
             plan = self.compile(settings, backends)
         except BaseException:
             for backend in opened:
                 backend.retire()
             raise
-        for name in before.keys() & backends.keys():
-            change_backend(before[name], settings.backends[name], settings.limits)
+        for name, security in securities.items():
+            change_backend(before[name], settings.backends[name], settings.limits, security)
         self.settings, self.backends, self.worker.plan = settings, backends, plan
         if self.link is not None and self.budget is not None:
             self.budget.limit(settings.retries.budget, settings.retries.budget_minimum)

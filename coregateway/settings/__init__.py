@@ -16,6 +16,7 @@ observability   what operators see
 upstreams   the addresses of a backend, and how requests are spread over them
 resilience  what becomes of requests when upstreams fail
 explain     which live requests are told what becomes of them
+tls         certificates and authorities
 health      how upstreams are asked whether they are well, and how their names are resolved
 keys        every key with its variable; what a mistyped one may have meant
 plugins     modules of users, and their own settings

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from coregateway.settings import tls
 from coregateway.settings.contradiction import ITS_VALUE, KeyPath, names_of
 from coregateway.settings.keys import (
     REQUIRED,
@@ -35,7 +36,6 @@ from coregateway.settings.sources import (
     read_file,
     read_flags,
 )
-from coregateway.settings.upstreams import UpstreamURL
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def load(
         doubtful |= {key for key in effective if row_of(key) in off}
         mistakes += _contradicted(sound, doubtful, named)
         mistakes += _not_installed(effective)
-        mistakes += _not_yet(effective)
+        mistakes += _files_amiss(effective, doubtful)
         if with_plugins and ("plugins",) not in doubtful:
             mistakes += _plugins_amiss(effective, file.plugins)
     if mistakes:
@@ -242,15 +242,11 @@ def _not_installed(effective: Mapping[KeyPath, Given]) -> Iterator[Mistake]:
         )
 
 
-def _not_yet(effective: Mapping[KeyPath, Given]) -> Iterator[Mistake]:
-    """What is right by its type, and waits for a later version."""
-    for key, given in effective.items():
-        if key[0] == "backends" and key[2:] == ("urls",):
-            urls = cast("tuple[str, ...]", given.value)
-            secure = [url for url in urls if isinstance(url, UpstreamURL) and url.is_secure]
-            if secure:
-                expected = "http://, for this version does not speak TLS to backends yet"
-                yield Mistake(given.source.where, expected, ", ".join(map(shown, secure)))
+def _files_amiss(effective: Mapping[KeyPath, Given], doubtful: set[KeyPath]) -> Iterator[Mistake]:
+    """What is wrong with the files that settings name."""
+    values = {key: given.value for key, given in effective.items() if key not in doubtful}
+    for key, expected, *_ in tls.wrong_files(values):
+        yield Mistake(effective[key].source.where, expected, shown(values[key]))
 
 
 def _plugins_amiss(effective: Mapping[KeyPath, Given], opened: Mapping[str, Source]) -> list[Mistake]:

@@ -37,6 +37,7 @@ from coregateway.settings.resilience import (
 )
 from coregateway.settings.routes import FieldRules, RouteTable
 from coregateway.settings.table import Table
+from coregateway.settings.tls import BackendTlsSettings
 from coregateway.settings.upstreams import Balance, HashOn, URLs
 from coregateway.settings.values import (
     BACKEND_NAME,
@@ -192,6 +193,7 @@ class BackendSettings(Table):
     """True: clients get 503."""
     methods: Methods = METHODS
     health: HealthSettings = HealthSettings()
+    tls: BackendTlsSettings = BackendTlsSettings()
     enabled: Switch = True
     """False: as if the row were not there. `Settings` holds no such backend."""
     cookies: Cookies = "pass"

@@ -14,7 +14,9 @@ HEAVIEST = 1000
 UNIX = "http://unix:"
 """Begins the URL of a Unix socket; the path of the socket follows."""
 
-_SCHEMES = ("http://", "https://")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_SCHEMES = tuple(f"{scheme}://" for scheme in DEFAULT_PORTS)
 # RFC 3986 §3.3, without what another reader may take for a user, a query or a way upwards
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=-]+)*/?")
 _SOCKET = re.compile(r"/[!-~]+")
@@ -51,10 +53,10 @@ class UpstreamURL(str):
     def __reduce__(self) -> tuple[type["UpstreamURL"], tuple[str, int]]:
         return UpstreamURL, (str(self), self.weight)
 
-    @property
-    def is_secure(self) -> bool:
+    @staticmethod
+    def is_secure(url: str) -> bool:
         """Whether it says `https`."""
-        return self.startswith("https:")
+        return url.startswith("https:")
 
 
 def _url(value: object) -> UpstreamURL:

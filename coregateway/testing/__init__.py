@@ -25,6 +25,7 @@ gateway     a gateway in processes of its own
 plugged     one with plugins, its backend and a client of it
 faults      what can be wrong on the way to an upstream
 fault_proxy   a proxy that spoils what passes by them
+tls_front   TLS in front of what speaks in the clear
 ports       ports that no other test takes
 queues      what the kernel holds for a connection
 
@@ -65,6 +66,7 @@ from coregateway.testing.steps import (
     send,
     wait,
 )
+from coregateway.testing.tls_front import TlsFront
 
 __all__ = [
     "EVERY",
@@ -93,6 +95,7 @@ __all__ = [
     "ScriptedBackend",
     "SlowClose",
     "Step",
+    "TlsFront",
     "WireError",
     "Write",
     "chunk",

@@ -13,6 +13,7 @@ endpoint          one address of a backend: its connections and its limit
 endpoint_standing how it stands: drained, avoided, ejected, down
 endpoint_health   what was met there: when it answered last, how it failed since
 dialer            opens connections to it
+security          how connections to its URLs that say https are secured
 connecting        a connection to one of several: begun at a second one when the first takes its time
 ejection          when an upstream is ejected, and how it comes back
 breaker           when a backend gets no requests because too many have failed

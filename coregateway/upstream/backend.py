@@ -9,6 +9,7 @@ from coregateway.upstream.mirror import COPIES, Mirror
 from coregateway.upstream.node_link import NodeLink
 from coregateway.upstream.pool import Pool
 from coregateway.upstream.retry_budget import RetryBudget
+from coregateway.upstream.security import Security
 
 if TYPE_CHECKING:
     from httpx import AsyncClient
@@ -20,7 +21,18 @@ class Backend:
     `client` is how probes, documents and plugins talk to the backend.
     """
 
-    __slots__ = ("budget", "client", "health_path", "in_flight", "mirror", "name", "pool", "tunnels", "urls")
+    __slots__ = (
+        "budget",
+        "client",
+        "health_path",
+        "in_flight",
+        "mirror",
+        "name",
+        "pool",
+        "security",
+        "tunnels",
+        "urls",
+    )
 
     def __init__(self, name: str, pool: Pool, client: "AsyncClient", *, health_path: str | None) -> None:
         self.name = name
@@ -29,6 +41,8 @@ class Backend:
         self.health_path = health_path
         self.urls: tuple[str, ...] = ()
         """As the settings have them; a name among them has an endpoint for each of its addresses."""
+        self.security: Security | None = None
+        """Of its connections to URLs that say `https`; None: it has none."""
         self.budget: RetryBudget | None = None
         """Of the node; None: it is not there yet."""
         self.in_flight = 0

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Final, cast
 
 from coregateway.http1.grammar import MalformedHTTP
 from coregateway.http1.reader import Piece, ResponseReader
-from coregateway.model.errors import UpstreamClosed, UpstreamProtocolError
+from coregateway.http1.rules import Rule
+from coregateway.model.errors import UpstreamClosed, UpstreamProtocolError, tls_rule
 from coregateway.net.budgeted_reader import ReadLimiter, Source
 from coregateway.net.read_budget import LEAST, MUCH
 from coregateway.net.sockets import reset
+from coregateway.net.tls_failure import failure_of
+from coregateway.net.tls_transport import TlsTransport
 from coregateway.net.worker_io import WorkerIO
 from coregateway.net.write_backlog import WriteBacklog
 from coregateway.upstream.look import Look
 from coregateway.upstream.response_receiver import HIGH_WATER, ResponseReceiver
-from coregateway.upstream.roles import Peer, Timeouts
+from coregateway.upstream.roles import Peer, Timeouts, UpstreamTransport
 
 if TYPE_CHECKING:
     from coregateway.upstream.endpoint import Endpoint
@@ -41,15 +44,18 @@ LOOKED_AT_ONCE: Final = 65_536
 class UpstreamConnection(ResponseReceiver):
     """See the module. One instance per TCP connection; `endpoint` is what it leads to, and owns it.
 
-    A protocol of asyncio by its methods: what is compiled cannot derive from `asyncio.Protocol`.
+    In the clear its transport is the loop's. It is a protocol of asyncio by its methods: what is compiled
+    cannot derive from `asyncio.Protocol`.
     """
 
-    __slots__ = ("_defaults", "_limiter", "closed", "endpoint", "idle_since", "source", "waited")
+    __slots__ = ("_defaults", "_limiter", "endpoint", "idle_since", "source", "waited")
 
     def __init__(self, io: WorkerIO, endpoint: "Endpoint", timeouts: Timeouts) -> None:
         super().__init__(io, timeouts)
         self.endpoint = endpoint
         self._defaults = timeouts
+        self._limiter: ReadLimiter | None = None
+        """None: the transport limits its reads itself."""
         self.closed = self.closing = self.looks = False
         self.idle_since = 0.0
         self.waited = 0.0
@@ -68,7 +74,7 @@ class UpstreamConnection(ResponseReceiver):
         to read."""
         if self.closed or self.transport.is_closing():
             return True
-        if now - self.idle_since <= FRESH or self._look.finds_nothing():
+        if now - self.idle_since <= FRESH or self._finds_nothing():
             return False
         self._note_surplus()
         return True
@@ -78,10 +84,11 @@ class UpstreamConnection(ResponseReceiver):
 
         What is read after the request was written would pass for its response.
         """
-        self.looks = False
-        if self._look.finds_nothing():
+        if self._finds_nothing():
+            self.looks = False
             return True
         self._note_surplus()
+        self.looks = False
         self._fail(UpstreamClosed(reused=True))
         return False
 
@@ -159,7 +166,7 @@ class UpstreamConnection(ResponseReceiver):
         self.busy = False
         self._notifier.call = None
         self._deadline.clear()
-        if self.served == 1 and self.response.received <= MUCH:
+        if self.served == 1 and self.response.received <= MUCH and self._limiter is not None:
             self._limiter.switch_off()
         self.idle_since = self._loop.time()
 
@@ -197,15 +204,25 @@ class UpstreamConnection(ResponseReceiver):
     # What the loop calls
 
     def connection_made(self, transport: object) -> None:
-        self.transport = cast(Transport, transport)
-        self.transport.set_write_buffer_limits(high=0)
-        self._limiter = ReadLimiter(self._io.read_budget, self.transport, self)
+        plain = cast(Transport, transport)
+        plain.set_write_buffer_limits(high=0)
+        self.transport = cast(UpstreamTransport, plain)
+        self._limiter = ReadLimiter(self._io.read_budget, plain, self)
         self._backlog = WriteBacklog(self._loop, self._io.read_budget, self.transport)
-        self.descriptor = self.transport.get_extra_info("socket").fileno()
+        self.descriptor = plain.get_extra_info("socket").fileno()
         self._look = Look(self.descriptor)
 
+    def secure(self, transport: TlsTransport) -> None:
+        """In the place of `connection_made`: it is over TLS."""
+        self.transport = cast(UpstreamTransport, transport)
+        self._secured = transport
+        self._backlog = WriteBacklog(self._loop, self._io.read_budget, transport)
+        self.descriptor = transport.descriptor
+        self._look = Look(transport.watched)
+        transport.start(self)
+
     def data_received(self, data: bytes) -> None:
-        if len(data) > MUCH:
+        if len(data) > MUCH and self._limiter is not None:
             self._limiter.count(len(data))
         if self._peer is not None:
             self._peer.receive(data)
@@ -261,14 +278,28 @@ class UpstreamConnection(ResponseReceiver):
         if self._peer is not None:
             self._peer.lost()
         elif self._awaited and (exc is not None or not self.response.close()):
-            self.error = UpstreamClosed(sent=not self.looks, reused=self._unanswered)
+            self.error = UpstreamClosed(
+                sent=not self.looks, reused=self._unanswered, rule=_rule_of(exc) if exc is not None else None
+            )
         self._notifier.notify()
         self._backlog.wake()
         self.endpoint.lost(self)
 
     # The parts of it
 
+    def _finds_nothing(self) -> bool:
+        """Whether there is nothing to read; over TLS a part of it may be in the process already."""
+        return self._look.finds_nothing() and (self._secured is None or self._secured.is_settled)
+
     def _note_surplus(self) -> None:
         """Tell the endpoint, if it is bytes that a look has found, and not an end."""
-        if self._look.finds_bytes():
+        if self._secured is not None:
+            self._secured.catch_up()  # which tells of bytes that are content, in `data_received`
+        elif self._look.finds_bytes():
             self.endpoint.distrust()
+
+
+def _rule_of(error: Exception) -> Rule | None:
+    """What TLS did not allow: with TLS 1.3, an upstream tells only now that it wants another certificate."""
+    failure = failure_of(error)
+    return None if failure is None else tls_rule(failure)

@@ -1,6 +1,6 @@
 """Opens connections to one address: of a name, at the host that took the last one; or to a Unix socket."""
 
-from asyncio import AbstractEventLoop, BaseProtocol, BaseTransport
+from asyncio import AbstractEventLoop, BaseProtocol
 from socket import AF_UNIX, IPPROTO_TCP, TCP_NODELAY
 from typing import TYPE_CHECKING, cast
 
@@ -28,31 +28,40 @@ class Dialer:
 
     async def dial(self) -> UpstreamConnection:
         """A connection. Raises OSError."""
-        transport, protocol = await self._connect()
-        sock = transport.get_extra_info("socket")
+        connection = await self._connect()
+        sock = connection.transport.get_extra_info("socket")
         if sock is not None and sock.family != AF_UNIX:
             sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-        return cast(UpstreamConnection, protocol)
+        return connection
 
-    async def _connect(self) -> tuple[BaseTransport, object]:
+    async def _connect(self) -> UpstreamConnection:
         address = self._endpoint.address
-
-        def protocol() -> BaseProtocol:
-            return cast(BaseProtocol, UpstreamConnection(self._io, self._endpoint, self.timeouts))
-
         if address.path is not None:
-            return await self._loop.create_unix_connection(protocol, address.path)
+            connection = UpstreamConnection(self._io, self._endpoint, self.timeouts)
+            await self._loop.create_unix_connection(lambda: cast(BaseProtocol, connection), address.path)
+            return connection
         hosts = self.hosts
         for host in hosts[:-1]:
             try:
-                opened = await self._loop.create_connection(protocol, host, address.port)
+                opened = await self._connect_to(host)
             except OSError:
                 continue
             self._prefer(host)
             return opened
-        opened = await self._loop.create_connection(protocol, hosts[-1], address.port)
+        opened = await self._connect_to(hosts[-1])
         self._prefer(hosts[-1])
         return opened
+
+    async def _connect_to(self, host: str) -> UpstreamConnection:
+        address = self._endpoint.address
+        connection = UpstreamConnection(self._io, self._endpoint, self.timeouts)
+        if not address.is_secure:
+            await self._loop.create_connection(lambda: cast(BaseProtocol, connection), host, address.port)
+        elif address.security is None:
+            raise OSError(f"{address.name} is to be secured, and nothing says how")
+        else:
+            connection.secure(await address.security.connect(self._io, host, address.port, address.host))
+        return connection
 
     def _prefer(self, host: str) -> None:
         """Try the host first that has taken a connection."""

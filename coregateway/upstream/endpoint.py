@@ -11,7 +11,8 @@ from hashlib import blake2b
 from typing import Final
 from typing import Protocol as Interface
 
-from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, UpstreamError
+from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, UpstreamError, tls_rule
+from coregateway.net.tls_failure import failure_of
 from coregateway.net.worker_io import WorkerIO
 from coregateway.upstream.address import Address
 from coregateway.upstream.connection import UpstreamConnection
@@ -169,8 +170,9 @@ class Endpoint(EndpointStanding):
             raise ConnectTimeout(upstream=self.name) from None
         except OSError as error:
             health.miss(error)
-            self._fail_to_connect(ConnectFailed.cause)
-            raise ConnectFailed(upstream=self.name) from error
+            why = failure_of(error)
+            self._fail_to_connect(why or ConnectFailed.cause)
+            raise ConnectFailed(upstream=self.name, rule=None if why is None else tls_rule(why)) from error
         if self.avoided_at:
             self.avoided_at = 0.0
             self._tell()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from socket import gaierror
 from typing import Final
 
+from coregateway.net.tls_failure import failure_of
+
 DISTRUST: Final = 10.0
 """Seconds after a surplus for which the worker sends one request on each connection to that endpoint."""
 
@@ -91,7 +93,7 @@ class EndpointHealth:
             self.refusals += 1
         elif isinstance(error, gaierror):
             self.unresolved += 1
-        else:
+        elif failure_of(error) is None:  # what TLS has refused was reached
             self.unreachable += 1
 
     def fail(self, cause: str, now: float) -> None:

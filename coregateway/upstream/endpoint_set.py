@@ -129,16 +129,16 @@ class EndpointSet:
     ) -> None:
         """Have the endpoints at these addresses from now on.
 
-        Those that are there already, by the key of their address, keep their connections and all that is
+        Those that are there already, by the identity of their address, keep their connections and all that is
         known of them. Those that are gone get no further request: their exchanges end, their idle connections
         are closed. Without any address requests end with `absent`; None: they wait for one,
         `timeouts.connect` seconds at most.
         """
         self._absent = absent
-        known = {endpoint.key: endpoint for endpoint in self._all}
+        known = {endpoint.address.identity: endpoint for endpoint in self._all}
         endpoints: list[Endpoint] = []
         for address in addresses:
-            endpoint = known.pop(address.key, None)
+            endpoint = known.pop(address.identity, None)
             if endpoint is None:
                 endpoint = Endpoint(
                     self.io, address, self._limits, self._timeouts, self._queue, self._ended_ages

@@ -73,14 +73,14 @@ def _place(backend: Backend, urls: Sequence[str], known: Iterable[Known | None],
     addresses: list[Address] = []
     states: set[str] = set()
     for url, found in zip(urls, known, strict=True):
-        address = Address.of(url)
+        address = Address.of(url, backend.security)
         if address.path is not None or fixed_hosts(address.host) is not None:
             addresses.append(address)
         elif found is None:
             states.add("asked")
         else:
             states.add(found.state)
-            addresses += (Address(url, weight=address.weight, ip=hosts[0]) for hosts in found.hosts or ())
+            addresses += (Address.of(url, backend.security, hosts[0]) for hosts in found.hosts or ())
     absent: type[GatewayError] | None = NoUpstream
     if "asked" in states:
         absent = None

@@ -7,15 +7,18 @@ import httpx
 from coregateway import __version__
 from coregateway.net.worker_io import WorkerIO
 from coregateway.settings import BackendSettings, LimitSettings
+from coregateway.settings.upstreams import UpstreamURL
 from coregateway.upstream.address import Address
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.httpx_transport import PoolTransport
 from coregateway.upstream.pool import Pool
+from coregateway.upstream.security import Security
 
 
 def open_backend(io: WorkerIO, name: str, row: BackendSettings, limits: LimitSettings) -> Backend:
     """Make the pool and the client of a backend. `Backend.close` must follow."""
-    addresses = [Address.of(url) for url in row.urls]
+    security = _security(row)
+    addresses = [Address.of(url, security) for url in row.urls]
     pool = Pool(
         io,
         name,
@@ -28,7 +31,7 @@ def open_backend(io: WorkerIO, name: str, row: BackendSettings, limits: LimitSet
     )
     client = httpx.AsyncClient(
         transport=PoolTransport(pool),
-        base_url=_base_url(addresses[0]),
+        base_url=addresses[0].base_url,
         timeout=_timeout(row),
         headers={"User-Agent": f"coregateway/{__version__}"},
         # What a backend sets for one caller must not be sent for another.
@@ -37,11 +40,15 @@ def open_backend(io: WorkerIO, name: str, row: BackendSettings, limits: LimitSet
     )
     backend = Backend(name, pool, client, health_path=row.health.path)
     backend.urls = tuple(map(str, row.urls))
+    backend.security = security
     return backend
 
 
-def change_backend(backend: Backend, row: BackendSettings, limits: LimitSettings) -> None:
-    """Have a backend go by another row of the settings, and other limits, from now on.
+def change_backend(
+    backend: Backend, row: BackendSettings, limits: LimitSettings, security: Security | None
+) -> None:
+    """Have a backend go by another row of the settings, and other limits, from now on; `security`: as
+    `renewed_security` gives it.
 
     `Following.follow` must be next: it places the endpoints, of which those that stay keep their connections
     and all that is known of them.
@@ -49,12 +56,26 @@ def change_backend(backend: Backend, row: BackendSettings, limits: LimitSettings
     backend.urls = tuple(map(str, row.urls))
     backend.health_path = row.health.path
     backend.pool.change(limits, row.timeouts, balance=row.balance, ejection=row.ejection, breaker=row.breaker)
-    backend.client.base_url = _base_url(Address.of(row.urls[0]))
+    backend.security = security
+    backend.client.base_url = Address.of(row.urls[0], backend.security).base_url
     backend.client.timeout = _timeout(row)
 
 
-def _base_url(address: Address) -> str:
-    return f"http://{address.authority.decode()}"
+def renewed_security(backend: Backend, row: BackendSettings) -> Security | None:
+    """How connections to a backend are secured by another row of the settings, with the files as they are
+    now: as before, where nothing has changed.
+
+    Raises OSError: a file cannot be read, or is not what it should be.
+    """
+    return _security(row, backend.security)
+
+
+def _security(row: BackendSettings, before: Security | None = None) -> Security | None:
+    """For the URLs that say `https`; None: there are none."""
+    if not any(UpstreamURL.is_secure(url) for url in row.urls):
+        return None
+    options = row.tls.options
+    return before if before is not None and before.identity == options else Security(options)
 
 
 def _timeout(row: BackendSettings) -> httpx.Timeout:

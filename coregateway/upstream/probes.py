@@ -138,7 +138,7 @@ class EndpointProbe:
         self._pool.endpoints[0].health = health  # what a probe meets is known of the endpoint
         self._client = httpx.AsyncClient(
             transport=PoolTransport(self._pool, rested=NEW),
-            base_url=f"http://{address.authority.decode()}",
+            base_url=address.base_url,
             timeout=PROBE_TIMEOUT,
             headers={"User-Agent": f"coregateway/{__version__}"},
             # What an upstream sets for one probe must not be sent with the next.

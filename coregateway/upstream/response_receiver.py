@@ -5,7 +5,7 @@
 
 import os
 import select
-from asyncio import AbstractEventLoop, Transport
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -13,19 +13,20 @@ from typing import Final
 from coregateway.http1.reader import Piece, ResponseReader
 from coregateway.http1.response import ResponseHead
 from coregateway.model.errors import GatewayError, ReadTimeout, WriteTimeout
-from coregateway.net.batched_writer import Writer
 from coregateway.net.deadline import Deadline
 from coregateway.net.notifier import Notifier
+from coregateway.net.tls_transport import TlsTransport
+from coregateway.net.transport import Receiver
 from coregateway.net.worker_io import WorkerIO
 from coregateway.net.write_backlog import WriteBacklog
 from coregateway.upstream.look import Look
-from coregateway.upstream.roles import Peer, Timeouts
+from coregateway.upstream.roles import Peer, Timeouts, UpstreamTransport
 
 HIGH_WATER: Final = 65_536
 """Bytes of a body that wait to be relayed before reading pauses; less when the `ReadBudget` says so."""
 
 
-class ResponseReceiver(Writer):
+class ResponseReceiver(Receiver):
     """See the module. `error` is what ended the exchange, if an error did."""
 
     __slots__ = (
@@ -38,7 +39,9 @@ class ResponseReceiver(Writer):
         "_paused",
         "_peer",
         "_request_sent",
+        "_secured",
         "busy",
+        "closed",
         "error",
         "response",
         "served",
@@ -46,7 +49,9 @@ class ResponseReceiver(Writer):
         "transport",
     )
 
-    transport: Transport
+    transport: UpstreamTransport
+    closed: bool
+    """Whether the connection is lost."""
     _backlog: WriteBacklog
     _look: Look
 
@@ -58,6 +63,8 @@ class ResponseReceiver(Writer):
         self._notifier = Notifier(io.loop)
         self._peer: Peer | None = None
         """The other end of a tunnel, once the protocol was switched."""
+        self._secured: TlsTransport | None = None
+        """The transport, if it is over TLS."""
         self._paused = False
         self._request_sent = False
         self.busy = False
@@ -207,9 +214,14 @@ class ResponseReceiver(Writer):
         kernel has it still. So it has what came in time, when the whole process has rested beyond a limit.
         """
         response = self.response
+        secured = self._secured
+        if secured is not None and not self.closed:
+            secured.catch_up()
+            return self.closing
         with suppress(OSError):
             while self._awaited and self.response is response and response.waiting < HIGH_WATER:
-                if not (data := os.read(self.descriptor, HIGH_WATER)):
+                data = os.read(self.descriptor, HIGH_WATER) if secured is None else secured.read_rest()
+                if not data:
                     return True
                 self.data_received(data)
         return False

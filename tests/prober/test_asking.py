@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 
+from coregateway.net.tls_contexts import client_tls
 from coregateway.prober.asking import ask
 from coregateway.prober.plan import Check
 from coregateway.testing import (
     ScriptedBackend,
     Step,
+    TlsFront,
     close,
     delay,
     drip,
@@ -23,6 +26,7 @@ from coregateway.testing import (
     response,
     send,
 )
+from tests import certificates
 
 CHECK = Check(
     target="/api/healthcheck?deep=1",
@@ -135,3 +139,31 @@ async def test_a_unix_socket_is_asked_like_any_other(tmp_path: Path) -> None:
 
     async with await asyncio.start_unix_server(answer, path):
         assert await ask((path,), 0, CHECK) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "by", "expected"),
+    [
+        ("backend.example", certificates.CA, ""),
+        ("other.example", certificates.CA, "the certificate is for another name: "),
+        ("backend.example", certificates.OTHER_CA, "no trusted authority vouches for the certificate: "),
+    ],
+)
+async def test_over_tls_it_tells_what_is_wrong_with_the_certificate(
+    name: str, by: trustme.CA, expected: str
+) -> None:
+    tls = client_tls(certificates.ca_file(), "", "", "backend.example", True)
+    context = certificates.serving(certificates.issued(name, by=by))
+    async with ScriptedBackend() as backend, TlsFront(backend.address, context) as front:
+        found = await ask(HERE, front.port, replace(CHECK, tls=tls))
+        assert found.startswith(expected)
+        assert bool(found) == bool(expected)
+        assert len(backend.requests) == (not expected)
+
+
+async def test_a_server_in_the_clear_fails_a_check_over_tls() -> None:
+    tls = client_tls(certificates.ca_file(), "", "", "backend.example", True)
+    async with ScriptedBackend(close(), early=True) as backend:
+        check = asyncio.ensure_future(ask(HERE, backend.port, replace(CHECK, tls=tls)))
+        await (await backend.wait_for_connection()).send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        assert (await check).startswith("the TLS handshake has failed: ")

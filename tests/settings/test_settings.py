@@ -109,6 +109,11 @@ CONTRACT: Mapping[str, object] = {
     "backends.coredinator.health.fall": 3,
     "backends.coredinator.health.rise": 2,
     "backends.coredinator.health.statuses": ("200-399",),
+    "backends.coredinator.tls.ca": "",
+    "backends.coredinator.tls.cert": "",
+    "backends.coredinator.tls.key": "",
+    "backends.coredinator.tls.server_name": "",
+    "backends.coredinator.tls.verify": True,
     "backends.coredinator.enabled": True,
     "backends.coredinator.strip": True,
     "backends.coredinator.max_body": 104857600,
@@ -129,6 +134,11 @@ CONTRACT: Mapping[str, object] = {
     "backends.coretelemetry.health.fall": 3,
     "backends.coretelemetry.health.rise": 2,
     "backends.coretelemetry.health.statuses": ("200-399",),
+    "backends.coretelemetry.tls.ca": "",
+    "backends.coretelemetry.tls.cert": "",
+    "backends.coretelemetry.tls.key": "",
+    "backends.coretelemetry.tls.server_name": "",
+    "backends.coretelemetry.tls.verify": True,
     "backends.coretelemetry.enabled": True,
     "backends.coretelemetry.strip": True,
     "backends.coretelemetry.max_body": 104857600,
@@ -270,11 +280,20 @@ BASIC: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "backends.coredinator.urls": (
         (
             *('["http://localhost"]', '["http://a:1", "http://10.0.0.1:65535"]', '["http://[::1]:7000"]'),
+            *('["https://a"]', '["https://a:8443/x"]'),
             *('["http://a/"]', '["http://a/x/y_z~.;=,"]', '["http://unix:/run/a.sock"]'),
             *('[{ url = "http://a" }]', '["http://a", { url = "http://b/x", weight = 1000 }]'),
         ),
         (
-            *("[]", '["https://a"]', '["http://a//b"]', '["http://a/b/../c"]', '["http://a?b"]'),
+            *(
+                "[]",
+                '["https://u:p@a"]',
+                '["https://a:0"]',
+                '["https://unix:/a"]',
+                '["http://a//b"]',
+                '["http://a/b/../c"]',
+                '["http://a?b"]',
+            ),
             *('["http://a#b"]', '["http://a/%20"]', '["http://unix:run"]', '["http://unix:"]'),
             *('[{ url = "http://a", weight = 0 }]', '[{ url = "http://a", weight = 1001 }]'),
             *("[{ weight = 1 }]", '[{ url = "http://a", weight = "1" }]', '[{ url = "http://a", w = 1 }]'),
@@ -283,6 +302,11 @@ BASIC: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             *('["a:80"]', '["HTTP://a"]', '["http://::1"]', '"http://a"', '["http://a", "http://a"]', "[1]"),
         ),
     ),
+    "backends.coredinator.tls.ca": (('""',), ("1", '"/nowhere.pem"', '"a\\nb"')),
+    "backends.coredinator.tls.cert": (('""',), ("true", '"/nowhere.pem"')),
+    "backends.coredinator.tls.key": (('""',), ("[]", '"/nowhere.pem"')),
+    "backends.coredinator.tls.server_name": (('""', '"a.example"', '"10.0.0.1"', '"::1"'), ('"a:1"', "1")),
+    "backends.coredinator.tls.verify": (("true", "false"), ('"false"', "0")),
     "backends.coredinator.methods": (
         (
             '["GET"]',
@@ -491,16 +515,6 @@ def test_an_address_keeps_its_weight_and_loses_its_last_slash(tmp_path: Path):
     assert urls != ("http://a", "http://b/x")
     assert [str(url) for url in urls] == ["http://a", "http://b/x"]
     assert copy(urls) == urls
-
-
-def test_tls_towards_backends_is_for_a_later_version(tmp_path: Path):
-    with pytest.raises(SettingsError) as caught:
-        load_toml(tmp_path, 'backends.coredinator.urls = ["http://a", "https://b:8443/x"]')
-    (mistake,) = caught.value.mistakes
-    assert str(mistake) == (
-        "coregateway.toml:1: backends.coredinator.urls: expected http://, "
-        'for this version does not speak TLS to backends yet, found "https://b:8443/x"'
-    )
 
 
 def test_a_backend_made_in_code_inherits_too():

@@ -199,6 +199,7 @@ class Observer:
             if url not in self._down:
                 self._down[url] = verdict.since or time()
                 self._tell(rules.no_answer(name, url, verdict), now)
+                self._tell(rules.not_secured(name, url, verdict), now)
         elif (since := self._down.pop(url, None)) is not None:
             self._tell(rules.answers_again(name, url, verdict, down_since=since), now)
 

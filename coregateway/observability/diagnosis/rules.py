@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from coregateway.model.call_times import HELD
 from coregateway.observability.diagnosis.reminder import A_MINUTE
-from coregateway.observability.status.reachability import CONNECTING, Verdict, in_words
+from coregateway.observability.status.reachability import CONNECTING, SECURING, Verdict, in_words
 from coregateway.prober.knowledge import Known
 from coregateway.upstream.endpoint_health import DISTRUST
 
@@ -53,6 +53,7 @@ type Kind = Literal[
     "unreachable",
     "surplus",
     "no_answer",
+    "not_secured",
     "answers_again",
     "ejected",
     "returned",
@@ -238,6 +239,18 @@ def no_answer(backend: str, url: str, verdict: Verdict) -> Finding | None:
     )
     fields: dict[str, object] = {"backend": backend, "upstream": url, "cause": verdict.cause}
     return Finding("no_answer", url, message, fields | {"requests": verdict.failures})
+
+
+def not_secured(backend: str, url: str, verdict: Verdict) -> Finding | None:
+    """An upstream to which no connection over TLS can be made."""
+    if verdict.state != "down" or verdict.cause not in SECURING:
+        return None
+    message = (
+        f"no connection to backend {backend} over TLS: {in_words(verdict.cause)}: look at the certificate "
+        f"there, and at backends.{backend}.tls.ca and its neighbours here ({url})"
+    )
+    fields: dict[str, object] = {"backend": backend, "upstream": url, "cause": verdict.cause}
+    return Finding("not_secured", url, message, fields)
 
 
 def answers_again(backend: str, url: str, verdict: Verdict, *, down_since: float) -> Finding | None:

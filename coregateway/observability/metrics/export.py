@@ -119,6 +119,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "cps",
                 ((_rate("upstream_surplus", "backend"), "{{backend}}"),),
             ),
+            Panel(
+                "Requests without a connection over TLS",
+                "reqps",
+                ((_rate("upstream_tls_failures", "backend, reason"), "{{backend}} {{reason}}"),),
+            ),
             Panel("Attempts", "reqps", ((_rate("upstream_attempts", "backend"), "{{backend}}"),)),
             Panel(
                 "Shares of routes with several backends",

@@ -164,6 +164,11 @@ RESPONSE_BYTES = _counter("response_bytes", "Of response bodies, without chunk f
 DISCONNECTS = _counter("client_disconnects", "Requests whose client left before their end.", "backend")
 ERRORS = _counter("errors", "Requests that did not end well, by the token of the cause.", "backend", "cause")
 REFUSED = _counter("refused", "Requests that were refused for a rule of HTTP or a limit, by rule.", "rule")
+NOT_SECURED = _counter(
+    "upstream_tls_failures",
+    "Requests for which no connection over TLS could be made: name, time, chain or handshake.",
+    *("backend", "reason"),
+)
 TUNNELS_OPENED = _counter("tunnels_opened", "WebSockets that were opened.", "backend")
 
 # Of the moment.
@@ -203,7 +208,8 @@ FAMILIES = (
     *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES),
     *(RETRIES_AT, EJECTIONS, UPSTREAM_STATE, BREAKER_STATE),
     *(CHECKS, RESOLUTIONS, SURPLUS, SHARES, MIRRORED, RATE_DECISIONS, RATE_EVICTIONS, CONCURRENCY_REJECTED),
-    *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, REFUSED, TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
+    *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, NOT_SECURED, REFUSED),
+    *(TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
     *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, MIDDLEWARE, LOG_LINES_DROPPED),
     *(WORKER_RESTARTS, WORKERS, SETTINGS_VERSION, SETTINGS_HASH, RELOAD_SUCCESS, BUILD_INFO),
 )

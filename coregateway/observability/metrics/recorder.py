@@ -229,8 +229,15 @@ class Recorder:
             self._numbers[self._place(families.SHARES, route, exchange.share, exchange.chosen_by)] += 1.0
         if exchange.error is not None:
             self._count_error(exchange.backend or "", exchange.error)
-            if exchange.rule is not None:
-                self._numbers[self._place(families.REFUSED, exchange.rule.token)] += 1.0
+            rule = exchange.rule
+            if rule is not None:
+                if rule.token.startswith("tls_"):
+                    place = self._place(
+                        families.NOT_SECURED, exchange.backend or "", rule.token.removeprefix("tls_")
+                    )
+                else:
+                    place = self._place(families.REFUSED, rule.token)
+                self._numbers[place] += 1.0
 
     def _places_for(self, exchange: Exchange) -> Places:
         """Most are of the kind of the one before. Texts are shared: that shows without a look into them."""

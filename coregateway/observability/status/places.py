@@ -78,4 +78,8 @@ CAUSES = (
     "upstream_protocol",
     "read_timeout",
     "write_timeout",
+    "tls_name",
+    "tls_time",
+    "tls_chain",
+    "tls_handshake",
 )

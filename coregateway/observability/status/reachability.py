@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-CONNECTING = frozenset({"connect_failed", "connect_timeout"})
+SECURING = frozenset({"tls_name", "tls_time", "tls_chain", "tls_handshake"})
+"""Causes for which no connection over TLS could be made (`net.tls_failure`)."""
+
+CONNECTING = frozenset({"connect_failed", "connect_timeout"}) | SECURING
 
 WORDS = {
     "connect_failed": "no connection can be opened",
@@ -18,6 +21,10 @@ WORDS = {
     "upstream_protocol": "what it answers is not valid HTTP",
     "read_timeout": "no answer in time",
     "write_timeout": "it takes no bytes in time",
+    "tls_name": "its certificate is for another name",
+    "tls_time": "its certificate has expired, or is not valid yet",
+    "tls_chain": "no trusted authority vouches for its certificate",
+    "tls_handshake": "the TLS handshake fails",
 }
 """What the causes of failures mean."""
 

@@ -142,6 +142,7 @@ EXAMPLES: dict[str, Finding | None] = {
     "unreachable": rules.unreachable("billing", URLS[0], tried=3, failed=3, window=10.0),
     "surplus": rules.surplus("billing", URLS[0], times=2),
     "no_answer": rules.no_answer("billing", URLS[0], Verdict("down", "read_timeout", 5.0, None, None, 3)),
+    "not_secured": rules.not_secured("billing", URLS[0], Verdict("down", "tls_name", 5.0, None, None, 1)),
     "answers_again": rules.answers_again(
         "billing", URLS[0], Verdict("up", None, 47.0, None, None, 3), down_since=13.0
     ),

@@ -1,0 +1,179 @@
+"""The transport of a connection over TLS, of either side: a `PlainTransport` whose bytes pass a `TlsCodec`.
+
+An end of the peer without close_notify is an error, not an end, so that what was cut never looks complete
+(RFC 8446 §6.1). `close` and `write_eof` send close_notify; `abort` sends none, and the peer can tell.
+"""
+
+import os
+import ssl
+from asyncio import Future
+from collections.abc import Callable, Sequence
+from socket import socket
+from typing import Final
+
+from coregateway.net.epoll import IN
+from coregateway.net.plain_transport import PlainTransport
+from coregateway.net.read_budget import MUCH
+from coregateway.net.tls_codec import TlsCodec
+from coregateway.net.transport import Receiver
+from coregateway.net.worker_io import WorkerIO
+
+_AT_ONCE: Final = 65_536
+"""Bytes of ciphertext that `read_rest` reads at a time."""
+
+_read: Final[Callable[[int, int], bytes]] = os.read
+
+
+class TlsTransport(PlainTransport):
+    """See the module. It has no `descriptor`: all bytes pass through `write` and `writelines`."""
+
+    __slots__ = ("_codec", "_early", "_established")
+
+    def __init__(self, io: WorkerIO, sock: socket, codec: TlsCodec) -> None:
+        super().__init__(io, sock)
+        self.descriptor = -1
+        self._codec = codec
+        self._early = b""
+        """What the peer has sent before `start`."""
+        self._established: Future[None] | None = None
+        """Done when the handshake is complete, for the side that waits for it."""
+
+    # The handshake
+
+    async def establish(self) -> None:
+        """Connect: complete the handshake that this side begins. `start` must follow.
+
+        Raises ssl.SSLError: it has failed, the peer's certificate does not hold, or the connection has ended.
+        """
+        self._established = self._loop.create_future()
+        self._receive(b"")
+        if not self._closing:
+            self._epoll.watch(self, IN)
+        try:
+            await self._established
+        except BaseException:
+            self.abort()
+            raise
+
+    def start(self, receiver: Receiver) -> None:
+        super().start(receiver)
+        if self._established is not None:
+            self.resume_reading()
+        if self._early:
+            early, self._early = self._early, b""
+            receiver.data_received(early)
+
+    # Reading
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing has come of which the rest is still to come."""
+        return self._codec.is_settled
+
+    def read_rest(self) -> bytes:
+        """What has come and was not read, of a connection that is lost; empty at its end.
+
+        Raises OSError: nothing more can be had.
+        """
+        plain = b""
+        while not plain and not self._codec.ended:
+            data = _read(self.watched, _AT_ONCE)
+            if not data:
+                break
+            plain = self._codec.receive(data)
+            if self._codec.error is not None:
+                raise self._codec.error
+        return plain
+
+    def _read(self) -> bool:
+        if self._discards:
+            self._drop()
+            return False
+        budget = self._budget
+        most = budget.size if self._streams else budget.ahead
+        try:
+            data = _read(self.watched, most)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._lose(error)
+            return False
+        size = len(data)
+        if not size:
+            self._read_end()
+            return False
+        if size > MUCH:
+            budget.spend(size)
+        self._receive(data)
+        return size == most
+
+    def _read_end(self) -> None:
+        if self._codec.ended or self._discards:
+            super()._read_end()
+        else:
+            self._lose(ConnectionResetError("the connection ended without close_notify"))
+
+    def _receive(self, data: bytes) -> None:
+        """Take what the peer has sent, or begin the handshake."""
+        codec = self._codec
+        was_established = codec.established
+        plain = codec.receive(data)
+        if codec.to_send:
+            self._write_sealed(codec)
+        if codec.established and not was_established and self._established is not None:
+            self._is_paused = True  # until there is a receiver
+            if not self._established.done():
+                self._established.set_result(None)
+        if plain:
+            if self._receiver is None:
+                self._early += plain
+            else:
+                self._receiver.data_received(plain)
+        if self._closing:
+            return
+        if codec.error is not None:
+            self._lose(codec.error)
+        elif codec.ended and not self._has_ended:
+            if self._receiver is None:
+                self._lose(ConnectionResetError("the connection ended before it was used"))
+            else:
+                super()._read_end()
+
+    # Writing
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if data and not (self._closing or self._writes_end):
+            try:
+                sealed = self._codec.seal(data)
+            except ssl.SSLError as error:
+                self._lose(error)
+            else:
+                super().write(sealed)
+
+    def writelines(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
+        self.write(b"".join(pieces))
+
+    def write_eof(self) -> None:
+        if not (self._closing or self._writes_end):
+            super().write(self._codec.end())
+            super().write_eof()
+
+    def close(self) -> None:
+        if not (self._closing or self._writes_end):
+            super().write(self._codec.end())
+        super().close()
+
+    def _write_sealed(self, codec: TlsCodec) -> None:
+        """Send what the codec has to say for itself."""
+        sealed, codec.to_send = codec.to_send, b""
+        super().write(sealed)
+
+    # The end
+
+    def _end(self, error: Exception | None) -> None:
+        established = self._established
+        if established is not None and not established.done():
+            if not isinstance(error, ssl.SSLError):
+                error = ssl.SSLError("the peer ended the connection during the handshake")
+            established.set_exception(error)
+        super()._end(error)

@@ -1,0 +1,58 @@
+"""How the connections to one backend are secured: TLS, made ready once for all of them."""
+
+from asyncio import AbstractEventLoop
+from socket import SOCK_STREAM, socket
+from typing import TYPE_CHECKING
+
+from coregateway.net.tls_codec import TlsCodec
+from coregateway.net.tls_contexts import ClientTls, client_context
+from coregateway.net.tls_transport import TlsTransport
+from coregateway.net.worker_io import WorkerIO
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+
+class Security:
+    """Of one backend in one worker. `identity`: connections of another one are not those of this one."""
+
+    __slots__ = ("_context", "identity")
+
+    def __init__(self, tls: ClientTls) -> None:
+        """Raises OSError (ssl.SSLError among them): a file cannot be read, or is not what it should be."""
+        self.identity = tls
+        self._context: SSLContext = client_context(tls)
+
+    async def connect(self, io: WorkerIO, host: str, port: int, name: str) -> TlsTransport:
+        """Open a connection to this host, whose certificate must be for `name`, unless the settings say for
+        what. `start` of the transport must follow.
+
+        Raises:
+            ssl.SSLError: no connection that is secure; `tls_failure` tells why.
+            OSError: no connection.
+        """
+        sock = await _connected(io.loop, host, port)
+        codec = TlsCodec(self._context, io.tls, self.identity.server_name or name.removesuffix("."))
+        transport = TlsTransport(io, sock, codec)
+        transport.stream()
+        await transport.establish()
+        return transport
+
+
+async def _connected(loop: AbstractEventLoop, host: str, port: int) -> socket:
+    """A socket that is connected to the first address of a host that takes a connection."""
+    failure = OSError(f"no address for {host}")
+    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=SOCK_STREAM):
+        sock = socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            await loop.sock_connect(sock, address)
+        except OSError as error:
+            sock.close()
+            failure = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failure
