@@ -202,7 +202,7 @@ async def test_prometheus_takes_every_metric_and_knows_every_expression(
     # Only with middleware is there every metric.
     plugin = 'plugins = ["tests.sanic_app.timed_plugin"]\n'
     toml = plugin + f'[admin]\naddress = "127.0.0.1:{port}"\n' + EVERYTHING
-    toml += f'[backends.secured]\nprefix = "/secured"\nurls = ["https://127.0.0.1:{backend.port}"]\n'
+    toml += f'[backends.secured]\nprefix = "/secured"\nurls = ["https://127.0.0.1:{port}"]\n'
     running = await gateway(toml=toml, backends={"coredinator": backend.url})
     for path in (f"{PREFIX}/a", f"{PREFIX}/b", "/nowhere", f"{PREFIX}/shared", "/secured"):
         await get(running.port, path)
