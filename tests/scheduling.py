@@ -34,15 +34,27 @@ APART = (
 """Their tests are dealt out one by one."""
 
 FIRST = (
+    "tests/upstream/test_connection.py",
+    "tests/endpoints/dashboard/test_dashboard_in_browser.py",
     "tests/sanic_app/test_processes.py",
+    "tests/upstream/test_balancing.py",
+    "tests/endpoints/test_health.py",
+    "tests/endpoints/test_docs_in_browser.py",
     "tests/proxy/test_forwarded_request.py",
-    "tests/node/test_reload_of_a_node.py",
+    "tests/downstream/test_connection.py",
     "tests/test_pages.py",
+    "tests/node/test_reload_of_a_node.py",
     "tests/test_readme.py",
-    "tests/test_corpus.py",
+    "tests/observability/tracing/test_tracing.py",
     "tests/prober/test_real_names.py",
+    "tests/proxy/test_tunnel.py",
+    "tests/proxy/test_relay.py",
     "tests/node/test_pauses.py",
     "tests/sanic_app/test_plugins.py",
+    "tests/observability/metrics/test_node.py",
+    "tests/upstream/test_surplus_reaches_nobody.py",
+    "tests/observability/diagnosis/test_diagnosis.py",
+    "tests/test_corpus.py",
 )
 """These take longest, before those apart."""
 

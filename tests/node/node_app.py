@@ -14,7 +14,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 
 from coregateway.downstream.ending import NEWCOMER
 from coregateway.logs import events as logs
-from coregateway.node import workers
+from coregateway.node import lives, supervisor, workers
 from coregateway.node.listeners import BACKLOG, CannotListen, listen, worker_number
 from coregateway.settings.model import ShutdownSettings
 from coregateway.shared_memory import Board
@@ -59,6 +59,8 @@ def seconds(name: str) -> float:
     return float(os.environ.get(f"NODE_{name}", "0"))
 
 
+supervisor.START_LIMIT = seconds("START_LIMIT") or supervisor.START_LIMIT
+lives.LONGEST_PAUSE = seconds("LONGEST_PAUSE") or lives.LONGEST_PAUSE
 logs.configure("INFO")
 app = NodeApp("node", log_config=logs.SANIC_LOG_CONFIG)
 

@@ -40,8 +40,10 @@ class RunningNode:
     """`sanic tests.node.node_app:app` with arguments, on a free port, in a session of its own.
 
     Seconds: `start` that a worker takes longer to start, `stagger` that each takes longer than the one
-    before, `watchdog`, and those of `[shutdown]`. `stumbles`: what the first processes of workers do in
-    place of coming up, one after the other, in words of `node_app.stumble`. `command`: what runs it all.
+    before, `watchdog`, and those of `[shutdown]`; `start_limit` that a worker may still start after a stop
+    signal, and `longest_pause` between a death and the next start (0: as a gateway has them). `stumbles`:
+    what the first processes of workers do in place of coming up, one after the other, in words of
+    `node_app.stumble`. `command`: what runs it all.
     """
 
     def __init__(
@@ -53,12 +55,15 @@ class RunningNode:
         delay: float = 0.3,
         grace: float = 5.0,
         watchdog: float = 0.0,
+        start_limit: float = 0.0,
+        longest_pause: float = 0.0,
         stumbles: Sequence[str] = (),
         command: Sequence[str] = (),
     ) -> None:
         self._files = tempfile.TemporaryDirectory(prefix="node-")
         command = [*command, sys.executable, "-m", "sanic", TARGET, "--port", str(port), *arguments]
         times = {"START": start, "STAGGER": stagger, "DELAY": delay, "GRACE": grace, "WATCHDOG": watchdog}
+        times |= {"START_LIMIT": start_limit, "LONGEST_PAUSE": longest_pause}
         environ = {f"NODE_{name}": str(value) for name, value in times.items()}
         environ["NODE_STUMBLES"] = " ".join(stumbles)
         environ["NODE_STARTS"] = str(self._file("starts"))

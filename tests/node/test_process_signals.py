@@ -62,7 +62,7 @@ def test_a_signal_without_meaning_changes_nothing_and_a_hangup_is_told(
         assert node.stderr == ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT])  # SIGTERM: `test_workers`
 @pytest.mark.parametrize("mode", ["--workers=2", "--single-process"])
 def test_each_signal_to_stop_drains(mode: str, number: int) -> None:
     with RunningNode(mode) as node:

@@ -99,15 +99,17 @@ def test_a_node_that_never_comes_up_ends_and_tells_why(
 
 
 def test_a_node_of_which_one_worker_serves_does_not_end() -> None:
-    with RunningNode("--workers", "2", stagger=2.0, stumbles=("none", *["raise"] * 4)) as node:
+    stumbles = ("none", *["raise"] * 4)
+    with RunningNode("--workers", "2", stagger=0.5, longest_pause=0.2, stumbles=stumbles) as node:
         until(lambda: len(node.events("worker.died")) == 4, "four failures")
-        assert [line["pause_s"] for line in node.events("worker.died")] == [0, 1, 2, 4]
+        assert [line["pause_s"] for line in node.events("worker.died")] == [0, 0.2, 0.2, 0.2]
         node.ready()
         assert node.events("node.failed") == []
 
 
 def test_a_stop_signal_drains_while_one_worker_is_stuck_in_its_start() -> None:
-    with RunningNode("--workers", "2", stumbles=("block",)) as node, ThreadPoolExecutor(16) as pool:
+    stuck = RunningNode("--workers", "2", start_limit=3.0, stumbles=("block",))
+    with stuck as node, ThreadPoolExecutor(16) as pool:
         until(lambda: any("Worker ready" in line["message"] for line in node.events("sanic.server")), "one")
         asked = [pool.submit(node.get, "/slow") for _ in range(16)]
         done = until(lambda: [answer for answer in asked if answer.done()], "the one that serves answers")

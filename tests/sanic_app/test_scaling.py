@@ -43,7 +43,6 @@ def processes_of_workers(gateway: Served) -> int:
 @pytest.mark.parametrize(
     ("workers_first", "numbers"),
     [
-        pytest.param(4, [1], id="down to one"),
         pytest.param(3, [2, 3], id="down and up"),
         pytest.param(1, [3, 1], id="up and down"),
         pytest.param(2, [4, 1, 2], id="beyond, and back"),

@@ -49,15 +49,14 @@ async def test_a_program_serves_own_and_forwarded_requests(program: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("application", "arguments", "status"),
+    ("application", "arguments", "status", "workers"),
     [
-        pytest.param("coregateway.app:create_app", ["--factory"], 404, id="the gateway's own"),
-        pytest.param("coregateway.app:create_app", [], 404, id="without the flag"),
-        pytest.param("tests.sanic_app.factory:make", ["--factory"], 200, id="without arguments"),
-        pytest.param("tests.sanic_app.factory:make_by_options", ["--factory"], 200, id="with options"),
+        pytest.param("coregateway.app:create_app", ["--factory"], 404, 1, id="the gateway's own"),
+        pytest.param("coregateway.app:create_app", [], 404, 2, id="without the flag"),
+        pytest.param("tests.sanic_app.factory:make", ["--factory"], 200, 1, id="without arguments"),
+        pytest.param("tests.sanic_app.factory:make_by_options", ["--factory"], 200, 2, id="with options"),
     ],
 )
-@pytest.mark.parametrize("workers", [1, 2])
 async def test_a_factory_gives_a_gateway(
     application: str, arguments: list[str], status: int, workers: int
 ) -> None:
