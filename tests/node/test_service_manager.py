@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -138,7 +138,7 @@ def test_a_socket_of_no_use_is_refused_in_words(
 
 
 @contextmanager
-def started(manager: Manager, listener: socket.socket, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started(manager: Manager, listener: socket.socket, tmp_path: Path) -> Generator[subprocess.Popen[bytes]]:
     """A gateway as systemd starts it: with a socket as descriptor 3, and variables for its process alone."""
     passing = f'exec 3<&{listener.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
     command = ["bash", "-c", passing, "bash", sys.executable, "-m", "coregateway", "run", "--workers=2"]
