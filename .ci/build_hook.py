@@ -1,7 +1,7 @@
 """Has hatchling put the machine code into a wheel, by the same means as `make setup`.
 
-A wheel is one for this very Python and platform where the modules of `coregateway.compiled` could be compiled,
-and one for any otherwise.
+A wheel is one for this very Python and platform where the modules of `coregateway.compiled` could be
+compiled, and one for any otherwise.
 """
 
 import sys
@@ -12,7 +12,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import compile as compiling  # noqa: E402
+import compile as compiling
 
 
 class MachineCode(BuildHookInterface[Any]):

@@ -122,8 +122,12 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     demo.add_argument("--workers", metavar="N", type=int, help="number of processes (default: 2)")
     for name in DEFAULT_BACKENDS:
         demo.add_argument(f"--{name}-port", metavar="N", type=int, help=f"port of the demo {name}")
-    export = command("export", "Print a Grafana dashboard or Prometheus alert rules for the metrics.")
-    export.add_argument("what", choices=("grafana", "alerts"))
+    export = command(
+        "export",
+        "Print a Grafana dashboard, Prometheus alert rules, or files that run this version: a systemd "
+        "unit, Kubernetes resources, a compose file.",
+    )
+    export.add_argument("what", choices=("grafana", "alerts", "systemd", "kubernetes", "compose"))
     command("version", "Print the version, and whether it runs compiled.")
     return parser, commands.choices
 
@@ -262,9 +266,10 @@ def _run(options: Namespace) -> int:
 
 
 def _export(options: Namespace) -> int:
+    from coregateway.deployment.files import FILES
     from coregateway.observability.metrics.export import EXPORTS
 
-    sys.stdout.write(EXPORTS[options.what]())
+    sys.stdout.write({**EXPORTS, **FILES}[options.what]())
     return 0
 
 

@@ -12,7 +12,7 @@ ROOT = Path(coregateway.__file__).parent
 LAYERS = (
     ("console_script",),
     ("app", "__main__"),
-    ("cli", "demo", "testing"),
+    ("cli", "demo", "deployment", "testing"),
     ("endpoints",),
     ("observability",),
     ("sanic_app",),

@@ -45,7 +45,13 @@ CHANGES = {
     ".venv/bin/coregateway drain coredinator http://localhost:7000": "^drained: coredinator http",
     ".venv/bin/coregateway undrain coredinator http://localhost:7000": "^undrained: coredinator http",
 }
-EXPORTS = [".venv/bin/coregateway export grafana", ".venv/bin/coregateway export alerts"]
+EXPORTS = [
+    ".venv/bin/coregateway export grafana",
+    ".venv/bin/coregateway export alerts",
+    ".venv/bin/coregateway export systemd",
+    ".venv/bin/coregateway export kubernetes",
+    ".venv/bin/coregateway export compose",
+]
 VERSION = ".venv/bin/coregateway version"
 REQUESTS = [
     "curl -i http://localhost:8001/api/v1/coredinator/..%2fsecrets",
@@ -79,6 +85,7 @@ def test_every_kind_of_example_has_its_test() -> None:
     kinds = {(name, block.language) for name, page in PAGES.items() for block in blocks(page)}
     assert {kind for kind in kinds if kind[1] != "sh"} == {
         ("settings", "toml"),
+        ("deploying", "ini"),
         ("health", "toml"),
         ("errors", "json"),
         ("observability", "json"),
@@ -160,7 +167,7 @@ def test_the_probes_of_the_table_are_answered(demo: Demo) -> None:
 
 
 def test_a_dashboard_and_alert_rules_are_printed() -> None:
-    dashboard, rules = (run(command).stdout for command in EXPORTS)
+    dashboard, rules = (run(command).stdout for command in EXPORTS[:2])
     assert json.loads(dashboard)["title"] == "CoreGateway"
     assert "alert: " in rules
 
