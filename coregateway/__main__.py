@@ -116,6 +116,9 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         drain.add_argument("url", metavar="URL", help="one of its urls, as the settings have it")
         _add_admin_flags(drain)
     command("health", "Ask the gateway of this machine whether it takes traffic; exit status 0 or 1.")
+    key = command("key", "Make an API key for a consumer; print it once, with the lines for the settings.")
+    key.add_argument("what", choices=("new",))
+    key.add_argument("consumer", metavar="CONSUMER", help="the consumer's name")
     demo = command("demo", "Start the gateway with two demo backends, and tell what to try.")
     demo.add_argument("--host", metavar="ADDRESS", help="address to listen on")
     demo.add_argument("--port", metavar="N", type=int, help="port of the gateway")
@@ -235,6 +238,12 @@ def _drain(options: Namespace) -> int:
     return command.main(options.command, _admin_address(options), options.backend, options.url)
 
 
+def _key(options: Namespace) -> int:
+    from coregateway.cli import key as command
+
+    return command.main(options.consumer)
+
+
 def _demo(options: Namespace) -> int:
     from coregateway.demo import showing
 
@@ -290,6 +299,7 @@ _COMMANDS = {
     "reload": _reload,
     "drain": _drain,
     "undrain": _drain,
+    "key": _key,
     "demo": _demo,
     "export": _export,
     "version": _version,

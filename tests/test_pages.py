@@ -20,11 +20,14 @@ from coregateway.node.process_signals import SIGNALS
 from coregateway.observability.diagnosis.rules import connections_refused
 from coregateway.observability.metrics.families import FAMILIES
 from coregateway.policy.gcra import state
+from coregateway.policy.keys import hash_of
 from coregateway.policy.limit_keys import LimitKey
 from coregateway.policy.rates import RateCounts, RateRule, rate_of
+from coregateway.policy.requirement import OUTCOMES
 from coregateway.sanic_app import signals
 from coregateway.settings import Settings, load
-from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS, ROUTE_KEYS
+from coregateway.settings.auth import AuthSettings
+from coregateway.settings.keys import BACKEND_KEYS, NAMED, NODE_KEYS, ROUTE_KEYS
 from coregateway.settings.model import INHERITED, leaves
 from coregateway.settings.rates import ConcurrencySettings, RateSettings
 from coregateway.testing import ScriptedBackend, respond
@@ -45,6 +48,7 @@ CHANGES = {
     ".venv/bin/coregateway drain coredinator http://localhost:7000": "^drained: coredinator http",
     ".venv/bin/coregateway undrain coredinator http://localhost:7000": "^undrained: coredinator http",
 }
+KEY = ".venv/bin/coregateway key new dashboard"
 EXPORTS = [
     ".venv/bin/coregateway export grafana",
     ".venv/bin/coregateway export alerts",
@@ -77,13 +81,14 @@ async def tell(_):
 
 def test_every_command_is_run() -> None:
     shown = {command for page in PAGES.values() for command in commands(page)}
-    assert shown == {*CHECKS, *ROUTES, *STATES, *CHANGES, *EXPORTS, INIT, VERSION, *REQUESTS}
+    assert shown == {*CHECKS, *ROUTES, *STATES, *CHANGES, *EXPORTS, KEY, INIT, VERSION, *REQUESTS}
 
 
 def test_every_kind_of_example_has_its_test() -> None:
     """One of a new kind makes this fail until it has a test of its own."""
     kinds = {(name, block.language) for name, page in PAGES.items() for block in blocks(page)}
     assert {kind for kind in kinds if kind[1] != "sh"} == {
+        ("auth", "toml"),
         ("settings", "toml"),
         ("deploying", "ini"),
         ("health", "toml"),
@@ -326,6 +331,39 @@ def test_the_fields_that_clients_see_are_those_of_the_page() -> None:
     )
     told = rule.told(state(rule.rate, 58 * rule.rate.interval, 0))
     assert shown == f"RateLimit-Policy: {rule.member.decode()}\nRateLimit: {told.decode()}\n"
+
+
+# Who may pass.
+
+
+def test_a_key_is_printed_with_the_lines_that_the_settings_take(tmp_path: Path) -> None:
+    key, _, told = run(KEY).stdout.partition("\n")
+    (tmp_path / "coregateway.toml").write_text(told.partition(":\n")[2])
+    consumer = load(environ={}, cwd=tmp_path).settings.auth.consumers["dashboard"]
+    assert key.startswith("cg_")
+    assert [str(each) for each in consumer.keys] == [hash_of(key)]
+
+
+@pytest.mark.parametrize("number", range(sum(block.language == "toml" for block in blocks(PAGES["auth"]))))
+def test_every_file_of_the_page_of_auth_is_accepted(number: int, tmp_path: Path) -> None:
+    example = [block.text for block in blocks(PAGES["auth"]) if block.language == "toml"][number]
+    (tmp_path / "coregateway.toml").write_text(example)
+    assert load(environ={}, cwd=tmp_path).settings.auth != AuthSettings()
+
+
+def test_the_page_of_auth_has_every_key_of_its_tables() -> None:
+    shown = [key for row in table(PAGES["auth"], "key") for key in code(row[0])]
+    real = [
+        f"{'.'.join(rows)}.<name>.{'.'.join(key)}"
+        for rows, keys in NAMED.items()
+        if rows[0] == "auth"
+        for key in keys
+    ]
+    assert shown == real
+
+
+def test_the_page_of_auth_has_every_outcome() -> None:
+    assert [code(row[0])[0] for row in table(PAGES["auth"], "outcome")] == [*OUTCOMES]
 
 
 # Errors.

@@ -8,6 +8,7 @@ from typing import Any
 
 from coregateway.cli.admin_address import NoAnswer, get
 from coregateway.cli.inspection import inspected
+from coregateway.proxy.explanation import without_values
 from coregateway.proxy.verdicts import PASSES
 from coregateway.settings import Settings
 
@@ -35,7 +36,10 @@ async def _explain(
     settings: Settings, raw: bytes, client: str, states: Mapping[tuple[str, str], str]
 ) -> dict[str, Any]:
     async with inspected(settings, states) as inspection:
-        return inspection.explain(raw, client)
+        found = inspection.explain(raw, client)
+        if "sends" in found:  # what is printed may be kept: a terminal's history, a ticket
+            found["sends"] = without_values(found["sends"], inspection.worker.plan.credentials)
+        return found
 
 
 def states_of(address: str) -> dict[tuple[str, str], str]:

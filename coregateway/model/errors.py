@@ -4,6 +4,11 @@
     ├── MiddlewareFailed                500 middleware_failed: a defect of what users added to it
     ├── ClientError                     the request is at fault
     │   ├── BadRequest                  400 bad_request
+    │   ├── AuthRefused                 the credentials are at fault, or their absence
+    │   │   ├── AuthAmbiguous           400 auth_ambiguous
+    │   │   ├── AuthMissing             401 auth_missing
+    │   │   ├── AuthInvalid             401 auth_invalid
+    │   │   └── Forbidden               403 forbidden
     │   ├── IPDenied                    403 ip_denied
     │   ├── NoRoute                     404 no_route
     │   ├── MethodNotAllowed            405 method_not_allowed
@@ -30,7 +35,8 @@
         ├── Draining                    503 draining
         ├── NoUpstream                  503 no_upstream
         ├── BreakerOpen                 503 breaker_open
-        └── Maintenance                 503 maintenance
+        ├── Maintenance                 503 maintenance
+        └── AuthUnavailable             503 auth_unavailable
 
 Each class carries the status, the cause token of the `X-CoreGateway-Error` header, and words that are safe
 to show to a client: no address, no traceback. `sent` tells whether any byte of the request may have reached
@@ -116,6 +122,45 @@ class BadRequest(ClientError):
 
     def __init__(self, rule: Rule) -> None:
         super().__init__(rule=rule)
+
+
+class AuthRefused(ClientError):
+    """`challenges`: the values of `WWW-Authenticate` (RFC 9110 §11.6.1), one for each way to authenticate."""
+
+    def __init__(self, challenges: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.challenges = challenges
+
+
+class AuthAmbiguous(AuthRefused):
+    """Two credentials, of which a backend might believe the other."""
+
+    status = 400
+    cause = "auth_ambiguous"
+    title = "Bad Request"
+    detail = "Bad request: more than one credential"
+    closes = True
+
+
+class AuthMissing(AuthRefused):
+    status = 401
+    cause = "auth_missing"
+    title = "Unauthorized"
+    detail = "Unauthorized: credentials are needed"
+
+
+class AuthInvalid(AuthRefused):
+    status = 401
+    cause = "auth_invalid"
+    title = "Unauthorized"
+    detail = "Unauthorized: the credentials are not valid"
+
+
+class Forbidden(AuthRefused):
+    status = 403
+    cause = "forbidden"
+    title = "Forbidden"
+    detail = "Forbidden: the credentials do not allow this"
 
 
 class IPDenied(ClientError):
@@ -351,8 +396,19 @@ class Maintenance(Unavailable):
     retry_after = 60
 
 
+class AuthUnavailable(Unavailable):
+    """What would tell whether credentials are valid cannot be asked."""
+
+    cause = "auth_unavailable"
+    detail = "Service unavailable: credentials cannot be checked at the moment"
+
+
 CONTRACT: Final[tuple[type[GatewayError], ...]] = (
     BadRequest,
+    AuthAmbiguous,
+    AuthMissing,
+    AuthInvalid,
+    Forbidden,
     IPDenied,
     NoRoute,
     MethodNotAllowed,
@@ -372,6 +428,7 @@ CONTRACT: Final[tuple[type[GatewayError], ...]] = (
     NoUpstream,
     BreakerOpen,
     Maintenance,
+    AuthUnavailable,
     ConnectTimeout,
     WriteTimeout,
     ReadTimeout,

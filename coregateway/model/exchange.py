@@ -8,6 +8,7 @@ from mypy_extensions import mypyc_attr
 
 from coregateway.http1.request import RequestHead, sound_start
 from coregateway.http1.rules import Rule
+from coregateway.model.caller import Caller
 from coregateway.model.errors import GatewayError, UpstreamError
 from coregateway.model.ids import new_id
 from coregateway.model.trace import Trace, Tracer
@@ -46,9 +47,13 @@ class Exchange:
 
     __slots__ = (
         "attempts",
+        "auth",
+        "auth_error",
+        "auth_outcome",
         "backend",
         "bytes_in",
         "bytes_out",
+        "caller",
         "chosen_by",
         "client",
         "consumer",
@@ -83,8 +88,16 @@ class Exchange:
         self.started = started
         self.ended = 0.0
         self.client = client
+        self.caller: Caller | None = None
+        """None: no credentials were asked for, or none were accepted."""
         self.consumer: str | None = None
-        """The name of the caller, where its credentials were accepted."""
+        """The name of the caller, where its credentials are known; whether or not they suffice."""
+        self.auth: str | None = None
+        """The kind of the credentials that were looked at: see `Caller.method`."""
+        self.auth_error: str | None = None
+        """Why they are refused, as a token."""
+        self.auth_outcome: str | None = None
+        """One of `policy.requirement.OUTCOMES`; None: the route is open."""
         self.request_id = ""
         self.method: str | None = None
         self.path: str | None = None

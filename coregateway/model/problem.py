@@ -7,7 +7,14 @@ from typing import Any
 import orjson
 
 from coregateway.http1.date import date
-from coregateway.model.errors import BreakerOpen, GatewayError, MethodNotAllowed, RateLimited, Unavailable
+from coregateway.model.errors import (
+    AuthRefused,
+    BreakerOpen,
+    GatewayError,
+    MethodNotAllowed,
+    RateLimited,
+    Unavailable,
+)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -38,15 +45,18 @@ def body(
     return orjson.dumps(members, default=str, option=orjson.OPT_NON_STR_KEYS)
 
 
-def fields(error: GatewayError) -> dict[str, str]:
+def fields(error: GatewayError) -> list[tuple[str, str]]:
     """The header fields that belong to an error, besides those of every response."""
-    found = {"X-CoreGateway-Error": error.cause}
+    found = [("X-CoreGateway-Error", error.cause)]
     if isinstance(error, Unavailable):
-        found["Retry-After"] = str(error.seconds if isinstance(error, BreakerOpen) else error.retry_after)
+        seconds = error.seconds if isinstance(error, BreakerOpen) else error.retry_after
+        found.append(("Retry-After", str(seconds)))
     if isinstance(error, RateLimited):
-        found["Retry-After"] = str(error.seconds)
+        found.append(("Retry-After", str(error.seconds)))
     if isinstance(error, MethodNotAllowed):
-        found["Allow"] = ", ".join(error.allow)
+        found.append(("Allow", ", ".join(error.allow)))
+    if isinstance(error, AuthRefused):
+        found += [("WWW-Authenticate", challenge) for challenge in error.challenges]
     return found
 
 
@@ -55,7 +65,7 @@ def render(
 ) -> bytes:
     """A complete response. `extra`: further field lines with their line ends; `bodiless`: to a HEAD."""
     content = document(error, request_id)
-    own = "".join(f"{name}: {value}\r\n" for name, value in fields(error).items())
+    own = "".join(f"{name}: {value}\r\n" for name, value in fields(error))
     head = (
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
         f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(content)}\r\n{own}"

@@ -66,12 +66,23 @@ def _describe(exchange: Exchange, fields: dict[str, object], *, traced: bool) ->
         fields.pop(name, None)
     if exchange.route_name is not None:
         fields["route"] = exchange.route_name
+    if exchange.auth_outcome is not None:
+        _describe_caller(exchange, fields)
     if exchange.limited_by is not None:
         fields["limited_by"] = exchange.limited_by
     if exchange.share is not None:
         fields["share"] = exchange.share
     if exchange.rule is not None:
         fields["reason"] = exchange.rule.words
+
+
+def _describe_caller(exchange: Exchange, fields: dict[str, object]) -> None:
+    if exchange.consumer is not None:
+        fields["consumer"] = exchange.consumer
+    if exchange.auth is not None:
+        fields["auth"] = exchange.auth
+    if exchange.auth_error is not None:
+        fields["auth_error"] = exchange.auth_error
 
 
 def recorder(

@@ -25,6 +25,8 @@ chooses at its longest, a line stays below 4,096 bytes and need not be clipped."
 
 MAX_METHOD: Final = 32
 
+MAX_CONSUMER: Final = 128
+
 LONGEST: Final = 1024
 """Characters that may be kept of a line, so that it needs no look at its length either."""
 
@@ -41,9 +43,11 @@ type Kind = tuple[
     str | None,
     str | None,
     str | None,
+    str | None,
+    bool,
 ]
 
-QUOTED: Final = ("time", "request_id", "client", "path", *TRACE)
+QUOTED: Final = ("time", "request_id", "client", "path", "consumer", *TRACE)
 """Texts of which each line has its own."""
 
 NUMBERS: Final = ("duration_ms", "upstream_ms", "overhead_ms", "bytes_in", "bytes_out")
@@ -61,6 +65,7 @@ class Pieces:
 
     __slots__ = (
         "_attempts",
+        "_auth",
         "_backend",
         "_error",
         "_method",
@@ -70,12 +75,14 @@ class Pieces:
         "_status",
         "_upstream",
         "_upstream_status",
+        "after",
         "behind",
         "bytes_in",
         "bytes_out",
         "client",
         "duration",
         "end",
+        "is_named",
         "overhead",
         "path",
         "size",
@@ -95,6 +102,8 @@ class Pieces:
             error,
             route_name,
             share,
+            auth,
+            is_named,
         ) = kind
         self._method = method
         self._protocol = protocol
@@ -106,6 +115,9 @@ class Pieces:
         self._error = error
         self._route_name = route_name
         self._share = share
+        self._auth = auth
+        self.is_named = is_named
+        """Whether a consumer has a name."""
         shared: dict[str, str | int | None] = {
             "method": method,
             "protocol": protocol,
@@ -121,6 +133,11 @@ class Pieces:
         if route_name is not None:
             names.append("route")
             shared["route"] = route_name
+        if is_named:
+            names.append("consumer")
+        if auth is not None:
+            names.append("auth")
+            shared["auth"] = auth
         if share is not None:
             names.append("share")
         pieces = between(names, shared)
@@ -132,7 +149,9 @@ class Pieces:
         self.overhead = pieces["overhead_ms"]
         self.bytes_in = pieces["bytes_in"]
         self.bytes_out = pieces["bytes_out"]
-        self.behind = pieces["trace_id"] if traced else pieces[END]
+        self.after = pieces["consumer"] if is_named else pieces[END]
+        """Behind the ids of the trace."""
+        self.behind = pieces["trace_id"] if traced else self.after
         self.span_id = pieces["span_id"] if traced else ""
         self.end = pieces[END]
 
@@ -149,6 +168,8 @@ class Pieces:
             and exchange.backend is self._backend
             and exchange.route_name is self._route_name
             and exchange.share is self._share
+            and exchange.auth is self._auth
+            and (exchange.consumer is not None) is self.is_named
         )
 
 
@@ -205,7 +226,10 @@ class RequestLines:
         started = exchange.upstream_started
         if path is None or len(path) > MAX_PATH or '"' in path or "\\" in path or not started:
             return None
-        if exchange.rule is not None or exchange.limited_by is not None or (self._traced and trace is None):
+        if exchange.rule is not None or exchange.limited_by is not None or exchange.auth_error is not None:
+            return None
+        consumer = exchange.consumer
+        if (self._traced and trace is None) or (consumer is not None and not _is_plain(consumer)):
             return None
         duration = int((exchange.ended - exchange.started) * 1e6 + 0.5)
         upstream = int(((exchange.upstream_ended or exchange.ended) - started) * 1e6 + 0.5)
@@ -226,9 +250,9 @@ class RequestLines:
             f"{pieces.bytes_in}{_number(exchange.bytes_in)}{pieces.bytes_out}{_number(exchange.bytes_out)}"
             f"{pieces.behind}"
         )
-        if trace is None or not self._traced:
-            return line
-        return f"{line}{trace.trace_id}{pieces.span_id}{trace.span_id}{pieces.end}"
+        if trace is not None and self._traced:
+            line = f"{line}{trace.trace_id}{pieces.span_id}{trace.span_id}{pieces.after}"
+        return line if consumer is None else f"{line}{consumer}{pieces.end}"
 
     def _pieces_of(self, exchange: Exchange) -> Pieces | None:
         method = exchange.method
@@ -243,6 +267,8 @@ class RequestLines:
             exchange.error,
             exchange.route_name,
             exchange.share,
+            exchange.auth,
+            exchange.consumer is not None,
         )
         pieces = self._kinds.get(kind)
         if pieces is not None:
@@ -256,6 +282,11 @@ class RequestLines:
             self._kinds.clear()
         self._kinds[kind] = pieces
         return pieces
+
+
+def _is_plain(name: str) -> bool:
+    """Whether JSON has the name as it is."""
+    return len(name) <= MAX_CONSUMER and name.isprintable() and '"' not in name and "\\" not in name
 
 
 def _whole(microseconds: int) -> str:

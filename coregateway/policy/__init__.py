@@ -1,17 +1,18 @@
 """What a request may, one module a policy. Pure decisions.
 
 access             the networks that clients may come from
-consumers          who a request comes from
 cors               which origins may read answers
 fields             what is changed in the fields of messages
 fixed_answer       answers that the settings hold
 gcra               how many requests a key may send
+identity           the fields that tell a backend who a request comes from
 keys               whom an API key belongs to
 limit_keys         whose requests are counted together
 marks              by which the tables of the node know keys
 mirroring          which requests a second backend gets as well
 rates              one rate of the settings, and what clients are told of it
 redirect           where a redirect leads
+requirement        what a route asks of its callers
 shares             which of several backends gets a request
 trusted_proxies    whose word about a client is believed
 """

@@ -22,6 +22,12 @@ PREFLIGHT_MAX_AGE: Final = 600
 """Seconds for which a browser may keep a preflight's answer."""
 
 
+def is_preflight(head: RequestHead) -> bool:
+    """Whether a browser asks whether it may send a request (the Fetch standard §4.8)."""
+    noted = head.noted
+    return head.method == "OPTIONS" and b"origin" in noted and b"access-control-request-method" in noted
+
+
 class Cors:
     """What the configured origins mean for one response after another."""
 
@@ -71,12 +77,7 @@ class Cors:
 
     def is_preflight(self, head: RequestHead) -> bool:
         """Whether a request is a question of the browser, and not a request for the backend."""
-        return (
-            self.enabled
-            and head.method == "OPTIONS"
-            and b"origin" in head.noted
-            and b"access-control-request-method" in head.noted
-        )
+        return self.enabled and is_preflight(head)
 
     def preflight_lines(self, head: RequestHead, methods: Sequence[str]) -> bytes:
         """The field lines of a preflight's answer; no permission for an origin that is not configured."""

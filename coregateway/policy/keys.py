@@ -5,31 +5,22 @@ The settings hold hashes alone; a key that was lost cannot be read from them.
 """
 
 from collections.abc import Iterable
-from enum import Enum, auto
 from hashlib import sha256
 from hmac import compare_digest
 from secrets import token_urlsafe
 from typing import Final
 
-from coregateway.http1.request import RequestHead
-from coregateway.policy.consumers import Consumer
+from coregateway.model.caller import Caller
+from coregateway.policy.requirement import EXPIRED
 
 PREFIX: Final = "cg_"
 """Begins every key, so that scanners for secrets find one that was published."""
 
 HASH_PREFIX: Final = "sha256:"
 
+UNKNOWN: Final = "unknown_key"
+
 _BITS: Final = 256
-_BEARER: Final = b"bearer "
-
-
-class Outcome(Enum):
-    """What the credentials of a request come to."""
-
-    OK = auto()
-    MISSING = auto()
-    INVALID = auto()
-    AMBIGUOUS = auto()
 
 
 def new_key() -> str:
@@ -45,66 +36,24 @@ def hash_of(key: str) -> str:
 class StoredKey:
     """One key of a consumer. `expires`: seconds since the epoch from which on it is refused; None: never."""
 
-    __slots__ = ("consumer", "digest", "expires")
+    __slots__ = ("caller", "digest", "expires")
 
-    def __init__(self, digest: bytes, consumer: Consumer, expires: float | None = None) -> None:
+    def __init__(self, digest: bytes, caller: Caller, expires: float | None = None) -> None:
         self.digest = digest
-        self.consumer = consumer
+        self.caller = caller
         self.expires = expires
 
 
-class Found:
-    """What was found in a request. `error` says why a key is refused, for the log."""
-
-    __slots__ = ("consumer", "error", "outcome")
-
-    def __init__(self, outcome: Outcome, consumer: Consumer | None = None, error: str | None = None) -> None:
-        self.outcome = outcome
-        self.consumer = consumer
-        self.error = error
-
-
-MISSING: Final = Found(Outcome.MISSING)
-AMBIGUOUS: Final = Found(Outcome.AMBIGUOUS)
-UNKNOWN: Final = Found(Outcome.INVALID, error="unknown_key")
-EXPIRED: Final = Found(Outcome.INVALID, error="expired")
-
-
 class Keys:
-    """All keys of the settings. `field`: the name of the field in which they come, besides
-    `Authorization: Bearer cg_…`."""
+    """All keys of the settings."""
 
-    __slots__ = ("_by_digest", "field")
+    __slots__ = ("_by_digest",)
 
-    def __init__(self, field: str, keys: Iterable[StoredKey]) -> None:
-        self.field = field.lower().encode()
+    def __init__(self, keys: Iterable[StoredKey]) -> None:
         self._by_digest = {key.digest: key for key in keys}
 
-    def find(self, head: RequestHead, now: float) -> Found:
-        """Whose key a request has; `now`: seconds since the epoch."""
-        presented = self.presented(head)
-        if len(presented) != 1:
-            return AMBIGUOUS if presented else MISSING
-        return self.look_up(presented[0], now)
-
-    def presented(self, head: RequestHead) -> list[bytes]:
-        """The keys that a request has, in whatever field."""
-        field = self.field
-        size = len(field)
-        found = [
-            line[size + 1 :].strip(b" \t")
-            for line in head.lines
-            if line[size : size + 1] == b":" and line[:size].lower() == field
-        ]
-        authorization = head.noted.get(b"authorization")
-        if authorization is not None and authorization[: len(_BEARER)].lower() == _BEARER:
-            token = authorization[len(_BEARER) :].strip(b" ")
-            if token.startswith(PREFIX.encode()):
-                found.append(token)
-        return found
-
-    def look_up(self, key: bytes, now: float) -> Found:
-        """Whose key this is."""
+    def look_up(self, key: bytes, now: float) -> Caller | str:
+        """Whose key this is, or why it is refused; `now`: seconds since the epoch."""
         digest = sha256(key).digest()
         stored = self._by_digest.get(digest)
         # The look-up compares digests of what a client cannot steer; this one takes the same time for all.
@@ -112,4 +61,4 @@ class Keys:
             return UNKNOWN
         if stored.expires is not None and now >= stored.expires:
             return EXPIRED
-        return Found(Outcome.OK, stored.consumer)
+        return stored.caller

@@ -5,8 +5,8 @@ from typing import Final
 
 from coregateway.http1.request import RequestHead
 
-CREDENTIALS: Final = ("Authorization", "Cookie", "X-API-Key")
-"""Fields that a copy never has, whoever has set them."""
+CREDENTIALS: Final = ("Authorization", "Cookie")
+"""Fields that a copy never has, whoever has set them, besides the one for keys."""
 
 MAX_BODY: Final = 65_536
 """Bytes of a body that is copied with its request, at most."""
@@ -19,10 +19,11 @@ class CopyFields:
 
     __slots__ = ("add", "remove", "set")
 
-    def __init__(self) -> None:
+    def __init__(self, key_field: str) -> None:
+        """`key_field`: the one in which keys come."""
         self.set: Mapping[str, str] = {"X-Mirrored": "1"}
         self.add: Mapping[str, str] = {}
-        self.remove: Sequence[str] = CREDENTIALS
+        self.remove: Sequence[str] = (*CREDENTIALS, key_field)
 
 
 class Mirroring:

@@ -10,6 +10,9 @@ explained            the same, where live requests are told what becomes of them
 explanation          what becomes of a request, and why
 verdicts             what each policy says of it
 steps                its links that answer in the place of a backend
+auth_plan            its links that authenticate, from the settings
+authentication       what they do
+recognition          who asks for an own path
 rate_check           its link that asks the rates
 flight_check         its link that limits requests in flight
 limit_checks         makes these from the settings

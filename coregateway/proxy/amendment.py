@@ -16,14 +16,19 @@ def amend(head: RequestHead, names: Collection[bytes], lines: list[bytes]) -> No
 
     Connection is obeyed before that (RFC 9110 §7.6.1), so that no client can name a field that was added.
     """
-    left = head.lines
-    connection = head.noted.get(b"connection")
-    if connection is not None:
-        options = connection_options(connection)
-        nominated = options.nominated - OF_THIS_HOP
-        if nominated:
-            left = without(left, nominated)
-            head.noted[b"connection"] = b"upgrade" if options.upgrade else b""
-    head.lines = without(left, names) + lines
+    obey_connection(head)
+    head.lines = without(head.lines, names) + lines
     if head.forwarding:
         head.forwarding = [pair for pair in head.forwarding if pair[0] not in names]
+
+
+def obey_connection(head: RequestHead) -> None:
+    """Leave out the fields that Connection names, now and for good."""
+    connection = head.noted.get(b"connection")
+    if connection is None:
+        return
+    options = connection_options(connection)
+    nominated = options.nominated - OF_THIS_HOP
+    if nominated:
+        head.lines = without(head.lines, nominated)
+        head.noted[b"connection"] = b"upgrade" if options.upgrade else b""

@@ -10,7 +10,6 @@ from typing import Any
 
 from coregateway.http1.grammar import CHUNKED
 from coregateway.http1.request import RequestHead
-from coregateway.policy.mirroring import CREDENTIALS
 from coregateway.proxy.admission import Refusal
 from coregateway.proxy.client import Client
 from coregateway.proxy.retry import IDEMPOTENT, REPLAYABLE
@@ -210,10 +209,15 @@ def value_of(case: Case) -> str:
     if "sends" in found and forwarding is not None:
         rules = forwarding.outbound.rules
         changes = () if rules is None else rules.changes
-        secret = {name.lower() for name in (*CREDENTIALS, *(each.name for each in changes if each.values))}
-        start, *lines = found["sends"]
-        found["sends"] = [_without_query(start), *(_hidden(line, secret) for line in lines)]
+        secret = frozenset(each.name.lower() for each in changes if each.values)
+        start, *lines = without_values(found["sends"], secret | case.client.worker.plan.credentials)
+        found["sends"] = [_without_query(start), *lines]
     return _fitting(found)
+
+
+def without_values(lines: Sequence[str], secret: frozenset[str]) -> list[str]:
+    """A head; of its fields with these names, in lower case, no more than that they are there."""
+    return [lines[0], *(_hidden(line, secret) for line in lines[1:])] if lines else []
 
 
 def _fitting(found: Mapping[str, Any]) -> str:
@@ -236,6 +240,6 @@ def _without_query(line: str) -> str:
     return f"{method} {path}{mark}{HIDDEN * bool(mark)} {version}"
 
 
-def _hidden(line: str, secret: set[str]) -> str:
+def _hidden(line: str, secret: frozenset[str]) -> str:
     name = line.partition(":")[0]
     return f"{name}: {HIDDEN}" if name.lower() in secret else line

@@ -49,7 +49,7 @@ def forwarding_of(
     mirror = None
     if route is not None and route.mirror.backend in backends and route.mirror.share:
         given = route.mirror
-        rules = rules_of([*request_levels, CopyFields()], name)
+        rules = rules_of([*request_levels, CopyFields(settings.auth.keys.header)], name)
         outbound = Outbound(rewriting, host=settings.forwarding.host, rules=rules)
         if not settings.backends[given.backend].maintenance:
             mirroring = Mirroring(given.share, given.methods)

@@ -5,6 +5,7 @@ from coregateway.model.trace import Tracer
 from coregateway.policy.cors import Cors
 from coregateway.policy.fields import FieldRules
 from coregateway.policy.trusted_proxies import TrustedProxies
+from coregateway.proxy.recognition import Recognition
 from coregateway.proxy.route import Route
 from coregateway.proxy.routes import Routes
 
@@ -15,6 +16,7 @@ class Plan:
     __slots__ = (
         "client_timeout",
         "cors",
+        "credentials",
         "identity_fields",
         "idle_timeout",
         "linger",
@@ -22,6 +24,7 @@ class Plan:
         "own",
         "own_fields",
         "proxies",
+        "recognition",
         "routes",
         "tells_time",
         "tracer",
@@ -42,6 +45,8 @@ class Plan:
         linger: float,
         tells_time: bool,
         identity_fields: frozenset[bytes] = frozenset(),
+        recognition: Recognition | None = None,
+        credentials: frozenset[str] = frozenset(),
     ) -> None:
         self.routes = routes
         self.own = own
@@ -62,6 +67,10 @@ class Plan:
         self.identity_fields = identity_fields
         """Names, in lower case and with hyphens, of the fields that tell backends who a client is: no client
         and no middleware may set them."""
+        self.credentials = credentials
+        """Names, in lower case, of the fields whose values are shown nowhere."""
+        self.recognition = recognition
+        """Tells handlers of own paths who a request comes from; None: nothing does."""
 
     def client_of(self, peer: str, head: RequestHead) -> str:
         """The client's address, for the log, where the peer is a trusted proxy."""

@@ -15,10 +15,12 @@ from coregateway.policy.access import Access, access_of
 from coregateway.policy.cors import Cors
 from coregateway.policy.fields import rules_of
 from coregateway.policy.fixed_answer import FixedAnswer
+from coregateway.policy.mirroring import CREDENTIALS
 from coregateway.policy.redirect import Redirect
 from coregateway.policy.shares import Force, Shares, key_of
 from coregateway.policy.trusted_proxies import TrustedProxies
 from coregateway.proxy.admission import Admission, Step
+from coregateway.proxy.auth_plan import AuthPlan
 from coregateway.proxy.explained import admission_of
 from coregateway.proxy.forwardings import forwarding_of, home, rewriting_of
 from coregateway.proxy.limit_checks import LimitChecks, RouteLimits, limit_checks
@@ -64,11 +66,11 @@ def plan_of(
     cors = Cors(settings.cors.origins, credentials=settings.cors.credentials)
     of_requests = settings.limits.request
     optional = [path for key, path in OPTIONAL_PATHS.items() if _value_of(settings, key)]
-    identity_fields: frozenset[bytes] = frozenset()
+    auth = AuthPlan(settings)
     reserved = frozenset(PROPAGATED) if settings.tracing.enabled else frozenset[bytes]()
-    middleware = {name: middleware_of(name, identity_fields, reserved) for name in ("", *backends)}
+    middleware = {name: middleware_of(name, auth.identity, reserved) for name in ("", *backends)}
     limits = limits or Limits()
-    routes = Routes(_routes(settings, cors, backends, middleware, limits), (*OWN_PATHS, *optional))
+    routes = Routes(_routes(settings, cors, backends, middleware, limits, auth), (*OWN_PATHS, *optional))
     return Plan(
         routes=routes,
         own=Route(
@@ -89,7 +91,9 @@ def plan_of(
         linger=settings.timeouts.linger,
         idle_timeout=settings.timeouts.idle,
         tells_time=settings.tracing.server_timing,
-        identity_fields=identity_fields,
+        identity_fields=auth.identity,
+        recognition=auth.recognition(),
+        credentials=frozenset(name.lower() for name in (*CREDENTIALS, settings.auth.keys.header)),
     )
 
 
@@ -106,6 +110,7 @@ def _routes(
     backends: Mapping[str, Backend],
     middleware: Mapping[str, RouteMiddleware | None],
     limits: Limits,
+    auth: AuthPlan,
 ) -> Iterator[tuple[Conditions, Route]]:
     """All routes in the order of the file; the prefixes of the backends come first.
 
@@ -115,7 +120,7 @@ def _routes(
     for name in backends:
         row = settings.backends[name]
         forwarding = forwarding_of(settings, name, name, None, cors, backends, home(row), middleware[name])
-        steps = Steps(access_of(row.allow, row.deny), middleware[name], told)
+        steps = Steps(access_of(row.allow, row.deny), middleware[name], told, auth.step_of(row.auth))
         steps.is_closed = row.maintenance
         steps.has_breaker = row.breaker.enabled
         if row.rates or row.concurrency:
@@ -126,7 +131,7 @@ def _routes(
         made.told_as = name if settings.routes else None
         yield Conditions(f"{row.prefix}/*"), made
     for name, route in settings.routes.items():
-        steps = Steps(access_of(route.allow, route.deny), middleware[""], told)
+        steps = Steps(access_of(route.allow, route.deny), middleware[""], told, auth.step_of(route.auth))
         if route.rates or route.concurrency:
             given = RouteLimits(route.rates, route.concurrency, name, route.only_backend, route.cost)
             steps.limits = limit_checks(settings, given, limits)
@@ -197,15 +202,31 @@ class Steps:
     `first` and `last` put them in order; of OPTIONS requests the gateway answers some between the two.
     """
 
-    __slots__ = ("access", "answer", "choice", "has_breaker", "is_closed", "limits", "middleware", "told")
+    __slots__ = (
+        "access",
+        "answer",
+        "auth",
+        "choice",
+        "has_breaker",
+        "is_closed",
+        "limits",
+        "middleware",
+        "told",
+    )
 
     def __init__(
-        self, access: Access | None, middleware: RouteMiddleware | None, told: Access | None
+        self,
+        access: Access | None,
+        middleware: RouteMiddleware | None,
+        told: Access | None,
+        auth: Step | None,
     ) -> None:
         self.access = access
         self.middleware = middleware
         self.told = told
         """The clients that are told what becomes of their requests; None: nobody is."""
+        self.auth = auth
+        """Finds out who a request comes from."""
         self.choice: Step | None = None
         """Decides which of several backends gets a request."""
         self.is_closed = False
@@ -226,7 +247,7 @@ class Steps:
         shown = None if self.middleware is None else self.middleware.admit
         closed = refuse_for_maintenance if self.is_closed else None
         breaker = refuse_while_open if self.has_breaker else None
-        steps = (*self.limits.after, shown, self.answer, closed, self.choice, breaker)
+        steps = (self.auth, *self.limits.after, shown, self.answer, closed, self.choice, breaker)
         return [step for step in steps if step is not None]
 
 

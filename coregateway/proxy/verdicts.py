@@ -28,6 +28,8 @@ STEPS = {
     "LastHop": "Max-Forwards",
     "Route": "method",
     "NetworkCheck": "client networks",
+    "Authentication": "authentication",
+    "IdentityFields": "fields of identity",
     "Chain": "request middleware",
     "Redirects": "redirect",
     "FixedAnswers": "fixed answer",
@@ -129,6 +131,13 @@ def networks(case: Case) -> Told | None:
     return case.of_step("client networks", case.exchange.client)
 
 
+def authentication(case: Case) -> Told | None:
+    exchange = case.exchange
+    who = f"{exchange.consumer} by {exchange.auth}" if exchange.consumer else "nobody who is known"
+    told = case.of_step("authentication", who)
+    return told or case.of_step("fields of identity", "open; what a client says of itself is taken away")
+
+
 def request_middleware(case: Case) -> Told | None:
     return case.of_step("request middleware")
 
@@ -221,6 +230,7 @@ POLICIES: tuple[tuple[str, Policy], ...] = (
     ("Max-Forwards", last_hop),
     ("method", method),
     ("client networks", networks),
+    ("authentication", authentication),
     ("request middleware", request_middleware),
     ("request fields", request_fields),
     ("rewrite", rewrite),

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from time import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, Self, cast, override
 from uuid import UUID
 
@@ -163,9 +165,12 @@ def _stream(request: GatewayRequest) -> "SanicStream | None":
 def _headers(request: GatewayRequest) -> Header:
     lines = request.head.split(b"\r\n")[1:]
     chain = request.chain
-    if chain is None:
-        return Header(pairs_of(lines))
     pairs = pairs_of(lines)
+    if chain is None:
+        names = request.client.worker.plan.identity_fields
+        if names:
+            pairs = [pair for pair in pairs if pair[0].replace("_", "-").encode() not in names]
+        return Header(pairs)
     if chain.identity:
         # What the gateway says of a client is among the lines that pass; what the client says, is not.
         identity = chain.identity
@@ -186,6 +191,19 @@ def _matched(request: GatewayRequest) -> tuple[Any, dict[str, Any]]:
     return route, {**parameters}
 
 
+def _ctx(request: GatewayRequest) -> SimpleNamespace | None:
+    """Empty, as Sanic's, but for the caller where the gateway authenticates any."""
+    exchange, recognition = request.exchange, request.client.worker.plan.recognition
+    if recognition is None:
+        return None
+    caller = exchange.caller
+    if request.chain is None:  # an own path, which is open
+        caller = recognition.caller_of(request.parsed, time())
+    context: SimpleNamespace = request.make_context()
+    context.consumer = caller
+    return context
+
+
 def _route(request: GatewayRequest) -> Any:
     return None if request.chain is None else _matched(request)[0]
 
@@ -195,7 +213,7 @@ def _match_info(request: GatewayRequest) -> dict[str, Any]:
 
 
 _MADE: Final[Mapping[str, Callable[[GatewayRequest], Any]]] = {
-    "_ctx": lambda _: None,
+    "_ctx": _ctx,
     "_headers": _headers,
     "_id": lambda _: None,
     "_match_info": _match_info,

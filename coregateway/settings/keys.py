@@ -15,7 +15,7 @@ from coregateway.settings.contradiction import KeyPath
 from coregateway.settings.model import DEFAULT_BACKENDS, ROWS, BackendSettings, RouteSettings, Settings
 from coregateway.settings.named_rows import table_of
 from coregateway.settings.spelling import closest, slip_of
-from coregateway.settings.values import Choices
+from coregateway.settings.values import Choices, Secret
 
 VARIABLE_PREFIX = "COREGATEWAY_"
 CONFIG_VARIABLE = "COREGATEWAY_CONFIG"
@@ -192,11 +192,20 @@ def key_meant_by(key: KeyPath) -> str | None:
     neighbours = {k[depth - 1] for k in known if k[: depth - 1] == under}
     if row is None:
         neighbours |= {table[-1] for table in (*NAMED, PLUGIN) if table[:-1] == under}
+    in_row = [(*above, *k) for k in known if k[-1] == key[-1]]
+    if row is not None and in_row:
+        return dotted(in_row[0])
     near = closest(key[-1].lower(), sorted(neighbours))
     if near is not None:
         return dotted((*key[:-1], near))
-    elsewhere = [(*above, *k) for k in known if k[-1] == key[-1]] + [k for k in NODE_KEYS if k[-1] == key[-1]]
+    elsewhere = in_row + [k for k in NODE_KEYS if k[-1] == key[-1]]
     return dotted(elsewhere[0]) if elsewhere else None
+
+
+def is_secret(key: KeyPath) -> bool:
+    """Whether nothing may show the value of the key."""
+    field = field_of(key)
+    return field is not None and any(isinstance(each, Secret) for each in field.metadata)
 
 
 def backend_meant_by(name: str, others: Sequence[str]) -> str | None:

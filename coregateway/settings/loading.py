@@ -19,12 +19,13 @@ from coregateway.settings.keys import (
     expectation,
     field_of,
     is_of_plugin,
+    is_secret,
     row_of,
     validated,
     value_meant_by,
     within_row,
 )
-from coregateway.settings.mistakes import Entry, Mistake, SettingsError, shown
+from coregateway.settings.mistakes import HIDDEN, Entry, Mistake, SettingsError, shown
 from coregateway.settings.model import DEFAULT_BACKENDS, INHERITED, YIELDING, Settings, contradictions, leaves
 from coregateway.settings.plugins import resolve
 from coregateway.settings.sources import (
@@ -131,6 +132,8 @@ def _default_rows() -> Iterator[Given]:
 
 
 def _wrong(given: Given, error: ValidationError) -> Mistake:
+    if is_secret(given.key):
+        return Mistake(given.source.where, expectation(given.key), HIDDEN)
     found = _wrong_values(given.value, error)
     meant = dict.fromkeys(filter(None, (value_meant_by(given.key, each) for each in found)))
     return Mistake(

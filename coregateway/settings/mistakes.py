@@ -7,6 +7,9 @@ from typing import NamedTuple, cast
 
 MAX_SHOWN = 60
 
+HIDDEN = "another value, which is not shown"
+"""What a mistake says of a secret."""
+
 # everything before the last @ but the scheme: a password may itself hold "@", "/" or ":"
 _USER = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 _QUERY_OR_FRAGMENT = re.compile(r"(?P<sign>[?#]).*", re.DOTALL)

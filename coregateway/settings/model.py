@@ -12,7 +12,9 @@ from pydantic import BaseModel, Field, model_validator
 
 from coregateway.http1.grammar import METHODS
 from coregateway.model.addresses import meet
-from coregateway.settings import rate_rules, route_rules
+from coregateway.settings import auth_rules, rate_rules, route_rules
+from coregateway.settings.auth import AuthSettings, RequirementSettings
+from coregateway.settings.auth_rules import REQUIREMENT
 from coregateway.settings.contradiction import Contradiction, KeyPath
 from coregateway.settings.cors import CorsSettings
 from coregateway.settings.cors import contradictions as cors_rules
@@ -214,6 +216,8 @@ class BackendSettings(Table):
     """Those of `[rates.NAME]` that its requests are asked for; not given: those of `[limits]`."""
     concurrency: PolicyNames = ()
     """The same of `[concurrency.NAME]`."""
+    auth: RequirementSettings = RequirementSettings()
+    """Complete: what it requires is `auth.default`, unless it says otherwise."""
     timeouts: TimeoutSettings = TimeoutSettings()
     """Complete, as the next three: the node-wide ones, with those that the backend has of its own in their
     place."""
@@ -227,6 +231,9 @@ class RouteSettings(RouteTable):
 
     timeouts: TimeoutSettings = TimeoutSettings()
     """Complete: those of its one backend, or the node-wide ones, with its own in their place."""
+    auth: RequirementSettings = RequirementSettings()
+    """Complete: what its one backend requires, or all of its backends, or `auth.default`, with its own in the
+    place of that."""
 
 
 class Settings(Table):
@@ -263,6 +270,7 @@ class Settings(Table):
     """By the modules of plugins, what their tables say."""
     dns: DnsSettings = DnsSettings()
     explain: ExplainSettings = ExplainSettings()
+    auth: AuthSettings = AuthSettings()
     request: FieldRules = FieldRules()
     """What is changed in the fields of all requests that are forwarded."""
     response: FieldRules = FieldRules()
@@ -288,17 +296,19 @@ class Settings(Table):
         limits = _given(tables.get("limits", {}))
         most = _given(limits.get("request", {})).get("max_body")
         everywhere = {key: limits[key] for key in ("rates", "concurrency") if key in limits}
+        required = {"require": _given(tables.get("auth", {})).get("default", ())}
         backends: dict[str, Any] = {}
         for name, table in tables.get("backends", DEFAULT_BACKENDS).items():
             row = _given(table)
             if row.get("enabled") is False:
                 continue
             completed = {table: {**node_wide[table], **_given(row.get(table, {}))} for table in INHERITED}
+            completed["auth"] = {**required, **_given(row.get("auth", {}))}
             backends[name] = {**everywhere, **row, **completed}
             if most is not None:
                 backends[name].setdefault("max_body", most)
         routes = {
-            name: {**everywhere, **_completed_route(row, backends, node_wide["timeouts"], most)}
+            name: {**everywhere, **_completed_route(row, backends, node_wide["timeouts"], most, required)}
             for name, table in tables.get("routes", {}).items()
             if (row := _given(table)).get("enabled") is not False
         }
@@ -316,7 +326,11 @@ class Settings(Table):
 
 
 def _completed_route(
-    row: Mapping[str, Any], backends: Mapping[str, Any], node_wide: Mapping[str, Any], most: int | None
+    row: Mapping[str, Any],
+    backends: Mapping[str, Any],
+    node_wide: Mapping[str, Any],
+    most: int | None,
+    required: Mapping[str, Any],
 ) -> dict[str, Any]:
     """A route with what it has of its one backend, or of all, where it says nothing itself."""
     named: str | Mapping[str, int] = row.get("backend", "")
@@ -326,6 +340,10 @@ def _completed_route(
         **row,
         "timeouts": {**node_wide, **_given(heir.get("timeouts", {})), **_given(row.get("timeouts", {}))},
     }
+    # Of several backends it has what all of them have; where they differ it must say its own (`auth_rules`).
+    all_have = [_given(backends[name]["auth"]) for name in names if name in backends] or [required]
+    shared = {key: all_have[0][key] for key in REQUIREMENT if key in all_have[0]}
+    completed["auth"] = {**required, **shared, **_given(row.get("auth", {}))}
     given = heir.get("max_body", most)
     if given is not None:
         completed.setdefault("max_body", given)
@@ -371,6 +389,7 @@ def contradictions(
                 yield Contradiction(key, f"another prefix than backend {owner[1]} has", owner)
     yield from route_rules.contradictions(values, doubtful)
     yield from rate_rules.contradictions(values, doubtful)
+    yield from auth_rules.contradictions(values, doubtful)
 
 
 def leaves(table: BaseModel, under: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:

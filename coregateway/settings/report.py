@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 from typing import cast
 
-from coregateway.settings.keys import PLUGIN, dotted, is_of_plugin, within_row
+from coregateway.settings.keys import PLUGIN, dotted, is_of_plugin, is_secret, within_row
 from coregateway.settings.loading import Loaded, inherited
 from coregateway.settings.model import KeyPath, leaves
-from coregateway.settings.plugins import is_secret, module_of, resolve, settings_of
+from coregateway.settings.plugins import is_secret as is_secret_of_plugin
+from coregateway.settings.plugins import module_of, resolve, settings_of
 from coregateway.settings.upstreams import UpstreamURL
 
 
@@ -21,7 +22,7 @@ def effective(loaded: Loaded) -> str:
         node_wide = inherited(key)
         borrowed = node_wide is not None and key not in loaded.sources
         source = f"as {dotted(node_wide)}" if node_wide and borrowed else str(loaded.source_of(*key))
-        rows.append((dotted(key), _toml(value), source))
+        rows.append((dotted(key), _hidden(value) if is_secret(key) else _toml(value), source))
     for key, source in loaded.sources.items():
         if within_row(key) == ("enabled",) and key[1] not in vars(loaded.settings)[key[0]]:
             rows.append((dotted(key), "false", str(source)))
@@ -37,7 +38,12 @@ def _of_plugins(loaded: Loaded) -> Iterator[tuple[KeyPath, object]]:
     plugins, _ = resolve(settings.plugins, settings.plugin, dotted)
     for plugin in plugins:
         for name, value in settings_of(plugin).items():
-            yield (*PLUGIN, module_of(plugin.name), name), "***" if is_secret(name) else value
+            yield (*PLUGIN, module_of(plugin.name), name), "***" if is_secret_of_plugin(name) else value
+
+
+def _hidden(value: object) -> str:
+    """Of a secret no more than how many there are."""
+    return _toml(("***",) * len(cast("tuple[object, ...]", value)))
 
 
 def _toml(value: object) -> str:

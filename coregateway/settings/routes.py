@@ -99,7 +99,8 @@ def _field_name(text: str) -> str:
     return text
 
 
-def _changed_field(text: str) -> str:
+def changed_field(text: str) -> str:
+    """The name of a field that settings may change. Raises ValueError."""
     name = _field_name(text).lower()
     demand(name not in FRAMING and name not in RESERVED and not name.startswith(RESERVED_FRONTS))
     return text
@@ -188,7 +189,7 @@ Rewrite = Annotated[
     Field(description='a path such as "/v2/health", or "/v2/*" whose "*" stands for the rest of the path'),
 ]
 FieldsToSet = Annotated[
-    dict[Annotated[str, AfterValidator(_changed_field)], Annotated[str, AfterValidator(_field_value)]],
+    dict[Annotated[str, AfterValidator(changed_field)], Annotated[str, AfterValidator(_field_value)]],
     AfterValidator(_one_spelling_each),
     Field(
         description="a table of field names and values in ASCII, in which "
@@ -197,7 +198,7 @@ FieldsToSet = Annotated[
     ),
 ]
 FieldsToRemove = Annotated[
-    tuple[Annotated[str, AfterValidator(_changed_field)], ...],
+    tuple[Annotated[str, AfterValidator(changed_field)], ...],
     BeforeValidator(list_as_tuple),
     AfterValidator(_removed),
     Field(

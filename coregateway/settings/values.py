@@ -54,6 +54,11 @@ class Choices:
     words: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that is shown nowhere: part of a type."""
+
+
 ONE_YEAR = 31_536_000.0
 
 

@@ -7,6 +7,10 @@ import pytest
 from coregateway.http1.rules import FIELDS, NAME_SPACE, NO_HOST, TWO_LENGTHS, head_size
 from coregateway.model.errors import (
     CONTRACT,
+    AuthAmbiguous,
+    AuthInvalid,
+    AuthMissing,
+    AuthUnavailable,
     BadRequest,
     BodyTooLarge,
     BreakerOpen,
@@ -14,6 +18,7 @@ from coregateway.model.errors import (
     ConnectFailed,
     ConnectTimeout,
     Draining,
+    Forbidden,
     GatewayError,
     HeadTooLarge,
     IPDenied,
@@ -39,6 +44,10 @@ from coregateway.model.problem import document, fields, render
 
 TABLE: list[tuple[GatewayError, int, str]] = [
     (BadRequest(TWO_LENGTHS), 400, "bad_request"),
+    (AuthAmbiguous(), 400, "auth_ambiguous"),
+    (AuthMissing(("Bearer",)), 401, "auth_missing"),
+    (AuthInvalid(("Bearer",)), 401, "auth_invalid"),
+    (Forbidden(), 403, "forbidden"),
     (IPDenied(), 403, "ip_denied"),
     (NoRoute(), 404, "no_route"),
     (MethodNotAllowed(("GET", "PUT")), 405, "method_not_allowed"),
@@ -58,6 +67,7 @@ TABLE: list[tuple[GatewayError, int, str]] = [
     (NoUpstream(), 503, "no_upstream"),
     (BreakerOpen(), 503, "breaker_open"),
     (Maintenance(), 503, "maintenance"),
+    (AuthUnavailable(), 503, "auth_unavailable"),
     (ConnectTimeout(), 504, "connect_timeout"),
     (WriteTimeout(), 504, "write_timeout"),
     (ReadTimeout(), 504, "read_timeout"),
@@ -165,14 +175,21 @@ def test_every_problem_carries_the_fields_of_every_response(error: GatewayError)
 
 @every_error
 def test_429_and_503_and_no_other_say_when_to_come_back(error: GatewayError) -> None:
-    assert ("Retry-After" in fields(error)) is (error.status in (429, 503))
-    assert fields(error).get("Retry-After", "1").isdigit()
+    found = dict(fields(error))
+    assert ("Retry-After" in found) is (error.status in (429, 503))
+    assert found.get("Retry-After", "1").isdigit()
+
+
+def test_each_way_to_authenticate_has_its_challenge() -> None:
+    found = fields(AuthMissing(("ApiKey", "Bearer")))
+    assert found[1:] == [("WWW-Authenticate", "ApiKey"), ("WWW-Authenticate", "Bearer")]
+    assert not any("WWW-Authenticate" in dict(fields(error)) for error, status, _ in TABLE if status != 401)
 
 
 @pytest.mark.parametrize(("methods", "allow"), [(("GET",), "GET"), (("GET", "PUT"), "GET, PUT"), ((), "")])
 def test_405_and_no_other_names_the_methods(methods: tuple[str, ...], allow: str) -> None:
-    assert fields(MethodNotAllowed(methods))["Allow"] == allow
-    assert not any("Allow" in fields(error) for error, status, _ in TABLE if status != 405)
+    assert dict(fields(MethodNotAllowed(methods)))["Allow"] == allow
+    assert not any("Allow" in dict(fields(error)) for error, status, _ in TABLE if status != 405)
 
 
 @pytest.mark.parametrize(("keep_alive", "connection"), [(True, None), (False, "close")])

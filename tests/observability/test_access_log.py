@@ -199,7 +199,10 @@ def test_a_recorder_writes_one_line_for_each_exchange() -> None:
 
 def test_every_field_can_be_chosen_but_those_that_every_line_has() -> None:
     assert [*CORE, *REQUEST] == FIELDS
-    assert list(CHOOSABLE) == [*FIELDS[4:], "trace_id", "span_id", "route", "limited_by", "share", "reason"]
+    assert list(CHOOSABLE) == [*FIELDS[4:], "trace_id", "span_id", *RARE]
+
+
+CALLED = {"consumer": "dashboard", "auth": "key", "auth_outcome": "ok"}
 
 
 def shared() -> Exchange:
@@ -232,6 +235,9 @@ def limited() -> Exchange:
         exchange(path='/"', upstream_started=100.1, trace=Tracer(1.0).begin({})),  # encoded, with its trace
         shared(),  # put together, with a choice
         exchange(path="/x", upstream_started=100.1, route_name="start-agent"),  # put together
+        exchange(path="/x", upstream_started=100.1, **CALLED),  # put together, with a trace too
+        exchange(path="/x", upstream_started=100.1, **CALLED, trace=Tracer(1.0).begin({})),
+        exchange(path="/x", upstream_started=100.1, **CALLED | {"consumer": '"', "auth_error": "role"}),
         exchange(path='/"', upstream_started=100.1, route_name="start-agent"),  # encoded
         exchange(path="/x", upstream_started=100.1, route_name="start-agent", share="next"),
         exchange(path='/"', upstream_started=100.1, route_name="start-agent", share="next"),
@@ -239,13 +245,15 @@ def limited() -> Exchange:
         limited(),
     ],
     ids=[
-        *("unknown", "usual", "traced", "escaped", "shared", "named", "named and escaped", "both"),
-        *("both and escaped", "refused", "limited"),
+        *("unknown", "usual", "traced", "escaped", "shared", "named", "called"),
+        *("called and traced", "forbidden", "named and escaped", "both", "both and escaped", "refused"),
+        "limited",
     ],
 )
 def test_a_line_has_the_fields_that_are_written_down_in_their_order(finished: Exchange, traced: bool) -> None:
     """Whichever way writes it."""
-    rare = (finished.route_name, finished.limited_by, finished.share, finished.rule)
+    caller = finished.consumer, finished.auth, finished.auth_error
+    rare = (finished.route_name, *caller, finished.limited_by, finished.share, finished.rule)
     told = [name for name, value in zip(RARE, rare, strict=True) if value is not None]
     expected = (*CORE, *REQUEST, *(TRACE if traced else ()), *told)
     (line,) = written(AccessLogSettings(), finished, traced=traced)
@@ -255,7 +263,7 @@ def test_a_line_has_the_fields_that_are_written_down_in_their_order(finished: Ex
     assert tuple(chosen) == expected
 
 
-@pytest.mark.parametrize("name", ["route", "consumer", "times"])
+@pytest.mark.parametrize("name", ["route", "auth", "times"])
 def test_a_field_without_a_value_cannot_be_put_into_a_line(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         between((*REQUEST[:1], name), {})

@@ -69,6 +69,10 @@ seconds = st.floats(0, 1e6)
             "bytes_out": counts,
             "error": names,
             "route_name": names,
+            "consumer": names,
+            "auth": names,
+            "auth_error": names,
+            "auth_outcome": st.just("ok"),
         }
     ),
     times=st.lists(seconds, min_size=4, max_size=4),
@@ -113,6 +117,8 @@ def test_a_usual_line_is_put_together() -> None:
         {"protocol": "HTTP/1.0"},
         {"backend": "coretelemetry"},
         {"route_name": "start-agent"},
+        {"auth": "key", "auth_outcome": "ok"},
+        {"consumer": "dashboard", "auth_outcome": "ok"},
     ],
 )
 def test_the_pieces_of_one_kind_do_not_serve_another(known: dict[str, Any]) -> None:

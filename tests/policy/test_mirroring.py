@@ -34,7 +34,7 @@ def test_only_requests_that_can_be_repeated_whole_are_mirrored(asked: RequestHea
 
 def test_a_copy_has_no_credentials_and_is_marked() -> None:
     lines = [b"Accept: */*", b"authorization: Bearer x", b"COOKIE: a=b", b"X-API-Key: k", b"Cookie-Policy: 1"]
-    rules = rules_of([CopyFields()], "r")
+    rules = rules_of([CopyFields("X-API-Key")], "r")
     assert rules is not None
     assert rules.kept(lines) == [lines[0], lines[4]]
     assert rules.added(Exchange(0.0, "")) == b"X-Mirrored: 1\r\n"

@@ -10,7 +10,7 @@ from coregateway.settings import Settings, SettingsError, load
 from coregateway.settings.keys import ROUTE_KEYS, dotted
 from coregateway.settings.report import effective
 from coregateway.settings.shadowed import shadowed, warnings
-from tests.settings.test_settings import COUNT, SECONDS
+from tests.settings.test_settings import COUNT, SECONDS, SWITCH, WAYS, WORDS
 
 BASE = """
 [backends.next]
@@ -105,6 +105,10 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "respond.type": (('"text/plain"', '"text/html; charset=utf-8"'), ('"text"', '"a/b\\n"', "1")),
     "respond.retry_after": (("0", "300"), ("-1", "1.5", '"1"')),
     "enabled": (("true", "false"), ('"false"', "0")),
+    "auth.require": WAYS,
+    "auth.roles": (("[]",), WORDS),
+    "auth.scopes": (("[]",), WORDS),
+    "auth.anonymous": SWITCH,
     **{f"timeouts.{each}": SECONDS for each in ("connect", "read", "write", "pool", "client", "idle")},
     **{f"timeouts.{each}": (("0", "2.5"), ("-1", "nan")) for each in ("linger", "total")},
 }

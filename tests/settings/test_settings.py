@@ -34,6 +34,13 @@ FIELD_RULES: Mapping[str, object] = {
     "response.remove": (),
 }
 
+REQUIREMENT: Mapping[str, object] = {
+    "auth.require": (),
+    "auth.roles": (),
+    "auth.scopes": (),
+    "auth.anonymous": False,
+}
+
 CONTRACT: Mapping[str, object] = {
     "host": "0.0.0.0",
     "port": 8001,
@@ -99,6 +106,9 @@ CONTRACT: Mapping[str, object] = {
     "tracing.endpoint": "http://localhost:4318",
     "tracing.server_timing": False,
     **FIELD_RULES,
+    "auth.default": (),
+    "auth.realm": "coregateway",
+    "auth.keys.header": "X-API-Key",
     "backends.coredinator.prefix": "/api/v1/coredinator",
     "backends.coredinator.urls": ("http://localhost:7000",),
     "backends.coredinator.methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
@@ -150,6 +160,9 @@ CONTRACT: Mapping[str, object] = {
     "backends.coretelemetry.concurrency": (),
     "backends.coretelemetry.maintenance": False,
 }
+
+WAYS = ("[]", '["keys"]'), ('["key"]', '["jwt."]', '["keys", "keys"]', '"keys!"', "[1]")
+WORDS = ('["a b"]', '["a,b"]', "['\"']", '["é"]', '["a", "a"]', "[1]")
 
 SECONDS = (
     ("0.001", "1", "30.0", "1e3", "31536000"),
@@ -391,6 +404,16 @@ VALUES = {
     "backends.coredinator.concurrency": (("[]",), ('"a"', "[1]", '["A"]', '["a", "a"]')),
     "limits.concurrency": (("[]",), ('"a"', "[1]", '["A"]', '["a", "a"]')),
     "backends.coredinator.maintenance": SWITCH,
+    "auth.default": WAYS,
+    "auth.realm": (('"a"', '"Acme (staging)"'), ('""', "'a\"b'", '"a\\\\b"', '"é"', "1")),
+    "auth.keys.header": (
+        ('"X-API-Key"', '"X-Token"'),
+        *[('""', '"X_Key"', '"a b"', '"Authorization"', '"cookie"', '"Host"', '"X-Forwarded-Key"', "1")],
+    ),
+    "backends.coredinator.auth.require": WAYS,
+    "backends.coredinator.auth.roles": (("[]",), WORDS),
+    "backends.coredinator.auth.scopes": (("[]",), WORDS),
+    "backends.coredinator.auth.anonymous": SWITCH,
 }
 
 
@@ -408,7 +431,7 @@ def test_the_defaults_are_those_of_the_contract():
         "retries": RetrySettings(),
     }
     node_wide = {f"{table}.{name}": value for table, values in tables.items() for name, value in values}
-    of_each = {**node_wide, **FIELD_RULES, "allow": (), "deny": ()}
+    of_each = {**node_wide, **FIELD_RULES, "allow": (), "deny": (), **REQUIREMENT}
     inherited = {
         f"backends.{name}.{key}": each for name in Settings().backends for key, each in of_each.items()
     }

@@ -135,6 +135,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "reqps",
                 ((_rate("mirrored", "backend, outcome"), "{{backend}} {{outcome}}"),),
             ),
+            Panel(
+                "Callers, by what came of their credentials",
+                "reqps",
+                ((_rate("auth", "backend, method, outcome"), "{{backend}} {{method}} {{outcome}}"),),
+            ),
         ),
     ),
     (

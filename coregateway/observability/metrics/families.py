@@ -122,6 +122,11 @@ MIRRORED = _counter(
     "Copies of requests for the backend of a mirror: sent, failed, or dropped because it was busy.",
     *("backend", "outcome"),
 )
+AUTH = _counter(
+    "auth",
+    "Requests whose callers had to show who they are, by how they did and what came of it.",
+    *("backend", "method", "outcome"),
+)
 RATE_DECISIONS = _counter(
     "rate_decisions",
     "Requests that a rate admits, refuses (limited), would refuse if it were enforced, or decides without "
@@ -208,6 +213,7 @@ FAMILIES = (
     *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES),
     *(RETRIES_AT, EJECTIONS, UPSTREAM_STATE, BREAKER_STATE),
     *(CHECKS, RESOLUTIONS, SURPLUS, SHARES, MIRRORED, RATE_DECISIONS, RATE_EVICTIONS, CONCURRENCY_REJECTED),
+    AUTH,
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, NOT_SECURED, REFUSED),
     *(TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
     *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, MIDDLEWARE, LOG_LINES_DROPPED),

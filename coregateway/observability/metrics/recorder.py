@@ -176,6 +176,7 @@ class Recorder:
         self._spill = spill
         self._overflow: dict[str, int] = {}
         self._known: dict[Kind, Places] = {}
+        self._known_auth: dict[tuple[str, str, str], int] = {}
         self._overflow = {
             family.name: self._place(
                 family, *(OVERFLOW if label in _OVERFLOWING else "" for label in family.labels)
@@ -227,6 +228,8 @@ class Recorder:
         if exchange.share is not None:
             route = exchange.route or ""
             self._numbers[self._place(families.SHARES, route, exchange.share, exchange.chosen_by)] += 1.0
+        if exchange.auth_outcome is not None:
+            self._count_auth(exchange.backend or "", exchange.auth or "", exchange.auth_outcome)
         if exchange.error is not None:
             self._count_error(exchange.backend or "", exchange.error)
             rule = exchange.rule
@@ -267,6 +270,13 @@ class Recorder:
     def count_tunnel(self, exchange: Exchange) -> None:
         """Count a WebSocket that was opened."""
         self._numbers[self._place(families.TUNNELS_OPENED, exchange.backend or "")] += 1.0
+
+    def _count_auth(self, backend: str, method: str, outcome: str) -> None:
+        kind = backend, method, outcome
+        place = self._known_auth.get(kind)
+        if place is None:
+            place = self._known_auth[kind] = self._place(families.AUTH, *kind)
+        self._numbers[place] += 1.0
 
     def _count_error(self, backend: str, cause: str) -> None:
         self._numbers[self._place(families.ERRORS, backend, cause)] += 1.0

@@ -191,6 +191,10 @@ urls = ["http://no-such-name.invalid"]
 path = "/api/v1/coredinator/shared"
 backend = { coredinator = 0, named = 1 }
 mirror.backend = "coredinator"
+[routes.closed]
+path = "/closed"
+respond.status = 204
+auth.require = ["keys"]
 """
 
 
@@ -204,7 +208,7 @@ async def test_prometheus_takes_every_metric_and_knows_every_expression(
     toml = plugin + f'[admin]\naddress = "127.0.0.1:{port}"\n' + EVERYTHING
     toml += f'[backends.secured]\nprefix = "/secured"\nurls = ["https://127.0.0.1:{port}"]\n'
     running = await gateway(toml=toml, backends={"coredinator": backend.url})
-    for path in (f"{PREFIX}/a", f"{PREFIX}/b", "/nowhere", f"{PREFIX}/shared", "/secured"):
+    for path in (f"{PREFIX}/a", f"{PREFIX}/b", "/nowhere", f"{PREFIX}/shared", "/secured", "/closed"):
         await get(running.port, path)
     assert promtool("check", "metrics", given=(await get(port)).body) == "0: "
     async with prometheus(tmp_path, port) as client:

@@ -25,6 +25,7 @@ PROMISED = {
     "coregateway_upstream_surplus_total": ("backend",),
     "coregateway_shares_total": ("route", "backend", "way"),
     "coregateway_mirrored_total": ("backend", "outcome"),
+    "coregateway_auth_total": ("backend", "method", "outcome"),
     "coregateway_request_bytes_total": ("backend",),
     "coregateway_response_bytes_total": ("backend",),
     "coregateway_client_disconnects_total": ("backend",),

@@ -1,0 +1,137 @@
+"""The step of admission that finds out who a request comes from, and whether that is enough.
+
+Credentials of other kinds than those that a route accepts are none to it, and pass to its backend. What a
+client says of itself in fields of identity is taken away on every route, open ones included.
+"""
+
+from time import time
+from typing import Final, cast
+
+from coregateway.http1.grammar import without
+from coregateway.http1.request import RequestHead
+from coregateway.model.caller import Caller
+from coregateway.model.exchange import Exchange
+from coregateway.policy.cors import is_preflight
+from coregateway.policy.identity import KEY, FieldKinds
+from coregateway.policy.keys import PREFIX, Keys
+from coregateway.policy.requirement import (
+    AMBIGUOUS,
+    ANONYMOUS,
+    FORBIDDEN,
+    INVALID,
+    MISSING,
+    OK,
+    Requirement,
+)
+from coregateway.proxy.admission import Refusal, Verdict
+from coregateway.proxy.amendment import obey_connection
+from coregateway.proxy.client import Client
+from coregateway.proxy.recognition import bearer_of
+
+_NONE: Final[list[bytes]] = []
+_KEY: Final = PREFIX.encode()
+
+KEY_METHOD: Final = "key"
+"""How log lines call a key."""
+
+
+class IdentityFields:
+    """Takes away what a client says of itself."""
+
+    __slots__ = ("_kinds",)
+
+    def __init__(self, names: frozenset[bytes], key: str = "") -> None:
+        """`names`: fields of identity, in lower case. `key`: the field in which keys come; empty: it
+        passes."""
+        self._kinds = FieldKinds(names, key.lower().encode())
+
+    def remove(self, client: Client, head: RequestHead) -> None:  # noqa: ARG002 -- a `Step`
+        """A `Step` of routes that are open."""
+        self.take(head)
+
+    def take(self, head: RequestHead) -> list[bytes]:
+        """Take the fields of identity and of keys away; returns the keys."""
+        kinds = self._kinds
+        lines = head.lines
+        for line in lines:
+            if kinds[line]:
+                break
+        else:
+            return _NONE
+        kept: list[bytes] = []
+        keys: list[bytes] = []
+        for line in lines:
+            kind = kinds[line]
+            if not kind:
+                kept.append(line)
+            elif kind == KEY:
+                keys.append(line.partition(b":")[2].strip(b" \t"))
+        head.lines = kept
+        return keys
+
+
+class Authentication:
+    """Of one route."""
+
+    __slots__ = ("_fields", "_keys", "_passes_preflights", "requirement")
+
+    def __init__(
+        self,
+        requirement: Requirement,
+        fields: IdentityFields,
+        *,
+        keys: Keys | None = None,
+        passes_preflights: bool = False,
+    ) -> None:
+        """`keys`: None where the route accepts none. `passes_preflights`: to backends, which answer them:
+        browsers never send credentials with one."""
+        self.requirement = requirement
+        self._fields = fields
+        self._keys = keys
+        self._passes_preflights = passes_preflights
+
+    def authenticate(self, client: Client, head: RequestHead) -> Verdict:
+        """Refuse a request whose caller is not known, or may not do this; else tell the backend of it."""
+        exchange = cast(Exchange, client.exchange)
+        keys = self._fields.take(head)
+        authorization = head.noted.get(b"authorization")
+        if authorization is not None:
+            token = bearer_of(authorization)
+            if token is not None and self._keys is not None and token.startswith(_KEY):
+                keys = [*keys, token]
+                head.lines = without(head.lines, (b"authorization",))
+        if len(keys) > 1:
+            exchange.auth_outcome = AMBIGUOUS
+            return Refusal(error=self.requirement.ambiguous())
+        if keys and self._keys is not None:
+            return self._judge(head, exchange, KEY_METHOD, self._keys.look_up(keys[0], time()))
+        return self._without(head, exchange)
+
+    def _without(self, head: RequestHead, exchange: Exchange) -> Refusal | None:
+        """Of a request that has no credentials."""
+        if self.requirement.anonymous or (self._passes_preflights and is_preflight(head)):
+            exchange.auth_outcome = ANONYMOUS
+            return None
+        exchange.auth_outcome = MISSING
+        return Refusal(error=self.requirement.missing())
+
+    def _judge(
+        self, head: RequestHead, exchange: Exchange, method: str, found: Caller | str
+    ) -> Refusal | None:
+        """`found`: the caller, or why its credentials are refused."""
+        exchange.auth = method
+        if isinstance(found, str):
+            exchange.auth_outcome = INVALID
+            exchange.auth_error = found
+            return Refusal(error=self.requirement.invalid(found))
+        exchange.consumer = found.name or None
+        lack = self.requirement.lacks(found)
+        if lack is not None:
+            exchange.auth_outcome = FORBIDDEN
+            exchange.auth_error = lack
+            return Refusal(error=self.requirement.forbidden(lack))
+        exchange.auth_outcome = OK
+        exchange.caller = found
+        obey_connection(head)
+        head.lines = [*head.lines, *found.lines]
+        return None

@@ -1,0 +1,152 @@
+"""What `[auth]` accepts, who inherits which requirement, and that no secret is shown."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from coregateway.settings import Loaded, SettingsError, load
+from coregateway.settings.auth import KeyHash
+from coregateway.settings.changes import changed, fingerprint
+from coregateway.settings.keys import NAMED, dotted, key_of_variable
+from coregateway.settings.report import effective
+from tests.settings.test_settings import WORDS
+
+A, B = (f"sha256:{digit * 64}" for digit in "ab")
+SECRET = "cg_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"  # noqa: S105 -- of no gateway
+
+SHARED = '[routes.a]\npath = "/a"\nbackend = { coredinator = 1, coretelemetry = 1 }\n'
+
+VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "keys": (
+        ("[]", f'["{A}"]', f'[{{ hash = "{A}", expires = 2027-01-31T00:00:00Z }}, "{B}"]'),
+        (
+            *(f'["{SECRET}"]', f'["{A[7:]}"]', f'["{A.upper()}"]', f'["{A}a"]', f'"{A}"', "[1]"),
+            *(f'[{{ hash = "{A}" }}]', f'[{{ hash = "{A}", expires = 2027-01-31 }}]'),
+            *(f'[{{ hash = "{A}", expires = 2027-01-31T00:00:00 }}]', f'[{{ hash = "{A}", expires = 1 }}]'),
+            f'[{{ hash = "{SECRET}", expires = 2027-01-31T00:00:00Z }}]',
+        ),
+    ),
+    "roles": (("[]", '["reader", "a:b/c"]'), WORDS),
+    "scopes": (("[]", '["agents:write"]'), WORDS),
+}
+
+
+def loaded(directory: Path, text: str) -> Loaded:
+    (directory / "coregateway.toml").write_text(text)
+    return load(environ={}, cwd=directory)
+
+
+def report(directory: Path, text: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        loaded(directory, text)
+    return [str(mistake).removeprefix("coregateway.toml:") for mistake in caught.value.mistakes]
+
+
+def test_every_key_of_a_consumer_has_its_table() -> None:
+    assert {*VALUES} == {*map(dotted, NAMED["auth", "consumers"])}
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_a_key_takes_what_it_should_and_refuses_the_rest_without_telling_it(key: str, tmp_path: Path) -> None:
+    for literal in VALUES[key][0]:
+        loaded(tmp_path, f"[auth.consumers.a]\n{key} = {literal}")
+    for literal in VALUES[key][1]:
+        [mistake] = report(tmp_path, f"[auth.consumers.a]\n{key} = {literal}")
+        assert mistake.startswith(f"2: auth.consumers.a.{key}: expected a list of "), literal
+        assert not {SECRET, A, A[7:]} & {*mistake.replace('"', " ").split()}, mistake
+        assert key != "keys" or mistake.endswith("found another value, which is not shown")
+
+
+def test_no_hash_is_shown_and_different_keys_are_still_different(tmp_path: Path) -> None:
+    one, other = (loaded(tmp_path, f'[auth.consumers.a]\nkeys = ["{each}"]') for each in (A, B))
+    assert re.search(r'^auth\.consumers\.a\.keys += \["\*\*\*"\] ', effective(one), re.MULTILINE)
+    assert A[7:] not in effective(one) + repr(one.settings)
+    assert fingerprint(one.settings) != fingerprint(other.settings)
+    assert changed(one.settings, other.settings) == ("auth.consumers.a.keys",)
+    assert repr(KeyHash(A)) != repr(KeyHash(A, 1.0))
+    assert KeyHash(A) != KeyHash(A, 1.0)
+
+
+def test_a_variable_gives_a_consumer_its_keys(tmp_path: Path) -> None:
+    variable = "COREGATEWAY_AUTH__CONSUMERS__DASHBOARD__KEYS"
+    assert key_of_variable(variable) == ("auth", "consumers", "dashboard", "keys")
+    settings = load(environ={variable: f"{A},{B}"}, cwd=tmp_path).settings
+    assert [str(key) for key in settings.auth.consumers["dashboard"].keys] == [A, B]
+
+
+def test_a_backend_and_a_route_require_what_is_said_nearest(tmp_path: Path) -> None:
+    settings = loaded(
+        tmp_path,
+        """
+        auth.default = ["keys"]
+        backends.coredinator.auth = { roles = ["a"], scopes = ["s"] }
+        backends.coretelemetry.auth = { require = [] }
+        [routes]
+        a = { path = "/a", backend = "coredinator", auth.roles = ["b"] }
+        b = { path = "/b", backend = "coretelemetry" }
+        c = { path = "/c", respond.status = 200 }
+        d = { path = "/d", redirect.to = "/", auth.require = [] }
+        [routes.e]
+        path = "/e"
+        backend = { coredinator = 1, coretelemetry = 1 }
+        auth = { require = [], roles = [], scopes = [] }
+        """,
+    ).settings
+    backend = settings.backends["coredinator"].auth
+    assert (backend.require, backend.roles, backend.scopes) == (("keys",), ("a",), ("s",))
+    assert settings.backends["coretelemetry"].auth.require == ()
+    a, b, c, d, e = (route.auth for route in settings.routes.values())
+    assert (a.require, a.roles, a.scopes) == (("keys",), ("b",), ("s",))
+    assert (b.require, c.require, d.require, e.require, e.scopes) == ((), ("keys",), (), (), ())
+
+
+def test_several_backends_that_agree_close_their_route(tmp_path: Path) -> None:
+    settings = loaded(
+        tmp_path,
+        SHARED + "[backends]\ncoredinator.auth.require = ['keys']\ncoretelemetry.auth.require = ['keys']",
+    ).settings
+    assert settings.routes["a"].auth.require == ("keys",)
+
+
+@pytest.mark.parametrize(
+    ("toml", "mistakes"),
+    [
+        (
+            'auth.default = ["keis"]',
+            ['1: auth.default: expected a list of distinct ones of "keys", "jwt.NAME" and "forward.NAME"'],
+        ),
+        (
+            'backends.coredinator.auth.require = ["keys", "jwt.corp"]',
+            ['1: backends.coredinator.auth.require: expected ways that are there: keys, found "jwt.corp"'],
+        ),
+        (
+            f'[auth.consumers]\na.keys = ["{A}"]\nb.keys = ["{B}", "{A}"]',
+            ["3: auth.consumers.b.keys: expected other keys than the consumer a has, and each once"],
+        ),
+        (f'auth.consumers.a.keys = ["{A}", "{A}"]', ["1: auth.consumers.a.keys: expected other keys than"]),
+        (
+            'auth.keys.header = "x-consumer"',
+            ["1: auth.keys.header: expected none of the fields that tell backends who a client is"],
+        ),
+        (
+            'backends.coredinator.auth.roles = ["a"]',
+            ["1: backends.coredinator.auth.roles: expected nothing while auth.require is empty"],
+        ),
+        (
+            SHARED + '[backends.coredinator]\nauth.require = ["keys"]',
+            ["1: routes.a.auth.require: expected a value of its own, as coredinator and"],
+        ),
+        ("[auth.consumers.A]", ["1: auth.consumers.A: expected a consumer name of lower-case letters"]),
+        ("[auth.consumer.a]", ["1: auth.consumer: expected a known key, found an unknown one; did you mean"]),
+        ("auth.realms = 1", ["1: auth.realms: expected a known key, found an unknown one; did you mean"]),
+        ('[auth.consumers.a]\nkey = "x"', ["2: auth.consumers.a.key: expected a known key"]),
+    ],
+)
+def test_what_cannot_be_meant_is_told(toml: str, mistakes: list[str], tmp_path: Path) -> None:
+    found = report(tmp_path, toml)
+    assert len(found) == len(mistakes)
+    for mistake, words in zip(found, mistakes, strict=True):
+        assert mistake.startswith(words), mistake
+        assert A not in mistake
