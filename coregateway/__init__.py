@@ -1,25 +1,26 @@
 """CoreGateway: an HTTP API gateway in Python.
 
-The life of a request, from the bytes of a client to a line in the log:
+The packages, from the outside in; imports go downwards only. ARCHITECTURE.md tells the way of a request.
 
-    net.plain_transport      reads the bytes
-    downstream.connection    finds a whole head among them, opens an `Exchange`, and admits the request
-    http1.request            parses the head strictly; what two parsers could read differently is refused
-    http1.path_safety        refuses a path that could leave its prefix
-    proxy.routes             finds the route; own paths go to Sanic's router (`sanic_app.stream`)
-    proxy.admission          asks the policies of the route
-    proxy.forwarded_request  takes a connection, sends the request, answers what comes back
-    upstream.pool            gives an idle connection, or a new one, or a place in the queue
-    proxy.attempts           tries again what may be tried again
-    http1.reader             parses the response as strictly
-    proxy.answer             shows it to middleware, renders its head, and writes it
-    proxy.relay, net.splice  stream what is too long to come at once, one way or both
-    proxy.tunnel             carries bytes both ways once a backend has agreed to speak WebSocket
-    model.errors, problem    tell the client what went wrong, in one form
-    proxy.exchange_events    tell of the end of the exchange, exactly once
-    observability            writes its line, counts it, sends its spans
-
-`app` puts everything together; `__main__` is the command line. ARCHITECTURE.md has the packages.
+    app, __main__   put everything together; the command line
+    cli             the commands that look, and that ask a gateway which runs
+    deployment      files by which a gateway is run
+    demo, testing   backends to try it with; a scripted backend, a raw client, a gateway process
+    endpoints       own answers: health, documents, the admin address, the live page
+    observability   log lines, metrics, traces, findings, the state of the node
+    sanic_app       everything that knows the inside of Sanic
+    downstream      clients: the states of a connection, heads, bodies, own answers
+    proxy           routes, admission, forwarding, relay, tunnel, the rules of fields and of retries
+    policy          what a request may: one module a policy, pure
+    upstream        backends: balancer, endpoints, connections, the queue
+    node            processes: listeners, supervisor, watchdog, signals
+    prober          asks upstreams how they are, and name servers where
+    settings        types, sources, mistakes
+    logs            lines, and their way out of the process
+    net             transports, epoll, batched writes, flow control, time limits, splice
+    model           exchange, errors, problem documents, ids, addresses
+    http1           the grammar of both sides, pure
+    shared_memory   what belongs to the node: each process writes its part, all read everything
 """
 
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from coregateway import compiled
 if TYPE_CHECKING:
     from coregateway.sanic_app.backends import Backends as Backends
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 COMPILED = compiled.install()
 """Whether the modules that a request runs through are machine code in this process."""
