@@ -19,11 +19,10 @@ from typing import Final, cast
 
 from coregateway.downstream import task
 from coregateway.downstream.answers import write_problem, write_refusal
-from coregateway.downstream.ending import EndingConnection
-from coregateway.downstream.head_search import HeadSearch
+from coregateway.downstream.head_reader import HeadReader
 from coregateway.downstream.states import State
 from coregateway.http1.framing import persists
-from coregateway.http1.grammar import END, TooManyFields
+from coregateway.http1.grammar import TooManyFields
 from coregateway.http1.path_safety import is_confined
 from coregateway.http1.request import RequestHead
 from coregateway.http1.rules import FIELDS, PATH, BrokenRule
@@ -54,11 +53,10 @@ CLOSING: Final = State.CLOSING
 CLOSED: Final = State.CLOSED
 
 
-class ClientConnection(EndingConnection):
+class ClientConnection(HeadReader):
     """See the module. `application` is what the application keeps of it, made when it is needed."""
 
     __slots__ = (
-        "_search",
         "_task",
         "_tunnel",
         "application",
@@ -80,7 +78,6 @@ class ClientConnection(EndingConnection):
         self.pending_error: Exception | None = None
         """Why the request cannot be served."""
         self.application: object = None
-        self._search: HeadSearch | None = None
         self._task: Task[None] | None = None
         self.task_runs = False
         """Whether the task has begun: one that is cancelled before never gets to its `finally`."""
@@ -97,11 +94,11 @@ class ClientConnection(EndingConnection):
         if state is IDLE:
             if not self.buffer:
                 self.received_at = monotonic()
-                self._read_head(data)
+                self.read_head(data)
             else:
-                self._read_head(self.buffer + data)
+                self.read_head(self.buffer + data)
         elif state is HEAD:
-            self._read_head(self.buffer + data)
+            self.read_head(self.buffer + data)
         elif state is TUNNEL:
             cast(Peer, self._tunnel).receive(data)
         elif state is SERVING or state is TASK or state is FLUSHING:
@@ -149,42 +146,7 @@ class ClientConnection(EndingConnection):
 
     # A request's head
 
-    def _read_head(self, data: bytes) -> None:
-        """Serve the request whose head these bytes begin with, if they hold all of it."""
-        search = self._search
-        max_head = self.worker.plan.max_head
-        if search is None:
-            end = data.find(END) + len(END)
-            if len(END) <= end <= max_head and not data.startswith(b"\r\n"):
-                if end == len(data):
-                    self.buffer = b""
-                else:
-                    self.buffer = data[end:]
-                    data = data[:end]
-                self._begin_request(data)
-                return
-            search = self._search = HeadSearch(max_head)
-        try:
-            self.buffer = data = search.trim(data)
-            end = search.find(data)
-        except GatewayError as error:
-            self._begin_request(error)
-            return
-        if end >= 0:
-            self.buffer = data[end + len(END) :]
-            self._begin_request(data[: end + len(END)])
-            return
-        self.read_on()
-        if not data:
-            if self.state is HEAD:
-                self.enter(IDLE)
-            self._limit.within(self._time_between_requests())
-        elif self.state is IDLE:
-            self.enter(HEAD)
-            self._limit.within(self.worker.plan.client_timeout)
-
-    def _begin_request(self, raw: bytes | GatewayError) -> None:
-        """Open the exchange of a request: its head, or why there is none; and serve it."""
+    def begin_request(self, raw: bytes | GatewayError) -> None:
         if self.state is HEAD:
             self._limit.clear()
         self.enter(SERVING)
@@ -337,14 +299,9 @@ class ClientConnection(EndingConnection):
         if self.served == 1 or not self._limit.pending:
             self._limit.within(self.worker.plan.idle_timeout)
         if self.buffer:
-            self.worker.loop.call_soon(self._read_buffered)
+            self.worker.loop.call_soon(self.read_buffered)
         elif self._pause.lasts:
             self._pause.resume()
-
-    def _read_buffered(self) -> None:
-        """The next request is here already, or a part of it."""
-        if self.state is IDLE and self.buffer:
-            self._read_head(self.buffer)
 
     def _abandon(self) -> None:
         """The client has left a request that no task serves."""
@@ -358,16 +315,12 @@ class ClientConnection(EndingConnection):
 
     # Limits of time
 
-    def _time_between_requests(self) -> float:
-        plan = self.worker.plan
-        return plan.idle_timeout if self.served else plan.client_timeout
-
     def limit_passed(self) -> None:
         self.catch_up()
         state = self.state
         if state is IDLE:
             # Requests that are served at once do not touch the limit, so it tells only when to look.
-            left = self.received_at + self._time_between_requests() - monotonic()
+            left = self.received_at + self.time_between_requests() - monotonic()
             if self.buffer:
                 self._limit.within(self.worker.plan.client_timeout)  # the next request is about to be read
             elif left > RESOLUTION:
@@ -375,7 +328,7 @@ class ClientConnection(EndingConnection):
             else:
                 self.close()
         elif state is HEAD:
-            self._begin_request(ClientTimeout())
+            self.begin_request(ClientTimeout())
         elif state is TASK:
             self._wake_reader()
         else:
