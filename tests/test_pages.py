@@ -27,8 +27,9 @@ from coregateway.policy.requirement import OUTCOMES
 from coregateway.sanic_app import signals
 from coregateway.settings import Settings, load
 from coregateway.settings.auth import AuthSettings
+from coregateway.settings.inheritance import INHERITED
 from coregateway.settings.keys import BACKEND_KEYS, NAMED, NODE_KEYS, ROUTE_KEYS
-from coregateway.settings.model import INHERITED, leaves
+from coregateway.settings.model import leaves
 from coregateway.settings.rates import ConcurrencySettings, RateSettings
 from coregateway.testing import ScriptedBackend, respond
 from coregateway.upstream.balancer import MODES

@@ -20,6 +20,7 @@ resilience  what becomes of requests when upstreams fail
 explain     which live requests are told what becomes of them
 tls         certificates and authorities
 health      how upstreams are asked whether they are well, and how their names are resolved
+inheritance   what backends and routes have of the tables above them
 keys        every key with its variable; what a mistyped one may have meant
 plugins     modules of users, and their own settings
 sources     what file, environment and command line give, with the place of each

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from coregateway.settings import tls
 from coregateway.settings.contradiction import ITS_VALUE, KeyPath, names_of
+from coregateway.settings.inheritance import INHERITED
 from coregateway.settings.keys import (
     REQUIRED,
     backend_meant_by,
@@ -26,7 +27,7 @@ from coregateway.settings.keys import (
     within_row,
 )
 from coregateway.settings.mistakes import HIDDEN, Entry, Mistake, SettingsError, shown
-from coregateway.settings.model import DEFAULT_BACKENDS, INHERITED, YIELDING, Settings, contradictions, leaves
+from coregateway.settings.model import DEFAULT_BACKENDS, YIELDING, Settings, contradictions, leaves
 from coregateway.settings.plugins import resolve
 from coregateway.settings.sources import (
     DEFAULT,

@@ -14,12 +14,12 @@ from coregateway.http1.grammar import METHODS
 from coregateway.model.addresses import meet
 from coregateway.settings import auth_rules, rate_rules, route_rules
 from coregateway.settings.auth import AuthSettings, RequirementSettings
-from coregateway.settings.auth_rules import REQUIREMENT
 from coregateway.settings.contradiction import Contradiction, KeyPath
 from coregateway.settings.cors import CorsSettings
 from coregateway.settings.cors import contradictions as cors_rules
 from coregateway.settings.explain import ExplainSettings
 from coregateway.settings.health import DnsSettings, HealthSettings
+from coregateway.settings.inheritance import with_complete_rows
 from coregateway.settings.named_rows import tables_of_rows
 from coregateway.settings.observability import (
     OPTIONAL_PATHS,
@@ -81,12 +81,6 @@ DEFAULT_BACKENDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 """The rows of the two backends that are there unless settings change them."""
-
-INHERITED = ("timeouts", "ejection", "breaker", "retries")
-"""Tables of a backend whose keys are the node's where it gives none of its own."""
-
-NODE_ONLY = frozenset(NodeRetrySettings.model_fields) - frozenset(RetrySettings.model_fields)
-"""Keys of those tables that are the node's alone."""
 
 YIELDING = frozenset({("limits", "max_keepalive_connections")})
 """Keys whose defaults give way to what other keys say, and contradict none."""
@@ -286,33 +280,8 @@ class Settings(Table):
 
     @model_validator(mode="before")
     @classmethod
-    def _complete_backends(cls, tables: dict[str, Any]) -> dict[str, Any]:
-        node_wide = {
-            table: {
-                key: value for key, value in _given(tables.get(table, {})).items() if key not in NODE_ONLY
-            }
-            for table in INHERITED
-        }
-        limits = _given(tables.get("limits", {}))
-        most = _given(limits.get("request", {})).get("max_body")
-        everywhere = {key: limits[key] for key in ("rates", "concurrency") if key in limits}
-        required = {"require": _given(tables.get("auth", {})).get("default", ())}
-        backends: dict[str, Any] = {}
-        for name, table in tables.get("backends", DEFAULT_BACKENDS).items():
-            row = _given(table)
-            if row.get("enabled") is False:
-                continue
-            completed = {table: {**node_wide[table], **_given(row.get(table, {}))} for table in INHERITED}
-            completed["auth"] = {**required, **_given(row.get("auth", {}))}
-            backends[name] = {**everywhere, **row, **completed}
-            if most is not None:
-                backends[name].setdefault("max_body", most)
-        routes = {
-            name: {**everywhere, **_completed_route(row, backends, node_wide["timeouts"], most, required)}
-            for name, table in tables.get("routes", {}).items()
-            if (row := _given(table)).get("enabled") is not False
-        }
-        return {**tables, "backends": backends, "routes": routes}
+    def _complete(cls, tables: dict[str, Any]) -> dict[str, Any]:
+        return with_complete_rows(tables, DEFAULT_BACKENDS)
 
     @model_validator(mode="after")
     def _check_names_and_rules(self) -> Self:
@@ -323,40 +292,6 @@ class Settings(Table):
         for contradiction in contradictions(dict(leaves(self))):
             raise ValueError(f"{'.'.join(contradiction.key)}: expected {contradiction.expected}")
         return self
-
-
-def _completed_route(
-    row: Mapping[str, Any],
-    backends: Mapping[str, Any],
-    node_wide: Mapping[str, Any],
-    most: int | None,
-    required: Mapping[str, Any],
-) -> dict[str, Any]:
-    """A route with what it has of its one backend, or of all, where it says nothing itself."""
-    named: str | Mapping[str, int] = row.get("backend", "")
-    names = [named] if isinstance(named, str) else [*named]
-    heir: Mapping[str, Any] = backends.get(names[0], {}) if len(names) == 1 else {}
-    completed = {
-        **row,
-        "timeouts": {**node_wide, **_given(heir.get("timeouts", {})), **_given(row.get("timeouts", {}))},
-    }
-    # Of several backends it has what all of them have; where they differ it must say its own (`auth_rules`).
-    all_have = [_given(backends[name]["auth"]) for name in names if name in backends] or [required]
-    shared = {key: all_have[0][key] for key in REQUIREMENT if key in all_have[0]}
-    completed["auth"] = {**required, **shared, **_given(row.get("auth", {}))}
-    given = heir.get("max_body", most)
-    if given is not None:
-        completed.setdefault("max_body", given)
-    for key in ("allow", "deny", "rates", "concurrency"):
-        if key in heir:
-            completed.setdefault(key, heir[key])
-    return completed
-
-
-def _given(table: Table | Mapping[str, Any]) -> Mapping[str, Any]:
-    return (
-        {name: getattr(table, name) for name in table.model_fields_set} if isinstance(table, Table) else table
-    )
 
 
 def contradictions(
