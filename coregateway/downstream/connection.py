@@ -13,6 +13,7 @@ The limits of time come from the settings:
 """
 
 from asyncio import Task
+from collections.abc import Awaitable
 from functools import lru_cache
 from time import monotonic
 from typing import Final, cast
@@ -250,17 +251,26 @@ class ClientConnection(HeadReader):
         self._end_by(Refusal(error=error))
 
     def _end_by(self, refusal: Refusal) -> None:
-        """Answer in the place of a backend, past the response middleware of the route."""
-        middleware = None if self.route is None else self.route.middleware
-        if middleware is not None and refusal is not ANSWERED:
-            verdict = middleware.answer(self, refusal)
-            if verdict is not None and not isinstance(verdict, Refusal):
-                self.waiting = Waiting(verdict, 0)
-                self.continue_in_task()
-                return
+        verdict = self.answer_by(refusal)
+        if verdict is None:
+            self._complete_now()
         else:
+            self.waiting = Waiting(verdict, 0)
+            self.continue_in_task()
+
+    def answer_by(self, refusal: Refusal) -> Awaitable[Refusal | None] | None:
+        """Answer in the place of a backend, past the response middleware of the route.
+
+        Returns what has to be waited for, if anything.
+        """
+        middleware = None
+        if self.route is not None and refusal is not ANSWERED:
+            middleware = self.route.middleware_of(self.forwarding, cast(Exchange, self.exchange))
+        if middleware is None:
             self.refuse_by(refusal)
-        self._complete_now()
+            return None
+        verdict = middleware.answer(self, refusal)
+        return None if verdict is None or isinstance(verdict, Refusal) else verdict
 
     def _complete_now(self) -> None:
         """As `complete`; the client has its answer already, so it should be on record."""

@@ -52,6 +52,9 @@ async def _is_refused(client: "ClientConnection") -> bool:
     if waiting is None:
         return False
     refusal = await (admission.complete(client, head, waiting) if admission is not None else waiting.verdict)
-    if refusal is not None:
-        client.refuse_by(refusal)
-    return refusal is not None
+    if refusal is None:
+        return False
+    answering = client.answer_by(refusal)
+    if answering is not None:
+        await answering
+    return True

@@ -1,4 +1,4 @@
-"""Fields of a request that the gateway, or the application's middleware, gives it on the way to a backend."""
+"""Fields that the gateway, or the application's middleware, gives a message that passes."""
 
 from collections.abc import Collection
 from typing import Final
@@ -6,6 +6,7 @@ from typing import Final
 from coregateway.http1.fields import connection_options
 from coregateway.http1.grammar import without
 from coregateway.http1.request import RequestHead
+from coregateway.http1.response import ResponseHead
 
 OF_THIS_HOP: Final = frozenset((b"te", b"transfer-encoding", b"content-length", b"host"))
 """Fields that the gateway writes itself; naming them in Connection does not take them away."""
@@ -32,3 +33,14 @@ def obey_connection(head: RequestHead) -> None:
     if nominated:
         head.lines = without(head.lines, nominated)
         head.noted[b"connection"] = b"upgrade" if options.upgrade else b""
+
+
+def amend_response(head: ResponseHead, added: bytes, names: Collection[bytes], lines: list[bytes]) -> bytes:
+    """As `amend`, for a response and the field lines that are `added` to it, each with its line end.
+
+    Returns those that are added then.
+    """
+    head.lines = without(head.lines, names)
+    if added:
+        lines = without(added.split(b"\r\n")[:-1], names) + lines
+    return b"\r\n".join(lines) + b"\r\n" if lines else b""

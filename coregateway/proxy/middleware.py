@@ -25,12 +25,16 @@ type Answer = Callable[[Client, Refusal], Verdict]
 class RouteMiddleware:
     """See the module."""
 
-    __slots__ = ("admit", "answer", "review")
+    __slots__ = ("admit", "admit_own", "answer", "review")
 
-    def __init__(self, *, admit: Step | None, review: Review | None, answer: Answer) -> None:
+    def __init__(
+        self, *, admit: Step | None, admit_own: Step | None, review: Review | None, answer: Answer
+    ) -> None:
         self.admit = admit
         """Shows a request to the request middleware: the step behind the built-in policies. None: there is
         none."""
+        self.admit_own = admit_own
+        """As `admit`, for what the backend has besides what all have, once a share has chosen it."""
         self.review = review
         """None: there is no response middleware."""
         self.answer = answer

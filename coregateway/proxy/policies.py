@@ -39,6 +39,7 @@ from coregateway.proxy.steps import (
     Redirects,
     refuse_for_maintenance,
     refuse_while_open,
+    show_to_chosen,
 )
 from coregateway.settings import Settings
 from coregateway.settings.contradiction import KeyPath
@@ -81,6 +82,7 @@ def plan_of(
             any_method=True,
             admission=admission_of(_told(settings), []),
             options=_own_options(settings, cors, own_methods),
+            middleware=middleware[""],
         ),
         own_fields=rules_of([settings.response], ""),
         cors=cors,
@@ -114,7 +116,8 @@ def _routes(
 ) -> Iterator[tuple[Conditions, Route]]:
     """All routes in the order of the file; the prefixes of the backends come first.
 
-    `middleware`: by backend; a route with several, or with none, has what all have.
+    `middleware`: by backend; a route without a backend, or with several until one is chosen, has what all
+    have.
     """
     told = _told(settings)
     for name in backends:
@@ -143,8 +146,7 @@ def _routes(
         rows = {each: settings.backends[each] for each in route.weights if each in backends}
         if not rows:
             continue
-        shown = middleware[next(iter(rows)) if len(rows) == 1 else ""]
-        steps.middleware = shown
+        steps.middleware = middleware[next(iter(rows)) if len(rows) == 1 else ""]
         forwardings = {
             each: forwarding_of(
                 settings,
@@ -154,7 +156,7 @@ def _routes(
                 cors,
                 backends,
                 rewriting_of(route, row, rows.values()),
-                shown,
+                middleware[each],
             )
             for each, row in rows.items()
         }
@@ -162,6 +164,10 @@ def _routes(
         steps.has_breaker = any(row.breaker.enabled for row in rows.values())
         if len(rows) > 1:
             steps.choice = _share_of(name, route, forwardings, closed).choose
+            steps.shows_to_chosen = any(
+                known is not None and known.admit_own is not None
+                for known in (middleware[each] for each in rows)
+            )
         else:
             steps.is_closed = bool(closed)
         common = [
@@ -211,6 +217,7 @@ class Steps:
         "is_closed",
         "limits",
         "middleware",
+        "shows_to_chosen",
         "told",
     )
 
@@ -229,6 +236,8 @@ class Steps:
         """Finds out who a request comes from."""
         self.choice: Step | None = None
         """Decides which of several backends gets a request."""
+        self.shows_to_chosen = False
+        """Whether any of these has request middleware of its own."""
         self.is_closed = False
         """Whether its only backend is under maintenance."""
         self.has_breaker = False
@@ -247,7 +256,8 @@ class Steps:
         shown = None if self.middleware is None else self.middleware.admit
         closed = refuse_for_maintenance if self.is_closed else None
         breaker = refuse_while_open if self.has_breaker else None
-        steps = (self.auth, *self.limits.after, shown, self.answer, closed, self.choice, breaker)
+        chosen = show_to_chosen if self.shows_to_chosen else None
+        steps = (self.auth, *self.limits.after, shown, self.answer, closed, self.choice, chosen, breaker)
         return [step for step in steps if step is not None]
 
 

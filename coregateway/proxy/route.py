@@ -2,6 +2,7 @@
 
 from coregateway.http1.request import RequestHead
 from coregateway.model.errors import MethodNotAllowed
+from coregateway.model.exchange import Exchange
 from coregateway.proxy.admission import Admission, Refusal, Waiting
 from coregateway.proxy.client import Client
 from coregateway.proxy.hash_keys import HashKeys
@@ -73,7 +74,8 @@ class Route:
         self.backend: str | None = None if forwarding is None or is_shared else forwarding.backend.name
         """The name of the only backend that its requests go to."""
         self.middleware = middleware
-        """The application's; None: it has none here, or Sanic's router runs it."""
+        """The application's; None: it has none here. Of own paths: for what policies answer; the rest is
+        Sanic's."""
 
     def admit(self, client: Client, head: RequestHead) -> Refusal | Waiting | None:
         """Whether a request may go on: None; see `admission`.
@@ -96,6 +98,12 @@ class Route:
         if self.any_method or head.method in self.allowed:
             return None
         return Refusal(error=MethodNotAllowed(client.worker.plan.routes.methods_of(head)))
+
+    def middleware_of(self, forwarding: "Forwarding | None", exchange: Exchange) -> RouteMiddleware | None:
+        """The application's middleware for an answer to a request; of a share, that of the chosen backend."""
+        if self.backend is None and exchange.share is not None and forwarding is not None:
+            return forwarding.middleware
+        return self.middleware
 
     def chain_of(self, head: RequestHead) -> Admission | None:
         """The chain that `admit` asks for a request."""

@@ -9,7 +9,7 @@ from coregateway.policy.cors import Cors
 from coregateway.policy.fields import FieldRules
 from coregateway.policy.fixed_answer import FixedAnswer
 from coregateway.policy.redirect import Redirect
-from coregateway.proxy.admission import Refusal
+from coregateway.proxy.admission import Refusal, Verdict
 from coregateway.proxy.client import Client
 
 type MethodsOf = Callable[[RequestHead], tuple[str, ...]]
@@ -80,6 +80,14 @@ def refuse_while_open(client: Client, head: RequestHead) -> Refusal | None:  # n
     forwarding = client.forwarding
     seconds = 0.0 if forwarding is None else forwarding.backend.pool.wait_for_breaker()
     return Refusal(error=BreakerOpen(seconds)) if seconds else None
+
+
+def show_to_chosen(client: Client, head: RequestHead) -> Verdict:
+    """Show a request to the middleware that the backend chosen for it has of its own."""
+    forwarding = client.forwarding
+    middleware = None if forwarding is None else forwarding.middleware
+    step = None if middleware is None else middleware.admit_own
+    return None if step is None else step(client, head)
 
 
 class FixedAnswers:

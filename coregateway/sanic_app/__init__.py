@@ -8,6 +8,7 @@ request             its request object
 fields              header fields that know what a middleware has changed
 cookies             the cookies of backends among them
 proxied_response    a backend's answer, as middleware sees it
+policy_answer       what a policy answers, likewise
 middleware          middleware on forwarded requests and their answers
 registered          which of it there is
 backend_handle      a backend as the application's code has it

@@ -9,14 +9,15 @@ byte. What a middleware may not change raises where it tries to.
 # pyright: reportIncompatibleMethodOverride=false, reportInconsistentConstructor=false
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, override
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Final, cast, override
 
-from multidict import CIMultiDict
+from multidict import CIMultiDict, istr
 from sanic.compat import Header
 
-from coregateway.http1.fields import LONGEST_LINE, REMEMBERED, UNREMEMBERED
+from coregateway.http1.fields import LONGEST, LONGEST_LINE, REMEMBERED, UNREMEMBERED
 from coregateway.http1.grammar import is_field_line
+from coregateway.sanic_app.cookies import PassingCookie
 
 _is_name: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 
@@ -33,12 +34,34 @@ _OWN_OF_REQUESTS: Final = frozenset(
 OVERWRITTEN: Final = frozenset((b"x-corerl-version", b"x-request-id"))
 """Fields, in lower case, that every response of the gateway has, whatever a middleware makes of them."""
 
-type Guard = Callable[[str], str | None]
+type _Guard = Callable[[str], str | None]
 """Takes the name of a field in lower case; says why it may not be changed, or None: it may."""
 
 
-def of_response(name: str) -> str | None:
-    """The `Guard` of responses."""
+class Changeable(dict[str, bytes]):
+    """Names of fields that may be changed, in lower case, by the spelling that a middleware uses.
+
+    Raises ValueError for any other name.
+    """
+
+    def __init__(self, guard: _Guard) -> None:
+        super().__init__()
+        self._guard = guard
+
+    def __missing__(self, spelled: str) -> bytes:
+        name = spelled.lower()
+        fault = self._guard(name)
+        if fault is not None:
+            raise ValueError(f"a middleware may not change {spelled}, which {fault}")
+        if _is_name(spelled) is None:
+            raise ValueError(f"no field can have the name {spelled!r}")
+        found = name.encode()
+        if len(self) < REMEMBERED and len(name) <= LONGEST:
+            self[spelled] = found
+        return found
+
+
+def _of_response(name: str) -> str | None:
     if name in _FRAMING:
         return "frames the message"
     if name in _HOP_BY_HOP or name.startswith("proxy-"):
@@ -46,16 +69,19 @@ def of_response(name: str) -> str | None:
     return None
 
 
-def of_request(reserved: frozenset[bytes]) -> Guard:
-    """The `Guard` of requests. `reserved`: names, in lower case, of further fields of the gateway's."""
+OF_RESPONSES: Final = Changeable(_of_response)
+
+
+def of_requests(reserved: frozenset[bytes]) -> Changeable:
+    """`reserved`: names, in lower case, of further fields of the gateway's."""
     names = frozenset(name.decode() for name in reserved)
 
     def guard(name: str) -> str | None:
         if name in _OWN_OF_REQUESTS or name.replace("_", "-") in names:
             return "the gateway writes itself"
-        return of_response(name)
+        return _of_response(name)
 
-    return guard
+    return Changeable(guard)
 
 
 class _Pairs(dict[bytes, tuple[str, str]]):
@@ -64,7 +90,9 @@ class _Pairs(dict[bytes, tuple[str, str]]):
     def __missing__(self, line: bytes) -> tuple[str, str]:
         name, _, value = line.partition(b":")
         name = name.lower()
-        pair = name.decode(), value.strip(b" \t").decode(errors="surrogateescape")
+        text = value.strip(b" \t").decode(errors="surrogateescape")
+        # What a multidict looks for is there already in a text of its own kind.
+        pair = istr(name.decode()), PassingCookie(text) if name == b"set-cookie" else text
         if len(line) <= LONGEST_LINE and name not in UNREMEMBERED:
             if len(self) >= REMEMBERED:
                 self.clear()
@@ -76,67 +104,65 @@ _pairs: Final = _Pairs()
 
 
 def pairs_of(lines: Iterable[bytes]) -> list[tuple[str, str]]:
-    """Names (in lower case) and values of field lines."""
+    """Names (in lower case) and values of field lines. A value of `Set-Cookie` is a `PassingCookie`."""
     return [_pairs[line] for line in lines]
 
 
 class PassingFields(Header):
-    """See the module. `touched` holds the names, in lower case, that were set or taken away."""
+    """See the module. Made by `passing`."""
 
-    touched: set[bytes] | None = None
+    __slots__ = ("changeable", "touched")
 
-    def __init__(self, pairs: Sequence[tuple[str, str]], guard: Guard) -> None:
-        super().__init__(pairs)
-        self._guard = guard
+    changeable: Changeable
+    touched: dict[bytes, str] | None
+    """The names that were set or taken away, in lower case, with their spelling; None: none was."""
 
-    def lines(self) -> list[bytes]:
-        """The field lines of what was set.
+    def lines(self, but: Collection[bytes] = ()) -> list[bytes]:
+        """The field lines of what was set, in the order in which it first was.
+
+        `but`: names, in lower case, whose lines are left out.
 
         Raises ValueError: a value with control characters.
         """
-        touched = self.touched
-        if not touched:
-            return []
-        lines = [
-            f"{name}: {value}".encode(errors="surrogateescape")
-            for name, value in self.items()
-            if name.lower().encode() in touched
-        ]
-        for line in lines:
-            if is_field_line(line) is None:
-                raise ValueError(f"the value of {line.partition(b':')[0].decode()} has control characters")
+        lines: list[bytes] = []
+        for name, spelled in (self.touched or {}).items():
+            if name in but:
+                continue
+            for value in cast(Sequence[Any], self.getall(spelled, ())):
+                line = _line(spelled, value)
+                if type(value) is not str and is_field_line(line) is None:  # else it was checked already
+                    raise ValueError(f"the value of {spelled} has control characters")
+                lines.append(line)
         return lines
 
     def copy(self) -> Header:
         """Fields of nobody's message."""
-        return Header(self)
+        return Header(self._all_of((self,), {}))
 
     def _touch(self, name: str) -> None:
-        fault = self._guard(name.lower())
-        if fault is not None:
-            raise ValueError(f"a middleware may not change {name}, which {fault}")
-        if _is_name(name) is None:
-            raise ValueError(f"no field can have the name {name!r}")
         if self.touched is None:
-            self.touched = set()
-        self.touched.add(name.lower().encode())
+            self.touched = {}
+        self.touched[self.changeable[name]] = name
 
-    def _value(self, name: str, value: Any) -> Any:
-        """A value that is about to be set."""
-        text = f"{value}"
-        if not text.isprintable() and is_field_line(_line(name, text)) is None:
-            raise ValueError(f"a value with control characters for {name}")
-        return value
-
-    def _set(self, name: str, value: Any) -> Any:
+    def _check(self, name: str, value: Any) -> None:
+        """Take note that a value is about to be set; raises ValueError where it may not."""
         self._touch(name)
-        return self._value(name, value)
+        if type(value) is not str or not value.isprintable():
+            _check_value(name, value)
 
     # What changes a multidict
 
     @override
     def __setitem__(self, key: str, value: Any) -> None:
-        super().__setitem__(key, self._set(key, value))
+        # As `_check`, in one call: most middleware that changes anything does this.
+        name = self.changeable[key]
+        if self.touched is None:
+            self.touched = {name: key}
+        else:
+            self.touched[name] = key
+        if type(value) is not str or not value.isprintable():
+            _check_value(key, value)
+        _set_item(self, key, value)
 
     @override
     def __delitem__(self, key: str) -> None:
@@ -146,12 +172,13 @@ class PassingFields(Header):
 
     @override
     def add(self, key: str, value: Any) -> None:
-        super().add(key, self._set(key, value))
+        self._check(key, value)
+        super().add(key, value)
 
     @override
     def setdefault(self, key: str, default: Any = None) -> Any:
         if key not in self:
-            self._set(key, default)
+            self._check(key, default)
         return super().setdefault(key, default)
 
     @override
@@ -216,9 +243,26 @@ class PassingFields(Header):
     def _all(self, given: tuple[Any, ...], more: dict[str, Any]) -> list[tuple[str, Any]]:
         fields = self._all_of(given, more)
         for name, value in fields:
-            self._set(name, value)
+            self._check(name, value)
         return fields
 
 
-def _line(name: str, value: str) -> bytes:
+def passing(pairs: Sequence[tuple[str, str]], changeable: Changeable) -> PassingFields:
+    """The fields of a message with these pairs, of which those names may be changed."""
+    fields = PassingFields(pairs)
+    fields.changeable = changeable
+    fields.touched = None
+    return fields
+
+
+_set_item: Final = CIMultiDict[Any].__setitem__
+
+
+def _check_value(name: str, value: Any) -> None:
+    text = f"{value}"
+    if not text.isprintable() and is_field_line(_line(name, text)) is None:
+        raise ValueError(f"a value with control characters for {name}")
+
+
+def _line(name: str, value: Any) -> bytes:
     return f"{name}: {value}".encode(errors="surrogateescape")

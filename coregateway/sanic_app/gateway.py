@@ -2,7 +2,7 @@
 
 import sys
 from asyncio import CancelledError, current_task, get_running_loop
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import chain
 from socket import socket
@@ -42,6 +42,7 @@ from coregateway.sanic_app.backend_handle import BackendHandle
 from coregateway.sanic_app.context import Context
 from coregateway.sanic_app.http_events import HttpEvents
 from coregateway.sanic_app.inspector import logged
+from coregateway.sanic_app.policy_answer import PolicyAnswer, field_pairs
 from coregateway.sanic_app.problems import Problems
 from coregateway.sanic_app.protocol import Entrance
 from coregateway.sanic_app.request import CURRENT, GatewayRequest, open_request
@@ -332,30 +333,24 @@ def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None
         response.headers["Date"] = date.text()
     response.headers["X-CoreRL-Version"] = __version__
     response.headers["X-Request-ID"] = request.exchange.request_id
-    for name, value in _pairs(request.exchange.explanation):
+    for name, value in field_pairs(request.exchange.explanation):
         response.headers[name] = value
     if request.exchange.route is None and request.route is not None:
         request.exchange.route = f"/{request.route.path}"
     plan = request.app.ctx.worker.plan
-    if "Cross-Origin-Resource-Policy" not in response.headers:  # else it keeps itself to pages of its origin
-        lines = plan.cors.lines_of_own_answer(request.parsed.noted.get(b"origin"))
-        if plan.tells_time:
-            lines += server_timing(request.exchange, monotonic())
-        for name, value in _pairs(lines):
-            response.headers[name] = value
     if request.exchange.quota_left:
-        for name, value in _pairs(request.exchange.rate_fields()):
+        for name, value in field_pairs(request.exchange.rate_fields()):
             response.headers[name] = value
     rules = plan.own_fields
+    lines = server_timing(request.exchange, monotonic()) if plan.tells_time else b""
+    if isinstance(response, PolicyAnswer):
+        rules = rules if response.refusal.rules is None else response.refusal.rules
+    elif "Cross-Origin-Resource-Policy" not in response.headers:  # else it is for pages of its origin alone
+        lines += plan.cors.lines_of_own_answer(request.parsed.noted.get(b"origin"))
+    for name, value in field_pairs(lines):
+        response.headers[name] = value
     if rules is not None:
         for removed in rules.removed:
             response.headers.popall(removed.decode(), None)
-        for name, value in _pairs(rules.added(request.exchange)):
+        for name, value in field_pairs(rules.added(request.exchange)):
             response.headers.add(name, value)  # pyright: ignore[reportUnknownMemberType] -- untyped
-
-
-def _pairs(lines: bytes) -> Iterator[tuple[str, str]]:
-    """The names and values of field lines, each of which has its line end."""
-    for line in lines.decode("latin-1").split("\r\n")[:-1]:
-        name, _, value = line.partition(": ")
-        yield name, value

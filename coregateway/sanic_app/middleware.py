@@ -14,7 +14,7 @@ An answer of the gateway's own, or of a middleware, is sent by Sanic's means (`S
 
 from asyncio import CancelledError, Task, current_task
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -28,14 +28,14 @@ from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 from coregateway.logs.events import event
 from coregateway.model.errors import GatewayError, MethodNotAllowed, MiddlewareFailed
-from coregateway.model.exchange import Exchange
 from coregateway.proxy.admission import ANSWERED, Refusal, Verdict
 from coregateway.proxy.amendment import amend
 from coregateway.proxy.client import Client
 from coregateway.proxy.forwarded_request import ForwardedRequest
 from coregateway.proxy.middleware import RouteMiddleware
-from coregateway.sanic_app.fields import of_request
+from coregateway.sanic_app.fields import PassingFields, of_requests
 from coregateway.sanic_app.middleware_times import name_of
+from coregateway.sanic_app.policy_answer import PolicyAnswer
 from coregateway.sanic_app.problems import Problems, gateway_problem
 from coregateway.sanic_app.proxied_response import ProxiedResponse, of_head
 from coregateway.sanic_app.request import CURRENT, GatewayRequest, open_request
@@ -77,6 +77,7 @@ class Chain:
         app: "Gateway",
         on_request: Iterable[Function],
         on_response: Iterable[Function],
+        own_on_request: Iterable[Function] = (),
         *,
         most_body: int,
         identity: frozenset[bytes] = frozenset(),
@@ -85,9 +86,10 @@ class Chain:
         self._app = app
         self._on_request = tuple(on_request)
         self._on_response = tuple(on_response)
+        self._own_on_request = tuple(own_on_request)
         self.most_body = most_body
         self.identity = frozenset(name.decode() for name in identity)
-        self.guard = of_request(identity | reserved)
+        self.changeable = of_requests(identity | reserved)
 
     def on_route(self) -> RouteMiddleware | None:
         """What the request path calls; None: there is none, nor a handler of the gateway's errors."""
@@ -95,6 +97,7 @@ class Chain:
             return None
         return RouteMiddleware(
             admit=self.admit if self._on_request else None,
+            admit_own=self.admit_own if self._own_on_request else None,
             review=self.review if self._on_response else None,
             answer=self.answer,
         )
@@ -103,16 +106,18 @@ class Chain:
 
     def admit(self, client: Client, head: RequestHead) -> Verdict:
         """Show a request to the request middleware: a `Step`."""
-        request = self._open(client, head)
-        outcome = cast(Context, client.context).run(self._ask, request)
-        return None if outcome is None else self._begin(client, self._admit(request, outcome[0], outcome[1]))
+        return self._admit(client, self._open(client, head), self._on_request)
+
+    def admit_own(self, client: Client, head: RequestHead) -> Verdict:
+        """As `admit`, with the backend's own middleware alone: a share has chosen it."""
+        return self._admit(client, self._known(client, head), self._own_on_request)
 
     def review(self, forwarded: ForwardedRequest, head: ResponseHead) -> bool | Awaitable[bool]:
         """Show a backend's answer to the response middleware: a `Review`."""
         client = forwarded.client
         request = self._known(client, forwarded.head)
-        response = of_head(head, cast(bytes, forwarded.prepared))
-        outcome = cast(Context, client.context).run(self._show, forwarded, request, response)
+        response = of_head(head, forwarded.prepared)  # pyright: ignore[reportArgumentType] -- it is by now
+        outcome = client.context.run(self._show, forwarded, request, response)  # pyright: ignore[reportOptionalMemberAccess] -- `_known` has made it
         if outcome is None:
             return False
         return self._begin(client, self._review(forwarded, request, response, outcome[0], outcome[1]))
@@ -120,46 +125,55 @@ class Chain:
     def answer(self, client: Client, refusal: Refusal) -> Verdict:
         """Answer a request in the place of a backend: an `Answer`.
 
-        An answer without content is not a middleware's business. A method that the route does not take is
-        shown to the request middleware, too, as in Sanic.
+        A method that the route does not take is shown to the request middleware, too, as in Sanic.
         """
         error = refusal.error
         asks = client.context is None and isinstance(error, MethodNotAllowed) and bool(self._on_request)
-        if error is None or not (asks or self._on_response or self._problems.handles_gateway_errors):
+        handles = error is not None and self._problems.handles_gateway_errors
+        if not (asks or self._on_response or handles):
             write_refusal(cast(ClientConnection, client), refusal)
             return ANSWERED
         request = self._known(client, cast(RequestHead, client.head))
-        return self._begin(client, self._refuse(request, error, asks=asks))
+        return self._begin(client, self._refuse(request, refusal, asks=asks))
 
     # Without waiting
 
     def _open(self, client: Client, head: RequestHead) -> GatewayRequest:
         """The object of a request that no middleware has seen yet."""
-        exchange = cast(Exchange, client.exchange)
         client.context = copy_context()
-        return open_request(self._app, cast(ClientConnection, client), head, exchange, self)
+        return open_request(self._app, client, head, client.exchange, self)  # pyright: ignore[reportArgumentType] -- a request is served
 
     def _known(self, client: Client, head: RequestHead) -> GatewayRequest:
         """The object of a request, whether a middleware has seen it or not."""
         context = client.context
         if context is not None:
-            return context[CURRENT]
+            request = context[CURRENT]
+            request.chain = self  # a share may have chosen a backend meanwhile
+            return request
         request = self._open(client, head)
-        cast(Context, client.context).run(CURRENT.set, request)
+        cast(Any, client).context.run(CURRENT.set, request)
         return request
 
-    def _ask(self, request: GatewayRequest) -> tuple[int, Any] | None:
-        """Call the request middleware up to the first that answers: its number, and what it says."""
+    def _admit(
+        self, client: Client, request: GatewayRequest, functions: tuple[Function, ...]
+    ) -> Refusal | Awaitable[Refusal | None] | None:
+        outcome = client.context.run(self._ask, request, functions)  # pyright: ignore[reportOptionalMemberAccess] -- as above
+        if outcome is None:
+            return None
+        return self._begin(client, self._go_on(request, functions, outcome[0], outcome[1]))
+
+    @staticmethod
+    def _ask(request: GatewayRequest, functions: tuple[Function, ...]) -> tuple[int, Any] | None:
+        """Call request middleware up to the first that answers: its number, and what it says."""
         CURRENT.set(request)
         number = 0
         try:
-            for function in self._on_request:
+            for function in functions:
                 if answer := function(request):
                     return number, answer
                 number += 1
-            fields = request.fields
-            if fields is not None and fields.touched is not None:
-                amend(request.parsed, fields.touched, fields.lines())
+            if request.fields is not None:
+                _amend(request)
         except (Exception, CancelledError) as error:
             return number, _Raised(error)
         return None
@@ -188,15 +202,16 @@ class Chain:
 
     # With a task, if anything waits
 
-    async def _admit(self, request: GatewayRequest, number: int, answer: Any) -> Refusal | None:
+    async def _go_on(
+        self, request: GatewayRequest, functions: tuple[Function, ...], number: int, answer: Any
+    ) -> Refusal | None:
         """Go on where a function has answered, or waits."""
 
         def finish() -> None:
-            fields = request.fields
-            if fields is not None and fields.touched is not None:
-                amend(request.parsed, fields.touched, fields.lines())
+            if request.fields is not None:
+                _amend(request)
 
-        said = await _rest(self._on_request, (request,), number, answer, finish)
+        said = await _rest(functions, (request,), number, answer, finish)
         if said.error is None and said.answer is None and not request.responded:
             request.drop_stream()
             return None
@@ -211,7 +226,7 @@ class Chain:
         number: int,
         answer: Any,
     ) -> bool:
-        """As `_admit`; whether another answer was sent in the place of the backend's."""
+        """As `_go_on`; whether another answer was sent in the place of the backend's."""
 
         def finish() -> HTTPResponse | None:
             return _settle(forwarded, request, response) if response.is_changed else None
@@ -224,13 +239,14 @@ class Chain:
         await self._send(request, said)
         return True
 
-    async def _refuse(self, request: GatewayRequest, error: GatewayError, *, asks: bool) -> Refusal:
-        """Answer with an error, where `asks` unless the request middleware answers."""
+    async def _refuse(self, request: GatewayRequest, refusal: Refusal, *, asks: bool) -> Refusal:
+        """Answer as a policy says, where `asks` unless the request middleware answers."""
         said = _Said()
         if asks:
             said = await _rest(self._on_request, (request,), -1, None)
         if said.error is None and said.answer is None and not request.responded:
-            said = _Said(None, error)
+            error = refusal.error
+            said = _Said(PolicyAnswer(refusal)) if error is None else _Said(None, error)
         await self._send(request, said)
         return ANSWERED
 
@@ -347,6 +363,14 @@ async def _rest(
 def _at(functions: Sequence[Function], number: int) -> Function | None:
     """The function of this number, or the last one, after which an answer was put together."""
     return functions[min(number, len(functions) - 1)] if functions else None
+
+
+def _amend(request: GatewayRequest) -> None:
+    """Let the backend get the fields that the middleware has left."""
+    fields = cast(PassingFields, request.fields)
+    touched = fields.touched
+    if touched is not None:
+        amend(request.parsed, touched, fields.lines())
 
 
 def _settle(

@@ -10,7 +10,7 @@ from time import perf_counter
 from types import CoroutineType, coroutine
 from typing import Any, Protocol, cast
 
-from coregateway.model.call_times import HELD, CallTimes
+from coregateway.model.call_times import CallTimes
 
 
 class Registered(Protocol):
@@ -50,18 +50,23 @@ def _named(function: Any) -> tuple[str, str]:
 
 
 def _measured(function: Callable[..., Any], times: CallTimes) -> Callable[..., Any]:
+    add_call = times.add_call
+
     def measured(*arguments: Any) -> Any:
         began = perf_counter()
         try:
             answer = function(*arguments)
         except BaseException:
-            _note(times, perf_counter() - began)
+            add_call(perf_counter() - began)
             raise
+        if answer is None:  # most have nothing to say
+            add_call(perf_counter() - began)
+            return None
         if type(answer) is CoroutineType:
             return _stepped(cast(Any, answer), times)
-        if answer is not None and isawaitable(answer):
+        if isawaitable(answer):
             return _waited(answer, times)
-        _note(times, perf_counter() - began)
+        add_call(perf_counter() - began)
         return answer
 
     # What tells of a failure names the function itself.
@@ -86,10 +91,10 @@ def _stepped(steps: Coroutine[Any, Any, Any], times: CallTimes) -> Generator[Any
     try:
         wanted = steps.send(None)
     except StopIteration as end:  # most do not wait
-        _note(times, perf_counter() - began)
+        times.add_call(perf_counter() - began)
         return end.value
     except BaseException:
-        _note(times, perf_counter() - began)
+        times.add_call(perf_counter() - began)
         raise
     while True:
         times.hold(perf_counter() - began)
@@ -109,10 +114,3 @@ def _stepped(steps: Coroutine[Any, Any, Any], times: CallTimes) -> Generator[Any
             if isinstance(end, StopIteration):
                 return end.value
             raise
-
-
-def _note(times: CallTimes, took: float) -> None:
-    """Take in a call that did not wait."""
-    times.add(took)
-    if took >= HELD:
-        times.hold(took)

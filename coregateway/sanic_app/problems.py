@@ -19,6 +19,7 @@ from sanic.helpers import STATUS_CODES, Default
 from sanic.mixins.routes import RouteMixin
 from sanic.request import Request
 from sanic.response import HTTPResponse
+from sanic.signals import SignalRouter
 from sanic_ext.exceptions import ValidationError
 
 from coregateway.logs.events import event
@@ -28,6 +29,9 @@ from coregateway.sanic_app.request import GatewayRequest
 
 APPLICATION = "application"
 """The cause of a status that the application's own code raises."""
+
+_DISPATCH = cast(Any, SignalRouter)._dispatch.__code__  # pyright: ignore[reportPrivateUsage] -- no public way
+"""What calls the subscribers of an event."""
 
 _OURS = "coregateway."
 """What the names of modules begin with whose failure is a defect of the gateway."""
@@ -112,7 +116,8 @@ def _gateway_error(request: Request, exception: Exception) -> GatewayError | Non
     if isinstance(exception, GatewayError):
         return exception
     if not isinstance(exception, SanicException):
-        return GatewayError() if _is_ours(request) else MiddlewareFailed()
+        is_defect = _is_ours(request) and not _is_of_subscriber(exception)
+        return GatewayError() if is_defect else MiddlewareFailed()
     if request.route is None and not is_forwarded(request):  # Sanic's router has found none
         if isinstance(exception, SanicMethodNotAllowed):
             allowed = exception.headers.get("Allow", "")
@@ -129,6 +134,16 @@ def _is_ours(request: Request) -> bool:
     """Whether the route of a request is the gateway's own."""
     handler = request.route and request.route.handler
     return getattr(handler, "__module__", "").startswith(_OURS)
+
+
+def _is_of_subscriber(exception: Exception) -> bool:
+    """Whether a subscriber of one of Sanic's events has raised it."""
+    step = exception.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code is _DISPATCH:
+            return True
+        step = step.tb_next
+    return False
 
 
 def is_forwarded(request: Request) -> bool:

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, cast, override
 
+from multidict import istr
 from sanic.compat import Header
 from sanic.helpers import STATUS_CODES
 from sanic.response import HTTPResponse
 
 from coregateway.http1.response import ResponseHead
-from coregateway.sanic_app.cookies import PassingCookie
-from coregateway.sanic_app.fields import OVERWRITTEN, PassingFields, of_response, pairs_of
+from coregateway.proxy.amendment import amend_response
+from coregateway.sanic_app.fields import OF_RESPONSES, OVERWRITTEN, PassingFields, pairs_of, passing
 
 _DATE: Final = b"date"
+_LENGTH: Final = istr("content-length")
 _BODILESS: Final = (204, 304)
 
 
@@ -52,16 +54,12 @@ class ProxiedResponse(HTTPResponse):
         fields = self._fields
         if fields is None:
             head = self._head
-            lines = head.lines
+            pairs = pairs_of(head.lines)
             if self._added:
-                lines = lines + self._added.split(b"\r\n")[:-1]
-            pairs = [
-                (name, PassingCookie(value) if name == "set-cookie" else value)
-                for name, value in pairs_of(lines)
-            ]
+                pairs += pairs_of(self._added.split(b"\r\n")[:-1])
             if head.declared is not None:
-                pairs.append(("content-length", str(head.declared)))
-            self._fields = fields = PassingFields(pairs, of_response)
+                pairs.append((_LENGTH, str(head.declared)))
+            self._fields = fields = passing(pairs, OF_RESPONSES)
         return fields
 
     @headers.setter
@@ -117,22 +115,15 @@ class ProxiedResponse(HTTPResponse):
             head.status = self._said
             head.reason = STATUS_CODES.get(self._said, b"")
         fields = self._fields
-        if fields is None or not fields.touched:
+        if fields is None or fields.touched is None:
             return self._added
         touched = fields.touched
-        added = [line for line in self._added.split(b"\r\n")[:-1] if _name(line) not in touched]
-        head.lines = [line for line in head.lines if _name(line) not in touched]
         if _DATE in touched:
             if "date" in fields:
                 head.noted[_DATE] = b""
             else:
                 head.noted.pop(_DATE, None)
-        added += [line for line in fields.lines() if _name(line) not in OVERWRITTEN]
-        return b"\r\n".join([*added, b""])
-
-
-def _name(line: bytes) -> bytes:
-    return line.partition(b":")[0].lower()
+        return amend_response(head, self._added, touched, fields.lines(OVERWRITTEN))
 
 
 def of_head(head: ResponseHead, added: bytes) -> ProxiedResponse:

@@ -1,7 +1,8 @@
 """Which middleware the application has for forwarded requests, as Sanic has sorted it."""
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from coregateway.proxy.middleware import MiddlewareOf, RouteMiddleware
 from coregateway.sanic_app.middleware import Chain, Function
@@ -13,8 +14,13 @@ if TYPE_CHECKING:
 READABLE: Final = 16
 """How often `limits.request.gather` a middleware may read of a request's body."""
 
-type _Functions = tuple[tuple[Function, ...], tuple[Function, ...]]
-"""On requests, and on responses."""
+
+class Functions(NamedTuple):
+    """What is called on requests and on responses; and of the former what a backend has of its own."""
+
+    on_request: tuple[Function, ...] = ()
+    on_response: tuple[Function, ...] = ()
+    own_on_request: tuple[Function, ...] = ()
 
 
 class RegisteredMiddleware:
@@ -23,19 +29,25 @@ class RegisteredMiddleware:
     __slots__ = ("_everywhere", "_of_backends")
 
     def __init__(self) -> None:
-        self._everywhere: _Functions = ((), ())
-        self._of_backends: dict[str, _Functions] = {}
+        self._everywhere = Functions()
+        self._of_backends: dict[str, Functions] = {}
+
+    def of(self, name: str) -> Functions:
+        """What a backend has; empty: what a route has that leads to none, or to several."""
+        return self._of_backends.get(name, self._everywhere)
 
     def take_over(self, app: "Gateway") -> None:
         """Take what Sanic has sorted from its routes of backends, so that nothing runs twice."""
-        self._everywhere = _functions(app.request_middleware), _functions(app.response_middleware)
+        everywhere = app.request_middleware
+        self._everywhere = Functions(_functions(everywhere), _functions(app.response_middleware))
         by_name: dict[str, Any] = {route.name: route for route in app.router.routes}
         for name in app.ctx.settings.backends:
             for route in (by_name[route] for route in app.routes_of_backend(name) if route in by_name):
                 extra = route.extra
-                self._of_backends[name] = (
+                self._of_backends[name] = Functions(
                     _functions(extra.request_middleware),
                     _functions(extra.response_middleware),
+                    _functions(one for one in extra.request_middleware if not _is_among(everywhere, one)),
                 )
                 extra.request_middleware = deque[Any]()
                 extra.response_middleware = deque[Any]()
@@ -45,17 +57,26 @@ class RegisteredMiddleware:
         most_body = settings.limits.request.gather * READABLE
 
         def of(name: str, identity: frozenset[bytes], reserved: frozenset[bytes]) -> RouteMiddleware | None:
-            on_request, on_response = self._of_backends.get(name, self._everywhere)
-            events = app.ctx.http_events
-            on_request = tuple(events.around(one, "request") for one in on_request)
-            on_response = tuple(events.around(one, "response") for one in on_response)
+            functions = self.of(name)
+            around = app.ctx.http_events.around
             chain = Chain(
-                app, on_request, on_response, most_body=most_body, identity=identity, reserved=reserved
+                app,
+                [around(one, "request") for one in functions.on_request],
+                [around(one, "response") for one in functions.on_response],
+                [around(one, "request") for one in functions.own_on_request],
+                most_body=most_body,
+                identity=identity,
+                reserved=reserved,
             )
             return chain.on_route()
 
         return of
 
 
-def _functions(middleware: Any) -> tuple[Function, ...]:
+def _functions(middleware: Iterable[Any]) -> tuple[Function, ...]:
     return tuple(one.func for one in middleware)
+
+
+def _is_among(registered: Iterable[Any], middleware: Any) -> bool:
+    """By identity: the same function may be registered for one backend besides."""
+    return any(each is middleware for each in registered)

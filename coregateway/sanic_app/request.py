@@ -23,7 +23,7 @@ from coregateway.downstream.connection import ClientConnection
 from coregateway.http1.grammar import END
 from coregateway.http1.request import RequestHead
 from coregateway.model.exchange import Exchange
-from coregateway.sanic_app.fields import PassingFields, pairs_of
+from coregateway.sanic_app.fields import PassingFields, pairs_of, passing
 
 if TYPE_CHECKING:
     from coregateway.sanic_app.gateway import Gateway
@@ -35,17 +35,17 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
     """A request whose head has been parsed already.
 
     `parsed` is the strict head, `exchange` the record of it, `client` the connection. `chain` is the
-    middleware of its route where it is forwarded, None on own routes. `fields` are its header fields, once a
-    middleware of a forwarded request has looked at them.
+    middleware of its route where it is forwarded, None on own routes. `fields` are its header fields, once
+    anything has looked at them; those of a forwarded request are `PassingFields`.
     """
 
-    __slots__ = ("_headers", "chain", "client", "exchange", "fields", "parsed")
+    __slots__ = ("chain", "client", "exchange", "fields", "parsed")
 
     app: "Gateway"
     chain: "Chain | None"
     client: ClientConnection
     exchange: Exchange
-    fields: PassingFields | None
+    fields: Header | None
     parsed: RequestHead
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
@@ -65,14 +65,17 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
 
     @property
     def headers(self) -> Header:  # pyright: ignore[reportIncompatibleVariableOverride] -- made on demand
-        return self._headers
+        fields = self.fields
+        if fields is None:
+            self.fields = fields = _fields(self)
+        return fields
 
     @headers.setter
     def headers(self, fields: Any) -> None:
         if self.chain is None:
-            self._headers = fields
+            self.fields = fields
         else:
-            cast(PassingFields, self._headers).replace(fields)
+            cast(PassingFields, self.headers).replace(fields)
 
     def become_current(self) -> None:
         """Be what `Request.get_current` finds in this task."""
@@ -162,10 +165,9 @@ def _stream(request: GatewayRequest) -> "SanicStream | None":
     return request.app.stream_of(request)
 
 
-def _headers(request: GatewayRequest) -> Header:
-    lines = request.head.split(b"\r\n")[1:]
+def _fields(request: GatewayRequest) -> Header:
+    pairs = pairs_of(request.parsed.raw.removesuffix(END).split(b"\r\n")[1:])
     chain = request.chain
-    pairs = pairs_of(lines)
     if chain is None:
         names = request.client.worker.plan.identity_fields
         if names:
@@ -176,8 +178,7 @@ def _headers(request: GatewayRequest) -> Header:
         identity = chain.identity
         own = [pair for pair in pairs_of(request.parsed.lines) if pair[0] in identity]
         pairs = [pair for pair in pairs if pair[0].replace("_", "-") not in identity] + own
-    request.fields = fields = PassingFields(pairs, chain.guard)
-    return fields
+    return passing(pairs, chain.changeable)
 
 
 def _matched(request: GatewayRequest) -> tuple[Any, dict[str, Any]]:
@@ -214,7 +215,6 @@ def _match_info(request: GatewayRequest) -> dict[str, Any]:
 
 _MADE: Final[Mapping[str, Callable[[GatewayRequest], Any]]] = {
     "_ctx": _ctx,
-    "_headers": _headers,
     "_id": lambda _: None,
     "_match_info": _match_info,
     "_name": lambda _: None,

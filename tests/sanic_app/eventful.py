@@ -1,7 +1,8 @@
 """Subscribers of every one of Sanic's events of connections and requests, for plain Sanic and the gateway.
 
-Each writes a line into the file that EVENTS names: the event, and what it was told of. `?fail=EVENT` has the
-subscriber of that event fail.
+Each writes a line into the file that EVENTS names: the event, and what it was told of; that of the response
+also how many events the request's `ctx` has seen. `?fail=EVENT` has the subscriber of that event refuse the
+request, `?break=EVENT` fail.
 """
 
 # ruff: noqa: ARG001 -- handlers are called with what Sanic has for them
@@ -62,8 +63,15 @@ def subscribe(app: Sanic[Any, Any], event: str, **options: Any) -> None:
         write(event, *options.get("condition", {}).values(), *describe(told))
         request = told.get("request") or current()
         asked = told["head"].decode() if "head" in told else request and request.raw_url.decode()
+        if "request" in told:
+            ctx = told["request"].ctx
+            ctx.told = getattr(ctx, "told", 0) + 1
+            if event == "http.lifecycle.response":
+                write("seen", ctx.told)
         if f"?fail={event}" in (asked or ""):
             raise Forbidden(f"by {event}")
+        if f"?break={event}" in (asked or ""):
+            raise LookupError("a defect of a subscriber")
 
     app.signal(event, **options)(take)
 

@@ -477,6 +477,17 @@ app.on_request(note("first"), priority=9)
 app.on_request(note("fourth"), priority=-1)
 app.backend("coredinator").on_request(note("second"), priority=1)
 app.backend("coretelemetry").on_request(note("other"))
+
+
+@app.backend("coretelemetry").on_request
+async def own(request: Request) -> None:
+    if "own-waits" in request.args:
+        await asyncio.sleep(0.01)
+        request.headers["X-Waited"] = "own"
+    if "own-refuses" in request.args:
+        raise Forbidden("not to this one")
+
+
 app.on_response(note("two"))
 app.on_response(note("one"), priority=-1)
 app.on_response(note("four"), priority=9)

@@ -200,6 +200,7 @@ def forwarded(path: str, method: str = "GET", *, fields: int, body: bool = False
         f"http.middleware.after response {seen} 200",
         f"http.handler.after {seen}",
         f"{LIFE}.response {seen} 200",
+        "seen 11",
         f"{LIFE}.complete 127.0.0.1 True",
     ]
 
@@ -237,6 +238,35 @@ async def test_the_failure_of_a_backend_is_an_exception_as_in_sanic(gateway: Eve
     assert f"{LIFE}.exception {words} GET {PREFIX}/cut {ROUTE}" in told
     assert "reported UpstreamClosed" in told
     assert f"{LIFE}.response GET {PREFIX}/cut {ROUTE} 502" in told
+
+
+BEFORE_IT_IS_FORWARDED = [f"{LIFE}.request", *LATER[:4], "http.middleware.before"]
+BEHIND_ITS_ANSWER = ["http.handler.after", f"{LIFE}.response"]
+
+
+@pytest.mark.parametrize("event", BEFORE_IT_IS_FORWARDED)
+@pytest.mark.parametrize(
+    ("how", "status", "error"), [("fail", 403, b"application"), ("break", 500, b"middleware_failed")]
+)
+async def test_a_subscriber_that_fails_ends_a_forwarded_request_likewise(
+    gateway: Eventful, backend: ScriptedBackend, event: str, how: str, status: int, error: bytes
+) -> None:
+    before = len(backend.requests)
+    (answer,) = await ask(gateway, request(f"{PREFIX}/small?{how}={event}"))
+    assert (answer.status, answer.header("x-coregateway-error")) == (status, error)
+    assert b"defect" not in answer.body
+    assert len(backend.requests) == before
+    told = await gateway.events()
+    assert len([line for line in told if line.startswith(f"{LIFE}.response")]) <= 1
+
+
+@pytest.mark.parametrize("event", BEHIND_ITS_ANSWER)
+async def test_one_that_fails_behind_the_answer_of_a_backend_changes_nothing_of_it(
+    gateway: Eventful, event: str
+) -> None:
+    (answer,) = await ask(gateway, request(f"{PREFIX}/large?break={event}"))
+    assert (answer.status, len(answer.body)) == (200, LARGE)
+    await gateway.events()
 
 
 async def test_a_refusal_is_an_exception_and_nothing_is_forwarded(

@@ -178,12 +178,12 @@ async def test_the_backend_gets_the_fields_that_it_left(gateway: Gateway) -> Non
         ("x-test", "changed"),
         ("x-many", "1"),
         ("x-many", "2"),
-        ("authorization", "Bearer other"),
         ("x-many", "3"),
         ("x-default", "new"),
         ("x-updated", "1"),
         ("x-extended", "1"),
         ("x-extended", "2"),
+        ("authorization", "Bearer other"),
         ("x-number", "7"),
     ]
 

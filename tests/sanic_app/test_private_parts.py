@@ -98,8 +98,8 @@ PARTS = [
         },
     ),
     Part(
-        "a backend's answer is a response without its constructor",
-        ("sanic_app/proxied_response.py", "sanic_app/cookies.py"),
+        "a backend's answer is a response without its constructor; one without a type has the type `None`",
+        ("sanic_app/proxied_response.py", "sanic_app/cookies.py", "sanic_app/policy_answer.py"),
         {
             "sanic.response.types:HTTPResponse": "272182d530e1",
             "sanic.response.types:BaseHTTPResponse": "dda53d8b6c55",
@@ -138,6 +138,30 @@ PARTS = [
             "sanic.handlers.error:ErrorHandler.log": "1833f4d5d66f",
             "sanic.errorpages:exception_response": "76b153e5e71f",
             "sanic.mixins.routes:RouteMixin._determine_error_format": "4e08d5bc3bae",
+            "sanic.signals:SignalRouter._dispatch": "4f4fb239fc66",
+            "sanic_ext.exceptions:ValidationError": "4fb036e5dece",
+        },
+    ),
+    Part(
+        "sanic-ext reads its decorators and the routes once, and writes OpenAPI 3.0 of them",
+        ("sanic_app/documents.py", "endpoints/openapi.py"),
+        {
+            "sanic_ext.extensions.openapi.blueprint:blueprint_factory": "dad00e9f99cd",
+            "sanic_ext.extensions.openapi.builders:SpecificationBuilder": "2c7b1fbea5f5",
+            "sanic_ext.extensions.openapi.builders:OperationStore": "df5ca3094dee",
+            "sanic_ext.extensions.openapi.definitions:Response": "a5b264bb8325",
+            "sanic_ext.config:Config": "f0d90a333cb8",
+        },
+    ),
+    Part(
+        "sanic-ext extends an application at its start, and its injector asks its module for annotations",
+        ("sanic_app/extension.py",),
+        {
+            "sanic_ext.bootstrap:Extend": "41c01387f53b",
+            "sanic_ext.extensions.base:Extension": "6bec45093e2a",
+            "sanic_ext.extensions.injection.injector:add_injection": "abefa2ab6d6b",
+            "sanic_ext.extensions.injection.injector:_setup_signature_registry": "24b15e139890",
+            "sanic_ext.extensions.injection.extension:InjectionExtension": "421fd9bd628c",
         },
     ),
     Part(
@@ -244,7 +268,8 @@ def test_a_part_of_sanic_is_as_it_was(name: str, noted: str, part: Part) -> None
     except (LookupError, ModuleNotFoundError):
         now = "nothing"
     assert now == noted, (
-        f"Sanic {sanic.__version__} has changed `{name}`, on which {', '.join(part.where)} rely: {part.why}. "
+        f"Sanic {sanic.__version__}, or its sanic-ext, has changed `{name}`, "
+        f"on which {', '.join(part.where)} rely: {part.why}. "
         f'Compare them, then note "{now}" in PARTS.'
     )
 
@@ -260,7 +285,7 @@ def test_the_stages_of_a_request_and_the_states_of_a_process_are_those_that_are_
 
 def private_imports(module: str) -> Iterator[str]:
     for name in imported(MODULES[module]):
-        if name.partition(".")[0] in ("sanic", "sanic_routing") and name not in PUBLIC_SANIC:
+        if name.partition(".")[0] in ("sanic", "sanic_routing", "sanic_ext") and name not in PUBLIC_SANIC:
             yield name
 
 
@@ -291,3 +316,4 @@ def test_the_bound_of_the_dependency_ends_with_the_release_that_is_pinned_here()
     year, month = map(int, release.split("."))
     assert f'"sanic>={release}' in project
     assert f"<{year}.{month + 1}" in project
+    assert f'"sanic-ext>={release},<{year}.{month + 1}"' in project
