@@ -74,6 +74,15 @@ class Cost:
     connections: int = CONNECTIONS
 
 
+def routes(number: int) -> dict[str, str]:
+    """The settings of so many routes, none of which the load takes."""
+    return {
+        f"ROUTES__R{each}__{key}": value
+        for each in range(number)
+        for key, value in (("PATH", f"/api/v{each}/things/*"), ("BACKEND", "coredinator"))
+    }
+
+
 COSTS = {
     "strictness": Cost({}, {}, 1.05, tuple(LOADS), "lenient_app:app"),
     "observability": Cost(
@@ -82,6 +91,16 @@ COSTS = {
         1.1,
     ),
     "tracing": Cost({"TRACING__ENABLED": "true", "TRACING__SAMPLE": "0.1"}, {}, 1.05),
+    "500 routes": Cost(routes(500), routes(2), 1.02, connections=50),
+    "field rules": Cost(
+        {
+            "REQUEST__SET": '{ X-Env = "prod", X-Client = "${client}" }',
+            "RESPONSE__SET": '{ Cache-Control = "no-store" }',
+        },
+        {},
+        1.12,
+        connections=50,
+    ),
     # Middleware. The last two limits are generous: the documentation promises nothing of these.
     "reading": Cost({}, {}, 1.35, added="middleware_app:reads", connections=50),
     "reading coroutine": Cost({}, {}, 1.35, added="middleware_app:reads_as_coroutine", connections=50),

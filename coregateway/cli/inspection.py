@@ -46,28 +46,15 @@ class Inspection(NamedTuple):
 
     def _described(self, candidate: Candidate) -> dict[str, Any]:
         conditions, route = candidate.conditions, candidate.route
+        table = self.settings.routes.get(route.name)
         return {
             "name": route.name,
             "path": conditions.path,
             "methods": [*route.methods],
             "hosts": [*conditions.hosts],
             "headers": {name.decode(): value.decode() for name, value in conditions.fields},
-            "to": self.destination(route.name),
+            "to": route.name if table is None else table.destination,
         }
-
-    def destination(self, name: str) -> str:
-        """Where a route leads."""
-        table = self.settings.routes.get(name)
-        if table is None:
-            return name
-        if table.redirect.to:
-            return f"{table.redirect.status} {table.redirect.to}"
-        if table.respond.status:
-            return f"{table.respond.status} from here"
-        weights = table.weights
-        if len(weights) == 1:
-            return next(iter(weights))
-        return ", ".join(f"{backend} {weight}" for backend, weight in weights.items())
 
     def explain(self, raw: bytes, address: str) -> dict[str, Any]:
         """What becomes of a request with this head, from a client with this address."""
@@ -82,7 +69,7 @@ class Inspection(NamedTuple):
             return {"answer": {"status": 400, "error": error.cause, "detail": error.explanation}}
         try:
             asked, refusal = _admitted(client, route, head)
-            return facts(Case(client, head, route, asked, refusal), lost, self._state_of)
+            return facts(Case(client, head, route, asked, refusal, live=False), lost, self._state_of)
         finally:
             client.abort()
 

@@ -35,6 +35,8 @@ def _tell(told: dict[str, Any]) -> int:
     sys.stdout.write(f"changed: {', '.join(told['changed']) or 'nothing'}\n")
     if told["restart"]:
         sys.stdout.write(f"only a restart changes: {', '.join(told['restart'])}\n")
+    for warning in told.get("warnings", ()):
+        sys.stderr.write(f"coregateway: warning: {warning}\n")
     if told["late"]:
         late = ", ".join(map(str, told["late"]))
         sys.stderr.write(f"coregateway reload: not taken yet by the workers {late}\n")

@@ -19,6 +19,7 @@ from coregateway.node.state import Node, State
 from coregateway.settings.changes import changed, is_fixed, reconciled
 from coregateway.settings.mistakes import SettingsError
 from coregateway.settings.model import Settings
+from coregateway.settings.shadowed import warnings
 
 TAKEN_WITHIN = 5.0
 """Seconds for all workers to take what was published; the answer then says which have not."""
@@ -140,6 +141,9 @@ class Reload:
             waits = [key for key in changed(running.settings, wanted) if is_fixed(key)]
             version, digest = running.version, running.hash
             event("settings.reloaded", by=by, version=version, hash=digest, changed=keys[:SHOWN])
+            amiss = warnings(running.settings)
+            for warning in amiss[:SHOWN]:
+                event("settings.shadowed_route", level="WARNING", message=warning)
             if waits:
                 event(
                     "settings.restart_needed",
@@ -156,6 +160,7 @@ class Reload:
                 "hash": digest,
                 "changed": keys,
                 "restart": waits,
+                "warnings": amiss,
             }
             self._await(now, told, answer)
 

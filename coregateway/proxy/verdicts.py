@@ -5,7 +5,7 @@ step of admission begins with `Case.of_step`, which knows what the step has said
 (`policy`). What a new policy decides is told by a further function here, at its place in `POLICIES`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from coregateway.http1.request import RequestHead
@@ -39,6 +39,12 @@ STEPS = {
 }
 """The policies of steps of admission, by their class or their own name, unless that has a `policy`."""
 
+AUTHENTICATION = ("authentication", "fields of identity")
+"""Steps that one function tells."""
+
+COUNTED = ("rates", "concurrency")
+"""Kinds of policies that have names of the settings behind their own."""
+
 
 class Told(NamedTuple):
     """What a policy says of a request."""
@@ -51,9 +57,18 @@ class Case:
     """A request whose route is found, up to where its admission has come."""
 
     def __init__(
-        self, client: Client, head: RequestHead, route: Route, asked: int, refusal: Refusal | None
+        self,
+        client: Client,
+        head: RequestHead,
+        route: Route,
+        asked: int,
+        refusal: Refusal | None,
+        *,
+        live: bool = True,
     ) -> None:
-        """`asked`: how many steps have let it pass; `refusal`: what the next one has said, None: nothing."""
+        """`asked`: how many steps have let it pass; `refusal`: what the next one has said, None: nothing.
+        `live`: whether a node runs that has asked them, so that counts are known."""
+        self.live = live
         self.client = client
         self.head = head
         self.route = route
@@ -73,12 +88,33 @@ class Case:
         """What the step of this policy has said; `why` it passes, if it does. None: there is no such step."""
         if policy not in self.steps:
             return None
-        number = self.steps.index(policy)
+        return self.of_number(self.steps.index(policy), why)
+
+    def of_number(self, number: int, why: str = "") -> Told:
+        """As `of_step`, by the step's number."""
         if number < self.asked:
             return Told(PASSES, why)
         if number == self.asked and self.refusal is not None:
             return refused(self.refusal)
         return Told(KNOWN_LATER if self.refusal is None else NOT_ASKED)
+
+    def counted(self, kind: str, *, by_consumer: bool) -> Told | None:
+        """What the steps say whose policies are of this kind, with names of the settings behind it; what they
+        count is known to a node that runs. `by_consumer`: those behind the authentication."""
+        found: list[int] = []
+        behind = False
+        for number, policy in enumerate(self.steps):
+            behind = behind or policy in AUTHENTICATION
+            if policy.startswith(f"{kind} ") and behind == by_consumer:
+                found.append(number)
+        told = [(self.steps[number].removeprefix(f"{kind} "), self.of_number(number)) for number in found]
+        for name, each in told:
+            if each.verdict in (REFUSES, ANSWERS):
+                return Told(each.verdict, f"{each.why} by {name}")
+        if not told:
+            return None
+        verdict = PASSES if all(each.verdict == PASSES for _, each in told) and self.live else KNOWN_LATER
+        return Told(verdict, ", ".join(name for name, _ in told))
 
 
 def policy_of(step: Any) -> str:
@@ -131,11 +167,27 @@ def networks(case: Case) -> Told | None:
     return case.of_step("client networks", case.exchange.client)
 
 
+def rates(case: Case) -> Told | None:
+    return case.counted("rates", by_consumer=False)
+
+
+def concurrency(case: Case) -> Told | None:
+    return case.counted("concurrency", by_consumer=False)
+
+
 def authentication(case: Case) -> Told | None:
     exchange = case.exchange
     who = f"{exchange.consumer} by {exchange.auth}" if exchange.consumer else "nobody who is known"
     told = case.of_step("authentication", who)
     return told or case.of_step("fields of identity", "open; what a client says of itself is taken away")
+
+
+def rates_by_consumer(case: Case) -> Told | None:
+    return case.counted("rates", by_consumer=True)
+
+
+def concurrency_by_consumer(case: Case) -> Told | None:
+    return case.counted("concurrency", by_consumer=True)
 
 
 def request_middleware(case: Case) -> Told | None:
@@ -186,7 +238,8 @@ def mirror(case: Case) -> Told | None:
 
 
 def breaker(case: Case) -> Told | None:
-    return case.of_step("breaker")
+    told = case.of_step("breaker")
+    return Told(KNOWN_LATER) if told is not None and not case.live else told
 
 
 def balance(case: Case) -> Told | None:
@@ -227,10 +280,14 @@ POLICIES: tuple[tuple[str, Policy], ...] = (
     ("normalise", normalise),
     ("route", route),
     ("CORS preflight", preflight),
-    ("Max-Forwards", last_hop),
     ("method", method),
     ("client networks", networks),
+    ("Max-Forwards", last_hop),
+    ("rates", rates),
+    ("concurrency", concurrency),
     ("authentication", authentication),
+    ("rates by consumer", rates_by_consumer),
+    ("concurrency by consumer", concurrency_by_consumer),
     ("request middleware", request_middleware),
     ("request fields", request_fields),
     ("rewrite", rewrite),
@@ -248,13 +305,16 @@ POLICIES: tuple[tuple[str, Policy], ...] = (
 """By the names of the policies."""
 
 
+OTHERS = "concurrency by consumer"
+"""The policy behind which steps are told that no function here knows: by their names alone."""
+
+
 def verdicts(case: Case) -> tuple[list[dict[str, str]], list[str]]:
     """What every policy says, up to the first that answers, and the names of those before it that are off for
     this request."""
     told: list[dict[str, str]] = []
     off: list[str] = []
-    for name, policy in POLICIES:
-        found = policy(case)
+    for name, found in _all_of(case):
         if found is None:
             off.append(name)
             continue
@@ -262,3 +322,13 @@ def verdicts(case: Case) -> tuple[list[dict[str, str]], list[str]]:
         if found.verdict in (REFUSES, ANSWERS):
             break
     return told, off
+
+
+def _all_of(case: Case) -> Iterator[tuple[str, Told | None]]:
+    known = {*AUTHENTICATION, *(name for name, _ in POLICIES)}
+    for name, policy in POLICIES:
+        yield name, policy(case)
+        if name == OTHERS:
+            for number, step in enumerate(case.steps):
+                if step.partition(" ")[0] not in COUNTED and step not in known:
+                    yield step, case.of_number(number)

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from coregateway.http1.grammar import is_token
+from coregateway.http1.request import DROPPED, FORWARDED, NOTED
 from coregateway.settings.rates import PolicyNames
 from coregateway.settings.redirect_target import is_safe_target
 from coregateway.settings.table import Table
@@ -99,6 +100,14 @@ def _field_name(text: str) -> str:
     return text
 
 
+def _seen_field(text: str) -> str:
+    """One that a request may still have when its route is looked up: proxies' are known apart."""
+    name = _field_name(text).lower()
+    own = name.encode()
+    demand(own in NOTED or not (own in DROPPED or own in FORWARDED or name.startswith(RESERVED_FRONTS)))
+    return text
+
+
 def changed_field(text: str) -> str:
     """The name of a field that settings may change. Raises ValueError."""
     name = _field_name(text).lower()
@@ -136,7 +145,13 @@ def _backends(value: str | dict[str, int]) -> str | dict[str, int]:
 def _sticky(text: str) -> str:
     chosen = _CHOSEN_BY_FIELD.fullmatch(text)
     demand(text in ("", "client", "consumer") or (chosen is not None and is_token(chosen["name"].encode())))
+    if text.startswith("header:"):
+        _seen_field(text.removeprefix("header:"))
     return text
+
+
+def _seen_field_or_nothing(text: str) -> str:
+    return _seen_field(text) if text else text
 
 
 def _token_or_nothing(text: str) -> str:
@@ -169,9 +184,12 @@ HostPatterns = Annotated[
     Field(description='a list of distinct host names such as "api.example" or "*.example", without a port'),
 ]
 Conditions = Annotated[
-    dict[Annotated[str, AfterValidator(_field_name)], Annotated[str, AfterValidator(_condition)]],
+    dict[Annotated[str, AfterValidator(_seen_field)], Annotated[str, AfterValidator(_condition)]],
     AfterValidator(_one_spelling_each),
-    Field(description='a table of field names and the values that they must have, "*" for any'),
+    Field(
+        description='a table of field names and the values that they must have, "*" for any; '
+        "none that is dropped, or that only proxies set"
+    ),
 ]
 BackendChoice = Annotated[
     str | dict[str, Annotated[int, Field(ge=0, le=1_000_000)]],
@@ -210,6 +228,11 @@ Sticky = Annotated[
     str,
     AfterValidator(_sticky),
     Field(description='"client", "consumer", "header:NAME", "cookie:NAME", or "" for each request anew'),
+]
+SeenName = Annotated[
+    str,
+    AfterValidator(_seen_field_or_nothing),
+    Field(description='the name of a field, or "" for none; none that is dropped, or that only proxies set'),
 ]
 FieldName = Annotated[str, AfterValidator(_token_or_nothing), Field(description='a name, or "" for none')]
 BackendName = Annotated[str, Field(description="a backend's name")]
@@ -251,7 +274,7 @@ class FieldRules(Table):
 class ForceSettings(Table):
     """Names of a field and of a cookie whose value names the backend of a share."""
 
-    header: FieldName = ""
+    header: SeenName = ""
     cookie: FieldName = ""
 
 
@@ -314,6 +337,18 @@ class RouteTable(Table):
         if isinstance(self.backend, str):
             return {self.backend: 1} if self.backend else {}
         return self.backend
+
+    @property
+    def destination(self) -> str:
+        """Where its requests go, in words."""
+        if self.redirect.to:
+            return f"{self.redirect.status} {self.redirect.to}"
+        if self.respond.status:
+            return f"{self.respond.status} from here"
+        weights = self.weights
+        if len(weights) == 1:
+            return next(iter(weights))
+        return ", ".join(f"{backend} {weight}" for backend, weight in weights.items())
 
     @property
     def only_backend(self) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from coregateway.__main__ import main
+from tests.cli.test_reload import Admin
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -117,3 +118,18 @@ async def test_a_request_is_explained_in_words(
         assert words in printed, printed
     found = json.loads(await run(capsys, tmp_path, f"{command} --json"))
     assert {"route", "policies"} <= found.keys() or found["answer"]["status"] == 400
+
+
+async def test_upstreams_have_the_states_that_a_node_which_runs_says(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    upstreams = [{"url": "http://localhost:7000", "state": "down", "reason": "refused"}]
+    admin = Admin(200, {"backends": {"coredinator": {"upstreams": upstreams}}})
+    file = tmp_path / "gateway.toml"
+    file.write_text(f'admin.address = "{admin.address}"')
+    words = ["explain", "GET", "/api/v1/coredinator/x", "--config", str(file)]
+    assert await asyncio.to_thread(main, words) == 0
+    assert "http://localhost:7000: down" in capsys.readouterr().out
+    assert admin.done().startswith(b"GET /status ")
+    assert await asyncio.to_thread(main, words) == 0  # nothing listens there now
+    assert "  http://localhost:7000\n" in capsys.readouterr().out

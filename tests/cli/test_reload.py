@@ -68,6 +68,13 @@ RELOADED: dict[str, Any] = {
         ),
         (
             200,
+            RELOADED | {"warnings": ["the route a gets no request: b takes all that it would"]},
+            0,
+            "settings: version 2, 0123456789ab\nchanged: cors.origins\n",
+            "coregateway: warning: the route a gets no request: b takes all that it would\n",
+        ),
+        (
+            200,
             RELOADED | {"late": [0, 3]},
             1,
             "settings: version 2, 0123456789ab\nchanged: cors.origins\n",
@@ -89,7 +96,7 @@ RELOADED: dict[str, Any] = {
         ),
         (503, {"outcome": "no_answer"}, 1, "", "coregateway reload: the main process does not answer\n"),
     ],
-    ids=["all", "restart", "late", "wrong", "of a program", "main process"],
+    ids=["all", "restart", "shadowed", "late", "wrong", "of a program", "main process"],
 )
 def test_reload_tells_how_it_went(
     status: int, told: object, ends: int, out: str, err: str, capsys: pytest.CaptureFixture[str]

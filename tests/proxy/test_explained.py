@@ -13,6 +13,7 @@ from coregateway.policy.access import access_of
 from coregateway.proxy.admission import ANSWERED, Refusal, Step, Verdict, Waiting
 from coregateway.proxy.client import Client
 from coregateway.proxy.explained import ExplainedAdmission
+from coregateway.proxy.verdicts import POLICIES, policy_of
 from coregateway.settings import Settings
 
 RAW = b"GET /api/v1/coredinator/x HTTP/1.1\r\nHost: a\r\nX-CoreGateway-Explain: 1\r\n\r\n"
@@ -91,6 +92,14 @@ NETWORKS, SHARE, MIDDLEWARE = "client networks", "maintenance", "request middlew
             False,
         ),
         ([says(NETWORKS, waits(Refusal(error=IPDenied())))], -1, {NETWORKS: "refuses"}, False),
+        ([says("rates a", lambda: None)], -1, {"rates": "passes"}, True),
+        ([says("rates a", lambda: None), says("rates b, c", refusal)], -1, {"rates": "refuses"}, False),
+        (
+            [says("acme", lambda: None), says("door", refusal)],
+            -1,
+            {"acme": "passes", "door": "refuses"},
+            False,
+        ),
         ([says(MIDDLEWARE, lambda: ANSWERED)], 0, {MIDDLEWARE: "answers"}, False),
     ],
 )
@@ -99,8 +108,36 @@ async def test_each_step_is_told_with_what_it_has_said(
 ) -> None:
     found = await told(*steps, answering=answering)
     named = {each["policy"]: each["verdict"] for each in found["policies"]}
-    assert {name: named[name] for name in (NETWORKS, SHARE, MIDDLEWARE) if name in named} == expected
+    asked = (NETWORKS, SHARE, MIDDLEWARE, "rates", "acme", "door")
+    assert {name: named[name] for name in asked if name in named} == expected
     assert ("backend" in found) is forwarded
+
+
+EVERYTHING: dict[str, Any] = {
+    "backends": {
+        "a": {"prefix": "/a", "urls": ["http://a:1"], "allow": ["10.0.0.0/8"], "breaker": {"enabled": True}},
+        "b": {"prefix": "/b", "urls": ["http://b:1"], "maintenance": True, "deny": ["10.0.0.0/8"]},
+    },
+    "routes": {
+        "shared": {"path": "/s", "backend": {"a": 1, "b": 1}, "deny": ["10.0.0.0/8"]},
+        "moved": {"path": "/m", "redirect": {"to": "/x"}, "deny": ["10.0.0.0/8"]},
+        "closed": {"path": "/c", "respond": {"status": 200}, "deny": ["10.0.0.0/8"]},
+    },
+}
+
+
+@pytest.mark.asyncio
+async def test_policies_are_told_in_the_order_in_which_they_act() -> None:
+    order = [name for name, _ in POLICIES]
+    assert len(set(order)) == len(order)
+    seen: set[str] = set()
+    async with inspected(Settings.model_validate(EVERYTHING, strict=False)) as inspection:
+        for candidate in inspection.worker.plan.routes.candidates:
+            chain = candidate.route.admission
+            steps = [] if chain is None else [policy_of(step) for step in chain.steps]
+            assert steps == sorted(steps, key=order.index), candidate.route.name
+            seen |= {*steps}
+    assert seen == {"client networks", "redirect", "fixed answer", "maintenance", "share", "breaker"}
 
 
 @pytest.mark.asyncio

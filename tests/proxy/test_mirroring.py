@@ -1,6 +1,7 @@
 """Mirrors on a gateway that runs: a copy of each request, and clients that notice nothing."""
 
 import re
+from asyncio import Event
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import count
@@ -11,6 +12,7 @@ import pytest_asyncio
 
 from coregateway.testing import (
     PATIENCE,
+    Exchange,
     GatewayProcess,
     RawClient,
     RecordedRequest,
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 paths = (f"a%2Fb{number}" for number in count())
 
 TOML = """
+limits.max_connections = 4
 [admin]
 address = "127.0.0.1:{admin}"
 [backends.main]
@@ -42,6 +45,12 @@ urls = ["{copied}"]
 [backends.hostile]
 prefix = "/hostile"
 urls = ["{hostile}"]
+[backends.slow]
+prefix = "/slow"
+urls = ["{slow}"]
+[backends.once]
+prefix = "/once"
+urls = ["{once}"]
 [backends.down]
 prefix = "/down"
 urls = ["{down}"]
@@ -57,6 +66,14 @@ mirror.backend = "hostile"
 path = "/main/nowhere/*"
 backend = "main"
 mirror.backend = "down"
+[routes.to-slow]
+path = "/main/slow/*"
+backend = "main"
+mirror.backend = "slow"
+[routes.to-once]
+path = "/main/once/*"
+backend = "main"
+mirror.backend = "once"
 [routes.half]
 path = "/main/half/*"
 backend = "main"
@@ -71,6 +88,8 @@ class Stage:
         self.main = backends["main"]
         self.copied = backends["copied"]
         self.hostile = backends["hostile"]
+        self.slow = backends["slow"]
+        self.once = backends["once"]
 
     async def copy_of(self, target: bytes) -> RecordedRequest:
         found: list[RecordedRequest] = []
@@ -98,12 +117,19 @@ class Stage:
         found = re.search(name, text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
+    async def wait_counted(self, backend: str, outcome: str, number: float) -> None:
+        """Until so many are counted, which happens from time to time, and no more."""
+        end = monotonic() + PATIENCE
+        while await self.counted(backend, outcome) < number:
+            assert monotonic() < end
+        assert await self.counted(backend, outcome) == number
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="stage")
 async def fixture_stage(down: str) -> AsyncIterator[Stage]:
     async with AsyncExitStack() as running:
         backends: dict[str, ScriptedBackend] = {}
-        for name in ("main", "copied", "hostile"):
+        for name in ("main", "copied", "hostile", "slow", "once"):
             backends[name] = await running.enter_async_context(ScriptedBackend(respond(200, name.encode())))
         admin = free_port()
         urls = {name: each.url for name, each in backends.items()}
@@ -154,14 +180,17 @@ async def test_the_share_of_requests_is_copied(stage: Stage) -> None:
     assert copies() <= 11
 
 
-async def test_a_request_whose_body_is_still_coming_is_forwarded_and_not_copied(stage: Stage) -> None:
+async def test_a_request_whose_body_is_too_large_is_forwarded_and_not_copied(stage: Stage) -> None:
+    before = await stage.counted("copied", "dropped")
     async with RawClient(stage.gateway.address) as client:
+        piece = b"1000\r\n" + b"x" * 4096 + b"\r\n"
         await client.send(
-            b"POST /main/mirrored/slow HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\nhalf of it"
+            b"POST /main/mirrored/slow HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + piece * 17
         )
         await eventually(lambda: any(each.target == b"/mirrored/slow" for each in stage.main.requests))
-        await client.send(b" and a half")
+        await client.send(b"0\r\n\r\n")
         assert (await client.read_response()).body == b"main"
+    await stage.wait_counted("copied", "dropped", before + 1)
     await stage.ask("GET /main/mirrored/behind")
     await stage.copy_of(b"/mirrored/behind")
     assert b"/mirrored/slow" not in {each.target for each in stage.copied.requests}
@@ -191,12 +220,54 @@ async def test_clients_notice_nothing_of_a_mirror_that_misbehaves(
             assert got.header("set-cookie") is None
 
 
+async def test_a_mirror_that_is_slow_under_load_has_ten_connections_of_its_own_and_a_bounded_queue(
+    stage: Stage,
+) -> None:
+    gate = Event()
+
+    async def wait(_: Exchange) -> None:
+        await gate.wait()
+
+    stage.slow.default(wait, respond(200, b"late"))
+    stage.slow.on("/direct", respond(200, b"direct"))
+    head = b"GET /main/slow/x HTTP/1.1\r\nHost: a\r\n\r\n"
+    async with RawClient(stage.gateway.address) as client:
+        await client.send(head * 150)
+        for _ in range(150):
+            assert (await client.read_response()).body == b"main"
+    # 10 are at the mirror, 100 wait, and the others were dropped.
+    await stage.wait_counted("slow", "dropped", 40)
+    await eventually(lambda: len(stage.slow.requests) == 10)
+    # The connections of those who ask that backend itself are others.
+    assert (await stage.ask("GET /slow/direct")).body == b"direct"
+    # Once it answers again, what waits is sent.
+    gate.set()
+
+    def came() -> bool:
+        return sum(each.target == b"/slow/x" for each in stage.slow.requests) == 110
+
+    await eventually(came)
+
+
+async def test_a_copy_is_sent_once_whatever_becomes_of_it(stage: Stage) -> None:
+    stage.once.default(respond(200, b"kept"))
+    await stage.ask("GET /main/once/first")
+    await stage.once.wait_for_request(1)
+    stage.once.default(close())  # on a connection that has served before, where a request would be repeated
+    for number in range(5):
+        await stage.ask("GET /main/once/x", f"X-Request-ID: once-{number}")
+    await stage.once.wait_for_request(6, complete=False)
+    stage.once.default(respond(200, b"again"))
+    await stage.ask("GET /main/once/last")
+    last = await stage.once.wait_for_request(7)
+    assert last.target == b"/once/last"
+    ids = [request.header("x-request-id") or b"" for request in stage.once.requests[1:6]]
+    assert sorted(ids) == [f"once-{number}".encode() for number in range(5)]
+
+
 async def test_a_mirror_that_is_not_there_is_counted_and_nothing_else(stage: Stage) -> None:
     for _ in range(5):
         assert (await stage.ask("GET /main/nowhere/x")).body == b"main"
-    end = monotonic() + PATIENCE
-    while await stage.counted("down", "failed") < 5:
-        assert monotonic() < end
-    assert await stage.counted("down", "failed") == 5
+    await stage.wait_counted("down", "failed", 5)
     lines = [line for line in stage.gateway.log_lines(event="request") if line["backend"] == "down"]
     assert lines == []

@@ -1,7 +1,9 @@
 """Which route wins: by the conditions, whatever the order of the file, as a slow walk over all says."""
 
 import random
+import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import NamedTuple
 
 import pytest
@@ -224,6 +226,31 @@ def test_two_thousand_routes_are_found_as_one_by_one() -> None:
         route = routes.match(head)
         assert route is not None
         assert int(route.name) == oracle(rows, head) == number
+
+
+def test_to_find_one_of_two_thousand_takes_no_more_calls_than_one_of_two() -> None:
+    def calls(routes: Routes, head: RequestHead) -> int:
+        """Of functions, Python's own among them, that a look-up takes."""
+        counted = 0
+
+        def count(_: FrameType, event: str, __: object) -> None:
+            nonlocal counted
+            counted += event in ("call", "c_call")
+
+        routes.match(head)  # the host is known by now
+        sys.setprofile(count)
+        try:
+            routes.match(head)
+        finally:
+            sys.setprofile(None)
+        return counted
+
+    def rows(number: int, hosts: tuple[str, ...]) -> list[Row]:
+        return [Row(f"/api/service-{each}/{'x' * (each % 40)}/*", hosts=hosts) for each in range(number)]
+
+    for hosts in ((), ("a.test",), ("*.test",)):
+        head = request("/api/service-1/x/deep/er?a=b", "GET", "a.test")
+        assert calls(table(rows(2000, hosts)), head) <= calls(table(rows(2, hosts)), head) + 2
 
 
 @pytest.mark.parametrize(

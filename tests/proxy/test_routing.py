@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from coregateway.testing import GatewayProcess, RawClient, Response, ScriptedBackend, respond
+from coregateway.testing import GatewayProcess, RawClient, Response, ScriptedBackend, hang, respond
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -47,6 +47,18 @@ methods = ["GET"]
 path = "/a/b/*"
 strip = "/a"
 backend = "coretelemetry"
+[routes.read]
+path = "/read/*"
+backend = "coredinator"
+timeouts.read = 0.1
+[routes.total]
+path = "/total/*"
+backend = { coredinator = 1, coretelemetry = 0 }
+timeouts.total = 0.1
+[routes.client]
+path = "/client/*"
+backend = "coredinator"
+timeouts.client = 0.1
 [routes.only-with-field]
 path = "/field"
 methods = ["PUT"]
@@ -190,6 +202,22 @@ async def test_a_chunked_body_is_limited_by_its_route(stage: Stage) -> None:
             b"b\r\n12345678901\r\n0\r\n\r\n"
         )
         assert (await client.read_response()).status == 413
+
+
+@pytest.mark.parametrize(
+    ("start", "fields", "status", "error"),
+    [
+        ("GET /read/hangs", (), 504, b"read_timeout"),
+        ("GET /total/hangs", (), 504, b"total_timeout"),
+        ("POST /client/hangs", ("Content-Length: 3",), 408, b"client_timeout"),
+    ],
+)
+async def test_a_request_has_the_time_of_its_route(
+    stage: Stage, start: str, fields: tuple[str, ...], status: int, error: bytes
+) -> None:
+    stage.backends["coredinator"].on(f"/{start.partition('/')[2]}", hang())
+    answer = await stage.ask(start, *fields)
+    assert (answer.status, answer.header("x-coregateway-error")) == (status, error)
 
 
 @pytest.mark.parametrize(

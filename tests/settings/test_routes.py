@@ -69,8 +69,14 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ('["a:80"]', '["*"]', '["a.*"]', '["*.*.a"]', '["http://a"]', '["a", "A"]', '[""]', '"a"', "[1]"),
     ),
     "headers": (
-        ('{ X-A = "b" }', '{ X-A = "*", Accept = "text/html" }', "{}"),
-        ('{ X-A = "b", x-a = "c" }', '{ "X A" = "b" }', '{ X_A = "b" }', '{ X-A = "" }', "{ X-A = 1 }"),
+        ('{ X-A = "b" }', '{ X-A = "*", Accept = "text/html", Upgrade = "websocket" }', "{}"),
+        (
+            '{ X-Forwarded-Proto = "https" }',
+            '{ X-Real-IP = "*" }',
+            '{ TE = "trailers" }',
+            '{ X-A = "b", x-a = "c" }',
+            *('{ "X A" = "b" }', '{ X_A = "b" }', '{ X-A = "" }', "{ X-A = 1 }"),
+        ),
     ),
     "backend": (
         ('"next"', "{ next = 1 }", "{ coredinator = 95, next = 5 }", "{ coredinator = 0, next = 1 }"),
@@ -85,9 +91,9 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "deny": NETWORKS,
     "sticky": (
         ('"client"', '"consumer"', '"header:X-User"', '"cookie:session"', '""'),
-        ('"user"', '"header:"', '"header:a b"', '"Client"', "1"),
+        ('"user"', '"header:X-Forwarded-For"', '"header:"', '"header:a b"', '"Client"', "1"),
     ),
-    "force.header": (('"X-Canary"', '""'), ('"a b"', '"a:"', "1")),
+    "force.header": (('"X-Canary"', '""'), ('"X-Forwarded-Host"', '"a b"', '"a:"', "1")),
     "force.cookie": (('"canary"', '""'), ('"a b"', '"a="', "1")),
     "mirror.backend": (('"next"',), ("1", "[]")),
     "mirror.share": (("0.05", "1"), ("-1", "1.5", '"1"')),

@@ -151,6 +151,7 @@ class Feed:
             "limit": self.settings.limits.max_connections,
             "workers": status["workers"],
             "routes": routes,
+            "route_count": len(self.settings.routes),
             "all": counted.pop(ALL, None),
             "backends": {
                 name: [*counted.get(name, NOTHING), *_state_of(backend)]
@@ -196,13 +197,13 @@ class Feed:
         return rows
 
     def _routes(self) -> list[Row]:
-        """The busiest routes of the settings: name, path, where it leads, requests and failures a second."""
-        rates = self._counted[-1].routes_since(self._counted[-2]) if len(self._counted) > 1 else {}
+        """The busiest routes of the settings of late: name, path, where each leads, requests and failures a
+        second."""
+        rates = self._counted[-1].routes_since(self._counted[0]) if len(self._counted) > 1 else {}
         table = self.settings.routes
         busiest = sorted(table, key=lambda name: rates.get(name, (0, 0)), reverse=True)[:ROUTES]
         return [
-            [name, table[name].path, ", ".join(table[name].weights), *rates.get(name, (0, 0))]
-            for name in busiest
+            [name, table[name].path, table[name].destination, *rates.get(name, (0, 0))] for name in busiest
         ]
 
     def _read_records(self) -> dict[str, list[Any]]:
@@ -223,7 +224,7 @@ class Feed:
         }
 
 
-ROUTES = 50
+ROUTES = 25
 """Rows of routes."""
 
 NOTHING: Row = [0, 0, None, None, None]

@@ -456,6 +456,9 @@ function showWorkers() {
 
 function showRoutes() {
   element("routes-section").hidden = !state.routes.length;
+  const all = state.route_count || state.routes.length;
+  const shown = state.routes.length;
+  element("routes-count").textContent = shown < all ? `the ${shown} busiest of ${count(all)}` : String(all);
   element("routes").replaceChildren(
     ...state.routes.map(([name, path, to, rate, failing]) => {
       const measured = state.measured ? [count(rate), count(failing)] : ["–", "–"];

@@ -289,7 +289,11 @@ def made_up(second: int) -> bytes:
     if second == 0:
         prefixes = {name: f"/api/{name}" for name in rows}
         data |= {"version": "1", "ready": True, "started": time.time(), "measured": True, "limit": 50}
-        data |= {"workers": [], "prefixes": prefixes, "routes": [], "failed": [], "slow": [], "said": []}
+        data |= {"workers": [], "prefixes": prefixes, "failed": [], "slow": [], "said": []}
+        data |= {"route_count": 500}
+        data["routes"] = [
+            [f"r-{each}", f"/r-{each}/*", "308 https://a/*", 25 - each, 0] for each in range(25)
+        ]
     name = b"change" if second else b"whole"
     return b"event: %b\ndata: %b\n\n" % (name, orjson.dumps(data))
 
@@ -303,6 +307,8 @@ async def test_a_thousand_busy_backends_stay_responsive(browser: Chrome) -> None
 
     def use(page: Page) -> None:
         page.says("10 of 1,000 backends are down")
+        page.until(lambda: page.text("#routes-title") == "Routes the 25 busiest of 500", "the routes")
+        assert page.text("#routes tr td:nth-child(3)") == "308 https://a/*"
         names = "return [...document.querySelectorAll('#rows li b:first-of-type')].map(e => e.textContent)"
         rows = "return document.querySelectorAll('#rows li').length"
         assert page.text("#rows .who b") == "service-007"

@@ -149,9 +149,10 @@ async def test_the_busiest_routes_come_first_with_their_rates(board: Board) -> N
     feed = Feed(Settings.model_validate({"routes": routes}), board, Node(board))
     async with aclosing(feed.watch()) as watch:
         _, whole = read(await anext(watch))
+        assert whole["route_count"] == 2
         assert whole["routes"] == [
             ["quiet", "/quiet", "coredinator", 0, 0],
-            ["busy", "/busy/*", "coredinator, coretelemetry", 0, 0],
+            ["busy", "/busy/*", "coredinator 9, coretelemetry 1", 0, 0],
         ]
         count(board.parts[0], "coredinator", 6, route="busy")
         count(board.parts[0], "coredinator", 3, "503", route="busy")
