@@ -15,11 +15,12 @@ from typing import Any, cast
 
 from coregateway import COMPILED, __version__
 from coregateway.settings import Flag, load_or_exit
+from coregateway.settings.keys import CONFIG_VARIABLE
 from coregateway.settings.model import DEFAULT_BACKENDS
 from coregateway.settings.process import EXIT_WRONG_SETTINGS, hand_down
 from coregateway.settings.report import effective
 from coregateway.settings.shadowed import warnings
-from coregateway.settings.sources import CONFIG_FLAG, FLAGS
+from coregateway.settings.sources import CONFIG_FLAG, DEFAULT_FILE, FLAGS
 from coregateway.settings.spelling import closest
 
 _APPLICATION = "coregateway.app:app"
@@ -131,6 +132,8 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         "unit, Kubernetes resources, a compose file.",
     )
     export.add_argument("what", choices=("grafana", "alerts", "systemd", "kubernetes", "compose"))
+    completion = command("completion", "Print what completes these commands in a shell.")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     command("version", "Print the version, and whether it runs compiled.")
     return parser, commands.choices
 
@@ -267,10 +270,28 @@ def _run(options: Namespace) -> int:
         app.prepare(  # pyright: ignore[reportUnknownMemberType]
             settings.host, settings.port, workers=settings.workers, auto_reload=options.reload or None
         )
+        terminal = sys.__stderr__  # sys.stderr gives log lines by now
+        if terminal is not None and terminal.isatty() and _has_no_file(options):
+            from coregateway.cli.greeting import greeting
+
+            terminal.write(greeting(settings))
         Sanic.serve(primary=app, app_loader=loader)  # pyright: ignore[reportUnknownMemberType]
     except Exception as error:
         # as Sanic's command line does: words and status 1 for known causes, else the error again
         maybe_handle_startup_error(error)
+    return 0
+
+
+def _has_no_file(options: Namespace) -> bool:
+    """Whether no file of settings was read or named."""
+    return not (options.config or environ.get(CONFIG_VARIABLE) or Path(DEFAULT_FILE).exists())
+
+
+def _completion(options: Namespace) -> int:
+    import shtab
+
+    parser, _ = _parser()
+    sys.stdout.write(shtab.complete(parser, options.shell))
     return 0
 
 
@@ -301,6 +322,7 @@ _COMMANDS = {
     "undrain": _drain,
     "key": _key,
     "demo": _demo,
+    "completion": _completion,
     "export": _export,
     "version": _version,
 }

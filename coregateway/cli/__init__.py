@@ -8,6 +8,7 @@ admin_address   what a gateway that runs answers at its admin address
 status          the state of the node that runs
 reload          have it read its settings again
 drain           take an upstream out of it, or have it back
+greeting        what the first start says at a terminal
 key             a new API key
 health          whether the gateway of this machine takes traffic; knows none of the others
 """
