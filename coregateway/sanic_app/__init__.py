@@ -15,6 +15,7 @@ backend_handle      a backend as the application's code has it
 router              finds the handler of a backend for the routes of the settings
 websocket           what an own route speaks after a 101
 problems            exceptions as answers
+unsupported         what the gateway refuses to do for Sanic
 inspector           Sanic's inspector as a process of the node
 blueprints          the routes of a backend, as Sanic lists them
 extension           sanic-ext: what of it is on, and what it injects

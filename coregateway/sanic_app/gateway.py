@@ -2,7 +2,7 @@
 
 import sys
 from asyncio import CancelledError, current_task, get_running_loop
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 from itertools import chain
 from socket import socket
@@ -14,7 +14,6 @@ from sanic import Sanic
 from sanic.config import Config
 from sanic.constants import HTTP_METHODS
 from sanic.exceptions import SanicException
-from sanic.http.constants import HTTP
 from sanic.response import HTTPResponse
 from sanic.server import AsyncioServer
 
@@ -49,18 +48,12 @@ from coregateway.sanic_app.request import CURRENT, GatewayRequest, open_request
 from coregateway.sanic_app.router import GatewayRouter
 from coregateway.sanic_app.signals import RESPONSE, GatewaySignals
 from coregateway.sanic_app.stream import SanicConnection, SanicStream
+from coregateway.sanic_app.unsupported import ASGI_CLIENT_REFUSED, refuse_asgi, refuse_unsupported
 from coregateway.settings import Settings
-from coregateway.settings.process import EXIT_WRONG_SETTINGS
 from coregateway.settings.shadowed import warnings
 from coregateway.shared_memory import Board
 from coregateway.shared_memory.board import SPARE
 
-ASGI_REFUSED = (
-    "CoreGateway does not run under ASGI servers: start it by `coregateway run` or `sanic coregateway.app`"
-)
-ASGI_CLIENT_REFUSED = (
-    "CoreGateway does not run under ASGI: use app.test_client or ReusableClient of sanic_testing"
-)
 UNCOUNTED = "no listeners have run: await server.before_start(), or nothing is counted and no backend closed"
 SWITCHED = 101
 """The status of a request whose connection speaks WebSocket from then on."""
@@ -95,7 +88,7 @@ class Gateway(Sanic[Config, Context]):
         Exits with a line on stderr: with status 1 when an address cannot be had, with 2 when Sanic's options
         ask for what this gateway does not do.
         """
-        _refuse(options)
+        refuse_unsupported(options)
         settings = self.ctx.settings
         host = host or settings.host
         port = settings.port if port is None else port
@@ -146,7 +139,7 @@ class Gateway(Sanic[Config, Context]):
 
     async def create_server(self, *arguments: Any, **options: Any) -> AsyncioServer | None:
         """As Sanic's, with the gateway's own protocol, and the settings where host and port are not given."""
-        _refuse(options)
+        refuse_unsupported(options)
         settings = self.ctx.settings
         if not (arguments or options.get("sock") or options.get("unix")):
             options["host"] = options.get("host") or settings.host
@@ -156,11 +149,7 @@ class Gateway(Sanic[Config, Context]):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Refuse an ASGI server: it has connections of its own, and hands over requests alone."""
-        if scope["type"] == "lifespan":
-            await receive()
-            await send({"type": "lifespan.startup.failed", "message": ASGI_REFUSED})
-            return
-        raise RuntimeError(ASGI_REFUSED)
+        await refuse_asgi(scope, receive, send)
 
     @property
     def asgi_client(self) -> Any:
@@ -310,21 +299,6 @@ class Gateway(Sanic[Config, Context]):
 
 def _warn(name: str, message: str) -> None:
     event(name, level="WARNING", message=message)
-
-
-def _refuse(options: Mapping[str, Any]) -> None:
-    """Exit where Sanic is asked for what its server could do and this one cannot.
-
-    With TLS whole answers would go to the socket itself (`BatchedWriter`), past the encryption.
-    """
-    if options.get("ssl") or options.get("auto_tls"):
-        wanted = "TLS"
-    elif options.get("version", HTTP.VERSION_1) != HTTP.VERSION_1:
-        wanted = "HTTP/3"
-    else:
-        return
-    print(f"{wanted} towards clients is not supported: terminate it in front", file=sys.__stderr__)
-    raise SystemExit(EXIT_WRONG_SETTINGS)
 
 
 def complete_own_answer(request: GatewayRequest, response: HTTPResponse) -> None:

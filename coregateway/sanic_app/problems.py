@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
 from typing import Any, cast
 
+from sanic.compat import Header
 from sanic.errorpages import DEFAULT_FORMAT, exception_response
 from sanic.exceptions import MethodNotAllowed as SanicMethodNotAllowed
 from sanic.exceptions import NotFound, SanicException
@@ -157,7 +158,7 @@ def gateway_problem(request: Request, error: GatewayError) -> HTTPResponse:
     return HTTPResponse(
         problem.document(error, _request_id(request)),
         status=error.status,
-        headers=problem.fields(error),
+        headers=Header(problem.fields(error)),
         content_type=problem.MEDIA_TYPE,
     )
 

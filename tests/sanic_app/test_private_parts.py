@@ -166,7 +166,13 @@ PARTS = [
     ),
     Part(
         "the server is the gateway's own, and what Sanic hands to its workers has its sockets",
-        ("sanic_app/gateway.py", "sanic_app/protocol.py", "node/listeners.py", "node/workers.py"),
+        (
+            "sanic_app/gateway.py",
+            "sanic_app/unsupported.py",
+            "sanic_app/protocol.py",
+            "node/listeners.py",
+            "node/workers.py",
+        ),
         {
             "sanic.mixins.startup:StartupMixin.prepare": "a29478c12c1f",
             "sanic.mixins.startup:StartupMixin.create_server": "dbcf7e41bcff",

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from coregateway.app import create_app
-from coregateway.sanic_app.gateway import ASGI_REFUSED
+from coregateway.sanic_app.unsupported import ASGI_REFUSED
 from coregateway.settings import Settings
 from coregateway.testing import RawClient, ScriptedBackend, respond
 from tests.sanic_app.asking import holds
