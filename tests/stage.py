@@ -32,13 +32,16 @@ from coregateway.testing import (
 
 PREFIX = "/api/v1/coredinator"
 
+PIECEMEAL = {"COREGATEWAY_LIMITS__REQUEST__GATHER": "1"}
+
 _numbers = count(1)
 
 
 class Stage:
     """`backend` is coredinator; `toml`, `backends` and `workers` are as for `GatewayProcess`.
 
-    In `toml`, `{backend}` stands for its URL: another row may lead to it, too, with limits of its own.
+    In `toml`, `{backend}` stands for its URL: another row may lead to it, too, with limits of its own. Where
+    it does not say how much of a body is gathered, the backend gets each piece as it comes.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Stage:
                     backends={"coredinator": self.backend.url, **self._backends},
                     toml=self._toml.replace("{backend}", self.backend.url),
                     workers=self._workers,
+                    env={} if "gather" in self._toml else PIECEMEAL,
                 )
             )
             self._running = running.pop_all()

@@ -123,6 +123,11 @@ class Splice(Watched):
             self._io.epoll.watch(self, IN)
         return await self._ended
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the sink has not taken all of what has come."""
+        return self._blocked
+
     def interrupt(self) -> None:
         """Let it end as it is."""
         self._end(End.INTERRUPTED)

@@ -25,6 +25,7 @@ forwarded_request    the story of one request
 attempts             how its upstream is made to answer
 answer               what its client gets: reviewed, rendered, written
 backend_claim        what it holds of its backend, and gives back
+client_transfer      its bodies on their way, as slow clients are judged by
 client               the client's side of it, as `downstream` implements it
 worker               what the connections of a worker share
 exchange_events      tells what happens to exchanges

@@ -86,18 +86,35 @@ class Attempts:
             exchange.begin_attempt()
 
     async def _begin(self) -> None:
-        """Nothing was attempted yet: take what has come of the body, and ask for the rest."""
+        """Nothing was attempted yet: gather the body, or its first bytes, and wait for a place."""
         request = self._request
         client = request.client
         request.body = client.take_body()
+        if client.has_body_left():
+            await self._gather()
         mirror = request.forwarding.mirror
         if mirror is not None:
             complete = not client.has_body_left()
             mirror.copy(client, request.head, request.exchange, request.body, complete=complete)
         if request.body and client.worker.on_body is not None:
             client.worker.on_body(request.body)
+        await request.take_place()
         request.exchange.begin_attempt()
+
+    async def _gather(self) -> None:
+        """Wait for the rest of a body, or for so much of it that it is worth a connection.
+
+        So a client that does not send what it has announced keeps no connection from others.
+        """
+        request = self._request
+        client = request.client
         await client.ask_for_body()
+        pieces = [request.body]
+        size = len(request.body)
+        while size < request.forwarding.gather and (data := await client.read_body()) is not None:
+            pieces.append(data)
+            size += len(data)
+        request.body = b"".join(pieces)
 
     async def _attempt(self) -> ResponseHead:
         """Send the request once, unless it is on its way already; returns the head of the response."""
@@ -114,19 +131,22 @@ class Attempts:
                 slot=slot,
                 tried=self._tried,
                 key=request.key,
+                upload=client.has_body_left(),
             )
             request.send(connection, complete=not client.has_body_left())
         if client.has_body_left():
             client.expect_stream()
             chunked = request.head.length == CHUNKED
-            request.pump = create_task(relay.upwards(client, connection, chunked=chunked))
+            pump = create_task(relay.upwards(client, connection, chunked=chunked))
+            request.begin_transfer(connection).pump = pump
         response = await connection.head()
         exchange.responded = monotonic()
         exchange.upstream_status = response.status
         statuses = request.forwarding.retries.statuses
         if statuses is None or response.status not in statuses:
             request.body = b""  # nothing is sent again behind an answer
-        if request.pump is not None and request.pump.done():
+        transfer = request.transfer
+        if transfer is not None and transfer.pump is not None and transfer.pump.done():
             client.drop_rest()
         return response
 

@@ -1,6 +1,5 @@
 """What a request holds of its backend, and how it gives that back: exactly once, on every way."""
 
-from asyncio import Task
 from enum import Enum, auto
 from time import monotonic
 from typing import Final
@@ -8,12 +7,14 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from coregateway.http1.request import RequestHead
-from coregateway.model.errors import ReadTimeout, TotalTimeout
+from coregateway.model.errors import Overloaded, ReadTimeout, TotalTimeout
 from coregateway.model.exchange import Exchange
 from coregateway.proxy.client import Client
+from coregateway.proxy.client_transfer import ClientTransfer
 from coregateway.proxy.route import Forwarding
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.endpoint import Endpoint
+from coregateway.upstream.in_flight_limit import InFlightLimit
 from coregateway.upstream.wait_queue import Waiter
 
 
@@ -26,6 +27,8 @@ class Holds(Enum):
     SLOT = auto()
     """The right to open a connection."""
     CONNECTION = auto()
+    STREAM = auto()
+    """A connection that carries a stream, and counts to no limit of connections."""
     RELEASED = auto()
     """Nothing, and it never will again."""
 
@@ -34,6 +37,7 @@ NOTHING: Final = Holds.NOTHING
 PLACE: Final = Holds.PLACE
 SLOT: Final = Holds.SLOT
 CONNECTION: Final = Holds.CONNECTION
+STREAM: Final = Holds.STREAM
 RELEASED: Final = Holds.RELEASED
 
 
@@ -49,8 +53,9 @@ class BackendClaim(Waiter):
         "head",
         "holds",
         "is_repetition",
-        "pump",
+        "place",
         "slot",
+        "transfer",
     )
 
     def __init__(self, forwarding: Forwarding, client: Client, head: RequestHead, exchange: Exchange) -> None:
@@ -62,8 +67,10 @@ class BackendClaim(Waiter):
         self.connection: UpstreamConnection | None = None
         self.slot: Endpoint | None = None
         """Where it may open a connection."""
-        self.pump: Task[None] | None = None
-        """Streams the rest of the request's body."""
+        self.transfer: ClientTransfer | None = None
+        """Of bodies that are streamed."""
+        self.place: InFlightLimit | None = None
+        """Where it counts among the requests of the node."""
         self.is_repetition = False
         """Whether it takes from the node's budget for those."""
         client.patience = forwarding.client_timeout
@@ -83,6 +90,9 @@ class BackendClaim(Waiter):
             self.forwarding.total.take_away(self)
         if self.is_repetition and self.forwarding.backend.budget is not None:
             self.forwarding.backend.budget.give_back()
+        if self.place is not None:
+            self.place.give_back()
+            self.place = None
         self.client.forwarded = None
         self.forwarding.backend.in_flight -= 1
 
@@ -94,6 +104,42 @@ class BackendClaim(Waiter):
         self.is_repetition = budget.take()
         return self.is_repetition
 
+    async def take_place(self) -> None:
+        """Wait until it may be one of the backend's requests (`max_in_flight`), where those are limited.
+
+        Raises: as `InFlightLimit.take`.
+        """
+        limit = self.forwarding.backend.limit
+        if limit is not None and self.place is None:
+            began = monotonic()
+            try:
+                await limit.take(self.forwarding.timeouts.pool)
+                self.place = limit
+            finally:
+                self.exchange.waited += monotonic() - began
+
+    def begin_transfer(self, connection: UpstreamConnection) -> ClientTransfer:
+        """A body is about to be streamed over a connection that others may wait for."""
+        transfer = self.transfer
+        if transfer is None:
+            slow_clients = self.forwarding.backend.slow_clients
+            self.transfer = transfer = ClientTransfer(self, connection, slow_clients)
+        return transfer
+
+    def begin_stream(self, connection: UpstreamConnection) -> None:
+        """Its response is a stream, which gives others its slot. Raises Overloaded: there are too many."""
+        if not connection.endpoint.begin_stream(connection):
+            connection.abort()
+            raise Overloaded
+        self.holds = STREAM
+        if self.transfer is not None:
+            self.transfer.leave()
+
+    @property
+    def is_uploading(self) -> bool:
+        """Whether its body was not at hand when it was sent."""
+        return self.transfer is not None and self.transfer.pump is not None
+
     def expire(self) -> None:
         """The time for the request as a whole is spent, and no task serves it."""
         self.note_late()
@@ -102,7 +148,7 @@ class BackendClaim(Waiter):
     def note_late(self) -> None:
         """Its time is spent: an upstream that owed the answer has failed."""
         connection = self.connection
-        if connection is not None and self.pump is None and not connection.answered:
+        if connection is not None and not self.is_uploading and not connection.answered:
             connection.endpoint.note_failure(ReadTimeout.cause, connection.endpoint.now)
 
     def let_go(self) -> None:
@@ -113,9 +159,9 @@ class BackendClaim(Waiter):
         if holds is CONNECTION and connection is not None:
             self.exchange.upstream_ended = monotonic()
             self.client.source = connection.source = None
-            if self.pump is not None:
-                self.pump.cancel()
-                self.pump = None
+            if self.transfer is not None:
+                self.transfer.close()
+                self.transfer = None
             self.connection = None
             connection.endpoint.release(connection)
         elif holds is PLACE:
@@ -123,3 +169,11 @@ class BackendClaim(Waiter):
         elif holds is SLOT and self.slot is not None:
             self.slot.release_slot()
             self.slot = None
+        elif holds is STREAM and connection is not None:
+            self.exchange.upstream_ended = monotonic()
+            self.client.source = connection.source = None
+            if self.transfer is not None:
+                self.transfer.close()
+                self.transfer = None
+            self.connection = None
+            connection.endpoint.end_stream(connection)

@@ -50,6 +50,8 @@ def start(forwarding: Forwarding, client: Client, head: RequestHead, exchange: E
     """
     if b"upgrade" in head.noted or (head.length and not client.has_whole_request()):
         return False
+    if forwarding.backend.limit is not None:
+        return False
     client.forwarded = request = ForwardedRequest(forwarding, client, head, exchange)
     pool = forwarding.backend.pool
     connection = pool.take_idle_connection(inf if head.method in IDEMPOTENT else RESTED, request.key)
@@ -203,15 +205,18 @@ class ForwardedRequest(BackendClaim):
             if self.forwarding.middleware is not None and await answer.is_replaced(self, response):
                 await client.drained()
             elif response.status == 101:
+                self.begin_stream(connection)
                 await tunnel.carry(self, response, connection)
             elif connection.complete:
                 answer.write(self, response, connection)
                 client.drop_rest()
                 await client.drained()
             else:
+                if response.length < 0 and response.is_event_stream:
+                    self.begin_stream(connection)
                 chunked = is_chunked(self.head, response)
                 rendered = answer.render(self, response, chunked=chunked)
-                await relay.downwards(client, connection, response.status, rendered, chunked=chunked)
+                await relay.downwards(self, connection, response.status, rendered, chunked=chunked)
         except GatewayError as error:
             if isinstance(error, UpstreamError):
                 exchange.fail_attempt(error)

@@ -66,6 +66,7 @@ def forwarding_of(
         linger=times.linger,
         tunnel_idle=times.idle,
         tells_time=settings.tracing.server_timing,
+        gather=settings.limits.request.gather,
         middleware=middleware,
         mirror=mirror,
         total=TotalLimits(backends[row_name].pool.io.loop, times.total) if times.total else None,

@@ -21,6 +21,8 @@ class HashKeys:
             text = b"\x1f".join(self._values(head, self._name))
         elif self._kind == "cookie":
             text = self._cookie_of(head)
+        elif self._kind == "consumer":
+            text = (exchange.consumer or "").encode()
         else:
             text = exchange.client.encode()
         return key_of(text) if text else 0

@@ -7,6 +7,7 @@ transport to it.
 from coregateway.http1.chunked import LAST_CHUNK, chunk, chunks
 from coregateway.model.errors import GatewayError, ReadTimeout, UpstreamClosed, UpstreamError
 from coregateway.net.splice import WORTH, End, prepare
+from coregateway.proxy.backend_claim import STREAM, BackendClaim
 from coregateway.proxy.client import Client
 from coregateway.upstream.connection import UpstreamConnection
 
@@ -37,13 +38,16 @@ async def upwards(client: Client, connection: UpstreamConnection, *, chunked: bo
 
 
 async def downwards(
-    client: Client, connection: UpstreamConnection, status: int, head: bytes, *, chunked: bool
+    claim: BackendClaim, connection: UpstreamConnection, status: int, head: bytes, *, chunked: bool
 ) -> None:
     """Stream a response to its client, behind its rendered head.
 
     Raises:
         UpstreamError: the body is broken; what came before it was written.
     """
+    client = claim.client
+    if claim.holds is not STREAM:
+        claim.begin_transfer(connection)
     client.source = connection
     body = connection.take()
     content = chunks(body, last=False) if chunked else body
@@ -51,7 +55,7 @@ async def downwards(
     body = content = b""
     await client.drained()
     if connection.response.left >= WORTH and connection.error is None:
-        await _by_kernel(client, connection)
+        await _by_kernel(claim, connection)
     while body := await connection.read():
         client.relay(chunk(body) if chunked else body, len(body))
         body = b""
@@ -62,17 +66,21 @@ async def downwards(
         await client.drained()
 
 
-async def _by_kernel(client: Client, connection: UpstreamConnection) -> None:
+async def _by_kernel(claim: BackendClaim, connection: UpstreamConnection) -> None:
     """Let the kernel pass on the rest of a response, if it can; what it has not is still to be relayed.
 
     Raises:
         UpstreamError: the body is broken; what came before it was passed on.
     """
+    client = claim.client
+    transfer = claim.transfer
     splice = prepare(client.worker.io, connection.descriptor, client.transport)
     if splice is None:
         return
     try:
         body = connection.lend(splice.interrupt)
+        if transfer is not None:
+            transfer.splice = splice
         client.relay(body, len(body))
         body = b""
         await client.drained()
@@ -80,6 +88,8 @@ async def _by_kernel(client: Client, connection: UpstreamConnection) -> None:
             connection.response.left, silence=connection.timeouts.read, patience=client.patience
         )
     finally:
+        if transfer is not None:
+            transfer.splice = None
         splice.close()
         connection.passed(splice.passed)
         if client.exchange is not None:

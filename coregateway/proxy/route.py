@@ -116,6 +116,7 @@ class Forwarding:
     __slots__ = (
         "backend",
         "client_timeout",
+        "gather",
         "hash_keys",
         "inbound",
         "linger",
@@ -141,6 +142,7 @@ class Forwarding:
         linger: float,
         tunnel_idle: float,
         tells_time: bool,
+        gather: int = 1,
         middleware: RouteMiddleware | None = None,
         mirror: MirrorRule | None = None,
         total: TotalLimits | None = None,
@@ -154,6 +156,8 @@ class Forwarding:
         """Of one attempt."""
         self.client_timeout = client_timeout
         """Seconds that a client may be silent within a body, or leave written bytes untaken."""
+        self.gather = gather
+        """Bytes of a body that have come, before a connection is taken for the rest of it."""
         self.linger = linger
         """As `Plan.linger`."""
         self.tunnel_idle = tunnel_idle

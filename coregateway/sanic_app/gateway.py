@@ -162,7 +162,8 @@ class Gateway(Sanic[Config, Context]):
         worker = self.ctx.worker
         worker.connections = cast(set[Client], self.state.server_info[0].settings["connections"])
         backends = self.ctx.settings.backends.values()
-        upstreams = sum(len(row.urls) for row in backends) * self.ctx.settings.limits.max_connections
+        limits = self.ctx.settings.limits
+        upstreams = sum(len(row.urls) for row in backends) * (limits.max_connections + limits.max_streams)
         limit = descriptors.limit()
         pipes = worker.io.pipes
         pipes.most = min(PIPES, max(limit // descriptors.FOR_PIPES // descriptors.PER_PIPE, 1))

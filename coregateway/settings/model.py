@@ -55,7 +55,6 @@ from coregateway.settings.values import (
     LogLevel,
     Methods,
     Networks,
-    NoLimitYet,
     Pause,
     Port,
     PositiveCount,
@@ -116,8 +115,8 @@ class RequestLimits(Table):
     max_body: BodySize = 104857600
     """Bytes of the request body, however it is framed; 0: no limit."""
     gather: GatherSize = 65536
-    """Bytes of a body that may come before a backend gets any of it; a middleware may read 16 times as
-    many."""
+    """Bytes of a body that must have come, or all of it, before a connection to a backend is taken for it; a
+    middleware may read 16 times as many."""
 
 
 class LimitSettings(Table):
@@ -132,6 +131,11 @@ class LimitSettings(Table):
     """Seconds that an idle connection to a backend is kept."""
     max_queued: Count = 1000
     """Requests that may wait for a connection."""
+    max_streams: Count = 1000
+    """Tunnels and event streams, per worker and address; they do not count to `max_connections`."""
+    client_rate: Count = 1024
+    """Bytes/s; a client that is slower over 3 s, while other requests wait for its connection, loses it.
+    0: none does."""
     request: RequestLimits = RequestLimits()
     rates: PolicyNames = ()
     """Those of `[rates.NAME]` that hold for every backend and route that says none itself."""
@@ -183,8 +187,8 @@ class BackendSettings(Table):
     turns, the one with fewest in flight, at random, or the same one for the same key."""
     hash_on: HashOn = "client"
     """The key of `hash`."""
-    max_in_flight: NoLimitYet = 0
-    """Requests at its upstreams at a time, for the node. 0: no limit, the only value that is taken so far."""
+    max_in_flight: Count = 0
+    """Requests at its upstreams at a time, for the node; others wait in line. 0: no limit."""
     maintenance: Switch = False
     """True: clients get 503."""
     methods: Methods = METHODS

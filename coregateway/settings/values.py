@@ -200,7 +200,6 @@ Pause = Annotated[
     ),
 ]
 Count = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
-NoLimitYet = Annotated[int, Field(ge=0, le=0, description="0: this limit is not enforced yet")]
 PositiveCount = Annotated[int, Field(ge=1, description="a whole number, 1 or more")]
 HeadSize = Annotated[int, Field(ge=128, description="a whole number of bytes, 128 or more")]
 BodySize = Annotated[int, Field(ge=0, description="a whole number of bytes, 0 or more (0: no limit)")]

@@ -20,7 +20,7 @@ from coregateway.shared_memory.rate_table import SIZE as RATES_SIZE
 from coregateway.shared_memory.rate_table import RateTable
 from coregateway.shared_memory.ring import Ring
 from coregateway.shared_memory.ring import size_of as ring_size
-from coregateway.shared_memory.series import Series
+from coregateway.shared_memory.series import OF_PROCESS, WIDTH, Series
 from coregateway.shared_memory.series import size_of as series_size
 from coregateway.shared_memory.shared_rows import SIZE as ROWS_SIZE
 from coregateway.shared_memory.shared_rows import SharedRows
@@ -137,6 +137,11 @@ class Part:
         self._header[2] += 1
 
     def enter(self, owner: int, worker: int) -> None:
+        """Have a process write here; what the last one had under way has ended with it."""
+        for key, at in self.series:
+            if key.startswith(OF_PROCESS):
+                for number in range(at, at + WIDTH):
+                    self.series.numbers[number] = 0.0
         self._header[2] = 0
         self._header[1] = worker
         self._header[0] = owner

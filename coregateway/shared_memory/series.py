@@ -17,6 +17,9 @@ WIDTH = 16
 MAX_KEY = 120
 """Bytes of a key in UTF-8."""
 
+OF_PROCESS = "process\x1f"
+"""Begins the keys of numbers that end with the process that wrote them: the next one finds zeros."""
+
 _KEY = 128  # a number for the key's length, and the key
 SLOT = _KEY + 8 * WIDTH
 """Bytes of a slot."""

@@ -17,6 +17,8 @@ security          how connections to its URLs that say https are secured
 connecting        a connection to one of several: begun at a second one when the first takes its time
 ejection          when an upstream is ejected, and how it comes back
 breaker           when a backend gets no requests because too many have failed
+in_flight_limit   how many requests it has at a time, over all workers
+slow_clients      which clients hold its connections from others without need
 retry_budget      how many repetitions may be under way
 node_link         what a worker shares with the others of its node
 idle              its idle connections: which is used next, which is closed

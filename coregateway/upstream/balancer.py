@@ -67,15 +67,15 @@ class Balancer:
         self._even = len(weights) <= 1
         self.trial = None
 
-    def pick(self, tried: Collection[str] = (), key: int = 0) -> Endpoint | None:
+    def pick(self, tried: Collection[str] = (), key: int = 0, *, upload: bool = False) -> Endpoint | None:
         """The endpoint for a request; None: all are full, wait until one is not.
 
         `tried`: names of those that the request was sent to before; while there are others, it goes to none
-        of these. `key`: for `hash`; 0: the request has none. The turn goes on with `advance` only, so that a
-        caller may decline.
+        of these. `key`: for `hash`; 0: the request has none. `upload`: its body is still coming. The turn
+        goes on with `advance` only, so that a caller may decline.
         """
         trial = self.trial
-        if trial is not None and trial.name not in tried and trial.has_room and trial.is_due:
+        if trial is not None and trial.name not in tried and trial.has_room and trial.is_due and not upload:
             return trial
         ready = self._ready
         if tried:
@@ -84,6 +84,8 @@ class Balancer:
                 or [endpoint for endpoint in self._rest if endpoint.name not in tried]
                 or ready
             )
+        if upload:
+            ready = [endpoint for endpoint in ready if endpoint.takes_upload]
         mode = self.mode
         if mode == P2C or (mode == HASH and not key):
             return self._less_loaded(ready)

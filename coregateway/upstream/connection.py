@@ -48,7 +48,15 @@ class UpstreamConnection(ResponseReceiver):
     cannot derive from `asyncio.Protocol`.
     """
 
-    __slots__ = ("_defaults", "_limiter", "endpoint", "idle_since", "source", "waited")
+    __slots__ = (
+        "_defaults",
+        "_limiter",
+        "carries_upload",
+        "endpoint",
+        "idle_since",
+        "source",
+        "waited",
+    )
 
     def __init__(self, io: WorkerIO, endpoint: "Endpoint", timeouts: Timeouts) -> None:
         super().__init__(io, timeouts)
@@ -57,6 +65,8 @@ class UpstreamConnection(ResponseReceiver):
         self._limiter: ReadLimiter | None = None
         """None: the transport limits its reads itself."""
         self.closed = self.closing = self.looks = False
+        self.carries_upload = False
+        """Whether it is for a request whose body is still coming, and its endpoint counts it."""
         self.idle_since = 0.0
         self.waited = 0.0
         """Seconds that its present exchange was queued for a connection."""
@@ -143,8 +153,15 @@ class UpstreamConnection(ResponseReceiver):
     def end_request(self) -> None:
         """The request's body is complete; from now on the upstream owes an answer."""
         self._request_sent = True
+        if self.carries_upload:
+            self.endpoint.end_upload(self)
         if not self._backlog.blocks and not self.complete:
             self._deadline.within(self.timeouts.read)
+
+    @property
+    def is_write_blocked(self) -> bool:
+        """Whether the upstream has not taken all that was written."""
+        return self._backlog.blocks
 
     @property
     def reusable(self) -> bool:

@@ -4,10 +4,15 @@ A connection is busy with an exchange, or idle (`upstream.idle`), or being opene
 `max_connections` slots of its endpoint. When a connection or a slot falls free, the first request in the
 backend's queue gets it. Every connection that was given out comes back through `release`, whatever happened
 on it, and that is the only way its slot is counted free: a cancelled or broken exchange cannot leak one.
+
+What a client may hold for as long as it likes does not use up the slots. Of them at most half are for uploads
+that are still coming. A connection that carries a stream (a tunnel, an event stream) gives its slot back, and
+counts to `max_streams` instead; it serves no further request behind that.
 """
 
 from asyncio import timeout
 from hashlib import blake2b
+from math import inf
 from typing import Final
 from typing import Protocol as Interface
 
@@ -35,6 +40,8 @@ class ConnectionLimits(Interface):
     def max_keepalive_connections(self) -> int: ...
     @property
     def keepalive_expiry(self) -> float: ...
+    @property
+    def max_streams(self) -> int: ...
 
 
 class Endpoint(EndpointStanding):
@@ -46,7 +53,9 @@ class Endpoint(EndpointStanding):
         "_idle",
         "_keeps",
         "_most",
+        "_most_streams",
         "_queue",
+        "_streams",
         "address",
         "authority",
         "base",
@@ -57,6 +66,7 @@ class Endpoint(EndpointStanding):
         "origin",
         "seed",
         "slots_taken",
+        "uploads",
         "weight",
     )
 
@@ -83,6 +93,10 @@ class Endpoint(EndpointStanding):
         """Of its turns (`balancer.charge`)."""
         self.slots_taken = 0
         """Of `max_connections`: connections, and those that are being opened or about to be."""
+        self.uploads = 0
+        """Those of them that are for requests whose body is still coming."""
+        self._streams: set[UpstreamConnection] = set()
+        self._most_streams = limits.max_streams
         self.dialer = Dialer(io, self, address, timeouts)
         self._most = limits.max_connections
         self._queue = queue
@@ -120,14 +134,24 @@ class Endpoint(EndpointStanding):
         return self.slots_taken - self.active - self.idle
 
     @property
+    def streams(self) -> int:
+        """Connections that carry a stream, and take no slot."""
+        return len(self._streams)
+
+    @property
     def load(self) -> int:
         """Requests at it or on their way to it."""
-        return self.slots_taken - len(self._idle.connections)
+        return self.slots_taken - len(self._idle.connections) + len(self._streams)
 
     @property
     def has_room(self) -> bool:
         """Whether a request need not wait for a connection: one is idle, or another may be opened."""
         return self.slots_taken < self._most or bool(self._idle.connections)
+
+    @property
+    def takes_upload(self) -> bool:
+        """Whether another of its slots may be for an upload that is still coming."""
+        return self.uploads < max(self._most // 2, 1)
 
     # The way of a connection
 
@@ -200,11 +224,50 @@ class Endpoint(EndpointStanding):
             if connection.has_surplus:
                 self.distrust()
             self._note_end(connection)
+            if connection.carries_upload:  # such a one is never kept
+                self.end_upload(connection)
             self._discard(connection)
+
+    def begin_stream(self, connection: UpstreamConnection) -> bool:
+        """What a connection carries turns out to be a stream: another request may have its slot.
+
+        `end_stream` must follow. False: there are `max_streams` already, and `release` must follow.
+        """
+        if len(self._streams) >= self._most_streams:
+            return False
+        self._busy.remove(connection)
+        self._streams.add(connection)
+        if connection.carries_upload:
+            self.end_upload(connection)
+        self.release_slot()
+        return True
+
+    def end_stream(self, connection: UpstreamConnection) -> None:
+        """A stream is over, well or badly: its connection is closed, for it has no slot."""
+        self._streams.remove(connection)
+        connection.rest()
+        if connection.has_surplus:
+            self.distrust()
+        self._note_end(connection)
+        connection.abort()
+
+    def begin_upload(self) -> None:
+        """One of its slots is for an upload that is still coming."""
+        self.uploads += 1
+
+    def end_upload(self, connection: UpstreamConnection | None) -> None:
+        """An upload has come, or will not: another one may have a slot. None: it has no connection."""
+        if connection is not None:
+            connection.carries_upload = False
+        self.uploads -= 1
+        if self._queue.has_uploads:
+            self._let_upload_in()
 
     def decline(self, connection: UpstreamConnection) -> None:
         """A connection that was given out of the queue is not used: give it to the next."""
         self._busy.remove(connection)
+        if connection.carries_upload:
+            self.end_upload(connection)
         if not self._keeps or self._loop.time() < self.health.distrusted_until:
             self._discard(connection)
         else:
@@ -220,7 +283,7 @@ class Endpoint(EndpointStanding):
         self._closing = True
         self._keeps = False
         self._idle.close()
-        for connection in self._busy:
+        for connection in (*self._busy, *self._streams):
             connection.cancel(Draining())
 
     # What the pool decides
@@ -251,6 +314,7 @@ class Endpoint(EndpointStanding):
         self.address = address
         self.weight = address.weight
         self._most = limits.max_connections
+        self._most_streams = limits.max_streams
         self.dialer.timeouts = timeouts
         self._idle.limit(limits.max_keepalive_connections, limits.keepalive_expiry)
         self.retired = False
@@ -273,6 +337,17 @@ class Endpoint(EndpointStanding):
 
     # The parts of it
 
+    def _let_upload_in(self) -> None:
+        """Give an upload that waits an idle connection, or a slot that is free."""
+        if not (self.eligible and self.takes_upload):
+            return
+        connection = self.take_idle(inf)
+        if connection is not None:
+            self._busy.remove(connection)
+            self._offer(connection)
+        elif self.slots_taken < self._most and self._queue.give_slot(self):
+            self.slots_taken += 1
+
     def _fail_to_connect(self, cause: str) -> None:
         self.note_failure(cause, self._loop.time())
         self.avoid()
@@ -280,7 +355,7 @@ class Endpoint(EndpointStanding):
     def _offer(self, connection: UpstreamConnection) -> None:
         """Give a connection to the first in the queue, or keep it idle."""
         queue = self._queue
-        if self.eligible and queue.has_waiters:
+        if self.eligible and queue.wants(self):
             if connection.closing:
                 self._discard(connection)
             else:

@@ -99,9 +99,24 @@ class EndpointSet:
         return sum(endpoint.opening for endpoint in self._all)
 
     @property
+    def streams(self) -> int:
+        """Connections that carry a tunnel or an event stream; `active` has the others."""
+        return sum(endpoint.streams for endpoint in self._all)
+
+    @property
     def queued(self) -> int:
         """Requests that wait for a connection."""
         return self._queue.length
+
+    @property
+    def queues_only_uploads(self) -> bool:
+        """Whether all of them wait for one of those that uploads may have."""
+        return not self._queue.has_waiters and self._queue.has_uploads
+
+    @property
+    def max_queued(self) -> int:
+        """How many may."""
+        return self._queue.longest
 
     @property
     def ended_ages(self) -> Collection[float]:
@@ -111,7 +126,9 @@ class EndpointSet:
     @property
     def is_empty(self) -> bool:
         """Whether it holds no connection and no request waits."""
-        return not self._queue.length and not any(endpoint.slots_taken for endpoint in self._all)
+        return not self._queue.length and not any(
+            endpoint.slots_taken or endpoint.streams for endpoint in self._all
+        )
 
     @property
     def surpluses(self) -> int:
@@ -150,7 +167,7 @@ class EndpointSet:
         for endpoint in known.values():
             if not endpoint.retired:
                 endpoint.retire()
-        self._leaving = [endpoint for endpoint in known.values() if endpoint.slots_taken]
+        self._leaving = [endpoint for endpoint in known.values() if endpoint.slots_taken or endpoint.streams]
         self.endpoints = tuple(endpoints)
         self._take_out()
         self._rulings.watch(self.endpoints)
@@ -194,6 +211,10 @@ class EndpointSet:
     def look(self) -> None:
         """Take in what the node has decided."""
         self._rulings.look()
+
+    def hold(self, now: float) -> None:
+        """As `Rulings.hold`; for every so often."""
+        self._rulings.hold(now)
 
     def wait_for_breaker(self) -> float:
         """As `Rulings.wait_for_breaker`, now."""

@@ -55,7 +55,13 @@ class Copy:
 class CopyLimits:
     """Of the pool of a mirror, per worker."""
 
-    __slots__ = ("keepalive_expiry", "max_connections", "max_keepalive_connections", "max_queued")
+    __slots__ = (
+        "keepalive_expiry",
+        "max_connections",
+        "max_keepalive_connections",
+        "max_queued",
+        "max_streams",
+    )
 
     def __init__(self) -> None:
         self.max_connections = CONNECTIONS
@@ -63,6 +69,7 @@ class CopyLimits:
         self.keepalive_expiry = 30.0
         """Seconds."""
         self.max_queued = CONNECTIONS
+        self.max_streams = 0
 
 
 COPIES: Final = CopyLimits()

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from coregateway.shared_memory.series import WIDTH
-from coregateway.shared_memory.shared_rows import SharedRows
+from coregateway.shared_memory.series import OF_PROCESS, WIDTH
+from coregateway.shared_memory.shared_rows import HOLD, SharedRows
 
 if TYPE_CHECKING:
     from coregateway.shared_memory.board import Part
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TICK: Final = 0.05
 """Seconds between two looks, per worker."""
 
-COUNTS: Final = "upstream.counts"
+COUNTS: Final = f"{OF_PROCESS}upstream.counts"
 """The key of a part's numbers: requests for backends in flight, and repetitions of requests among them."""
 _IN_FLIGHT: Final = 0
 _REPETITIONS: Final = 1
@@ -39,10 +39,15 @@ def breaker_key(backend: str) -> str:
     return f"breaker\x1f{backend}"
 
 
+def in_flight_key(backend: str) -> str:
+    """The key of a worker's numbers for `in_flight_limit`."""
+    return f"{OF_PROCESS}in_flight\x1f{backend}"
+
+
 class NodeLink:
     """Of one worker. `own`: its part of the shared memory, None if it has none; `parts`: all of them."""
 
-    __slots__ = ("_backends", "_loop", "_news", "_numbers", "_own", "_parts", "_timer", "rows")
+    __slots__ = ("_backends", "_held", "_loop", "_news", "_numbers", "_own", "_parts", "_timer", "rows")
 
     def __init__(
         self, loop: AbstractEventLoop, rows: SharedRows, own: "Part | None", parts: "Sequence[Part]"
@@ -53,6 +58,8 @@ class NodeLink:
         self._parts = parts
         self._backends: Callable[[], Iterable[Backend]] = tuple
         self._news = 0.0
+        self._held = 0.0
+        """When it last said that it goes by its rows."""
         self._timer: TimerHandle | None = None
         self._numbers = self.own_numbers(COUNTS)
         self._numbers[_IN_FLIGHT] = self._numbers[_REPETITIONS] = 0.0  # of a process before this one
@@ -71,6 +78,16 @@ class NodeLink:
             at = part.series.find(key)
             if at is not None:
                 found.append(part.series.numbers[at : at + WIDTH])
+        return found
+
+    def numbers_of_others(self, key: str) -> "list[memoryview[float]]":
+        """The same of the other workers that live."""
+        found: list[memoryview[float]] = []
+        for part in self._parts:
+            if part is not self._own and part.owner:
+                at = part.series.find(key)
+                if at is not None:
+                    found.append(part.series.numbers[at : at + WIDTH])
         return found
 
     def tell(self) -> None:
@@ -96,14 +113,21 @@ class NodeLink:
         news = self.rows.news
         has_news = news != self._news
         self._news = news
+        holds = now >= self._held + HOLD / 4
+        if holds:
+            self._held = now
         in_flight = 0
         for backend in self._backends():
             in_flight += backend.in_flight
             pool = backend.pool
             if has_news:
                 pool.look()
+            if holds:
+                pool.hold(now)
             if pool.is_unwell:
                 pool.tend(now)
+            if backend.slow_clients.transfers:
+                backend.look_at_clients(now)
         self._numbers[_IN_FLIGHT] = in_flight
 
     # As `retry_budget.NodeCounts`

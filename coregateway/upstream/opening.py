@@ -38,7 +38,14 @@ def open_backend(io: WorkerIO, name: str, row: BackendSettings, limits: LimitSet
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         trust_env=False,
     )
-    backend = Backend(name, pool, client, health_path=row.health.path)
+    backend = Backend(
+        name,
+        pool,
+        client,
+        health_path=row.health.path,
+        max_in_flight=row.max_in_flight,
+        client_rate=limits.client_rate,
+    )
     backend.urls = tuple(map(str, row.urls))
     backend.security = security
     return backend
@@ -57,6 +64,7 @@ def change_backend(
     backend.health_path = row.health.path
     backend.pool.change(limits, row.timeouts, balance=row.balance, ejection=row.ejection, breaker=row.breaker)
     backend.security = security
+    backend.change_limits(max_in_flight=row.max_in_flight, client_rate=limits.client_rate)
     backend.client.base_url = Address.of(row.urls[0], backend.security).base_url
     backend.client.timeout = _timeout(row)
 

@@ -80,12 +80,14 @@ class Pool(EndpointSet):
             self._balancer.advance(endpoint)
         return connection
 
-    def join_queue(self, waiter: Waiter, now: float, patience: float | None = None) -> None:
+    def join_queue(
+        self, waiter: Waiter, now: float, patience: float | None = None, *, upload: bool = False
+    ) -> None:
         """Wait in the queue from `now` on (monotonic), `timeouts.pool` seconds unless said otherwise.
 
         `leave_queue` must follow.
         """
-        self._queue.join(waiter, now, self._timeouts.pool if patience is None else patience)
+        self._queue.join(waiter, now, self._timeouts.pool if patience is None else patience, upload=upload)
 
     def leave_queue(self) -> None:
         """A waiter waits no more, whatever came of it."""
@@ -99,13 +101,14 @@ class Pool(EndpointSet):
         slot: Endpoint | None = None,
         tried: list[str] | None = None,
         key: int = 0,
+        upload: bool = False,
     ) -> UpstreamConnection:
         """A connection that is ready to carry one exchange; its endpoint's `release` must follow.
 
         `rested`: seconds; a connection that has been idle for longer is not wanted, because its backend may
         be closing it at this moment. `timeouts`: other limits than the pool's. `slot`: the endpoint at which
-        the caller has waited for the right to open one. `tried`, `key`: as `Balancer.pick`; endpoints that
-        could not be connected to are added to `tried`.
+        the caller has waited for the right to open one. `tried`, `key`, `upload`: as `Balancer.pick`;
+        endpoints that could not be connected to are added to `tried`.
 
         Raises:
             PoolTimeout: no connection became free in `timeouts.pool` seconds.
@@ -119,25 +122,32 @@ class Pool(EndpointSet):
         tried = [] if tried is None else tried
         if slot is not None:
             return await self._connect(slot, timeouts, tried, key)
-        while (endpoint := self._pick(tried, key)) is not None:
+        while (endpoint := self._pick(tried, key, upload)) is not None:
             connection = endpoint.take_idle(rested)
             if connection is None and self._closing:
                 raise Draining
-            if connection is not None or endpoint.take_slot():
-                self._balancer.advance(endpoint)
-                return connection or await self._connect(endpoint, timeouts, tried, key)
+            if connection is None and not endpoint.take_slot():
+                continue
+            self._balancer.advance(endpoint)
+            if upload:
+                endpoint.begin_upload()
+                if connection is None:
+                    return await self._connect_upload(endpoint, timeouts, tried, key)
+                connection.carries_upload = True
+            return connection or await self._connect(endpoint, timeouts, tried, key)
         if self._closing:
             raise Draining
         if self._balancer.is_empty and (lack := self._lack) is not None:
             raise lack()
         began = self._loop.time()
         if self.endpoints:
-            given = await self._wait(timeouts.pool)
+            given = await self._wait(timeouts.pool, upload=upload)
         else:
-            given = await self._await_address(timeouts)
+            given = await self._await_address(timeouts, upload=upload)
         waited = self._loop.time() - began
         if isinstance(given, Endpoint):
-            connection = await self._connect(given, timeouts, tried, key)
+            connect_to = self._connect_upload if upload else self._connect
+            connection = await connect_to(given, timeouts, tried, key)
         else:
             connection = given
         connection.waited = waited
@@ -189,24 +199,42 @@ class Pool(EndpointSet):
             if (lack := self._lack) is not None:
                 queue.refuse_all(lack)
             return
-        while queue.has_waiters:
-            endpoint = self._balancer.pick()
-            if endpoint is None:
-                return
-            self._balancer.advance(endpoint)
-            connection = endpoint.take_idle(inf)
-            if connection is not None:
-                queue.give_connection(connection)
-            elif endpoint.take_slot():
-                queue.give_slot(endpoint)
+        while queue.has_waiters and (endpoint := self._balancer.pick()) is not None:
+            self._give(endpoint)
+        while queue.has_uploads and (endpoint := self._balancer.pick(upload=True)) is not None:
+            self._give(endpoint)
 
     # The parts of it
 
-    def _pick(self, tried: Collection[str], key: int) -> Endpoint | None:
+    def _give(self, endpoint: Endpoint) -> None:
+        """Give what is free at an endpoint to the first in the queue."""
+        self._balancer.advance(endpoint)
+        connection = endpoint.take_idle(inf)
+        if connection is not None:
+            self._queue.give_connection(connection)
+        elif endpoint.take_slot():
+            self._queue.give_slot(endpoint)
+
+    def _pick(self, tried: Collection[str], key: int, upload: bool) -> Endpoint | None:
         only = self.only
         if only is None:
-            return self._balancer.pick(tried, key)
-        return only if only.has_room else None
+            return self._balancer.pick(tried, key, upload=upload)
+        return only if only.has_room and (not upload or only.takes_upload) else None
+
+    async def _connect_upload(
+        self, endpoint: Endpoint, timeouts: Timeouts, tried: list[str], key: int
+    ) -> UpstreamConnection:
+        """As `_connect`, for an upload that the endpoint counts already."""
+        try:
+            connection = await self._connect(endpoint, timeouts, tried, key)
+        except BaseException:
+            endpoint.end_upload(None)
+            raise
+        connection.carries_upload = True
+        if connection.endpoint is not endpoint:
+            connection.endpoint.begin_upload()
+            endpoint.end_upload(None)
+        return connection
 
     async def _connect(
         self, endpoint: Endpoint, timeouts: Timeouts, tried: list[str], key: int
@@ -262,20 +290,20 @@ class Pool(EndpointSet):
             endpoint.release_slot()
             raise
 
-    async def _await_address(self, timeouts: Timeouts) -> UpstreamConnection | Endpoint:
+    async def _await_address(self, timeouts: Timeouts, *, upload: bool) -> UpstreamConnection | Endpoint:
         """Wait in the queue until an address is known of any of the backend's names."""
         try:
-            return await self._wait(timeouts.connect)
+            return await self._wait(timeouts.connect, upload=upload)
         except PoolTimeout:
             raise NameUnresolved from None
 
-    async def _wait(self, patience: float) -> UpstreamConnection | Endpoint:
+    async def _wait(self, patience: float, *, upload: bool) -> UpstreamConnection | Endpoint:
         """Wait in the queue for a connection, or for the right to open one at an endpoint."""
         if self._queue.is_full:
             raise Overloaded
         queued = QueuedTask(self._loop)
         waiter = queued.given
-        self.join_queue(queued, monotonic(), patience)
+        self.join_queue(queued, monotonic(), patience, upload=upload)
         try:
             return await waiter
         except CancelledError:
@@ -283,6 +311,8 @@ class Pool(EndpointSet):
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 given = waiter.result()
                 if isinstance(given, Endpoint):
+                    if upload:
+                        given.end_upload(None)
                     given.release_slot()
                 else:
                     given.endpoint.decline(given)

@@ -124,6 +124,7 @@ class ProbeLimits:
     max_keepalive_connections: int = 0
     keepalive_expiry: float = PROBE_TIMEOUT
     max_queued: int = 0
+    max_streams: int = 0
 
 
 class EndpointProbe:

@@ -94,6 +94,24 @@ class Rulings:
         if changed:
             self._on_change()
 
+    def hold(self, now: float) -> None:
+        """Keep the rows that it goes by; where one was lost, go by another."""
+        link = self._link
+        if link is None:
+            return
+        keys = [
+            upstream_key(self._name, endpoint.key)
+            for endpoint in self._endpoints
+            if endpoint.ejection is not None
+        ]
+        if self._breaker is not None:
+            keys.append(breaker_key(self._name))
+        lost = [key for key in keys if not link.rows.hold(key, now)]
+        if lost:
+            self._breaker = None
+            self.watch(self._endpoints)
+            self._on_change()
+
     def wait_for_breaker(self, now: float) -> float:
         """0.0: requests may go on; else seconds until one may. While it is half open, one of the node may."""
         breaker = self._breaker

@@ -1,7 +1,8 @@
 """The requests that wait for a connection of one backend: first come, first served, and none for ever.
 
 Tasks wait in it, and requests that no task serves. A waiter that waits no more stays until its turn comes,
-and is passed over then; it counts until it leaves.
+and is passed over then; it counts until it leaves. What falls free at an endpoint that takes no more uploads
+goes past those that wait, to the first of the others.
 """
 
 from asyncio import AbstractEventLoop, Future
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 class Waiter:
     """A request that waits for its turn."""
 
-    __slots__ = ("until",)
+    __slots__ = ("joined", "until")
 
+    joined: float
+    """When it joined, by the monotonic clock."""
     until: float
     """When its patience ends, by the monotonic clock; set when it joins."""
 
@@ -70,12 +73,14 @@ class QueuedTask(Waiter):
 class WaitQueue:
     """See the module. `longest`: how many may wait, per worker and backend."""
 
-    __slots__ = ("_first_end", "_loop", "_patience", "_waiters", "length", "longest")
+    __slots__ = ("_first_end", "_loop", "_patience", "_uploads", "_waiters", "length", "longest")
 
     def __init__(self, loop: AbstractEventLoop, longest: int) -> None:
         self._loop = loop
         self.longest = longest
         self._waiters: deque[Waiter] = deque()
+        self._uploads: deque[Waiter] = deque()
+        """The same, of those whose body is still coming."""
         self._patience = Deadline(loop, self._refuse_late)
         self._first_end = inf
         """When the first patience ends, whichever waiter's it is."""
@@ -89,20 +94,29 @@ class WaitQueue:
 
     @property
     def has_waiters(self) -> bool:
-        """Whether a waiter in it still waits; the first to be served is one that does then."""
-        while self._waiters:
-            if not self._waiters[0].done():
-                return True
-            self._waiters.popleft()
-        return False
+        """Whether a waiter in it still waits that takes what falls free at any endpoint."""
+        return _has_waiting(self._waiters)
 
-    def join(self, waiter: Waiter, now: float, patience: float) -> None:
+    @property
+    def has_uploads(self) -> bool:
+        """Whether an upload that is still coming waits."""
+        return _has_waiting(self._uploads)
+
+    def wants(self, endpoint: "Endpoint") -> bool:
+        """Whether a waiter takes what falls free at this endpoint."""
+        return self.has_waiters or (bool(self._uploads) and endpoint.takes_upload and self.has_uploads)
+
+    def join(self, waiter: Waiter, now: float, patience: float, *, upload: bool = False) -> None:
         """Wait from `now` on for so many seconds at most; `leave` must follow, whatever comes of it."""
+        waiter.joined = now
         waiter.until = when = now + patience
         if when < self._first_end:
             self._first_end = when
             self._patience.within(patience)
-        self._waiters.append(waiter)
+        if upload:
+            self._uploads.append(waiter)
+        else:
+            self._waiters.append(waiter)
         self.length += 1
 
     def leave(self) -> None:
@@ -110,14 +124,29 @@ class WaitQueue:
         self.length -= 1
 
     def give_connection(self, connection: UpstreamConnection) -> bool:
-        """Give the first that still waits a connection; False if none does."""
+        """Give the first that still waits a connection; False if none does.
+
+        For an upload the endpoint counts it, and `end_upload` must follow.
+        """
+        endpoint = connection.endpoint
+        upload = self._next_upload(endpoint)
+        if upload is not None:
+            endpoint.begin_upload()
+            connection.carries_upload = True
+            upload.take_connection(connection)
+            return True
         if not self.has_waiters:
             return False
         self._waiters.popleft().take_connection(connection)
         return True
 
     def give_slot(self, endpoint: "Endpoint") -> bool:
-        """Give the first that still waits the right to open a connection; False if none does."""
+        """Give the first that still waits the right to open a connection, as `give_connection`."""
+        upload = self._next_upload(endpoint)
+        if upload is not None:
+            endpoint.begin_upload()
+            upload.take_slot(endpoint)
+            return True
         if not self.has_waiters:
             return False
         self._waiters.popleft().take_slot(endpoint)
@@ -125,7 +154,8 @@ class WaitQueue:
 
     def refuse_all(self, kind: type[GatewayError]) -> None:
         """Nothing is left to wait for."""
-        waiters, self._waiters = self._waiters, deque()
+        waiters = [*self._waiters, *self._uploads]
+        self._waiters, self._uploads = deque(), deque()
         for waiter in waiters:
             if not waiter.done():
                 waiter.refuse(kind())
@@ -135,18 +165,43 @@ class WaitQueue:
         self._patience.close()
         self.refuse_all(Draining)
 
+    def _next_upload(self, endpoint: "Endpoint") -> Waiter | None:
+        """Take out the first upload, if the endpoint takes one and no other waiter came before it."""
+        if not self._uploads or not endpoint.takes_upload or not self.has_uploads:
+            return None
+        if self.has_waiters and self._waiters[0].joined <= self._uploads[0].joined:
+            return None
+        return self._uploads.popleft()
+
     def _refuse_late(self) -> None:
         """Refuse those whose patience has ended; it need not be the first, for patience may differ."""
         now = monotonic()
-        waiting: deque[Waiter] = deque()
-        for waiter in self._waiters:
-            if waiter.done():
-                continue
-            if waiter.until <= now + RESOLUTION:
-                waiter.refuse(PoolTimeout())
-            else:
-                waiting.append(waiter)
-        self._waiters = waiting
-        self._first_end = min((waiter.until for waiter in waiting), default=inf)
-        if waiting:
+        late = [*_take_late(self._waiters, now), *_take_late(self._uploads, now)]
+        self._first_end = min((waiter.until for waiter in (*self._waiters, *self._uploads)), default=inf)
+        if self._first_end < inf:
             self._patience.within(self._first_end - now)
+        for waiter in late:
+            waiter.refuse(PoolTimeout())
+
+
+def _has_waiting(waiters: "deque[Waiter]") -> bool:
+    """Whether one of them still waits; it is the first then."""
+    while waiters:
+        if not waiters[0].done():
+            return True
+        waiters.popleft()
+    return False
+
+
+def _take_late(waiters: "deque[Waiter]", now: float) -> list[Waiter]:
+    """Take out those that wait no more, and those whose patience has ended, which are returned."""
+    late: list[Waiter] = []
+    for _ in range(len(waiters)):
+        waiter = waiters.popleft()
+        if waiter.done():
+            continue
+        if waiter.until <= now + RESOLUTION:
+            late.append(waiter)
+        else:
+            waiters.append(waiter)
+    return late

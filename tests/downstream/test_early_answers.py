@@ -30,7 +30,7 @@ from coregateway.testing import (
     respond,
     wait,
 )
-from tests.stage import PREFIX, Stage, request, resting
+from tests.stage import PIECEMEAL, PREFIX, Stage, request, resting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -136,8 +136,8 @@ async def test_an_answer_that_the_kernel_does_not_keep_for_the_client_leaves_whi
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
         await loop.sock_connect(client, stage.gateway.address)
-        head = request(PREFIX + path, f"Content-Length: {UPLOAD}", method="POST")
-        await loop.sock_sendall(client, head)
+        head = request(PREFIX + path, f"Content-Length: {UPLOAD + 1}", method="POST")
+        await loop.sock_sendall(client, head + b"x")
         await stage.wait_seen(path)
         with resting(stage):
             go.set()
@@ -236,7 +236,7 @@ async def test_a_drain_does_not_wait_for_those_that_go_on_sending(when: str) -> 
     async def begin(_: Exchange) -> None:
         begun.set()
 
-    times = {"COREGATEWAY_SHUTDOWN__DELAY": "0.2", "COREGATEWAY_SHUTDOWN__GRACE": "60"}
+    times = {"COREGATEWAY_SHUTDOWN__DELAY": "0.2", "COREGATEWAY_SHUTDOWN__GRACE": "60", **PIECEMEAL}
     async with (
         ScriptedBackend() as backend,
         GatewayProcess(backends={"coredinator": backend.url}, env=times) as gateway,

@@ -25,6 +25,7 @@ from coregateway.testing import (
     respond,
     send,
 )
+from tests.stage import PIECEMEAL
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -133,7 +134,7 @@ async def fixture_stage(down: str) -> AsyncIterator[Stage]:
             backends[name] = await running.enter_async_context(ScriptedBackend(respond(200, name.encode())))
         admin = free_port()
         urls = {name: each.url for name, each in backends.items()}
-        gateway = GatewayProcess(toml=TOML.format(admin=admin, down=down, **urls))
+        gateway = GatewayProcess(toml=TOML.format(admin=admin, down=down, **urls), env=PIECEMEAL)
         yield Stage(await running.enter_async_context(gateway), admin, backends)
 
 

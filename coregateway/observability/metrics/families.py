@@ -164,6 +164,9 @@ RESOLUTIONS = _counter("name_resolutions", "Look-ups of host names of upstreams.
 SURPLUS = _counter(
     "upstream_surplus", "Connections to a backend that brought bytes no request asked for.", "backend"
 )
+SLOW_CLIENTS = _counter(
+    "slow_clients", "Requests that were ended because others waited for what their clients held.", "backend"
+)
 REQUEST_BYTES = _counter("request_bytes", "Of request bodies, without chunk framing.", "backend")
 RESPONSE_BYTES = _counter("response_bytes", "Of response bodies, without chunk framing.", "backend")
 DISCONNECTS = _counter("client_disconnects", "Requests whose client left before their end.", "backend")
@@ -184,7 +187,9 @@ CLIENT_CONNECTIONS = _gauge(
     "client_connections", "Open connections of clients; active: with a request for a backend.", "state"
 )
 UPSTREAM_CONNECTIONS = _gauge("upstream_connections", "Connections to a backend.", "backend", "state")
-QUEUE_LENGTH = _gauge("queue_length", "Requests that wait for a connection to a backend.", "backend")
+QUEUE_LENGTH = _gauge(
+    "queue_length", "Requests that wait for a connection to a backend, or by its limit.", "backend"
+)
 
 # Of the processes.
 
@@ -216,12 +221,13 @@ FAMILIES = (
     AUTH,
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, NOT_SECURED, REFUSED),
     *(TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
+    SLOW_CLIENTS,
     *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, MIDDLEWARE, LOG_LINES_DROPPED),
     *(WORKER_RESTARTS, WORKERS, SETTINGS_VERSION, SETTINGS_HASH, RELOAD_SUCCESS, BUILD_INFO),
 )
 BY_NAME = MappingProxyType({family.name: family for family in FAMILIES})
 
-UPSTREAM_STATES = ("active", "idle", "opening")
+UPSTREAM_STATES = ("active", "idle", "opening", "streaming")
 CLIENT_STATES = ("active", "idle")
 
 OVERFLOW = "overflow"

@@ -32,7 +32,9 @@ class _Row(NamedTuple):
     active: int
     idle: int
     opening: int
+    streaming: int
     surplus: int
+    slow_clients: int
 
 
 class Sampler:
@@ -53,6 +55,7 @@ class Sampler:
         self._rows = list(_rows(backends.values(), series))
         self._busy: set[str] = set()
         self._surpluses = dict.fromkeys(backends, 0)
+        self._slow_clients = dict.fromkeys(backends, 0)
         self._leaving: set[str] = set()
         """Backends that the settings no longer have: to be watched until nothing is under way at them."""
         self._series = series
@@ -89,7 +92,7 @@ class Sampler:
         self._leaving = {row.backend.name for row in gone}
         for name, backend in backends.items():
             if backend not in known:
-                self._surpluses[name] = 0
+                self._surpluses[name] = self._slow_clients[name] = 0
             self._busy.add(name)  # so that it is written once
 
     def _arm(self) -> None:
@@ -140,6 +143,10 @@ class Sampler:
                 # Less than before: an address is gone, with what came from there.
                 numbers[row.surplus] += max(surpluses - before, 0)
                 self._surpluses[backend.name] = surpluses
+            slow = backend.slow_clients.ended
+            if slow != self._slow_clients[backend.name]:
+                numbers[row.slow_clients] += slow - self._slow_clients[backend.name]
+                self._slow_clients[backend.name] = slow
             if pool.is_empty and not backend.in_flight:
                 if self._timer is not None and backend.name not in self._busy:
                     continue
@@ -148,10 +155,11 @@ class Sampler:
                 self._busy.add(backend.name)
             numbers[row.in_flight] = backend.in_flight
             numbers[row.tunnels] = backend.tunnels
-            numbers[row.queued] = pool.queued
+            numbers[row.queued] = backend.queued
             numbers[row.active] = pool.active
             numbers[row.idle] = pool.idle
             numbers[row.opening] = pool.opening
+            numbers[row.streaming] = pool.streams
         for name, counts in self._worker.limits.counts.items():
             self._count_decisions(name, counts)
         for name, flights in self._worker.limits.flight_counts.items():
@@ -201,9 +209,9 @@ def _rows(backends: Iterable[Backend], series: Series) -> Iterable[_Row]:
         single = (families.IN_FLIGHT, families.TUNNELS, families.QUEUE_LENGTH)
         keys = [key(family, backend.name) for family in single]
         keys += [
-            key(families.UPSTREAM_CONNECTIONS, backend.name, state) for state in ("active", "idle", "opening")
+            key(families.UPSTREAM_CONNECTIONS, backend.name, state) for state in families.UPSTREAM_STATES
         ]
-        keys.append(key(families.SURPLUS, backend.name))
+        keys += [key(family, backend.name) for family in (families.SURPLUS, families.SLOW_CLIENTS)]
         yield _Row(backend, *(_slot(series, each) for each in keys))
 
 

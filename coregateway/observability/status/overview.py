@@ -64,7 +64,7 @@ async def overview(
 
 
 def pool_of(backend: str, living: Iterable[Part]) -> list[float]:
-    """The numbers of a backend's pools, summed; see `places` for their order up to `QUEUED_TIME`."""
+    """The numbers of a backend's pools, summed; see `places` for their order up to `SLOW_CLIENTS`."""
     sums = [0.0] * places.ENDED
     key = places.pool(backend)
     for part in living:
@@ -100,7 +100,8 @@ def _backend(
     living: list[Part],
     counted: Counted | None,
 ) -> dict[str, Any]:
-    active, idle, opening, queued, in_flight, *_ = map(int, pool_of(name, living))
+    active, idle, opening, queued, in_flight, *_ = sums = list(map(int, pool_of(name, living)))
+    streaming, slow_clients = sums[places.STREAMING], pool_of(name, board.parts)[places.SLOW_CLIENTS]
     requests, errors = (None, None) if counted is None else counted.get(name, (0, 0))
     return {
         "prefix": row.prefix,
@@ -108,7 +109,8 @@ def _backend(
         "breaker": breaker_of(board.upstreams, name, row).state,
         "in_flight": in_flight,
         "queued": queued,
-        "connections": {"active": active, "idle": idle, "opening": opening},
+        "connections": {"active": active, "idle": idle, "opening": opening, "streaming": streaming},
+        "slow_clients": int(slow_clients),
         "requests": requests,
         "errors": errors,
     }

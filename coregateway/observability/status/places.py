@@ -32,10 +32,14 @@ IN_FLIGHT = 4
 BUSY_TIME = 5
 """Seconds that connections carried exchanges, and that requests waited for one, over all of them."""
 QUEUED_TIME = 6
-ENDED = 7
+STREAMING = 7
+"""Connections that carry a tunnel or an event stream, and count to no limit of connections."""
+SLOW_CLIENTS = 8
+"""How many exchanges were ended because others waited for what their clients held, from the beginning."""
+ENDED = 9
 """Of idle connections that the backend ended of late: how many, and the least and most seconds of rest."""
-SHORTEST = 8
-LONGEST = 9
+SHORTEST = 10
+LONGEST = 11
 
 
 def upstream(backend: str, url: str) -> str:

@@ -103,12 +103,13 @@ class _Pool:
         self.backend = backend
         self._pool = backend.pool
         self._at = series.slot(places.pool(backend.name))
-        self._busy = self._queued = 0.0
+        self._busy = self._queued = self._slow = 0.0
         self._quiet = False
         self._ages: tuple[float, ...] = ()
         if self._at is not None:  # a part goes on from what a process before this one wrote
             self._busy = series.numbers[self._at + places.BUSY_TIME]
             self._queued = series.numbers[self._at + places.QUEUED_TIME]
+            self._slow = series.numbers[self._at + places.SLOW_CLIENTS]
             series.numbers[self._at + places.ENDED] = 0
         self._series = series
         self._upstreams: dict[str, _Upstream] = {}
@@ -125,12 +126,13 @@ class _Pool:
         if pool.is_empty:
             return
         self._busy += elapsed * pool.active
-        self._queued += elapsed * pool.queued
+        self._queued += elapsed * self.backend.queued
 
     def clear(self, numbers: "memoryview[float]") -> None:
         """Note that nothing is under way any more."""
         if self._at is not None:
-            for place in (places.ACTIVE, places.IDLE, places.OPENING, places.QUEUED, places.IN_FLIGHT):
+            connections = (places.ACTIVE, places.IDLE, places.OPENING, places.STREAMING)
+            for place in (*connections, places.QUEUED, places.IN_FLIGHT):
                 numbers[self._at + place] = 0
 
     def report(self, numbers: "memoryview[float]", epoch: float) -> None:
@@ -145,7 +147,9 @@ class _Pool:
             numbers[at + places.ACTIVE] = pool.active
             numbers[at + places.IDLE] = pool.idle
             numbers[at + places.OPENING] = pool.opening
-            numbers[at + places.QUEUED] = pool.queued
+            numbers[at + places.STREAMING] = pool.streams
+            numbers[at + places.SLOW_CLIENTS] = self._slow + self.backend.slow_clients.ended
+            numbers[at + places.QUEUED] = self.backend.queued
             numbers[at + places.IN_FLIGHT] = self.backend.in_flight
             numbers[at + places.BUSY_TIME] = self._busy
             numbers[at + places.QUEUED_TIME] = self._queued
@@ -201,7 +205,7 @@ class _Upstream:
         if at is None:
             return
         endpoints = self._endpoints
-        numbers[at + places.ACTIVE_HERE] = sum(endpoint.active for endpoint in endpoints)
+        numbers[at + places.ACTIVE_HERE] = sum(endpoint.active + endpoint.streams for endpoint in endpoints)
         if not endpoints:
             return
         health = max((endpoint.health for endpoint in endpoints), key=lambda health: health.failed)

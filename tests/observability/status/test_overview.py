@@ -39,6 +39,7 @@ async def test_what_is_under_way_counts_for_the_living_alone() -> None:
     node.enter(0, State.READY, os.getpid())
     now = time.time()
     pool = {places.ACTIVE: 2, places.IDLE: 1, places.QUEUED: 3, places.IN_FLIGHT: 5}
+    pool |= {places.STREAMING: 4, places.SLOW_CLIENTS: 1}
     for number, owner in enumerate((os.getpid(), os.getppid(), DEAD)):
         part = part_of(board, number, owner, number)
         write(part, places.pool("billing"), pool)
@@ -53,7 +54,8 @@ async def test_what_is_under_way_counts_for_the_living_alone() -> None:
     seen = await overview(SETTINGS, board, node, {"billing": (100, 4)})
 
     billing = seen["backends"]["billing"]
-    assert billing["connections"] == {"active": 4, "idle": 2, "opening": 0}
+    assert billing["connections"] == {"active": 4, "idle": 2, "opening": 0, "streaming": 8}
+    assert billing["slow_clients"] == 3
     assert (billing["queued"], billing["in_flight"]) == (6, 10)
     assert (billing["requests"], billing["errors"]) == (100, 4)
     first, second = billing["upstreams"]

@@ -1,0 +1,315 @@
+"""Clients that hold what they have without need, from outside: others are served all the same."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from coregateway.testing import (
+    LAST_CHUNK,
+    Filler,
+    RawClient,
+    ResponseCut,
+    ScriptedBackend,
+    chunk,
+    hang,
+    render_head,
+    respond,
+    send,
+    wait,
+)
+from tests.proxy.test_tunnel import SWITCHED, UPGRADE
+from tests.stage import PREFIX, Stage, request
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CROWD = 50
+"""Clients; many more than there are connections."""
+CONNECTIONS = 4
+GATHER = 4096
+STREAMS = 60
+
+SMALL = 4096
+"""Bytes of the kernel's buffers of a client that does not read."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def other() -> AsyncIterator[ScriptedBackend]:
+    async with ScriptedBackend(respond(200, b"well")) as backend:
+        yield backend
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(other: ScriptedBackend) -> AsyncIterator[Stage]:
+    """A gateway with few connections to its backend, and much patience with everybody."""
+    toml = f"""
+        [limits]
+        max_connections = {CONNECTIONS}
+        max_queued = {CROWD}
+        max_streams = {STREAMS}
+        [limits.request]
+        gather = {GATHER}
+        [timeouts]
+        client = 60.0
+        pool = 60.0
+        read = 60.0
+        [admin]
+        address = "127.0.0.1:0"
+    """
+    async with Stage(toml=toml, backends={"coretelemetry": other.url}) as stage:
+        yield stage
+
+
+def post(path: str, *fields: str) -> bytes:
+    return request(PREFIX + path, *fields, method="POST")
+
+
+async def crowd(
+    stage: Stage, opened: AsyncExitStack, first: bytes, *, count: int = CROWD, **options: int
+) -> list[RawClient]:
+    """So many clients, each of which has sent these bytes."""
+    clients: list[RawClient] = []
+    for _ in range(count):
+        client = RawClient(stage.gateway.address, receive_buffer=options.get("receive_buffer"))
+        await opened.enter_async_context(client)
+        await client.send(first)
+        clients.append(client)
+    return clients
+
+
+async def is_served(stage: Stage, path: str) -> None:
+    stage.backend.on(path, respond(200, b"served"))
+    answer = await stage.ask(path)
+    assert (answer.status, answer.body) == (200, b"served")
+
+
+# ------------------------------------------------------------------ bodies that do not come
+
+
+@pytest.mark.parametrize(
+    ("fields", "begun", "interim"),
+    [
+        pytest.param(("Content-Length: 4096",), b"x" * 2048, b"", id="half a body"),
+        pytest.param(
+            ("Content-Length: 100000",), b"x" * (GATHER - 1), b"", id="all but a byte of the first part"
+        ),
+        pytest.param(("Transfer-Encoding: chunked",), chunk(b"x" * 100), b"", id="a chunk"),
+        pytest.param(("Transfer-Encoding: chunked",), b"64\r\nx", b"", id="half a chunk"),
+        pytest.param(
+            ("Content-Length: 100", "Expect: 100-continue"),
+            b"",
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            id="nothing",
+        ),
+    ],
+)
+async def test_clients_that_do_not_send_their_bodies_take_no_connection(
+    stage: Stage, fields: tuple[str, ...], begun: bytes, interim: bytes
+) -> None:
+    path = stage.path()
+    async with AsyncExitStack() as opened:
+        clients = await crowd(stage, opened, post(path, *fields) + begun)
+        if interim:
+            for client in clients:
+                assert await client.read_until(b"\r\n\r\n") == interim
+        await is_served(stage, stage.path())
+        assert stage.seen(path) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "pieces"),
+    [
+        pytest.param(("Content-Length: 9",), [b"abc", b"def", b"ghi"], id="length"),
+        pytest.param(
+            ("Transfer-Encoding: chunked",), [chunk(b"abc"), chunk(b"defghi"), LAST_CHUNK], id="chunked"
+        ),
+        pytest.param(("Content-Length: 9", "Expect: 100-continue"), [b"abcdef", b"ghi"], id="Expect"),
+    ],
+)
+async def test_a_body_that_comes_in_pieces_is_forwarded_whole(
+    stage: Stage, fields: tuple[str, ...], pieces: list[bytes]
+) -> None:
+    path = stage.path()
+    async with stage.client() as client:
+        await client.send(post(path, *fields))
+        for piece in pieces:
+            await asyncio.sleep(0)
+            await client.send(piece)
+        assert (await client.read_response()).status == 200
+    assert (await stage.wait_seen(path)).body == b"abcdefghi"
+
+
+async def test_the_first_part_of_a_large_body_goes_on_before_the_rest_has_come(stage: Stage) -> None:
+    path = stage.path()
+    async with stage.client() as client:
+        await client.send(post(path, f"Content-Length: {GATHER + 1}") + b"x" * GATHER)
+        await stage.wait_seen(path)
+        await client.send(b"y")
+        assert (await client.read_response()).status == 200
+    assert stage.seen(path)[0].body == b"x" * GATHER + b"y"
+
+
+async def test_uploads_that_still_come_take_half_of_the_connections_at_most(stage: Stage) -> None:
+    path = stage.path()
+    async with AsyncExitStack() as opened:
+        clients = await crowd(
+            stage, opened, post(path, f"Content-Length: {GATHER + 1}") + b"x" * GATHER, count=6
+        )
+        await stage.wait_seen(path, CONNECTIONS // 2)
+        await asyncio.gather(*(is_served(stage, stage.path()) for _ in range(5)))
+        assert len(stage.seen(path)) == CONNECTIONS // 2
+        for client in clients:
+            await client.send(b"y")
+        assert [(await client.read_response()).status for client in clients] == [200] * len(clients)
+    assert len(stage.seen(path)) == len(clients)
+
+
+async def test_an_upload_whose_client_leaves_lets_the_next_one_go_on(stage: Stage) -> None:
+    path = stage.path()
+    async with AsyncExitStack() as opened:
+        clients = await crowd(
+            stage, opened, post(path, f"Content-Length: {GATHER + 1}") + b"x" * GATHER, count=4
+        )
+        await stage.wait_seen(path, CONNECTIONS // 2)
+        for client in clients[: CONNECTIONS // 2]:
+            client.reset()
+        await stage.wait_seen(path, 4)
+        for client in clients[CONNECTIONS // 2 :]:
+            await client.send(b"y")
+            assert (await client.read_response()).status == 200
+
+
+# ------------------------------------------------------------------ streams
+
+
+EVENTS = render_head(200, [("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")])
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer", "status"),
+    [
+        pytest.param(UPGRADE, SWITCHED, 101, id="tunnels"),
+        pytest.param((), EVENTS + chunk(b"data: 1\n\n"), 200, id="event streams"),
+    ],
+)
+async def test_streams_leave_the_limit_of_connections_and_have_one_of_their_own(
+    stage: Stage, fields: tuple[str, ...], answer: bytes, status: int
+) -> None:
+    path = stage.path()
+    stage.backend.on(path, send(answer), hang())
+    line = request(PREFIX + path, *fields)
+    async with AsyncExitStack() as opened:
+        clients = await crowd(stage, opened, line)
+        assert {(await client.read_head()).status for client in clients} == {status}
+        await is_served(stage, stage.path())
+        more = await crowd(stage, opened, line, count=STREAMS - CROWD)
+        assert {(await client.read_head()).status for client in more} == {status}
+        refused = await stage.ask(path, *fields)
+        assert (refused.status, refused.header("X-CoreGateway-Error")) == (503, b"overloaded")
+        assert refused.header("Retry-After") is not None
+        await eventually_async(lambda: has_streams(stage, STREAMS))
+        clients[0].reset()
+        await eventually_served(stage, path, fields, status)
+    await eventually_async(lambda: has_streams(stage, 0))
+
+
+async def eventually_served(stage: Stage, path: str, fields: tuple[str, ...], status: int) -> None:
+    async def is_taken() -> bool:
+        async with stage.client() as client:
+            await client.send(request(PREFIX + path, *fields))
+            return (await client.read_head()).status == status
+
+    await eventually_async(is_taken)
+
+
+async def has_streams(stage: Stage, count: int) -> bool:
+    """Whether `/status` shows so many, and no other request; it is written twice a second."""
+    backend = (await status_of(stage))["backends"]["coredinator"]
+    return (backend["connections"]["streaming"], backend["in_flight"]) == (count, count)
+
+
+async def eventually_async(look: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(10):
+        while not await look():  # noqa: ASYNC110 -- another process has no events
+            await asyncio.sleep(0.02)
+
+
+async def status_of(stage: Stage) -> dict[str, Any]:
+    host, _, port = stage.gateway.log_lines(event="gateway.starting")[0]["admin"].rpartition(":")
+    async with RawClient((host, int(port))) as client:
+        await client.send(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return json.loads((await client.read_response()).body)
+
+
+# ------------------------------------------------------------------ clients too slow for those that wait
+
+
+async def test_while_others_wait_the_slow_lose_their_connections_and_the_quick_keep_theirs(
+    stage: Stage,
+) -> None:
+    """A reader that does not read, an upload that does not come, a reader that reads, and one that waits."""
+    large = Filler(8_000_000)
+    reading, sending, waited = stage.path(), stage.path(), stage.path()
+    stage.backend.on(reading, respond(200, large))
+    slow_before = (await status_of(stage))["backends"]["coredinator"]["slow_clients"]
+    async with AsyncExitStack() as opened:
+        stuck = await crowd(stage, opened, request(PREFIX + reading), count=2, receive_buffer=SMALL)
+        [upload] = await crowd(
+            stage, opened, post(sending, f"Content-Length: {GATHER + 1}") + b"x" * GATHER, count=1
+        )
+        gate = asyncio.Event()
+        calm = stage.path()
+        stage.backend.on(calm, wait(gate), respond(200, b"slow backend"))
+        [patient] = await crowd(stage, opened, request(PREFIX + calm), count=1)
+        await stage.wait_seen(reading, 2)
+        await stage.wait_seen(sending)
+        await stage.wait_seen(calm)
+        await asyncio.gather(*(is_served(stage, stage.path()) for _ in range(3)))
+        # One answer has not begun; the others break off.
+        refused = await upload.read_response()
+        assert (refused.status, refused.header("X-CoreGateway-Error")) == (408, b"client_timeout")
+        for client in stuck:
+            with pytest.raises(ResponseCut):
+                await client.read_response()
+        gate.set()
+        assert (await patient.read_response()).body == b"slow backend"
+    assert (await stage.line(sending))["error"] == "client_timeout"
+    await stage.gateway.wait_for_line(event="request", path=PREFIX + reading)
+    lines = stage.gateway.log_lines(event="request", path=PREFIX + reading)
+    assert {(line["status"], line["error"]) for line in lines} == {(200, "client_timeout")}
+    assert waited not in [seen.path for seen in stage.backend.requests]
+
+    async def are_counted() -> bool:
+        return (await status_of(stage))["backends"]["coredinator"]["slow_clients"] == slow_before + 3
+
+    await eventually_async(are_counted)
+
+
+# ------------------------------------------------------------------ a backend that is full
+
+
+async def test_what_is_full_slows_no_other_backend_and_nothing_that_the_gateway_answers(
+    stage: Stage,
+) -> None:
+    path = stage.path()
+    gate = asyncio.Event()
+    stage.backend.on(path, wait(gate), respond(200))
+    stage.backend.on("/api/healthcheck", respond(200))
+    async with AsyncExitStack() as opened:
+        waiting = await crowd(stage, opened, request(PREFIX + path), count=CONNECTIONS + CROWD)
+        await stage.wait_seen(path, CONNECTIONS)
+
+        async def is_full() -> bool:
+            return (await stage.ask(stage.path())).status == 503
+
+        await eventually_async(is_full)
+        assert (await stage.ask_gateway("/api/v1/coretelemetry/x")).body == b"well"
+        for own in ("/livez", "/readyz", "/health"):
+            assert (await stage.ask_gateway(own)).status == 200, own
+        assert (await status_of(stage))["backends"]
+        gate.set()
+        assert {(await client.read_response()).status for client in waiting} == {200}
