@@ -7,7 +7,7 @@ on it, and that is the only way its slot is counted free: a cancelled or broken 
 
 What a client may hold for as long as it likes does not use up the slots. Of them at most half are for uploads
 that are still coming. A connection that carries a stream (a tunnel, an event stream) gives its slot back, and
-counts to `max_streams` instead; it serves no further request behind that.
+counts to `max_streams` instead.
 """
 
 from asyncio import timeout
@@ -243,8 +243,13 @@ class Endpoint(EndpointStanding):
         return True
 
     def end_stream(self, connection: UpstreamConnection) -> None:
-        """A stream is over, well or badly: its connection is closed, for it has no slot."""
+        """A stream is over, well or badly: its connection is closed, unless a slot is free for it."""
         self._streams.remove(connection)
+        if connection.reusable and self.slots_taken < self._most:
+            self.slots_taken += 1
+            self._busy.add(connection)
+            self.release(connection)
+            return
         connection.rest()
         if connection.has_surplus:
             self.distrust()

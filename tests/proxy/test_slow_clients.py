@@ -16,6 +16,7 @@ from coregateway.testing import (
     ResponseCut,
     ScriptedBackend,
     chunk,
+    events,
     hang,
     render_head,
     respond,
@@ -215,6 +216,16 @@ async def test_streams_leave_the_limit_of_connections_and_have_one_of_their_own(
         clients[0].reset()
         await eventually_served(stage, path, fields, status)
     await eventually_async(lambda: has_streams(stage, 0))
+
+
+async def test_a_connection_whose_event_stream_has_ended_well_serves_the_next_request(stage: Stage) -> None:
+    path = stage.path()
+    stage.backend.on(path, events("1", "2", every=0.01))
+    async with stage.client() as client:
+        for _ in range(3):
+            await client.send(request(PREFIX + path))
+            assert (await client.read_response()).body == b"data: 1\n\ndata: 2\n\n"
+    assert len({seen.connection for seen in stage.seen(path)}) == 1
 
 
 async def eventually_served(stage: Stage, path: str, fields: tuple[str, ...], status: int) -> None:

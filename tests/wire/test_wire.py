@@ -18,7 +18,7 @@ import pytest_asyncio
 from coregateway.testing import GatewayProcess, free_port
 
 CASES = sorted(Path(__file__).parent.glob("*.vtc"))
-TOML = "[timeouts]\nread = 5.0\nclient = 5.0\n"
+TOML = "[timeouts]\nread = 5.0\nclient = 5.0\n[limits.request]\ngather = 1\n"
 
 _demands = re.compile(r"^# ([cs]\d+) gets: (.+)$", re.MULTILINE).findall
 _lines = re.compile(r"^\**\s+([cs]\d+)\s+rxhdr\|(.*?)(?:\\r)?$", re.MULTILINE).findall
