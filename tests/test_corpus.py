@@ -19,7 +19,7 @@ WHOLE = 2.0
 """Seconds after which the gateway gives up a request that was sent whole and has no end."""
 IN_SEGMENTS = 6.0
 """The same for one in segments: not before a busy machine has sent the segments of the longest."""
-SETTINGS = "timeouts.client = {}\nlimits.max_connections = 1000\n"
+SETTINGS = "timeouts.client = {}\nlimits.max_connections = 1000\nlimits.request.gather = 1\n"
 """What has no end holds a connection to the backend until it is given up, and nothing may wait for that."""
 
 
