@@ -53,6 +53,7 @@ connect = 20.0
 [limits]
 max_connections = {SLOTS}
 max_keepalive_connections = {SLOTS}
+request.gather = 1
 """
 
 POINTS: Mapping[str, tuple[str, int]] = {
