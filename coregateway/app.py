@@ -124,7 +124,9 @@ def create_app(
         if probes.plan.is_empty:
             forget(app.ctx.board.probed)
         else:
-            probers.append(Prober(probes.plan, app.ctx.board.probed, count=counter(app.ctx.part)))
+            board = app.ctx.board
+            count = counter(app.ctx.part)
+            probers.append(Prober(probes.plan, board.probed, count=count, key_sets=board.key_sets))
             probers[-1].start()
 
     async def begin_probing(app: Gateway) -> None:

@@ -1,6 +1,7 @@
 """What a request may, one module a policy. Pure decisions.
 
 access             the networks that clients may come from
+claims             what a token says of its caller
 cors               which origins may read answers
 fields             what is changed in the fields of messages
 fixed_answer       answers that the settings hold
@@ -14,5 +15,6 @@ rates              one rate of the settings, and what clients are told of it
 redirect           where a redirect leads
 requirement        what a route asks of its callers
 shares             which of several backends gets a request
+tokens             whether a token is good
 trusted_proxies    whose word about a client is believed
 """

@@ -9,6 +9,7 @@ planning    makes it from the settings
 standing    an address by its checks: up or down; pure
 names       a host name by its look-ups: its addresses, kept for a while over failures; pure
 asking      one check, on a connection of its own
+key_sets    the keys of issuers of tokens, fetched
 resolving   look-ups in threads of their own
 prober      all of it in a loop, and what came of it written down
 knowledge   what was written down, for the workers

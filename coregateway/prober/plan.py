@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from coregateway.model.addresses import fixed_hosts
 from coregateway.net.tls_contexts import ClientTls
+from coregateway.prober.key_sets import KeySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,14 @@ class Plan:
     names: tuple[Name, ...]
     refresh: float
     hold: float
+    key_sets: tuple[KeySource, ...] = ()
+    """The keys of issuers of tokens."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to ask: every upstream is at a fixed address and has no checks."""
-        return not self.names and not any(upstream.check for upstream in self.upstreams)
+        """Whether there is nothing to ask: every upstream is at a fixed address and
+        has no checks, and no tokens are accepted."""
+        return not self.names and not self.key_sets and not any(upstream.check for upstream in self.upstreams)
 
     @property
     def patience(self) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from coregateway.net.tls_contexts import ClientTls
+from coregateway.prober.key_sets import KeySource
 from coregateway.prober.plan import Check, Name, Plan, Upstream
 from coregateway.settings import BackendSettings, Settings
 from coregateway.settings.health import span
@@ -25,6 +26,13 @@ def plan_of(settings: Settings, key: Key) -> Plan:
         ),
         settings.dns.refresh,
         settings.dns.hold,
+        tuple(
+            KeySource(
+                *(name, row.jwks, row.refresh, row.cooldown),
+                *(key("jwks_fetches", name, outcome) for outcome in ("fetched", "failed")),
+            )
+            for name, row in settings.auth.jwt.items()
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from coregateway.logs.events import event
 from coregateway.prober.asking import ask
+from coregateway.prober.key_sets import KeyFetcher
 from coregateway.prober.knowledge import Hosts, Knowledge, Known, decoded
 from coregateway.prober.names import NameState
 from coregateway.prober.plan import Check, Name, Plan, Upstream
@@ -43,7 +44,9 @@ class Prober:
         count: Count,
         ask: Ask = ask,
         resolver: Resolver | None = None,
+        key_sets: Publication | None = None,
     ) -> None:
+        """`key_sets`: where the keys of issuers are written; None: they are not fetched."""
         self._plan = plan
         self._publication = publication
         self._count = count
@@ -63,6 +66,7 @@ class Prober:
         self._checks: dict[tuple[Followed, Hosts], Task[None]] = {}
         self._awaited: set[object] = set()
         """What must have been asked once until the first round is over."""
+        self._fetcher = None if key_sets is None else KeyFetcher(plan.key_sets, key_sets, count=count)
         self._timer: TimerHandle | None = None
         self._due = 0.0
         self._news = False
@@ -85,6 +89,8 @@ class Prober:
             self._tasks.append(self._run(self._follow(name)))
         for followed in self._followed:
             self._aim(followed)
+        if self._fetcher is not None:
+            self._tasks += [self._run(self._fetcher.follow(source)) for source in self._plan.key_sets]
         self._news = True
         self._write()
 

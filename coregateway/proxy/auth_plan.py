@@ -3,14 +3,19 @@
 from collections.abc import Iterator
 
 from coregateway.model.caller import Caller
+from coregateway.policy.claims import ClaimRules
 from coregateway.policy.identity import identity_lines, identity_names
 from coregateway.policy.keys import Keys, StoredKey
-from coregateway.policy.requirement import KEYS, Requirement
+from coregateway.policy.requirement import JWT, KEYS, Requirement
+from coregateway.policy.tokens import Provider, prepare
 from coregateway.proxy.admission import Step
 from coregateway.proxy.authentication import KEY_METHOD, Authentication, IdentityFields
+from coregateway.proxy.limits import Limits
 from coregateway.proxy.recognition import Recognition
+from coregateway.proxy.token_check import TokenCheck
 from coregateway.settings import Settings
 from coregateway.settings.auth import KeyHash, RequirementSettings
+from coregateway.settings.tokens import JwtSettings
 
 
 class AuthPlan:
@@ -22,17 +27,23 @@ class AuthPlan:
         "_key_field",
         "_passes_preflights",
         "_realm",
+        "_tokens",
         "identity",
         "keys",
     )
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, limits: Limits) -> None:
         given = settings.auth
         rows = (*settings.backends.values(), *settings.routes.values())
-        is_used = bool(given.consumers) or any(row.auth.require for row in rows)
-        self.identity = identity_names(()) if is_used else frozenset[bytes]()
+        is_used = bool(given.consumers or given.jwt) or any(row.auth.require for row in rows)
+        named = [field for row in given.jwt.values() for field in row.headers]
+        self.identity = identity_names(named) if is_used else frozenset[bytes]()
         """The names in lower case of the fields that tell backends of a caller; empty: nothing does."""
         self.keys = Keys(_stored_keys(settings))
+        self._tokens: TokenCheck | None = None
+        if given.jwt:
+            prepare()
+            self._tokens = TokenCheck([_provider(name, row) for name, row in given.jwt.items()], limits)
         self._realm = given.realm
         self._key_field = given.keys.header
         self._passes_preflights = not settings.cors.origins
@@ -57,12 +68,26 @@ class AuthPlan:
             requirement,
             self._fields_and_key if takes_keys else self._fields,
             keys=self.keys if takes_keys else None,
+            tokens=self._tokens if any(way.startswith(JWT) for way in given.require) else None,
             passes_preflights=self._passes_preflights,
         ).authenticate
 
     def recognition(self) -> Recognition | None:
         """For the gateway's own paths; None: there is nothing to recognize anything by."""
-        return Recognition(self._key_field, self.keys) if self.identity else None
+        return Recognition(self._key_field, self.keys, self._tokens) if self.identity else None
+
+
+def _provider(name: str, row: JwtSettings) -> Provider:
+    return Provider(
+        name,
+        issuer=row.issuer,
+        audiences=row.audiences,
+        algorithms=row.algorithms,
+        leeway=row.leeway,
+        stale=row.stale,
+        claims=ClaimRules(JWT + name, roles=row.roles, scopes=row.scopes, fields=row.headers),
+        forwards=row.forward,
+    )
 
 
 def _stored_keys(settings: Settings) -> Iterator[StoredKey]:

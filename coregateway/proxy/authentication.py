@@ -4,12 +4,14 @@ Credentials of other kinds than those that a route accepts are none to it, and p
 client says of itself in fields of identity is taken away on every route, open ones included.
 """
 
+from collections.abc import Awaitable
 from time import time
 from typing import Final, cast
 
 from coregateway.http1.grammar import without
 from coregateway.http1.request import RequestHead
 from coregateway.model.caller import Caller
+from coregateway.model.errors import AuthUnavailable
 from coregateway.model.exchange import Exchange
 from coregateway.policy.cors import is_preflight
 from coregateway.policy.identity import KEY, FieldKinds
@@ -19,14 +21,19 @@ from coregateway.policy.requirement import (
     ANONYMOUS,
     FORBIDDEN,
     INVALID,
+    JWT,
     MISSING,
     OK,
+    UNAVAILABLE,
     Requirement,
 )
+from coregateway.policy.tokens import ISSUER
 from coregateway.proxy.admission import Refusal, Verdict
 from coregateway.proxy.amendment import obey_connection
 from coregateway.proxy.client import Client
 from coregateway.proxy.recognition import bearer_of
+from coregateway.proxy.token_check import UNAVAILABLE as TOKENS_UNAVAILABLE
+from coregateway.proxy.token_check import Found, TokenCheck
 
 _NONE: Final[list[bytes]] = []
 _KEY: Final = PREFIX.encode()
@@ -73,7 +80,7 @@ class IdentityFields:
 class Authentication:
     """Of one route."""
 
-    __slots__ = ("_fields", "_keys", "_passes_preflights", "requirement")
+    __slots__ = ("_fields", "_keys", "_passes_preflights", "_providers", "_tokens", "requirement")
 
     def __init__(
         self,
@@ -81,13 +88,17 @@ class Authentication:
         fields: IdentityFields,
         *,
         keys: Keys | None = None,
+        tokens: TokenCheck | None = None,
         passes_preflights: bool = False,
     ) -> None:
-        """`keys`: None where the route accepts none. `passes_preflights`: to backends, which answer them:
-        browsers never send credentials with one."""
+        """`keys`, `tokens`: None where the route accepts none. `passes_preflights`: to backends, which answer
+        them: browsers never send credentials with one."""
         self.requirement = requirement
         self._fields = fields
         self._keys = keys
+        self._tokens = tokens
+        self._providers = frozenset(way.removeprefix(JWT) for way in requirement.ways if way.startswith(JWT))
+        """Those whose tokens it accepts."""
         self._passes_preflights = passes_preflights
 
     def authenticate(self, client: Client, head: RequestHead) -> Verdict:
@@ -95,17 +106,44 @@ class Authentication:
         exchange = cast(Exchange, client.exchange)
         keys = self._fields.take(head)
         authorization = head.noted.get(b"authorization")
+        token: bytes | None = None
         if authorization is not None:
             token = bearer_of(authorization)
             if token is not None and self._keys is not None and token.startswith(_KEY):
                 keys = [*keys, token]
+                token = None
                 head.lines = without(head.lines, (b"authorization",))
-        if len(keys) > 1:
+            elif self._tokens is None:
+                token = None
+        if len(keys) > 1 or (keys and token is not None):
             exchange.auth_outcome = AMBIGUOUS
             return Refusal(error=self.requirement.ambiguous())
         if keys and self._keys is not None:
             return self._judge(head, exchange, KEY_METHOD, self._keys.look_up(keys[0], time()))
+        if token is not None and self._tokens is not None:
+            found = self._tokens.look_up(token)
+            if isinstance(found, Found):
+                return self._judge_token(head, exchange, found)
+            return self._judge_later(head, exchange, found)
         return self._without(head, exchange)
+
+    async def _judge_later(
+        self, head: RequestHead, exchange: Exchange, found: Awaitable[Found]
+    ) -> Refusal | None:
+        return self._judge_token(head, exchange, await found)
+
+    def _judge_token(self, head: RequestHead, exchange: Exchange, found: Found) -> Refusal | None:
+        provider = found.provider
+        if provider is None or provider.name not in self._providers:
+            return self._judge(head, exchange, None, found.error or ISSUER)
+        if found.error == TOKENS_UNAVAILABLE:
+            exchange.auth = provider.method
+            exchange.auth_outcome = UNAVAILABLE
+            return Refusal(error=AuthUnavailable())
+        refusal = self._judge(head, exchange, provider.method, found.caller or found.error)
+        if refusal is None and not provider.forwards:
+            head.lines = without(head.lines, (b"authorization",))
+        return refusal
 
     def _without(self, head: RequestHead, exchange: Exchange) -> Refusal | None:
         """Of a request that has no credentials."""
@@ -116,7 +154,7 @@ class Authentication:
         return Refusal(error=self.requirement.missing())
 
     def _judge(
-        self, head: RequestHead, exchange: Exchange, method: str, found: Caller | str
+        self, head: RequestHead, exchange: Exchange, method: str | None, found: Caller | str
     ) -> Refusal | None:
         """`found`: the caller, or why its credentials are refused."""
         exchange.auth = method

@@ -1,9 +1,10 @@
-"""What the rates and limits of one worker share: the tables of the node, and what was counted."""
+"""What the rates, limits and tokens of one worker share: the tables of the node, and what was counted."""
 
 from coregateway.policy.rates import RateCounts
 from coregateway.shared_memory.flight_table import FlightTable
 from coregateway.shared_memory.flight_table import size_of as flights_size
 from coregateway.shared_memory.memory import SharedMemory
+from coregateway.shared_memory.publication import Publication
 from coregateway.shared_memory.rate_table import SIZE, RateTable
 
 
@@ -19,11 +20,13 @@ class FlightCounts:
 class Limits:
     """One per worker; it outlives plans. Until `use` it has tables of its own, made when they are needed."""
 
-    __slots__ = ("_flights", "_table", "counts", "flight_counts", "part")
+    __slots__ = ("_flights", "_table", "counts", "flight_counts", "key_sets", "part")
 
     def __init__(self) -> None:
         self._table: RateTable | None = None
         self._flights: FlightTable | None = None
+        self.key_sets: Publication | None = None
+        """The keys of issuers, as the node's prober publishes them; None: nothing does."""
         self.part = 0
         """The number of this worker's part of the board; -1: it has none, and limits nothing in flight."""
         self.counts: dict[str, RateCounts] = {}

@@ -67,10 +67,10 @@ def plan_of(
     cors = Cors(settings.cors.origins, credentials=settings.cors.credentials)
     of_requests = settings.limits.request
     optional = [path for key, path in OPTIONAL_PATHS.items() if _value_of(settings, key)]
-    auth = AuthPlan(settings)
+    limits = limits or Limits()
+    auth = AuthPlan(settings, limits)
     reserved = frozenset(PROPAGATED) if settings.tracing.enabled else frozenset[bytes]()
     middleware = {name: middleware_of(name, auth.identity, reserved) for name in ("", *backends)}
-    limits = limits or Limits()
     routes = Routes(_routes(settings, cors, backends, middleware, limits, auth), (*OWN_PATHS, *optional))
     return Plan(
         routes=routes,

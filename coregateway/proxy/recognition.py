@@ -3,22 +3,29 @@
 from coregateway.http1.request import RequestHead
 from coregateway.model.caller import Caller
 from coregateway.policy.keys import Keys
+from coregateway.proxy.token_check import TokenCheck
 
 
 class Recognition:
     """Tells handlers who a request comes from, where its credentials are good."""
 
-    __slots__ = ("_key_field", "_keys")
+    __slots__ = ("_key_field", "_keys", "_tokens")
 
-    def __init__(self, key_field: str, keys: Keys) -> None:
+    def __init__(self, key_field: str, keys: Keys, tokens: TokenCheck | None) -> None:
         self._key_field = key_field.lower().encode()
         self._keys = keys
+        self._tokens = tokens
 
     def caller_of(self, head: RequestHead, now: float) -> Caller | None:
         """The caller; None: no credentials, wrong ones, or more than one. `now`: seconds since the epoch."""
         found = credentials_of(head, self._key_field)
-        caller = self._keys.look_up(found[0], now) if len(found) == 1 else None
-        return caller if isinstance(caller, Caller) else None
+        if len(found) != 1:
+            return None
+        caller = self._keys.look_up(found[0], now)
+        if isinstance(caller, Caller):
+            return caller
+        known = None if self._tokens is None else self._tokens.look_up_now(found[0])
+        return None if known is None else known.caller
 
 
 def bearer_of(authorization: bytes) -> bytes | None:

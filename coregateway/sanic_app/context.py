@@ -191,6 +191,7 @@ class Context:
         node decides."""
         number = -1 if self.part is None else self.part.number
         self.worker.limits.use(self.board.rates, self.board.flights, number)
+        self.worker.limits.key_sets = self.board.key_sets
         self.link = NodeLink(get_running_loop(), self.board.upstreams, self.part, self.board.parts)
         retries = self.settings.retries
         self.budget = RetryBudget(self.link, retries.budget, retries.budget_minimum)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from coregateway.settings.routes import changed_field
 from coregateway.settings.table import Table
+from coregateway.settings.tokens import JwtSettings
 from coregateway.settings.values import BACKEND_NAME, Secret, Switch, distinct, list_as_tuple
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
@@ -170,3 +171,5 @@ class AuthSettings(Table):
     keys: KeySettings = KeySettings()
     consumers: dict[str, ConsumerSettings] = Field(default_factory=dict)
     """By name, the callers with keys."""
+    jwt: dict[str, JwtSettings] = Field(default_factory=dict)
+    """By name, the issuers of tokens."""

@@ -19,6 +19,7 @@ def contradictions(
     yield from _unknown_ways(values)
     yield from _keys_of_two(values)
     yield from _fields_of_two(values)
+    yield from _issuers_of_two(values)
     if not any(key[0] == "auth" or "auth" in key[2:3] or key[2:3] == ("backend",) for key in doubtful):
         yield from _nobody_to_ask(values)
         yield from _unequal_shares(values)
@@ -76,10 +77,26 @@ def _keys_of_two(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
 
 def _fields_of_two(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
     """No field both tells the gateway and the backends who a client is."""
+    own = {name.lower() for name in IDENTITY_FIELDS}
     key = ("auth", "keys", "header")
-    header = values.get(key)
-    if isinstance(header, str) and header.lower() in {name.lower() for name in IDENTITY_FIELDS}:
+    header = str(values.get(key, "")).lower()
+    if header in own:
         yield Contradiction(key, "none of the fields that tell backends who a client is")
+    for key, value in values.items():
+        if key[:2] == ("auth", "jwt") and key[3:] == ("headers",):
+            for name in cast("dict[str, str]", value):
+                if name.lower() in own | {header}:
+                    yield Contradiction(key, "no field that has a meaning already", (), name)
+
+
+def _issuers_of_two(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
+    """The issuer that a token names leads to one row."""
+    owners: dict[object, KeyPath] = {}
+    for key, value in values.items():
+        if key[:2] == ("auth", "jwt") and key[3:] == ("issuer",):
+            owner = owners.setdefault(value, key)
+            if owner != key:
+                yield Contradiction(key, f"another issuer than auth.jwt.{owner[2]} has", owner)
 
 
 def _nobody_to_ask(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:

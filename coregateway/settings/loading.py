@@ -235,6 +235,11 @@ def _has_opentelemetry() -> bool:
         return False
 
 
+def _has_tokens() -> bool:
+    """Whether the extra `jwt` is there."""
+    return find_spec("jwt") is not None and find_spec("cryptography") is not None
+
+
 def _not_installed(effective: Mapping[KeyPath, Given]) -> Iterator[Mistake]:
     tracing = effective.get(("tracing", "enabled"))
     if tracing is not None and tracing.value is True and not _has_opentelemetry():
@@ -244,6 +249,10 @@ def _not_installed(effective: Mapping[KeyPath, Given]) -> Iterator[Mistake]:
             shown(tracing.value),
             "pip install 'coregateway[otel]'",
         )
+    for key, given in effective.items():
+        if key[:2] == ("auth", "jwt") and key[3:] == ("issuer",) and not _has_tokens():
+            expected = "no [auth.jwt] while PyJWT is not installed"
+            yield Mistake(given.source.where, expected, shown(given.value), "pip install 'coregateway[jwt]'")
 
 
 def _files_amiss(effective: Mapping[KeyPath, Given], doubtful: set[KeyPath]) -> Iterator[Mistake]:

@@ -77,8 +77,12 @@ class Layout:
         return self.rates + RATES_SIZE
 
     @property
+    def key_sets(self) -> int:
+        return -(-(self.flights + flights_size(self.parts)) // 8) * 8
+
+    @property
     def size(self) -> int:
-        return self.flights + flights_size(self.parts)
+        return self.key_sets + PUBLICATION_SIZE
 
     def verdict(self, number: int) -> int:
         return 8 * ROW * self.rows + number * VERDICT_SIZE
@@ -166,6 +170,8 @@ class Board:
         """Of `/health`, for each backend in its place (`node.running`)."""
         self.probed = Publication(self._memory, self._layout.publication)
         """What the node's prober has found out of the upstreams (`prober.knowledge`)."""
+        self.key_sets = Publication(self._memory, self._layout.key_sets)
+        """The keys of issuers of tokens, as the prober has fetched them (`prober.key_sets`)."""
         self.upstreams = SharedRows(self._memory, self._layout.upstreams)
         """What the node has decided of upstreams and backends (`upstream.node_link`)."""
         self.rates = RateTable(self._memory, self._layout.rates, fresh=memory is None)

@@ -22,6 +22,7 @@ SIZE: Final = _HEADER + 2 * _BUFFER
 _SHOWN: Final = 0
 _NEWS: Final = 1
 _AWAITED_UNTIL: Final = 2
+_ASKED: Final = 3
 
 _TRIES: Final = 8
 """Times that a reader is overtaken until it lets it be."""
@@ -61,7 +62,16 @@ class Publication:
         """Have `is_awaited` say yes until that moment of the monotonic clock; 0.0: not any more."""
         self._numbers[_AWAITED_UNTIL] = moment
 
+    @property
+    def asked(self) -> float:
+        """The moment of the monotonic clock at which a reader last asked for news; 0.0: none has."""
+        return self._numbers[_ASKED]
+
     # For readers
+
+    def ask(self, now: float) -> None:
+        """Ask the writer for news. Whichever reader does so last is remembered, which is all that matters."""
+        self._numbers[_ASKED] = now
 
     @property
     def news(self) -> int:

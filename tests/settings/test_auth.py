@@ -33,6 +33,34 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+TEXT = ('"a"', '"https://idp.test/"'), ('""', '"a b"', "1")
+CLAIM = ('"roles"', '"a.b-c"', '""'), ('"a b"', "1")
+JWT: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "issuer": TEXT,
+    "audiences": (('["a"]', '["a", "b"]'), ("[]", '["a", "a"]', '"a"', "[1]")),
+    "jwks": (
+        ('"https://idp.test/keys"', '"http://localhost:8080/k"', '"http://127.0.0.1/k"', '"/etc/keys.json"'),
+        ('""', '"http://idp.test/keys"', '"ftp://localhost/k"', '"https://"', '"https://u@h/k"', "1"),
+    ),
+    "algorithms": (
+        ('["RS256"]', '["PS512", "EdDSA"]'),
+        ('["none"]', '["HS256"]', '["rs256"]', "[]", '"RS256"'),
+    ),
+    "leeway": (("0", "30.0"), ("-1", '"1"')),
+    "refresh": (("1", "300.0"), ("0", '"1"')),
+    "cooldown": (("1", "30.0"), ("0", '"1"')),
+    "stale": (("1", "86400.0"), ("0", '"1"')),
+    "roles": CLAIM,
+    "scopes": CLAIM,
+    "headers": (
+        ('{ X-User = "sub" }', "{}"),
+        ('{ X_User = "sub" }', '{ Host = "sub" }', '{ Cookie = "a" }', '{ X-A = "" }', "{ X-A = 1 }", "[]"),
+    ),
+    "forward": (("true", "false"), ('"true"', "1")),
+}
+ISSUER = {"issuer": '"a"', "audiences": '["a"]', "jwks": '"keys.json"'}
+
+
 def loaded(directory: Path, text: str) -> Loaded:
     (directory / "coregateway.toml").write_text(text)
     return load(environ={}, cwd=directory)
@@ -57,6 +85,32 @@ def test_a_key_takes_what_it_should_and_refuses_the_rest_without_telling_it(key:
         assert mistake.startswith(f"2: auth.consumers.a.{key}: expected a list of "), literal
         assert not {SECRET, A, A[7:]} & {*mistake.replace('"', " ").split()}, mistake
         assert key != "keys" or mistake.endswith("found another value, which is not shown")
+
+
+def test_every_key_of_an_issuer_has_its_table() -> None:
+    assert {*JWT} == {*map(dotted, NAMED["auth", "jwt"])}
+
+
+@pytest.mark.parametrize("key", JWT)
+def test_a_key_of_an_issuer_takes_what_it_should_and_refuses_the_rest(key: str, tmp_path: Path) -> None:
+    def toml(literal: str) -> str:
+        rows = {**ISSUER, key: literal}
+        return "[auth.jwt.corp]\n" + "\n".join(f"{name} = {value}" for name, value in rows.items())
+
+    for literal in JWT[key][0]:
+        loaded(tmp_path, toml(literal))
+    for literal in JWT[key][1]:
+        [mistake] = report(tmp_path, toml(literal))
+        assert f": auth.jwt.corp.{key}: expected " in mistake, literal
+
+
+def test_tokens_need_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coregateway.settings.loading._has_tokens", lambda: False)
+    rows = "\n".join(f"{name} = {value}" for name, value in ISSUER.items())
+    [mistake] = report(tmp_path, f"[auth.jwt.corp]\n{rows}")
+    assert mistake.endswith(
+        "expected no [auth.jwt] while PyJWT is not installed, found \"a\"; pip install 'coregateway[jwt]'"
+    )
 
 
 def test_no_hash_is_shown_and_different_keys_are_still_different(tmp_path: Path) -> None:
@@ -137,6 +191,16 @@ def test_several_backends_that_agree_close_their_route(tmp_path: Path) -> None:
         (
             SHARED + '[backends.coredinator]\nauth.require = ["keys"]',
             ["1: routes.a.auth.require: expected a value of its own, as coredinator and"],
+        ),
+        (
+            "".join(
+                f'[auth.jwt.{name}]\nissuer = "i"\naudiences = ["a"]\njwks = "k"\nheaders.{field} = "sub"\n'
+                for name, field in (("a", "X-Consumer"), ("b", "X-User"))
+            ),
+            [
+                "5: auth.jwt.a.headers: expected no field that has a meaning already",
+                "7: auth.jwt.b.issuer: expected another issuer than auth.jwt.a has",
+            ],
         ),
         ("[auth.consumers.A]", ["1: auth.consumers.A: expected a consumer name of lower-case letters"]),
         ("[auth.consumer.a]", ["1: auth.consumer: expected a known key, found an unknown one; did you mean"]),

@@ -1,11 +1,13 @@
 """What the node has decided of upstreams and backends, as metrics: read for each scrape, not written."""
 
 from collections.abc import Collection, Iterator
+from time import time
 
 from coregateway.observability.metrics import families
 from coregateway.observability.metrics.reading import Snapshot
 from coregateway.observability.status.decisions import Ejections, breaker_of
 from coregateway.observability.status.overview import upstreams_of
+from coregateway.prober.key_sets import decoded as key_sets
 from coregateway.prober.knowledge import decoded
 from coregateway.settings import Settings
 from coregateway.shared_memory import Board
@@ -22,6 +24,10 @@ def add_decisions(
 
     `drained`: names of backends, each with the URL of an upstream that was taken out by hand.
     """
+    ages = snapshot.values(families.JWKS_AGE)
+    for name, keys in key_sets(board.key_sets.read()).items():
+        if keys.fetched and name in settings.auth.jwt:
+            ages[(name,)] = max(time() - keys.fetched, 0.0)
     snapshot.values(families.RATE_EVICTIONS)[()] = float(board.rates.evictions)
     ejected = Ejections(board.upstreams)
     known = decoded(board.probed.read()).by_upstream()

@@ -136,6 +136,16 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ((_rate("mirrored", "backend, outcome"), "{{backend}} {{outcome}}"),),
             ),
             Panel(
+                "Age of issuers' keys",
+                "s",
+                (("max by (provider) (coregateway_jwks_age_seconds)", "{{provider}}"),),
+            ),
+            Panel(
+                "Fetches of issuers' keys",
+                "reqps",
+                ((_rate("jwks_fetches", "provider, outcome", ""), "{{provider}} {{outcome}}"),),
+            ),
+            Panel(
                 "Callers, by what came of their credentials",
                 "reqps",
                 ((_rate("auth", "backend, method, outcome"), "{{backend}} {{method}} {{outcome}}"),),

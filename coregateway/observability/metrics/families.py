@@ -142,6 +142,8 @@ CONCURRENCY_REJECTED = _counter(
     "Requests that were refused because too many of their key were in flight.",
     "policy",
 )
+JWKS_FETCHES = _counter("jwks_fetches", "Fetches of the keys of an issuer of tokens.", "provider", "outcome")
+JWKS_AGE = _gauge("jwks_age_seconds", "Since the keys of an issuer were fetched last.", "provider")
 RETRIES = _counter(
     "upstream_retries", "Tries after the first, by what ended the one before.", "backend", "reason"
 )
@@ -218,7 +220,7 @@ FAMILIES = (
     *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES),
     *(RETRIES_AT, EJECTIONS, UPSTREAM_STATE, BREAKER_STATE),
     *(CHECKS, RESOLUTIONS, SURPLUS, SHARES, MIRRORED, RATE_DECISIONS, RATE_EVICTIONS, CONCURRENCY_REJECTED),
-    AUTH,
+    *(AUTH, JWKS_FETCHES, JWKS_AGE),
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, NOT_SECURED, REFUSED),
     *(TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
     SLOW_CLIENTS,

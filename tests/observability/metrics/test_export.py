@@ -207,6 +207,8 @@ async def test_prometheus_takes_every_metric_and_knows_every_expression(
     plugin = 'plugins = ["tests.sanic_app.timed_plugin"]\n'
     toml = plugin + f'[admin]\naddress = "127.0.0.1:{port}"\n' + EVERYTHING
     toml += f'[backends.secured]\nprefix = "/secured"\nurls = ["https://127.0.0.1:{port}"]\n'
+    (tmp_path / "keys.json").write_text('{"keys": [{"kty": "RSA"}]}')
+    toml += f'[auth.jwt.a]\nissuer = "a"\naudiences = ["a"]\njwks = "{tmp_path}/keys.json"\n'
     running = await gateway(toml=toml, backends={"coredinator": backend.url})
     for path in (f"{PREFIX}/a", f"{PREFIX}/b", "/nowhere", f"{PREFIX}/shared", "/secured", "/closed"):
         await get(running.port, path)

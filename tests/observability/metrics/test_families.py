@@ -30,6 +30,8 @@ PROMISED = {
     "coregateway_shares_total": ("route", "backend", "way"),
     "coregateway_mirrored_total": ("backend", "outcome"),
     "coregateway_auth_total": ("backend", "method", "outcome"),
+    "coregateway_jwks_fetches_total": ("provider", "outcome"),
+    "coregateway_jwks_age_seconds": ("provider",),
     "coregateway_request_bytes_total": ("backend",),
     "coregateway_response_bytes_total": ("backend",),
     "coregateway_client_disconnects_total": ("backend",),
