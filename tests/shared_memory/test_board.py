@@ -7,6 +7,7 @@ from multiprocessing.connection import Connection
 from time import sleep
 
 from coregateway.shared_memory import Board
+from coregateway.shared_memory.series import OF_PROCESS
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -84,3 +85,17 @@ def test_the_beats_of_a_part_begin_anew_with_each_process() -> None:
     assert board.part_of(11) is None
     part.enter(12, 0)
     assert part.beats == 0
+
+
+def test_what_a_process_had_under_way_ends_with_it_and_what_it_counted_stays() -> None:
+    board = Board(1)
+    part = board.claim(os.getpid(), 0)
+    assert part is not None
+    under_way, counted = part.series.slot(f"{OF_PROCESS}in flight"), part.series.slot("requests")
+    assert under_way is not None
+    assert counted is not None
+    part.series.numbers[under_way] = part.series.numbers[counted] = 3.0
+    part.leave()
+    part.enter(os.getppid(), 1)
+    assert part.series.numbers[under_way] == 0.0
+    assert part.series.numbers[counted] == 3.0
