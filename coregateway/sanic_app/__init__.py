@@ -10,6 +10,7 @@ cookies             the cookies of backends among them
 proxied_response    a backend's answer, as middleware sees it
 policy_answer       what a policy answers, likewise
 middleware          middleware on forwarded requests and their answers
+middleware_calls    calls it, once one of it waits, answers or fails
 registered          which of it there is
 backend_handle      a backend as the application's code has it
 router              finds the handler of a backend for the routes of the settings

@@ -12,11 +12,11 @@ none of them waits:
 An answer of the gateway's own, or of a middleware, is sent by Sanic's means (`SanicStream`).
 """
 
-from asyncio import CancelledError, Task, current_task
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from asyncio import CancelledError, Task
+from collections.abc import Awaitable, Coroutine, Iterable
 from contextvars import copy_context
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sanic.exceptions import SanicException
 from sanic.http import Stage
@@ -34,6 +34,7 @@ from coregateway.proxy.client import Client
 from coregateway.proxy.forwarded_request import ForwardedRequest
 from coregateway.proxy.middleware import RouteMiddleware
 from coregateway.sanic_app.fields import PassingFields, of_requests
+from coregateway.sanic_app.middleware_calls import Function, Raised, Said, go_on
 from coregateway.sanic_app.middleware_times import name_of
 from coregateway.sanic_app.policy_answer import PolicyAnswer
 from coregateway.sanic_app.problems import Problems, gateway_problem
@@ -43,25 +44,6 @@ from coregateway.sanic_app.request import CURRENT, GatewayRequest, open_request
 if TYPE_CHECKING:
     from coregateway.sanic_app.gateway import Gateway
     from coregateway.sanic_app.stream import SanicStream
-
-type Function = Callable[..., Any]
-
-
-class _Raised:
-    """What a function has raised, in the place of its answer."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
-class _Said(NamedTuple):
-    """What a chain has come to: an answer, an error, or neither; and the function that says it."""
-
-    answer: Any = None
-    error: BaseException | None = None
-    function: Function | None = None
 
 
 class Chain:
@@ -175,7 +157,7 @@ class Chain:
             if request.fields is not None:
                 _amend(request)
         except (Exception, CancelledError) as error:
-            return number, _Raised(error)
+            return number, Raised(error)
         return None
 
     def _show(
@@ -191,7 +173,7 @@ class Chain:
             if response.is_changed and (answer := _settle(forwarded, request, response)):
                 return number, answer
         except (Exception, CancelledError) as error:
-            return number, _Raised(error)
+            return number, Raised(error)
         return None
 
     @staticmethod
@@ -211,7 +193,7 @@ class Chain:
             if request.fields is not None:
                 _amend(request)
 
-        said = await _rest(functions, (request,), number, answer, finish)
+        said = await go_on(functions, (request,), number, answer, finish)
         if said.error is None and said.answer is None and not request.responded:
             request.drop_stream()
             return None
@@ -231,7 +213,7 @@ class Chain:
         def finish() -> HTTPResponse | None:
             return _settle(forwarded, request, response) if response.is_changed else None
 
-        said = await _rest(self._on_response, (request, response), number, answer, finish)
+        said = await go_on(self._on_response, (request, response), number, answer, finish)
         if said.error is None and said.answer is None:
             return False
         forwarded.drop_answer()
@@ -241,12 +223,12 @@ class Chain:
 
     async def _refuse(self, request: GatewayRequest, refusal: Refusal, *, asks: bool) -> Refusal:
         """Answer as a policy says, where `asks` unless the request middleware answers."""
-        said = _Said()
+        said = Said()
         if asks:
-            said = await _rest(self._on_request, (request,), -1, None)
+            said = await go_on(self._on_request, (request,), -1, None)
         if said.error is None and said.answer is None and not request.responded:
             error = refusal.error
-            said = _Said(PolicyAnswer(refusal)) if error is None else _Said(None, error)
+            said = Said(PolicyAnswer(refusal)) if error is None else Said(None, error)
         await self._send(request, said)
         return ANSWERED
 
@@ -257,7 +239,7 @@ class Chain:
             SanicException: a middleware asks for another answer.
             MiddlewareFailed: one has failed, and was logged.
         """
-        said = await _rest(self._on_response, (request, response), -1, None)
+        said = await go_on(self._on_response, (request, response), -1, None)
         error = said.error
         if error is not None:
             if self._is_answered(request, error):
@@ -270,7 +252,7 @@ class Chain:
 
     # Own answers
 
-    async def _send(self, request: GatewayRequest, said: _Said) -> None:
+    async def _send(self, request: GatewayRequest, said: Said) -> None:
         """Send what a middleware has answered, or the answer to an error."""
         stream = cast("SanicStream", request.stream)
         try:
@@ -296,7 +278,7 @@ class Chain:
             if not request.client.worker.via_sanic:
                 request.detach()
 
-    async def _answer_to(self, request: GatewayRequest, said: _Said) -> Any:
+    async def _answer_to(self, request: GatewayRequest, said: Said) -> Any:
         """The answer to an error: as in Sanic where it is one that asks for an answer, else a 500."""
         error = cast(Exception, said.error)
         if isinstance(error, GatewayError):
@@ -323,46 +305,6 @@ class Chain:
     @property
     def _problems(self) -> Problems:
         return cast(Problems, self._app.error_handler)
-
-
-async def _rest(
-    functions: Sequence[Function],
-    arguments: tuple[Any, ...],
-    number: int,
-    answer: Any,
-    finish: Callable[[], Any] | None = None,
-) -> _Said:
-    """Go on with an answer of function `number`, which may have to be waited for; `finish` if all pass."""
-    request: GatewayRequest = arguments[0]
-    may_respond = len(arguments) == 1  # without returning the response
-    try:
-        if isinstance(answer, _Raised):
-            raise answer.error
-        while True:
-            if answer is not None and isawaitable(answer):
-                answer = await answer
-            if answer or (may_respond and request.responded):
-                break
-            number += 1
-            if number >= len(functions):
-                answer = None if finish is None else finish()
-                return _Said(answer or None, None, _at(functions, number))
-            answer = functions[number](*arguments)
-        if answer and not isinstance(answer, BaseHTTPResponse | ResponseStream):
-            raise TypeError(f"a middleware answers with a response, not with {type(answer).__name__}")
-    except CancelledError as error:
-        task = current_task()
-        if task is not None and task.cancelling():
-            raise  # the client has left
-        return _Said(None, error, _at(functions, number))
-    except Exception as error:
-        return _Said(None, error, _at(functions, number))
-    return _Said(answer, None, _at(functions, number))
-
-
-def _at(functions: Sequence[Function], number: int) -> Function | None:
-    """The function of this number, or the last one, after which an answer was put together."""
-    return functions[min(number, len(functions) - 1)] if functions else None
 
 
 def _amend(request: GatewayRequest) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from coregateway.proxy.middleware import MiddlewareOf, RouteMiddleware
-from coregateway.sanic_app.middleware import Chain, Function
+from coregateway.sanic_app.middleware import Chain
+from coregateway.sanic_app.middleware_calls import Function
 from coregateway.settings import Settings
 
 if TYPE_CHECKING:
