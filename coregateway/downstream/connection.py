@@ -4,17 +4,12 @@ Each head is parsed here as soon as it is complete, and a request that needs no 
 call that brings its last byte. A request that has to wait goes on in a task, which is made for it then
 (`task.serve`). Whatever serves it, `complete` ends it, and the exchange goes on record exactly once.
 
-The limits of time come from the settings:
-
-- a request head must be complete `timeouts.client` seconds after its first byte (so trickling does not help);
-- a body may be silent, and a client may leave written bytes untaken, for `patience` seconds, which are
-  `timeouts.client` of the backend that the request is for, or of the node;
-- between two requests a connection may be idle for `timeouts.idle` seconds.
+A body may be silent, and a client may leave written bytes untaken, for `patience` seconds, which are
+`timeouts.client` of the backend that the request is for, or of the node.
 """
 
 from asyncio import Task
 from collections.abc import Awaitable
-from functools import lru_cache
 from time import monotonic
 from typing import Final, cast
 
@@ -27,6 +22,7 @@ from coregateway.http1.grammar import TooManyFields
 from coregateway.http1.path_safety import is_confined
 from coregateway.http1.request import RequestHead
 from coregateway.http1.rules import FIELDS, PATH, BrokenRule
+from coregateway.model.addresses import text_and_bytes
 from coregateway.model.errors import (
     BadRequest,
     ClientTimeout,
@@ -68,7 +64,7 @@ class ClientConnection(HeadReader):
 
     def __init__(self, worker: Worker, transport: Transport, peer: str) -> None:
         super().__init__(worker, transport)
-        self.peer, self.peer_bytes = _shared(peer)
+        self.peer, self.peer_bytes = text_and_bytes(peer)
         self.trusted = peer in worker.plan.proxies
         self.head = None
         self.forwarding = None
@@ -350,9 +346,3 @@ class ClientConnection(HeadReader):
         self.enter(TUNNEL)
         self._tunnel = tunnel
         return self.take()
-
-
-@lru_cache(maxsize=1024)
-def _shared(address: str) -> tuple[str, bytes]:
-    """An address as text and as bytes, which all connections of one host share."""
-    return address, address.encode()

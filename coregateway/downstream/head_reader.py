@@ -1,4 +1,8 @@
-"""Finds each whole head among the bytes of a client connection, within its limits of size and time."""
+"""Finds each whole head among the bytes of a client connection, within its limits of size and time.
+
+A head must be complete `timeouts.client` seconds after its first byte, so that trickling does not help;
+between two requests a connection may be idle for `timeouts.idle` seconds.
+"""
 
 from typing import Final
 

@@ -5,6 +5,7 @@ two spellings a trusted network, a limit or a search of the log would hold for o
 """
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
@@ -106,3 +107,9 @@ def plain_field(value: bytes) -> bytes:
 def _plain_match(found: re.Match[bytes]) -> bytes:
     address = plain(found["address"].decode())
     return found[0] if ":" in address else address.encode()
+
+
+@lru_cache(maxsize=1024)
+def text_and_bytes(address: str) -> tuple[str, bytes]:
+    """An address as text and as bytes, which all connections of one host share."""
+    return address, address.encode()
