@@ -195,10 +195,7 @@ def explained(client: Client, head: RequestHead, asked: int, refusal: Refusal | 
     if route is None or exchange is None:
         return
     case = Case(client, head, route, asked, refusal)
-    line = f"{FIELD}: {value_of(case)}\r\n".encode("ascii")
-    exchange.explanation = line
-    if refusal is None and case.forwarding is not None:
-        client.forwarding = case.forwarding.telling(line)
+    exchange.explanation = f"{FIELD}: {value_of(case)}\r\n".encode("ascii")
 
 
 def value_of(case: Case) -> str:

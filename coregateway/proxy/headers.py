@@ -19,11 +19,14 @@ from coregateway.model.exchange import Exchange
 from coregateway.model.trace import PROPAGATED
 from coregateway.policy.fields import FieldRules
 from coregateway.proxy.amendment import OF_THIS_HOP
-from coregateway.proxy.response_chain import ResponseChain, WithoutField
+from coregateway.proxy.response_chain import ResponseChain
 from coregateway.proxy.rewriting import Rewriting, map_location
 
 _ADDRESSES: Final = frozenset((b"forwarded", b"x-forwarded-for", b"x-real-ip"))
 """Forwarding fields that hold addresses of clients."""
+
+_EXPLANATION: Final = (b"x-coregateway-explain",)
+"""The field of `exchange.explanation`, which takes the place of a backend's own."""
 
 WEBSOCKET: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
@@ -191,7 +194,7 @@ class Inbound:
     `chain`: what changes them, CORS and the paths of cookies; `rules`: what is changed in their fields then.
     """
 
-    __slots__ = ("_rewriting", "_version", "chain", "rules")
+    __slots__ = ("_chain", "_rewriting", "_version", "rules")
 
     def __init__(
         self,
@@ -201,18 +204,9 @@ class Inbound:
         rules: FieldRules | None = None,
     ) -> None:
         self._rewriting = rewriting
-        self.chain = chain
+        self._chain = chain
         self.rules = rules
         self._version = b"X-CoreRL-Version: %b\r\n" % version.encode()
-
-    def telling(self, line: bytes) -> "Inbound":
-        """The same for one response, which gets a field line (with its line end) in the place of a backend's
-        own of that name."""
-        rule = WithoutField(line.partition(b":")[0]).remove
-        chain = ResponseChain([rule] if self.chain is None else [*self.chain.rules, rule])
-        told = Inbound(self._rewriting, "", chain, self.rules)
-        told._version = self._version + line
-        return told
 
     def render(
         self,
@@ -256,7 +250,7 @@ class Inbound:
     ) -> bytes:
         """Change the head as the settings say; returns the field lines that are added. Called once."""
         noted = head.noted
-        added = b"" if self.chain is None else self.chain.apply(request, head)
+        added = b"" if self._chain is None else self._chain.apply(request, head)
         if b"location" in noted or b"content-location" in noted:
             head.lines = [self._mapped(line, addressed_as, base) for line in head.lines]
         rules = self.rules
@@ -265,6 +259,9 @@ class Inbound:
             added += rules.added(exchange)
         if exchange.quota_left:
             added += exchange.rate_fields()
+        if exchange.explanation:
+            head.lines = without(head.lines, _EXPLANATION)
+            added += exchange.explanation
         return added
 
     def _mapped(self, line: bytes, addressed_as: Collection[bytes], base: bytes) -> bytes:

@@ -17,29 +17,14 @@ each with its line end."""
 class ResponseChain:
     """The rules of one route, in the order in which they are applied."""
 
-    __slots__ = ("rules",)
+    __slots__ = ("_rules",)
 
     def __init__(self, rules: Sequence[ResponseRule]) -> None:
-        self.rules = tuple(rules)
+        self._rules = tuple(rules)
 
     def apply(self, request: RequestHead, response: ResponseHead) -> bytes:
         """Apply all rules; returns the field lines that they add."""
         added = b""
-        for rule in self.rules:
+        for rule in self._rules:
             added += rule(request, response)
         return added
-
-
-class WithoutField:
-    """Takes every line of one field away; `name` is its name."""
-
-    __slots__ = ("_front",)
-
-    def __init__(self, name: bytes) -> None:
-        self._front = name.lower() + b":"
-
-    def remove(self, request: RequestHead, response: ResponseHead) -> bytes:  # noqa: ARG002 -- a `ResponseRule`
-        """Take them out of the head's lines; adds no line."""
-        size = len(self._front)
-        response.lines = [line for line in response.lines if line[:size].lower() != self._front]
-        return b""

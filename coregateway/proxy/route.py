@@ -173,24 +173,6 @@ class Forwarding:
         self.hash_keys = hash_keys
         """None: requests are not balanced by a key."""
 
-    def telling(self, line: bytes) -> "Forwarding":
-        """The same for one request, whose response gets a field line (with its line end) besides."""
-        return Forwarding(
-            self.backend,
-            self.outbound,
-            self.inbound.telling(line),
-            retries=self.retries,
-            timeouts=self.timeouts,
-            client_timeout=self.client_timeout,
-            linger=self.linger,
-            tunnel_idle=self.tunnel_idle,
-            tells_time=self.tells_time,
-            middleware=self.middleware,
-            mirror=self.mirror,
-            total=self.total,
-            hash_keys=self.hash_keys,
-        )
-
 
 class Retries:
     """How requests are tried again: `attempts` in all, after pauses of `backoff` and more, up to `longest`
