@@ -10,7 +10,7 @@ import sys
 from argparse import Namespace
 from asyncio import Task, get_running_loop, sleep
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coregateway.endpoints import admin, control, docs, health
 from coregateway.endpoints.dashboard import routes as dashboard
@@ -44,6 +44,7 @@ from coregateway.settings import (
     plugins,
 )
 from coregateway.settings.process import content_here
+from coregateway.settings.tls import TlsSettings
 
 if TYPE_CHECKING:
     from sanic.server import AsyncioServer
@@ -216,10 +217,13 @@ def probes_of(settings: Settings) -> ProbeSettings:
 def _of_operators(settings: Settings) -> Settings:
     """What holds on the admin address, whatever the settings are.
 
-    No web page may read what operators see, hence no CORS; and no limit for clients keeps operators out.
+    No web page may read what operators see, hence no CORS; no limit for clients keeps operators out; and the
+    address, which is for this machine, speaks in the clear.
     """
     limits = settings.limits.model_copy(update={"request": RequestLimits()})
-    return settings.model_copy(update={"cors": CorsSettings(origins=()), "limits": limits, "routes": {}})
+    own: dict[str, Any] = {"cors": CorsSettings(origins=()), "limits": limits, "tls": TlsSettings()}
+    own["routes"] = {}
+    return settings.model_copy(update=own)
 
 
 def __getattr__(name: str) -> Gateway:

@@ -63,3 +63,11 @@ def serving(certificate: trustme.LeafCert, *, client_ca: trustme.CA | None = Non
         client_ca.configure_trust(context)  # pyright: ignore[reportUnknownMemberType] -- likewise
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def trusting(*, cert: str = "") -> ssl.SSLContext:
+    """The context of a client that trusts the tests' authority, and shows the certificate of a file."""
+    context = ssl.create_default_context(cafile=ca_file())
+    if cert:
+        context.load_cert_chain(cert)
+    return context

@@ -16,7 +16,7 @@ PAGE = PAGES["tls"]
 
 @pytest.mark.parametrize("block", [block for block in blocks(PAGE) if block.language == "toml"])
 def test_the_files_that_it_shows_load(block: Block, tmp_path: Path) -> None:
-    pair = certificates.pair_file("billing.internal")
+    pair = certificates.pair_file("billing.internal")  # holds the key, too
     text = re.sub(r'= "/etc/coregateway/ca.pem"', f'= "{certificates.ca_file()}"', block.text)
     text = re.sub(r'= "/etc/coregateway/[\w.]+"', f'= "{pair}"', text)
     file = tmp_path / "gateway.toml"

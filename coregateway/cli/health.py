@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from socket import create_connection
+from socket import create_connection, socket
 from typing import Any
 
 PATIENCE = 2.0
@@ -101,8 +101,21 @@ def _reachable(host: str) -> str:
 
 
 def _ask(host: str, port: int) -> int:
-    """The status of `/readyz`. Raises OSError or ValueError where nothing answers in HTTP."""
-    with create_connection((host, port), PATIENCE) as sock:
+    """The status of `/readyz`, over TLS where the port speaks that.
+
+    Raises OSError or ValueError where nothing answers in HTTP.
+    """
+    try:
+        return _ask_over(create_connection((host, port), PATIENCE))
+    except (ConnectionResetError, ValueError):
+        import ssl  # takes its time, and most ports speak in the clear
+
+        context = ssl._create_unverified_context()  # noqa: S323  # pyright: ignore[reportPrivateUsage] -- public in all but its name; it is this machine
+        return _ask_over(context.wrap_socket(create_connection((host, port), PATIENCE)))
+
+
+def _ask_over(connection: socket) -> int:
+    with connection as sock:
         sock.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         line = b""
         while b"\r\n" not in line and (data := sock.recv(256)):

@@ -32,6 +32,7 @@ from coregateway.model.errors import (
 )
 from coregateway.model.exchange import Exchange
 from coregateway.net.deadline import RESOLUTION
+from coregateway.net.tls_transport import TlsTransport
 from coregateway.net.transport import Transport
 from coregateway.proxy.admission import ANSWERED, Refusal, Waiting
 from coregateway.proxy.forwarded_request import start
@@ -54,6 +55,8 @@ class ClientConnection(HeadReader):
     """See the module. `application` is what the application keeps of it, made when it is needed."""
 
     __slots__ = (
+        "_certificate",
+        "_secured",
         "_task",
         "_tunnel",
         "application",
@@ -62,8 +65,15 @@ class ClientConnection(HeadReader):
         "waiting",
     )
 
-    def __init__(self, worker: Worker, transport: Transport, peer: str) -> None:
+    def __init__(
+        self, worker: Worker, transport: Transport, peer: str, secured: TlsTransport | None = None
+    ) -> None:
+        """`secured`: the transport below, if it is over TLS."""
         super().__init__(worker, transport)
+        self._secured = secured
+        self._certificate: str | None = None
+        """The subject of the client's certificate, once a request has come."""
+        self.scheme = b"http" if secured is None else b"https"
         self.peer, self.peer_bytes = text_and_bytes(peer)
         self.trusted = peer in worker.plan.proxies
         self.head = None
@@ -151,6 +161,10 @@ class ClientConnection(HeadReader):
         self.served += 1
         self.patience = self.worker.plan.client_timeout
         self.exchange = exchange = Exchange(self.received_at, self.peer)
+        if self._secured is not None:
+            if self.served == 1:
+                self._certificate = self._secured.client_certificate
+            exchange.client_cert = self._certificate
         if self.buffer:
             self.received_at = monotonic()  # of the next request, which is here already
         try:

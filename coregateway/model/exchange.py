@@ -56,6 +56,7 @@ class Exchange:
         "caller",
         "chosen_by",
         "client",
+        "client_cert",
         "consumer",
         "ended",
         "error",
@@ -90,6 +91,8 @@ class Exchange:
         self.client = client
         self.caller: Caller | None = None
         """None: no credentials were asked for, or none were accepted."""
+        self.client_cert: str | None = None
+        """The subject of the certificate that it has proven to hold, if any."""
         self.consumer: str | None = None
         """The name of the caller, where its credentials are known; whether or not they suffice."""
         self.auth: str | None = None

@@ -4,6 +4,7 @@ transport          how a client's bytes come and go, and the side that is told o
 plain_transport    the transport in the clear
 tls_transport      the transport over TLS, of either side
 tls_codec          the TLS of one connection, apart from its socket
+tls_server         the certificates of a port, by the names that clients ask for
 tls_contexts       the certificates and authorities that TLS goes by
 tls_failure        why a TLS connection could not be made
 worker_io          what the connections of a worker read and write with

@@ -8,7 +8,7 @@ The buffers are the worker's and empty between two calls, so that an idle connec
 
 import ssl
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, cast
 
 RECORD: Final = 16_384
 """Bytes of plaintext in a record, at most (RFC 8446 §5.1)."""
@@ -121,6 +121,11 @@ class TlsCodec:
         self._missing = max(end - len(data), 0)
 
     @property
-    def peer_certificate(self) -> bytes | None:
-        """That which the peer has proven to hold, if any (DER)."""
-        return self._tls.getpeercert(binary_form=True)
+    def peer_certificate(self) -> dict[str, Any] | None:
+        """What the certificate says that the peer has proven to hold; None: it has shown none."""
+        return cast("dict[str, Any] | None", self._tls.getpeercert()) or None
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What it goes by."""
+        return self._tls.context

@@ -61,10 +61,10 @@ def client_context(tls: ClientTls) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if tls.cert:
-        context.load_cert_chain(tls.cert, tls.key or None, password=_no_password)
+        context.load_cert_chain(tls.cert, tls.key or None, password=no_password)
     return context
 
 
-def _no_password() -> str:
+def no_password() -> str:
     """In the place of the prompt that OpenSSL would show."""
     raise ssl.SSLError("the private key is encrypted")

@@ -9,12 +9,13 @@ import ssl
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from socket import socket
-from typing import Final
+from typing import Any, Final, cast
 
 from coregateway.net.epoll import IN
 from coregateway.net.plain_transport import PlainTransport
 from coregateway.net.read_budget import MUCH
 from coregateway.net.tls_codec import TlsCodec
+from coregateway.net.tls_server import ServerTls, subject_of
 from coregateway.net.transport import Receiver
 from coregateway.net.worker_io import WorkerIO
 
@@ -27,12 +28,18 @@ _read: Final[Callable[[int, int], bytes]] = os.read
 class TlsTransport(PlainTransport):
     """See the module. It has no `descriptor`: all bytes pass through `write` and `writelines`."""
 
-    __slots__ = ("_codec", "_early", "_established")
+    __slots__ = ("_buffers", "_codec", "_early", "_established", "_server")
 
-    def __init__(self, io: WorkerIO, sock: socket, codec: TlsCodec) -> None:
+    def __init__(
+        self, io: WorkerIO, sock: socket, *, codec: TlsCodec | None = None, server: ServerTls | None = None
+    ) -> None:
+        """`codec`: of the side that connects; `server`: of the other side, which makes it when the first
+        bytes come, for what a connection that says nothing costs must be little."""
         super().__init__(io, sock)
         self.descriptor = -1
         self._codec = codec
+        self._server = server
+        self._buffers = io.tls
         self._early = b""
         """What the peer has sent before `start`."""
         self._established: Future[None] | None = None
@@ -68,7 +75,7 @@ class TlsTransport(PlainTransport):
     @property
     def is_settled(self) -> bool:
         """Whether nothing has come of which the rest is still to come."""
-        return self._codec.is_settled
+        return self._codec is None or self._codec.is_settled
 
     def read_rest(self) -> bytes:
         """What has come and was not read, of a connection that is lost; empty at its end.
@@ -76,13 +83,14 @@ class TlsTransport(PlainTransport):
         Raises OSError: nothing more can be had.
         """
         plain = b""
-        while not plain and not self._codec.ended:
+        codec = self._codec
+        while codec is not None and not plain and not codec.ended:
             data = _read(self.watched, _AT_ONCE)
             if not data:
                 break
-            plain = self._codec.receive(data)
-            if self._codec.error is not None:
-                raise self._codec.error
+            plain = codec.receive(data)
+            if codec.error is not None:
+                raise codec.error
         return plain
 
     def _read(self) -> bool:
@@ -108,7 +116,8 @@ class TlsTransport(PlainTransport):
         return size == most
 
     def _read_end(self) -> None:
-        if self._codec.ended or self._discards:
+        codec = self._codec
+        if codec is None or codec.ended or self._discards:
             super()._read_end()
         else:
             self._lose(ConnectionResetError("the connection ended without close_notify"))
@@ -116,6 +125,8 @@ class TlsTransport(PlainTransport):
     def _receive(self, data: bytes) -> None:
         """Take what the peer has sent, or begin the handshake."""
         codec = self._codec
+        if codec is None:
+            self._codec = codec = cast(ServerTls, self._server).codec(self._buffers)
         was_established = codec.established
         plain = codec.receive(data)
         if codec.to_send:
@@ -142,9 +153,10 @@ class TlsTransport(PlainTransport):
     # Writing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if data and not (self._closing or self._writes_end):
+        codec = self._codec
+        if data and codec is not None and not (self._closing or self._writes_end):
             try:
-                sealed = self._codec.seal(data)
+                sealed = codec.seal(data)
             except ssl.SSLError as error:
                 self._lose(error)
             else:
@@ -155,13 +167,32 @@ class TlsTransport(PlainTransport):
 
     def write_eof(self) -> None:
         if not (self._closing or self._writes_end):
-            super().write(self._codec.end())
+            if self._codec is not None:
+                super().write(self._codec.end())
             super().write_eof()
 
     def close(self) -> None:
-        if not (self._closing or self._writes_end):
+        if not (self._closing or self._writes_end) and self._codec is not None:
             super().write(self._codec.end())
         super().close()
+
+    def get_extra_info(self, name: str, default: object = None) -> Any:
+        """As asyncio's: `sslcontext` and `peercert` besides."""
+        codec = self._codec
+        if codec is not None and name == "sslcontext":
+            return codec.context
+        if codec is not None and name == "peercert":
+            return codec.peer_certificate or {}
+        return super().get_extra_info(name, default)
+
+    @property
+    def client_certificate(self) -> str | None:
+        """The subject of the certificate that a client has proven to hold; None: it was asked for none, or
+        has shown none."""
+        if self._codec is None or self._server is None or not self._server.asks_clients:
+            return None
+        certificate = self._codec.peer_certificate
+        return None if certificate is None else subject_of(certificate)
 
     def _write_sealed(self, codec: TlsCodec) -> None:
         """Send what the codec has to say for itself."""

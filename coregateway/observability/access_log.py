@@ -66,6 +66,8 @@ def _describe(exchange: Exchange, fields: dict[str, object], *, traced: bool) ->
         fields.pop(name, None)
     if exchange.route_name is not None:
         fields["route"] = exchange.route_name
+    if exchange.client_cert is not None:
+        fields["client_cert"] = exchange.client_cert
     if exchange.auth_outcome is not None:
         _describe_caller(exchange, fields)
     if exchange.limited_by is not None:

@@ -28,7 +28,9 @@ class Monitor:
         self._app = app
         self._samples = samples
         middleware = app.ctx.middleware_times.all()
-        self._observer = Observer(settings, app.ctx.board, part, worker_number(), middleware)
+        self._observer = Observer(
+            settings, app.ctx.board, part, worker_number(), middleware, app.ctx.security.certificates
+        )
         self._reporter = Reporter(
             part.series, app.ctx.backends.values(), lambda: app.ctx.worker.clients, on_late=self._notice
         )

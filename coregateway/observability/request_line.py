@@ -231,6 +231,8 @@ class RequestLines:
         consumer = exchange.consumer
         if (self._traced and trace is None) or (consumer is not None and not _is_plain(consumer)):
             return None
+        if exchange.client_cert is not None:
+            return None
         duration = int((exchange.ended - exchange.started) * 1e6 + 0.5)
         upstream = int(((exchange.upstream_ended or exchange.ended) - started) * 1e6 + 0.5)
         overhead = duration - upstream

@@ -3,8 +3,9 @@
 Rules stand at several levels: for everything, for a backend, for a route. For each field name the narrowest
 level that names it decides alone; names compare without case, and a name means every line that has it.
 
-A value may hold `${client}`, the client's address, `${request_id}`, `${consumer}`, which is empty where none
-is known, and `${route}`, the route's name. None of them can end its line.
+A value may hold `${client}`, the client's address, `${request_id}`, `${consumer}` and `${client_cert}`, the
+subject of the client's verified certificate, which are empty where none is known, and `${route}`, the route's
+name. None of them can end its line.
 """
 
 import re
@@ -94,6 +95,10 @@ _CLIENT: Final = 0
 _REQUEST_ID: Final = 1
 _CONSUMER: Final = 2
 _TEXT: Final = 3
+_CLIENT_CERT: Final = 4
+
+
+_VARIABLES: Final = {"client": _CLIENT, "request_id": _REQUEST_ID, "client_cert": _CLIENT_CERT}
 
 
 class _Part:
@@ -124,6 +129,8 @@ class _Line:
                 value += exchange.client.encode()
             elif part.kind == _REQUEST_ID:
                 value += exchange.request_id.encode()
+            elif part.kind == _CLIENT_CERT:
+                value += (exchange.client_cert or "").encode()
             elif exchange.consumer is not None:
                 value += exchange.consumer.encode()
         return b"%b: %b\r\n" % (self.name, value) if value else b""
@@ -199,6 +206,5 @@ def _parts(value: str, route: str) -> list[_Part]:
             if constant:
                 parts.append(_Part(_TEXT, constant))
         else:
-            kind = {"client": _CLIENT, "request_id": _REQUEST_ID}.get(text, _CONSUMER)
-            parts.append(_Part(kind))
+            parts.append(_Part(_VARIABLES.get(text, _CONSUMER)))
     return parts

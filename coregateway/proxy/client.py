@@ -32,6 +32,7 @@ class Client(Receiver):
         "peer",
         "peer_bytes",
         "route",
+        "scheme",
         "source",
         "transport",
         "trusted",
@@ -43,6 +44,8 @@ class Client(Receiver):
     peer: str
     """The address of the connection's other end."""
     peer_bytes: bytes
+    scheme: bytes
+    """How the client has come: `http`, or `https` over TLS."""
     trusted: bool
     """Whether the peer is a trusted proxy."""
     exchange: Exchange | None

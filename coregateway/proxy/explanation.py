@@ -74,7 +74,9 @@ def facts(case: Case, losers: Losers, state_of: StateOf) -> dict[str, Any]:
 
 def _forwarded(case: Case, forwarding: Forwarding, state_of: StateOf) -> dict[str, Any]:
     client, head, exchange = case.client, case.head, case.exchange
-    outgoing = forwarding.outbound.render(head, exchange, peer=client.peer_bytes, trusted=client.trusted)
+    outgoing = forwarding.outbound.render(
+        head, exchange, peer=client.peer_bytes, trusted=client.trusted, scheme=client.scheme
+    )
     name = forwarding.backend.name
     endpoints = forwarding.backend.pool.endpoints
     trace = b"" if exchange.trace is None else exchange.trace.fields

@@ -94,7 +94,7 @@ class ForwardedRequest(BackendClaim):
         self.body = b""
         """What has come of the request's body before anything was sent, while it may have to be sent."""
         self.outgoing: Outgoing = forwarding.outbound.render(
-            head, exchange, peer=client.peer_bytes, trusted=client.trusted
+            head, exchange, peer=client.peer_bytes, trusted=client.trusted, scheme=client.scheme
         )
         """The request's head, which is the same for all attempts."""
         if exchange.trace is not None and exchange.trace.sampled:

@@ -58,11 +58,14 @@ class Outbound:
         self._host_of_client = host == "client"
         self.rules = rules
 
-    def render(self, head: RequestHead, exchange: Exchange, *, peer: bytes, trusted: bool) -> "Outgoing":
+    def render(
+        self, head: RequestHead, exchange: Exchange, *, peer: bytes, trusted: bool, scheme: bytes = b"http"
+    ) -> "Outgoing":
         """The head of the request, whichever upstream gets it.
 
         `peer`: the address of the client's end of the connection. `trusted`: whether it is a proxy whose word
-        about the client is believed. Where the exchange has a trace, it takes the place of the one that came.
+        about the client is believed. `scheme`: how the client has come. Where the exchange has a trace, it
+        takes the place of the one that came.
         """
         noted = head.noted
         lines = head.lines
@@ -100,7 +103,7 @@ class Outbound:
                 b"\r\n".join(lines) + b"\r\n" if lines else b"",
                 added,
                 framing,
-                self._forwarded(head, peer, trusted=trusted),
+                self._forwarded(head, peer, scheme, trusted=trusted),
                 via,
                 exchange.request_id.encode(),
             ),
@@ -110,11 +113,12 @@ class Outbound:
             websocket=websocket,
         )
 
-    def _forwarded(self, head: RequestHead, peer: bytes, *, trusted: bool) -> bytes:
+    def _forwarded(self, head: RequestHead, peer: bytes, scheme: bytes, *, trusted: bool) -> bytes:
         host = head.noted.get(b"host", b"")
         if not (trusted and head.forwarding):
-            return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: %b\r\n%b" % (
+            return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n%b" % (
                 peer,
+                scheme,
                 host,
                 self._forwarded_prefix,
             )
@@ -128,7 +132,7 @@ class Outbound:
             given = {name: value for name, value in given.items() if name not in removed}
         chain = given.pop(b"x-forwarded-for", b"")
         given[b"x-forwarded-for"] = chain + b", " + peer if chain else peer
-        given.setdefault(b"x-forwarded-proto", b"http")
+        given.setdefault(b"x-forwarded-proto", scheme)
         given.setdefault(b"x-forwarded-host", host)
         prefix = given.pop(b"x-forwarded-prefix", b"").rstrip(b"/") + self.rewriting.stripped
         if prefix:

@@ -35,6 +35,8 @@ class MirrorRule:
         if not complete or len(body) > MAX_BODY:
             self._mirror.counts[DROPPED] += 1  # nothing waits for the rest of it
             return
-        outgoing = self._outbound.render(head, exchange, peer=client.peer_bytes, trusted=client.trusted)
+        outgoing = self._outbound.render(
+            head, exchange, peer=client.peer_bytes, trusted=client.trusted, scheme=client.scheme
+        )
         content = b"" if outgoing.empty else request_content(head, body, complete=True)
         self._mirror.offer(Copy(outgoing, content))

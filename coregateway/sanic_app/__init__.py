@@ -2,6 +2,7 @@
 
 gateway             the application: what it serves itself, errors, the start
 context             what one worker serves with: settings, plan, backends, its part of the node
+port_security       the TLS of the port, with certificates as they are renewed
 protocol            brings connections in
 stream              one request, as Sanic's handlers have it
 request             its request object

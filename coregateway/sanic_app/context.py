@@ -15,6 +15,7 @@ from coregateway.proxy.worker import Worker
 from coregateway.sanic_app.backend_handle import BackendHandle
 from coregateway.sanic_app.http_events import HttpEvents
 from coregateway.sanic_app.middleware_times import MiddlewareTimes
+from coregateway.sanic_app.port_security import PortSecurity
 from coregateway.sanic_app.registered import RegisteredMiddleware
 from coregateway.sanic_app.signals import GatewaySignals
 from coregateway.settings import Settings
@@ -33,6 +34,8 @@ class Context:
     def __init__(self, settings: Settings, signals: GatewaySignals, *, admin_required: bool) -> None:
         self.settings = settings
         """Those that this worker runs with; a reload replaces them."""
+        self.security = PortSecurity()
+        """Of the port that clients come to."""
         self.settings_version = 1
         self.drained: frozenset[Upstream] = frozenset()
         """Upstreams that operators have taken out."""
@@ -96,6 +99,7 @@ class Context:
         self.backends = {
             name: open_backend(io, name, row, settings.limits) for name, row in settings.backends.items()
         }
+        self.security.follow(settings.tls, self.security.prepare(settings.tls), io.loop)
         self.compile = lambda settings, backends: plan_of(
             settings, backends, own_methods, middleware_of(settings), self.worker.limits
         )
@@ -137,6 +141,7 @@ class Context:
                     opened.append(backends[name])
             kept = before.keys() & backends.keys()
             securities = {name: renewed_security(before[name], settings.backends[name]) for name in kept}
+            tls = self.security.prepare(settings.tls)
             plan = self.compile(settings, backends)
         except BaseException:
             for backend in opened:
@@ -144,6 +149,7 @@ class Context:
             raise
         for name, security in securities.items():
             change_backend(before[name], settings.backends[name], settings.limits, security)
+        self.security.follow(settings.tls, tls, io.loop)
         self.settings, self.backends, self.worker.plan = settings, backends, plan
         if self.link is not None and self.budget is not None:
             self.budget.limit(settings.retries.budget, settings.retries.budget_minimum)
@@ -200,6 +206,7 @@ class Context:
         self.link.start(lambda: self.backends.values())
 
     async def close(self) -> None:
+        self.security.close()
         if self.following is not None:
             self.following.stop()
         if self.link is not None:
@@ -218,6 +225,7 @@ def try_out(settings: Settings) -> None:
     loop = new_event_loop()
     io = WorkerIO(loop)
     try:
+        PortSecurity().prepare(settings.tls)
         rows = settings.backends.items()
         plan_of(settings, {name: open_backend(io, name, row, settings.limits) for name, row in rows})
     finally:

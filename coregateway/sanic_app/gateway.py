@@ -27,6 +27,7 @@ from coregateway.net.acceptor import Acceptor
 from coregateway.net.pipes import MOST as PIPES
 from coregateway.net.plain_transport import PlainTransport
 from coregateway.net.sockets import peer_address
+from coregateway.net.tls_transport import TlsTransport
 from coregateway.net.transport import Transport
 from coregateway.node import descriptors
 from coregateway.node.listeners import BACKLOG, CannotListen, adopt, listen, listen_for_admin
@@ -180,10 +181,12 @@ class Gateway(Sanic[Config, Context]):
             self.open_worker()
         worker = self.ctx.worker
         events = self.ctx.http_events
-        transport: Transport = PlainTransport(worker.io, accepted)
+        tls = self.ctx.security.tls
+        secured = None if tls is None else TlsTransport(worker.io, accepted, server=tls)
+        transport: Transport = PlainTransport(worker.io, accepted) if secured is None else secured
         if events.send:
             transport = events.observe(transport)
-        client = ClientConnection(worker, transport, peer_address(accepted))
+        client = ClientConnection(worker, transport, peer_address(accepted), secured)
         if events.of_connections:
             client.application = connection = SanicConnection(self, client)
             connection.begun = events.begin(connection.conn_info)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sanic.http.constants import HTTP
 
-from coregateway.settings.process import EXIT_WRONG_SETTINGS
+from coregateway.settings.process import EXIT_WRONG_SETTINGS, started_by_sanic
 
 ASGI_REFUSED = (
     "CoreGateway does not run under ASGI servers: start it by `coregateway run` or `sanic coregateway.app`"
@@ -19,10 +19,12 @@ ASGI_CLIENT_REFUSED = (
 def refuse_unsupported(options: Mapping[str, Any]) -> None:
     """Exit where Sanic is asked for what its server could do and this one cannot.
 
-    With TLS whole answers would go to the socket itself (`BatchedWriter`), past the encryption.
+    The certificates of Sanic's command line are in the settings by now.
     """
-    if options.get("ssl") or options.get("auto_tls"):
-        wanted = "TLS"
+    if options.get("auto_tls"):
+        wanted = "TLS with a certificate that is made at the start"
+    elif options.get("ssl") and not started_by_sanic(sys.argv):
+        wanted = "TLS by a program's option, in the place of tls.cert and tls.key in the settings,"
     elif options.get("version", HTTP.VERSION_1) != HTTP.VERSION_1:
         wanted = "HTTP/3"
     else:

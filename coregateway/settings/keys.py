@@ -126,7 +126,7 @@ def from_text(key: KeyPath, text: str) -> object:
     """The value that a text means, by the key's type; a text that means none comes back as it is."""
     field = field_of(key)
     kind: Any = field.annotation if field else str
-    if text.lstrip().startswith("{"):
+    if text.lstrip().startswith(("{", "[{")):
         with suppress(TOMLDecodeError):
             return loads(f"value = {text}")["value"]
     if get_origin(kind) is tuple:

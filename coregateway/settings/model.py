@@ -39,7 +39,7 @@ from coregateway.settings.resilience import (
 )
 from coregateway.settings.routes import FieldRules, RouteTable
 from coregateway.settings.table import Table
-from coregateway.settings.tls import BackendTlsSettings
+from coregateway.settings.tls import BackendTlsSettings, TlsSettings
 from coregateway.settings.upstreams import Balance, HashOn, URLs
 from coregateway.settings.values import (
     BACKEND_NAME,
@@ -253,6 +253,7 @@ class Settings(Table):
     breaker: BreakerSettings = BreakerSettings()
     retries: NodeRetrySettings = NodeRetrySettings()
     forwarding: ForwardingSettings = ForwardingSettings()
+    tls: TlsSettings = TlsSettings()
     admin: AdminSettings = AdminSettings()
     cors: CorsSettings = CorsSettings()
     shutdown: ShutdownSettings = ShutdownSettings()

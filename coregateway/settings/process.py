@@ -86,6 +86,16 @@ def sanic_flags(argv: Sequence[str]) -> tuple[Flag, ...]:
     ]
     if options.fast:
         flags.append(Flag("--fast", "0"))
+    if options.tls:
+        # As Sanic's `shorthand_to_ctx`: the names that certbot gives them.
+        pairs = [{"cert": f"{each}/fullchain.pem", "key": f"{each}/privkey.pem"} for each in options.tls]
+        tables = [
+            f"{{ cert = {json.dumps(pair['cert'])}, key = {json.dumps(pair['key'])} }}" for pair in pairs
+        ]
+        flags.append(Flag("--tls", f"[{', '.join(tables)}]"))
+    flags += [
+        Flag(f"--{name}", str(value)) for name in ("cert", "key") if (value := getattr(options, name, None))
+    ]
     if options.single:
         flags.append(Flag("--single-process", "1"))
     return tuple(flags)

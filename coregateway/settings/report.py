@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import cast
 
+from coregateway.net.tls_server import Pair
 from coregateway.settings.keys import PLUGIN, dotted, is_of_plugin, is_secret, within_row
 from coregateway.settings.loading import Loaded, inherited
 from coregateway.settings.model import KeyPath, leaves
@@ -54,6 +55,8 @@ def _toml(value: object) -> str:
             return f"{{ url = {json.dumps(value)}, weight = {value.weight} }}"
         case bool() | int() | float() | str():
             return json.dumps(value)
+        case Pair(cert, key):
+            return f"{{ cert = {json.dumps(cert)}, key = {json.dumps(key)} }}"
         case dict():
             items = cast("dict[str, object]", value).items()
             return f"{{ {', '.join(f'{dotted((name,))} = {_toml(item)}' for name, item in items)} }}"

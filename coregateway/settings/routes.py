@@ -38,7 +38,7 @@ _FIELD_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
 _REFERENCE = re.compile(r"\$\{([^}]*)\}?")
 _CHOSEN_BY_FIELD = re.compile(r"(?:header|cookie):(?P<name>.+)")
 
-REFERENCES = ("client", "request_id", "consumer", "route")
+REFERENCES = ("client", "client_cert", "request_id", "consumer", "route")
 """What `${...}` in a field's value may name."""
 
 FRAMING = frozenset(

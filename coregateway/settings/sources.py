@@ -40,6 +40,9 @@ FLAGS: Mapping[str, KeyPath] = {
     "--fast": ("workers",),
     "--single-process": ("workers",),
     "--log-level": ("log_level",),
+    "--cert": ("tls", "cert"),
+    "--key": ("tls", "key"),
+    "--tls": ("tls", "certificates"),
     **{f"--{name}-port": ("backends", name, "urls") for name in DEFAULT_BACKENDS},
 }
 """The flags that set something, and what. `--<backend>-port N` means the URL `http://localhost:N`;

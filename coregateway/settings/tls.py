@@ -1,18 +1,22 @@
-"""TLS: towards backends, under each backend. Files are read when the settings are, and whenever they are read
-again."""
+"""TLS: towards clients, and towards each backend.
+
+Files are read when the settings are, and whenever those are read again; certificates that clients are shown
+also by themselves (`tls.watch`).
+"""
 
 import re
 from collections.abc import Iterator, Mapping
 from ssl import SSLError
-from typing import Annotated
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from coregateway.net.tls_contexts import ClientTls, client_context, client_tls
 from coregateway.net.tls_failure import in_words
+from coregateway.net.tls_server import ClientCertificates, Pair, ServerTls, ServerTlsOptions
 from coregateway.settings.contradiction import Contradiction, KeyPath
 from coregateway.settings.table import Table
-from coregateway.settings.values import Switch, split_authority
+from coregateway.settings.values import Choices, Pause, Switch, list_as_tuple, split_authority
 
 _PATH = re.compile(r"[^\0\r\n]*")
 
@@ -39,6 +43,73 @@ ServerName = Annotated[
 ]
 
 
+def _pair(value: object) -> Pair:
+    if isinstance(value, Pair):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError
+    table = cast("dict[str, object]", value)
+    cert, key = table.get("cert"), table.get("key", "")
+    if not (isinstance(cert, str) and cert and isinstance(key, str) and table.keys() <= {"cert", "key"}):
+        raise ValueError
+    return Pair(_path(cert), _path(key))
+
+
+Pairs = Annotated[
+    tuple[Annotated[Pair, PlainValidator(_pair)], ...],
+    BeforeValidator(list_as_tuple),
+    Field(description='a list of { cert = "…", key = "…" }, files in PEM'),
+]
+
+ClientCertificate = Annotated[
+    Literal["none", "optional", "required"],
+    Field(description='"none", "optional" or "required"'),
+    Choices(("none", "optional", "required")),
+]
+
+Version = Annotated[Literal["1.2", "1.3"], Field(description='"1.2" or "1.3"'), Choices(("1.2", "1.3"))]
+
+PortLater = Annotated[int, Field(ge=0, le=0, description="0: a port in the clear beside it is not there yet")]
+
+
+class TlsSettings(Table):
+    """Towards clients. With a certificate `port` speaks TLS."""
+
+    cert: FilePath = ""
+    """A file with the certificate (PEM), and with those that lead to its authority; empty: no TLS."""
+    key: FilePath = ""
+    """A file with its private key; empty: `cert` holds it, too."""
+    certificates: Pairs = ()
+    """Further ones, for the names that they are for (SNI); as `[[tls.certificates]]` in the file."""
+    watch: Pause = 10.0
+    """Seconds between looks at the content of these files; 0: they are read with the settings alone."""
+    client: ClientCertificate = "none"
+    """Whether clients are asked for certificates, and whether those without one are refused."""
+    client_ca: FilePath = ""
+    """A file of authorities (PEM) that may vouch for them."""
+    min: Version = "1.2"
+    """The oldest version that is spoken."""
+    http_port: PortLater = 0
+    """Another port, in the clear. 0: none, the only value that is taken so far."""
+
+    @property
+    def options(self) -> ServerTlsOptions | None:
+        """None: no TLS."""
+        return server_options(self.cert, self.key, self.certificates, self.client, self.client_ca, self.min)
+
+
+def server_options(
+    cert: str,
+    key: str,
+    certificates: tuple[Pair, ...],
+    client: ClientCertificates,
+    client_ca: str,
+    minimum: str,
+) -> ServerTlsOptions | None:
+    pairs = (*((Pair(cert, key),) if cert else ()), *certificates)
+    return ServerTlsOptions(pairs, client, client_ca, minimum) if pairs else None
+
+
 class BackendTlsSettings(Table):
     """Of a backend's connections to its `urls` that say `https`."""
 
@@ -62,6 +133,7 @@ class BackendTlsSettings(Table):
 
 def wrong_files(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
     """What cannot be read of the files that these settings name, or does not fit together."""
+    yield from _wrong_files_for_clients(values)
     tables = dict.fromkeys(key[:-1] for key in values if key[0] == "backends" and key[2:-1] == ("tls",))
     for table in tables:
         ca, cert, key = (str(values.get((*table, name), "")) for name in ("ca", "cert", "key"))
@@ -75,10 +147,31 @@ def wrong_files(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
             )
 
 
-def _problem(tls: ClientTls) -> str:
+def _wrong_files_for_clients(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
+    given: dict[str, Any] = {key[1]: value for key, value in values.items() if key[0] == "tls"}
+    cert, key, ca = (given.get(name, "") for name in ("cert", "key", "client_ca"))
+    client = given.get("client", "none")
+    if key and not cert:
+        yield Contradiction(("tls", "key"), "a certificate for it in tls.cert")
+    if client != "none" and not ca:
+        yield Contradiction(("tls", "client"), '"none" while tls.client_ca names no authorities')
+    pairs = (*(("cert", pair) for pair in ((Pair(cert, key),) if cert else ())),)
+    pairs += (*(("certificates", pair) for pair in given.get("certificates", ())),)
+    for name, pair in pairs:
+        if problem := _problem(ServerTlsOptions((pair,), "none", "", "1.2")):
+            expected = f"a file with a certificate in PEM, and its key beside it ({problem})"
+            yield Contradiction(("tls", name), expected)
+    if ca and (problem := _problem(client_tls(ca, "", "", "", True))):
+        yield Contradiction(("tls", "client_ca"), f"a file with certificates in PEM ({problem})")
+
+
+def _problem(tls: ClientTls | ServerTlsOptions) -> str:
     """Why no connection could go by it; empty if one could."""
     try:
-        client_context(tls)
+        if isinstance(tls, ClientTls):
+            client_context(tls)
+        else:
+            ServerTls(tls)
     except OSError as error:
         return (error.strerror if not isinstance(error, SSLError) else None) or in_words(error)
     except ValueError as error:

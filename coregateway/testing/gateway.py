@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,8 @@ class GatewayProcess:
     side, and the default backends are not checked unless `toml` says `interval`. It starts in a new
     directory; entering waits until /readyz says 200, and leaving kills the whole process group whatever
     has happened. `files`: descriptors that each process may have; 0: as this one.
-    `single`: under Sanic's command line, as one process that serves alone.
+    `single`: under Sanic's command line, as one process that serves alone. `tls`: how to ask whether it is
+    ready, if its settings have it speak TLS; it is called `localhost`.
     """
 
     def __init__(
@@ -58,9 +60,11 @@ class GatewayProcess:
         files: int = 0,
         single: bool = False,
         ready_within: float = 60.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.port = free_port()
         self._ready_within = ready_within
+        self._tls = tls
         self._directory = tempfile.TemporaryDirectory(prefix="coregateway-")
         self._process: subprocess.Popen[bytes] | None = None
         self._log: list[LogLine] = []
@@ -229,11 +233,26 @@ class GatewayProcess:
             await asyncio.sleep(_POLL)
 
     async def _is_ready(self) -> bool:
+        if self._tls is not None:
+            return await self._is_ready_over(self._tls)
         try:
             async with RawClient(self.address, within=2.0) as client:
                 await client.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 return (await client.read_response()).status == 200
         except (OSError, ResponseCut):
+            return False
+
+    async def _is_ready_over(self, tls: ssl.SSLContext) -> bool:
+        try:
+            async with asyncio.timeout(2.0):
+                reader, writer = await asyncio.open_connection(
+                    *self.address, ssl=tls, server_hostname="localhost"
+                )
+                writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                answer = await reader.read()
+                writer.close()
+                return answer.startswith(b"HTTP/1.1 200 ")
+        except OSError:  # TimeoutError among them
             return False
 
     def _last_words(self) -> str:

@@ -1,4 +1,4 @@
-"""TLS in front of a server in the clear, for tests."""
+"""TLS in front of a server in the clear, or a way in the clear to one that speaks TLS, for tests."""
 
 import asyncio
 import ssl
@@ -10,13 +10,22 @@ from typing import Self
 class TlsFront:
     """Takes TLS connections on 127.0.0.1 and passes their content on to `target`, both ways.
 
-    The target's end becomes a close_notify and an end, or with `ragged` an end alone.
+    The target's end becomes a close_notify and an end, or with `ragged` an end alone. `reverse`: it takes
+    connections in the clear, and speaks TLS to the target, which is called `localhost`.
     """
 
-    def __init__(self, target: tuple[str, int], context: ssl.SSLContext, *, ragged: bool = False) -> None:
+    def __init__(
+        self,
+        target: tuple[str, int],
+        context: ssl.SSLContext,
+        *,
+        ragged: bool = False,
+        reverse: bool = False,
+    ) -> None:
         self._target = target
         self._context = context
         self._ragged = ragged
+        self._reverse = reverse
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -30,7 +39,8 @@ class TlsFront:
         return f"https://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._begin, "127.0.0.1", 0, ssl=self._context)
+        secured = None if self._reverse else self._context
+        self._server = await asyncio.start_server(self._begin, "127.0.0.1", 0, ssl=secured)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -48,9 +58,16 @@ class TlsFront:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._reverse:
+            return await asyncio.open_connection(
+                *self._target, ssl=self._context, server_hostname="localhost"
+            )
+        return await asyncio.open_connection(*self._target)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
-            upstream_reader, upstream_writer = await asyncio.open_connection(*self._target)
+            upstream_reader, upstream_writer = await self._connect()
             upwards = asyncio.ensure_future(_pass_on(reader, upstream_writer))
             try:
                 if await _pass_on(upstream_reader, writer) and not self._ragged:

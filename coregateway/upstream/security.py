@@ -33,7 +33,7 @@ class Security:
         """
         sock = await _connected(io.loop, host, port)
         codec = TlsCodec(self._context, io.tls, self.identity.server_name or name.removesuffix("."))
-        transport = TlsTransport(io, sock, codec)
+        transport = TlsTransport(io, sock, codec=codec)
         transport.stream()
         await transport.establish()
         return transport

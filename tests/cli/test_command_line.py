@@ -211,9 +211,7 @@ def test_commands_that_serve_nothing_do_not_load_a_server(tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        ("--tls .", "TLS"),
-        ("--cert a.pem --key b.pem", "TLS"),
-        ("--auto-tls --dev", "TLS"),
+        ("--auto-tls --dev", "TLS with a certificate that is made at the start"),
         ("--http 3", "HTTP/3"),
     ],
 )
@@ -232,6 +230,19 @@ def test_what_only_a_proxy_in_front_can_do_is_refused_at_the_start(words: str, w
         ("-w 2 -p 80 -H a", [("--host", "a"), ("--port", "80"), ("--workers", "2")]),
         ("-dp80", [("--port", "80")]),
         ("--work 3", [("--workers", "3")]),
+        ("--cert a --key b", [("--cert", "a"), ("--key", "b")]),
+        (
+            "--tls x --tls y",
+            [
+                (
+                    "--tls",
+                    (
+                        '[{ cert = "x/fullchain.pem", key = "x/privkey.pem" }, '
+                        '{ cert = "y/fullchain.pem", key = "y/privkey.pem" }]'
+                    ),
+                )
+            ],
+        ),
         ("--port 1 --port 2", [("--port", "2")]),
         ("--fast", [("--fast", "0")]),
         ("--single-process", [("--single-process", "1")]),

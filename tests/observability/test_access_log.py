@@ -253,7 +253,8 @@ def limited() -> Exchange:
 def test_a_line_has_the_fields_that_are_written_down_in_their_order(finished: Exchange, traced: bool) -> None:
     """Whichever way writes it."""
     caller = finished.consumer, finished.auth, finished.auth_error
-    rare = (finished.route_name, *caller, finished.limited_by, finished.share, finished.rule)
+    why = finished.limited_by, finished.share, finished.rule
+    rare = (finished.route_name, finished.client_cert, *caller, *why)
     told = [name for name, value in zip(RARE, rare, strict=True) if value is not None]
     expected = (*CORE, *REQUEST, *(TRACE if traced else ()), *told)
     (line,) = written(AccessLogSettings(), finished, traced=traced)

@@ -5,7 +5,7 @@ is told once per node, but for the moment in which another takes over.
 """
 
 import resource
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import time
 from typing import Any
 
@@ -13,6 +13,7 @@ import orjson
 
 from coregateway.logs.events import event
 from coregateway.model.call_times import CallTimes
+from coregateway.net.tls_server import Certificate
 from coregateway.node.state import Node, State
 from coregateway.observability.diagnosis import decision_rules, rules
 from coregateway.observability.diagnosis.reminder import Reminder
@@ -56,12 +57,15 @@ class Observer:
         part: Part,
         number: int,
         middleware: Sequence[CallTimes] = (),
+        certificates: Callable[[], Iterable[Certificate]] = tuple,
     ) -> None:
         self._settings = settings
         self._board = board
         self._node = Node(board)
         self._part = part
         self._number = number
+        self._certificates = certificates
+        """Those that clients are shown."""
         self._middleware = middleware
         """Of this worker."""
         self._reminder = Reminder()
@@ -125,6 +129,8 @@ class Observer:
         self._forgotten = forgotten
         if before >= 0:
             self._tell(decision_rules.rate_table_full(forgotten - before, LOOK), now)
+        for certificate in self._certificates():
+            self._tell(rules.certificate_ends(certificate.name, left=certificate.ends - time()), now)
         living = [part for part in self._board.parts if part.living]
         known = decoded(self._board.probed.read()).by_upstream()
         ejections = Ejections(self._board.upstreams)

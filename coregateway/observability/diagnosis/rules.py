@@ -43,6 +43,11 @@ NAMED = 3
 
 AN_HOUR = 3600.0
 
+A_DAY = 86_400.0
+
+ENDS_SOON = 14 * A_DAY
+"""Seconds before its end from which on a certificate is worth a word."""
+
 type Kind = Literal[
     "idle_connections",
     "waiting_for_connections",
@@ -63,6 +68,7 @@ type Kind = Literal[
     "loop_blocked",
     "middleware_held",
     "files_running_out",
+    "certificate_ends",
 ]
 
 
@@ -303,6 +309,16 @@ def files_running_out(worker: int, *, used: int, limit: int) -> Finding | None:
     message = f"worker {worker} has {used:,} of {limit:,} files open: raise the hard limit (ulimit -Hn)"
     fields: dict[str, object] = {"number": worker, "files": used, "limit": limit}
     return Finding("files_running_out", str(worker), message, fields)
+
+
+def certificate_ends(name: str, *, left: float) -> Finding | None:
+    """A certificate that clients are shown and soon will not accept any more. `left`: seconds."""
+    if left > ENDS_SOON:
+        return None
+    ends = f"ends in {left / A_DAY:.0f} days" if left > 0 else "has ended: clients do not accept it"
+    message = f"the certificate for {name} {ends}: renew the files of tls.cert and tls.key"
+    fields: dict[str, object] = {"name": name, "left_s": round(left)}
+    return Finding("certificate_ends", name, message, fields, pause=A_DAY)
 
 
 def _tells(failed: int, tried: int) -> bool:

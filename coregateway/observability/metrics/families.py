@@ -214,6 +214,11 @@ SETTINGS_HASH = _gauge(
 RELOAD_SUCCESS = _gauge(
     "settings_last_reload_success", "1, or 0 when the settings were wrong as they were read last."
 )
+CERTIFICATE_ENDS = _gauge(
+    "tls_not_after_seconds",
+    "When a certificate that clients are shown ends, in seconds since 1970, by its first name.",
+    "name",
+)
 BUILD_INFO = _gauge("build_info", "1, with the version that runs.", "version")
 
 FAMILIES = (
@@ -225,7 +230,8 @@ FAMILIES = (
     *(TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
     SLOW_CLIENTS,
     *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, MIDDLEWARE, LOG_LINES_DROPPED),
-    *(WORKER_RESTARTS, WORKERS, SETTINGS_VERSION, SETTINGS_HASH, RELOAD_SUCCESS, BUILD_INFO),
+    *(WORKER_RESTARTS, WORKERS, SETTINGS_VERSION, SETTINGS_HASH, RELOAD_SUCCESS),
+    *(CERTIFICATE_ENDS, BUILD_INFO),
 )
 BY_NAME = MappingProxyType({family.name: family for family in FAMILIES})
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from sanic import Blueprint
 from sanic.response import HTTPResponse
 
-from coregateway.observability.metrics import exposition
+from coregateway.observability.metrics import exposition, families
 from coregateway.observability.metrics.decided import add_decisions
 from coregateway.observability.metrics.reading import Reader, Snapshot
 from coregateway.observability.metrics.recorder import Recorder
@@ -107,6 +107,10 @@ class Scraper:
         if self._app is None:
             return ()
         context = self._app.ctx
+        if context.security.tls is not None:
+            ends = snapshot.values(families.CERTIFICATE_ENDS)
+            for certificate in context.security.tls.certificates:
+                ends[certificate.name,] = certificate.ends
         return add_decisions(snapshot, context.settings, board, context.drained)
 
 

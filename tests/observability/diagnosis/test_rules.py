@@ -149,6 +149,7 @@ EXAMPLES: dict[str, Finding | None] = {
     "loop_blocked": rules.loop_blocked(2, late=0.34, computed=0.33),
     "middleware_held": rules.middleware_held(1, "acme.slow", times=3, longest=0.0204, window=5.0),
     "files_running_out": rules.files_running_out(1, used=1000, limit=1024),
+    "certificate_ends": rules.certificate_ends("localhost", left=3 * 86_400.0),
 }
 """One finding of each kind."""
 
@@ -190,7 +191,7 @@ def test_the_settings_that_are_named_are_found() -> None:
     assert wanted <= named
 
 
-OF_WORKERS = {"loop_blocked", "middleware_held", "files_running_out"}
+OF_WORKERS = {"loop_blocked", "middleware_held", "files_running_out", "certificate_ends"}
 
 
 @pytest.mark.parametrize("kind", sorted(EXAMPLES.keys() - OF_WORKERS))
@@ -288,3 +289,18 @@ def test_one_finding_is_told_once_a_minute() -> None:
     assert reminder.due("refused", "billing", 159.9)
     assert reminder.due("waiting", "billing", 160.1)
     assert not reminder.due("waiting", "billing", 1000.0, pause=3600.0)
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        (15 * 86_400.0, None),
+        (10 * 86_400.0, "ends in 10 days"),
+        (-1.0, "has ended: clients do not accept it"),
+    ],
+)
+def test_certificates_that_end_are_told(left: float, told: str | None) -> None:
+    finding = rules.certificate_ends("a.example", left=left)
+    assert (finding and finding.message) == (
+        told and f"the certificate for a.example {told}: renew the files of tls.cert and tls.key"
+    )

@@ -48,6 +48,7 @@ PROMISED = {
     "coregateway_settings_version": (),
     "coregateway_settings_hash": (),
     "coregateway_settings_last_reload_success": (),
+    "coregateway_tls_not_after_seconds": ("name",),
     "coregateway_build_info": ("version",),
 }
 

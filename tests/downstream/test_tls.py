@@ -1,0 +1,246 @@
+"""TLS towards clients: what holds in the clear, with an end that is told, names, and renewed certificates."""
+
+import asyncio
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import pytest_asyncio
+
+from coregateway.testing import (
+    PATIENCE,
+    GatewayProcess,
+    ScriptedBackend,
+    close,
+    render_head,
+    respond,
+    send,
+)
+from tests import certificates
+from tests.waiting import eventually
+
+TOML = """
+timeouts.client = 5.0
+[tls]
+cert = "{pair}"
+watch = 0.05
+client = "optional"
+client_ca = "{ca}"
+[[tls.certificates]]
+cert = "{other}"
+[backends.coredinator]
+max_body = 1000
+request.set = {{ X-Subject = "${{client_cert}}" }}
+"""
+PREFIX = "/api/v1/coredinator"
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Scene(NamedTuple):
+    gateway: GatewayProcess
+    backend: ScriptedBackend
+    pair: Path
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="scene")
+async def fixture_scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+    pair = tmp_path_factory.mktemp("tls") / "pair.pem"
+    shutil.copy(certificates.pair_file("localhost"), pair)
+    toml = TOML.format(pair=pair, ca=certificates.ca_file(), other=certificates.pair_file("*.other.example"))
+    async with AsyncExitStack() as stack:
+        backend = await stack.enter_async_context(ScriptedBackend())
+        gateway = await stack.enter_async_context(
+            GatewayProcess(toml=toml, backends={"coredinator": backend.url}, tls=certificates.trusting())
+        )
+        yield Scene(gateway, backend, pair)
+
+
+class Client:
+    """A client of Python's own, which tells an end with close_notify from one without."""
+
+    def __init__(
+        self, address: tuple[str, int], name: str = "localhost", context: ssl.SSLContext | None = None
+    ) -> None:
+        context = context or certificates.trusting()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        raw = socket.create_connection(address, timeout=PATIENCE)
+        self.tls = context.wrap_socket(raw, server_hostname=name, suppress_ragged_eofs=False)
+
+    def ask(self, data: bytes) -> bytes:
+        """All that comes, to an end with close_notify; ssl.SSLEOFError: it was none."""
+        with self.tls:
+            self.tls.sendall(data)
+            answer = b""
+            while data := self.tls.recv(65_536):
+                answer += data
+            return answer
+
+    def names(self) -> list[str]:
+        """Those of the certificate that it was shown."""
+        certificate = self.tls.getpeercert() or {}
+        return [str(value) for _, value in certificate.get("subjectAltName", ())]
+
+
+def get(path: str, *fields: str) -> bytes:
+    lines = [f"GET {path} HTTP/1.1", "Host: localhost", "Connection: close", *fields, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+async def ask(scene: Scene, data: bytes, context: ssl.SSLContext | None = None) -> bytes:
+    return await asyncio.to_thread(lambda: Client(scene.gateway.address, context=context).ask(data))
+
+
+async def test_a_request_is_served_and_the_end_is_told(scene: Scene) -> None:
+    answer = await ask(scene, get(f"{PREFIX}/a"))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\nok")
+    request = next(each for each in scene.backend.requests if each.path == b"/a")
+    assert request.header("x-forwarded-proto") == b"https"
+    assert request.header("x-subject") is None
+
+
+async def test_http_1_1_is_what_is_agreed_on(scene: Scene) -> None:
+    client = await asyncio.to_thread(Client, scene.gateway.address)
+    assert client.tls.selected_alpn_protocol() == "http/1.1"
+    client.tls.close()
+
+
+async def test_large_answers_pass_whole_and_to_slow_clients(scene: Scene) -> None:
+    body = bytes(range(256)) * 20_000
+    scene.backend.on("/large", respond(200, body))
+    reader, writer = await asyncio.open_connection(
+        *scene.gateway.address, ssl=certificates.trusting(), server_hostname="localhost", limit=1000
+    )
+    writer.write(get(f"{PREFIX}/large"))
+    answer = await reader.read(1000)
+    await asyncio.sleep(0.1)  # it takes nothing for a moment
+    answer += await reader.read()
+    assert answer.endswith(body)
+    writer.close()
+
+
+async def test_an_answer_that_is_cut_ends_without_close_notify(scene: Scene) -> None:
+    scene.backend.on(
+        "/cut", send(render_head(200, [("Transfer-Encoding", "chunked")]) + b"3\r\nhal"), close()
+    )
+    with pytest.raises((ssl.SSLEOFError, ConnectionResetError)):
+        await ask(scene, get(f"{PREFIX}/cut"))
+
+
+async def test_an_answer_that_comes_early_reaches_a_client_that_sends_on(scene: Scene) -> None:
+    head = f"POST {PREFIX}/early HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n"
+    answer = await ask(scene, head.encode() + b"x" * 3_000_000)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_requests_in_one_record_and_bytes_in_records_of_their_own(scene: Scene) -> None:
+    both = get(f"{PREFIX}/1").replace(b"close", b"keep-alive") + get(f"{PREFIX}/2")
+    assert (await ask(scene, both)).count(b"HTTP/1.1 200 OK") == 2
+
+    def trickle() -> bytes:
+        client = Client(scene.gateway.address)
+        for byte in get(f"{PREFIX}/3")[:-1]:
+            client.tls.send(bytes([byte]))
+        return client.ask(b"\n")
+
+    assert (await asyncio.to_thread(trickle)).startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_a_tunnel_passes_bytes_both_ways_and_half_of_it_may_end(scene: Scene) -> None:
+    switch = render_head(101, [("Connection", "upgrade"), ("Upgrade", "websocket")])
+    scene.backend.on("/ws", send(switch + b"hello"), early=True)
+    fields = (
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==",
+    )
+    request = get(f"{PREFIX}/ws", *fields).replace(b"Connection: close", b"Connection: upgrade")
+
+    def talk() -> bytes:
+        client = Client(scene.gateway.address)
+        client.tls.sendall(request)
+        answer = b""
+        while not answer.endswith(b"hello"):
+            answer += client.tls.recv(65_536)
+        client.tls.sendall(b"from the client")
+        client.tls.close()
+        return answer
+
+    assert (await asyncio.to_thread(talk)).startswith(b"HTTP/1.1 101 ")
+    connection = next(
+        each for each in scene.backend.connections if any(r.path == b"/ws" for r in each.requests)
+    )
+    await eventually(lambda: connection.unread.endswith(b"from the client") or connection.closed_by_peer)
+
+
+async def test_a_thousand_that_never_shake_hands_disturb_nobody(scene: Scene) -> None:
+    idle = [socket.create_connection(scene.gateway.address) for _ in range(1000)]
+    for sock in idle[::2]:
+        sock.send(b"\x16\x03\x01\x02\x00\x01")  # a hello that never ends
+    assert (await ask(scene, get("/livez"))).startswith(b"HTTP/1.1 200 OK")
+    for sock in idle:
+        sock.close()
+
+
+async def test_what_is_no_tls_is_closed(scene: Scene) -> None:
+    reader, writer = await asyncio.open_connection(*scene.gateway.address)
+    writer.write(get("/livez"))
+    assert b"HTTP/1.1 200" not in await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("localhost", "localhost"), ("a.other.example", "*.other.example")]
+)
+async def test_the_certificate_is_that_of_the_name(scene: Scene, name: str, shown: str) -> None:
+    client = await asyncio.to_thread(Client, scene.gateway.address, name)
+    assert client.names() == [shown]
+    client.tls.close()
+
+
+async def test_the_subject_of_a_client_that_shows_its_certificate_is_known(scene: Scene) -> None:
+    context = certificates.trusting(cert=certificates.pair_file("client.example"))
+    assert (await ask(scene, get(f"{PREFIX}/who"), context)).startswith(b"HTTP/1.1 200 OK")
+    line = await scene.gateway.wait_for_line(event="request", path=f"{PREFIX}/who")
+    request = next(each for each in scene.backend.requests if each.path == b"/who")
+    assert line["client_cert"]
+    assert request.header("x-subject") == line["client_cert"].encode()
+
+
+async def test_renewed_certificates_are_shown_and_wrong_ones_change_nothing(scene: Scene) -> None:
+    async def shown() -> bytes | None:
+        client = await asyncio.to_thread(Client, scene.gateway.address)
+        certificate = client.tls.getpeercert(binary_form=True)
+        client.tls.close()
+        return certificate
+
+    before = await shown()
+    whole = scene.pair.read_bytes()
+    scene.pair.write_bytes(whole[: len(whole) // 2])
+    await scene.gateway.wait_for_line(event="tls.not_renewed")
+    assert await shown() == before
+    certificates.CA.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(scene.pair)
+    await scene.gateway.wait_for_line(event="tls.renewed")
+    assert await shown() != before
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+async def test_curl_is_served(scene: Scene) -> None:
+    url = f"https://localhost:{scene.gateway.port}/livez"
+    command = ["curl", "-sS", "--cacert", certificates.ca_file(), "-o", "-", "-w", "%{http_code}", url]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.stderr, done.stdout[-3:]) == ("", "200")
+
+
+async def test_the_health_command_finds_a_port_that_speaks_tls(scene: Scene) -> None:
+    command = [sys.executable, "-m", "coregateway", "health", "--port", str(scene.gateway.port)]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, b"")
