@@ -24,6 +24,7 @@ from rounds import upstream
 from scenarios import Figures, Setup
 
 from coregateway.compiled import INTERPRETED
+from coregateway.policy.keys import hash_of
 
 CONNECTIONS = 16
 
@@ -49,10 +50,12 @@ function init()
 end
 function request() return chunked end
 """
+KEY = "cg_benchmark_key"
 LOADS = {
     "small GET": "",
     "browser's GET": "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in BROWSER.items()),
     "1 KiB chunked POST": CHUNKED,
+    "keyed GET": f'wrk.headers["X-API-Key"] = "{KEY}"',
 }
 """Requests, as lines of wrk's script."""
 
@@ -84,7 +87,7 @@ def routes(number: int) -> dict[str, str]:
 
 
 COSTS = {
-    "strictness": Cost({}, {}, 1.05, tuple(LOADS), "lenient_app:app"),
+    "strictness": Cost({}, {}, 1.05, tuple(LOADS)[:3], "lenient_app:app"),
     "observability": Cost(
         {"DASHBOARD__ENABLED": "true"},
         {"METRICS__ENABLED": "false", "DASHBOARD__ENABLED": "false", "ACCESS_LOG__SAMPLE": "0"},
@@ -99,6 +102,13 @@ COSTS = {
         },
         {},
         1.12,
+        connections=50,
+    ),
+    "key": Cost(
+        {"AUTH__CONSUMERS__BENCH__KEYS": hash_of(KEY), "BACKENDS__COREDINATOR__AUTH__REQUIRE": "keys"},
+        {},
+        1.12,
+        ("keyed GET",),
         connections=50,
     ),
     # Middleware. The last two limits are generous: the documentation promises nothing of these.

@@ -297,6 +297,9 @@ async def test_what_came_of_it_is_counted(stage: Stage) -> None:
 
 
 async def test_no_line_has_a_key_or_a_hash(stage: Stage) -> None:
+    for number, key in enumerate((READER, OLD, f"{READER}x")):
+        await stage.ask_gateway(f"{PREFIX}/secret{number}", f"X-API-Key: {key}")
+        await stage.gateway_line(f"{PREFIX}/secret{number}")
     text = stage.gateway.stdout
     for key in (READER, WRITER, OLD, NEW):
         assert key not in text
