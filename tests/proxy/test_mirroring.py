@@ -25,7 +25,6 @@ from coregateway.testing import (
     respond,
     send,
 )
-from tests.stage import PIECEMEAL
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -134,7 +133,7 @@ async def fixture_stage(down: str) -> AsyncIterator[Stage]:
             backends[name] = await running.enter_async_context(ScriptedBackend(respond(200, name.encode())))
         admin = free_port()
         urls = {name: each.url for name, each in backends.items()}
-        gateway = GatewayProcess(toml=TOML.format(admin=admin, down=down, **urls), env=PIECEMEAL)
+        gateway = GatewayProcess(toml=TOML.format(admin=admin, down=down, **urls))
         yield Stage(await running.enter_async_context(gateway), admin, backends)
 
 
@@ -179,6 +178,29 @@ async def test_the_share_of_requests_is_copied(stage: Stage) -> None:
 
     await eventually(lambda: copies() >= 9)
     assert copies() <= 11
+
+
+@pytest.mark.parametrize(
+    ("framing", "pieces"),
+    [
+        ("Content-Length: 20", (b"half of it", b" and a hal")),
+        ("Transfer-Encoding: chunked", (b"4\r\nhalf\r\n", b"2\r\n!!\r\n0\r\n\r\n")),
+    ],
+)
+async def test_a_body_that_comes_in_pieces_is_gathered_and_copied(
+    stage: Stage, framing: str, pieces: tuple[bytes, bytes]
+) -> None:
+    path = next(paths)
+    before = len(stage.main.requests)
+    async with RawClient(stage.gateway.address) as client:
+        await client.send(f"POST /main/mirrored/{path} HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n".encode())
+        for piece in pieces:
+            await client.until_taken()
+            await client.send(piece)
+        assert (await client.read_response()).body == b"main"
+    original = await stage.main.wait_for_request(before + 1)
+    copy = await stage.copy_of(f"/mirrored/{path}".encode())
+    assert bytes(copy.body) == bytes(original.body) != b""
 
 
 async def test_a_request_whose_body_is_too_large_is_forwarded_and_not_copied(stage: Stage) -> None:
