@@ -111,6 +111,24 @@ COSTS = {
         ("keyed GET",),
         connections=50,
     ),
+    # 2 µs of about 25.
+    "rate": Cost({"RATES__A__RATE": "1000000/s", "LIMITS__RATES": "a"}, {}, 1.08, connections=50),
+    "in flight": Cost({"CONCURRENCY__A__MAX": "1000", "LIMITS__CONCURRENCY": "a"}, {}, 1.12, connections=50),
+    "key, rate and fields": Cost(
+        {
+            "AUTH__CONSUMERS__BENCH__KEYS": hash_of(KEY),
+            "BACKENDS__COREDINATOR__AUTH__REQUIRE": "keys",
+            "RATES__A__RATE": "1000000/s",
+            "RATES__A__KEY": "consumer",
+            "LIMITS__RATES": "a",
+            "REQUEST__SET": '{ X-Env = "prod", X-Client = "${client}" }',
+            "RESPONSE__SET": '{ Cache-Control = "no-store" }',
+        },
+        {},
+        1.5,
+        ("keyed GET",),
+        connections=50,
+    ),
     # Middleware. The last two limits are generous: the documentation promises nothing of these.
     "reading": Cost({}, {}, 1.35, added="middleware_app:reads", connections=50),
     "reading coroutine": Cost({}, {}, 1.35, added="middleware_app:reads_as_coroutine", connections=50),

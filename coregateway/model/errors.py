@@ -34,6 +34,7 @@
         ├── Overloaded                  503 overloaded
         ├── Draining                    503 draining
         ├── NoUpstream                  503 no_upstream
+        ├── RateStoreUnavailable        503 rate_store_unavailable
         ├── BreakerOpen                 503 breaker_open
         ├── Maintenance                 503 maintenance
         └── AuthUnavailable             503 auth_unavailable
@@ -379,6 +380,11 @@ class NoUpstream(Unavailable):
     detail = "Service unavailable: no upstream of the service takes requests"
 
 
+class RateStoreUnavailable(Unavailable):
+    cause = "rate_store_unavailable"
+    detail = "Service unavailable: what counts requests for all gateways does not answer"
+
+
 class BreakerOpen(Unavailable):
     """`seconds`: until a request may try it again; `Retry-After` says them."""
 
@@ -426,6 +432,7 @@ CONTRACT: Final[tuple[type[GatewayError], ...]] = (
     Overloaded,
     Draining,
     NoUpstream,
+    RateStoreUnavailable,
     BreakerOpen,
     Maintenance,
     AuthUnavailable,

@@ -15,6 +15,7 @@ rates              one rate of the settings, and what clients are told of it
 redirect           where a redirect leads
 requirement        what a route asks of its callers
 shares             which of several backends gets a request
+store_script       what a store of several nodes decides of a request
 tokens             whether a token is good
 trusted_proxies    whose word about a client is believed
 """

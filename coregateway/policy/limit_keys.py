@@ -80,13 +80,16 @@ class LimitKey:
         value: str | None
         if kind == CONSUMER:
             value = exchange.consumer
+        elif kind == CLAIM:
+            value = _claim(exchange, part.text)
         elif kind == HEADER:
             given = head.field(part.name)
             value = None if given is None else given.decode("latin-1")
         else:
             value = self._constants.get(kind)
         if value:
-            return f"{kind}:{value}"
+            # The name, too: no two claims are one key.
+            return f"{kind}{part.text}:{value}"
         return None if self._without else self._client(exchange)
 
     def _client(self, exchange: Exchange) -> str:
@@ -95,12 +98,19 @@ class LimitKey:
 
 
 class _Part:
-    __slots__ = ("kind", "name")
+    __slots__ = ("kind", "name", "text")
 
     def __init__(self, part: str) -> None:
         front, colon, name = part.partition(":")
         self.kind = front + colon
-        self.name = name.lower().encode() if self.kind == HEADER else name.encode()
+        self.text = name.lower() if self.kind == HEADER else name
+        self.name = self.text.encode()
+
+
+def _claim(exchange: Exchange, name: str) -> str | None:
+    """A claim of the token by which the caller is known; one that is no text and no number is not there."""
+    value: object = None if exchange.caller is None else exchange.caller.claims.get(name)
+    return str(value) if isinstance(value, str | int) else None
 
 
 def _framed(value: str) -> str:

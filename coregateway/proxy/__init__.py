@@ -17,6 +17,7 @@ recognition          who asks for an own path
 rate_check           its link that asks the rates
 flight_check         its link that limits requests in flight
 limit_checks         makes these from the settings
+rate_store           the store in which several nodes count rates together
 limits               what the rates and limits of a worker share
 share                its link that chooses one of several backends
 response_chain       the mirror of it for responses

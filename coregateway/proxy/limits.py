@@ -1,6 +1,10 @@
 """What the rates, limits and tokens of one worker share: the tables of the node, and what was counted."""
 
+from asyncio import AbstractEventLoop, Task
+from typing import Protocol as Interface
+
 from coregateway.policy.rates import RateCounts
+from coregateway.proxy.rate_store import RateStore
 from coregateway.shared_memory.flight_table import FlightTable
 from coregateway.shared_memory.flight_table import size_of as flights_size
 from coregateway.shared_memory.memory import SharedMemory
@@ -17,16 +21,30 @@ class FlightCounts:
         self.rejected = 0
 
 
+class StoreSettings(Interface):
+    """The settings of the store have this shape."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def timeout(self) -> float: ...
+    @property
+    def on_error(self) -> str: ...
+
+
 class Limits:
     """One per worker; it outlives plans. Until `use` it has tables of its own, made when they are needed."""
 
-    __slots__ = ("_flights", "_table", "counts", "flight_counts", "key_sets", "part")
+    __slots__ = ("_closing", "_flights", "_table", "counts", "flight_counts", "key_sets", "part", "store")
 
     def __init__(self) -> None:
         self._table: RateTable | None = None
         self._flights: FlightTable | None = None
         self.key_sets: Publication | None = None
         """The keys of issuers, as the node's prober publishes them; None: nothing does."""
+        self.store: RateStore | None = None
+        """In which several nodes count together; None: each counts by itself."""
+        self._closing: set[Task[None]] = set()
         self.part = 0
         """The number of this worker's part of the board; -1: it has none, and limits nothing in flight."""
         self.counts: dict[str, RateCounts] = {}
@@ -39,6 +57,26 @@ class Limits:
         self._table = table
         self._flights = flights
         self.part = part
+
+    def connect(self, loop: AbstractEventLoop, settings: StoreSettings) -> None:
+        """Count in that store from now on, if there is one."""
+        before = self.store
+        if before is not None:
+            if (before.url, before.within) == (settings.url, settings.timeout):
+                before.on_error = settings.on_error
+                return
+            task = loop.create_task(before.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        self.store = None
+        if settings.url:
+            self.store = RateStore(loop, settings.url, settings.timeout, settings.on_error)
+
+    async def close(self) -> None:
+        """End the connection to the store."""
+        store, self.store = self.store, None
+        if store is not None:
+            await store.close()
 
     @property
     def table(self) -> RateTable:

@@ -158,6 +158,8 @@ class Context:
         for name in before.keys() - backends.keys():
             before[name].retire()
         self.places = {}  # so that health asks the backends that there are now
+        if self.link is not None:
+            self.worker.limits.connect(get_running_loop(), settings.store)
         for follow in self.followers:
             try:
                 follow(settings)
@@ -198,6 +200,7 @@ class Context:
         number = -1 if self.part is None else self.part.number
         self.worker.limits.use(self.board.rates, self.board.flights, number)
         self.worker.limits.key_sets = self.board.key_sets
+        self.worker.limits.connect(get_running_loop(), self.settings.store)
         self.link = NodeLink(get_running_loop(), self.board.upstreams, self.part, self.board.parts)
         retries = self.settings.retries
         self.budget = RetryBudget(self.link, retries.budget, retries.budget_minimum)
@@ -211,6 +214,7 @@ class Context:
             self.following.stop()
         if self.link is not None:
             self.link.stop()
+        await self.worker.limits.close()
         await self.probes.close()
         for backend in self.backends.values():
             await backend.close()

@@ -11,6 +11,7 @@ auth_rules  the rules between those
 routes      the table of routes and its types
 route_rules the rules between the keys of a route, and between routes
 rates       the tables of rates and of limits in flight
+store       where the rates of several nodes are counted
 rate_rules  the rules between these, and where they are named
 shadowed    routes that never get a request
 model       the tables, defaults, and rules between keys

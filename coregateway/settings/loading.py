@@ -253,6 +253,19 @@ def _not_installed(effective: Mapping[KeyPath, Given]) -> Iterator[Mistake]:
         if key[:2] == ("auth", "jwt") and key[3:] == ("issuer",) and not _has_tokens():
             expected = "no [auth.jwt] while PyJWT is not installed"
             yield Mistake(given.source.where, expected, shown(given.value), "pip install 'coregateway[jwt]'")
+    store = effective.get(("store", "url"))
+    if store is not None and store.value and not _has_redis():
+        yield Mistake(
+            store.source.where,
+            "no store while the client of Redis is not installed",
+            shown(store.value),
+            "pip install 'coregateway[redis]'",
+        )
+
+
+def _has_redis() -> bool:
+    """Whether the extra `redis` is there."""
+    return find_spec("redis") is not None
 
 
 def _files_amiss(effective: Mapping[KeyPath, Given], doubtful: set[KeyPath]) -> Iterator[Mistake]:

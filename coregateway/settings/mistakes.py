@@ -68,19 +68,20 @@ def shown(value: object) -> str:
         case dict():
             return "a table"
         case Entry(name, item):
-            return _cut(_without_credentials(f"{_quoted(name)} = {shown(item)}"))
+            return _cut(without_credentials(f"{_quoted(name)} = {shown(item)}"))
         case list() | tuple():
             items = cast("list[object] | tuple[object, ...]", value)
             return _cut(f"[{', '.join(shown(item) for item in items)}]") if items else "an empty list"
         case bool():
             return "true" if value else "false"
         case str():
-            return _cut(_quoted(_without_credentials(value))) if value else "an empty text"
+            return _cut(_quoted(without_credentials(value))) if value else "an empty text"
         case _:
             return _cut(str(value))
 
 
-def _without_credentials(text: str) -> str:
+def without_credentials(text: str) -> str:
+    """The text with `***` in the place of what may be a credential."""
     text = _USER.sub(lambda match: (match["scheme"] or "") + "***@", text)
     text = _QUERY_OR_FRAGMENT.sub(lambda match: match["sign"] + "***", text)
     text = _SCHEME_AND_TOKEN.sub(lambda match: match["name"] + " ***", text)

@@ -38,6 +38,7 @@ from coregateway.settings.resilience import (
     RetrySettings,
 )
 from coregateway.settings.routes import FieldRules, RouteTable
+from coregateway.settings.store import StoreSettings
 from coregateway.settings.table import Table
 from coregateway.settings.tls import BackendTlsSettings, TlsSettings
 from coregateway.settings.upstreams import Balance, HashOn, URLs
@@ -278,6 +279,7 @@ class Settings(Table):
     """By name; they hold where they are named."""
     concurrency: dict[str, ConcurrencySettings] = Field(default_factory=dict)
     """Likewise."""
+    store: StoreSettings = StoreSettings()
     backends: dict[str, BackendSettings] = Field(default_factory=dict)
     """By name, those that are enabled. Not given at all: the two of `DEFAULT_BACKENDS`."""
     routes: dict[str, RouteSettings] = Field(default_factory=dict)

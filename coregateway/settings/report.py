@@ -7,6 +7,7 @@ from typing import cast
 from coregateway.net.tls_server import Pair
 from coregateway.settings.keys import PLUGIN, dotted, is_of_plugin, is_secret, within_row
 from coregateway.settings.loading import Loaded, inherited
+from coregateway.settings.mistakes import without_credentials
 from coregateway.settings.model import KeyPath, leaves
 from coregateway.settings.plugins import is_secret as is_secret_of_plugin
 from coregateway.settings.plugins import module_of, resolve, settings_of
@@ -23,7 +24,7 @@ def effective(loaded: Loaded) -> str:
         node_wide = inherited(key)
         borrowed = node_wide is not None and key not in loaded.sources
         source = f"as {dotted(node_wide)}" if node_wide and borrowed else str(loaded.source_of(*key))
-        rows.append((dotted(key), _hidden(value) if is_secret(key) else _toml(value), source))
+        rows.append((dotted(key), _shown(key, value), source))
     for key, source in loaded.sources.items():
         if within_row(key) == ("enabled",) and key[1] not in vars(loaded.settings)[key[0]]:
             rows.append((dotted(key), "false", str(source)))
@@ -40,6 +41,14 @@ def _of_plugins(loaded: Loaded) -> Iterator[tuple[KeyPath, object]]:
     for plugin in plugins:
         for name, value in settings_of(plugin).items():
             yield (*PLUGIN, module_of(plugin.name), name), "***" if is_secret_of_plugin(name) else value
+
+
+def _shown(key: KeyPath, value: object) -> str:
+    if is_secret(key):
+        return _hidden(value)
+    if key == ("store", "url"):
+        return _toml(without_credentials(str(value)))
+    return _toml(value)
 
 
 def _hidden(value: object) -> str:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coregateway.http1.request import RequestHead
+from coregateway.model.caller import Caller
 from coregateway.model.exchange import Exchange
 from coregateway.policy.limit_keys import LimitKey, needs_identity
 
@@ -57,8 +58,8 @@ def test_a_network_is_one_client(prefix: int, one: str, other: str, together: bo
 @pytest.mark.parametrize(
     ("parts", "fields", "missing", "expected"),
     [
-        (["header:X-Tenant"], (b"X-Tenant: a",), "client", "header::a"),
-        (["header:X-Tenant"], (b"x-tenant:  a ", b"X-TENANT: b"), "client", "header::a, b"),
+        (["header:X-Tenant"], (b"X-Tenant: a",), "client", "header:x-tenant:a"),
+        (["header:X-Tenant"], (b"x-tenant:  a ", b"X-TENANT: b"), "client", "header:x-tenant:a, b"),
         (["header:X-Tenant"], (), "client", "192.0.2.1"),
         (["header:X-Tenant"], (b"X-Tenant:",), "client", "192.0.2.1"),
         (["header:X-Tenant"], (), "deny", None),
@@ -83,6 +84,16 @@ def test_a_key_has_what_its_parts_say() -> None:
     assert key(["backend"], backend=None, missing="deny") is None
     assert LimitKey(["route", "backend"], route="r", backend="b").constant is not None
     assert LimitKey(["route", "client"], route="r", backend="b").constant is None
+
+
+def test_a_claim_of_the_token_is_a_key() -> None:
+    exchange = Exchange(0.0, "192.0.2.1")
+    exchange.caller = Caller("ann", claims={"tenant": "acme", "level": 3, "list": ["a"]})
+    found = {
+        name: LimitKey([f"claim:{name}"], route="r", backend=None, missing="skip").of(head(), exchange)
+        for name in ("tenant", "level", "list", "none")
+    }
+    assert found == {"tenant": "claim:tenant:acme", "level": "claim:level:3", "list": None, "none": None}
 
 
 def test_no_field_passes_for_an_address_or_for_a_consumer() -> None:

@@ -151,6 +151,7 @@ async def test_a_killed_worker_gives_back_what_its_requests_held(stage: Stage) -
             await stage.begin(client, f"{FRONT}/held", "killed")
         await stage.backend.wait_for_request(before + 2)
         assert (await stage.ask(f"{FRONT}/now", "killed")).status == 429
+        await eventually(lambda: len(stage.gateway.workers()) == 2)
         for number in stage.gateway.workers():
             os.kill(number, signal.SIGKILL)
         await eventually(lambda: len(stage.gateway.log_lines(event="worker.died")) == 2)

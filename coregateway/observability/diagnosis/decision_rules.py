@@ -4,6 +4,13 @@ from coregateway.observability.diagnosis.rules import Finding
 from coregateway.observability.status.decisions import BreakerStatus, EjectionStatus
 from coregateway.observability.status.reachability import in_words
 
+MEANWHILE = {
+    "local": "each node limits by itself",
+    "allow": "requests pass without limits",
+    "deny": "requests with rates get 503 rate_store_unavailable",
+}
+"""By `store.on_error`: what becomes of requests without it."""
+
 
 def ejected(backend: str, url: str, before: EjectionStatus, now: EjectionStatus) -> Finding | None:
     """An upstream was ejected, or again, since the last look."""
@@ -42,6 +49,21 @@ def rate_table_full(forgotten: int, window: float) -> Finding | None:
         "early, which may send a burst again: a rate fills the table whose key clients choose freely"
     )
     return Finding("rate_table_full", "rates", message, {"forgotten": forgotten})
+
+
+def rate_store_lost(on_error: str, before: bool | None, now: bool | None) -> Finding | None:
+    """The store of rates does not answer any more, or did not from the start."""
+    if now is not False or before is False:
+        return None
+    message = f"the store of rates does not answer in time: {MEANWHILE[on_error]} until it does"
+    return Finding("rate_store_lost", "store", message, {"on_error": on_error})
+
+
+def rate_store_back(before: bool | None, now: bool | None) -> Finding | None:
+    """The store of rates answers again."""
+    if before is not False or not now:
+        return None
+    return Finding("rate_store_back", "store", "the store of rates answers again", {}, level="INFO")
 
 
 def breaker_open(backend: str, before: BreakerStatus, now: BreakerStatus) -> Finding | None:

@@ -27,6 +27,7 @@ from coregateway.observability.status.decisions import (
 )
 from coregateway.observability.status.overview import verdict_of
 from coregateway.observability.status.reachability import Verdict
+from coregateway.observability.status.store import store_answers
 from coregateway.prober.knowledge import decoded
 from coregateway.settings import BackendSettings, Settings
 from coregateway.shared_memory import Board, Part
@@ -75,6 +76,8 @@ class Observer:
         self._breakers: dict[str, BreakerStatus] = {}
         self._ejections: dict[tuple[str, str], EjectionStatus] = {}
         """As they were at the last look."""
+        self._store: bool | None = None
+        """Whether the store of rates answered at the last look."""
         self._forgotten = -1
         """Keys of rates, until the last look; -1: there was none."""
         self._surpluses: dict[tuple[str, int], int] = {}
@@ -127,6 +130,11 @@ class Observer:
             return
         forgotten, before = self._board.rates.evictions, self._forgotten
         self._forgotten = forgotten
+        answers = store_answers([part for part in self._board.parts if part.living])
+        on_error = self._settings.store.on_error
+        self._tell(decision_rules.rate_store_lost(on_error, self._store, answers), now)
+        self._tell(decision_rules.rate_store_back(self._store, answers), now)
+        self._store = answers
         if before >= 0:
             self._tell(decision_rules.rate_table_full(forgotten - before, LOOK), now)
         for certificate in self._certificates():

@@ -63,6 +63,8 @@ type Kind = Literal[
     "ejected",
     "returned",
     "rate_table_full",
+    "rate_store_lost",
+    "rate_store_back",
     "breaker_open",
     "breaker_closed",
     "loop_blocked",

@@ -7,6 +7,7 @@ from coregateway.observability.metrics import families
 from coregateway.observability.metrics.reading import Snapshot
 from coregateway.observability.status.decisions import Ejections, breaker_of
 from coregateway.observability.status.overview import upstreams_of
+from coregateway.observability.status.store import store_answers
 from coregateway.prober.key_sets import decoded as key_sets
 from coregateway.prober.knowledge import decoded
 from coregateway.settings import Settings
@@ -32,6 +33,9 @@ def add_decisions(
     ejected = Ejections(board.upstreams)
     known = decoded(board.probed.read()).by_upstream()
     living = [part for part in board.parts if part.living]
+    answers = store_answers(living)
+    if answers is not None:
+        snapshot.values(families.RATE_STORE_UP)[()] = float(answers)
     states = snapshot.values(families.UPSTREAM_STATE)
     ejections = snapshot.values(families.EJECTIONS)
     breakers = snapshot.values(families.BREAKER_STATE)

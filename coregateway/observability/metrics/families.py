@@ -137,6 +137,12 @@ RATE_EVICTIONS = _counter(
     "rate_table_evictions",
     "Keys of rates that were forgotten too early, because the node had no room for more.",
 )
+RATE_STORE_UP = _gauge(
+    "rate_store_up", "1 while the store of rates answers all workers, else 0; with a store."
+)
+RATE_STORE_SECONDS = _histogram(
+    "rate_store_seconds", "Of the round trips to the store of rates, several requests in one.", BOUNDS
+)
 CONCURRENCY_REJECTED = _counter(
     "concurrency_rejected",
     "Requests that were refused because too many of their key were in flight.",
@@ -225,6 +231,7 @@ FAMILIES = (
     *(REQUESTS, DURATION, UPSTREAM_DURATION, OVERHEAD, POOL_WAIT, ATTEMPTS, RETRIES),
     *(RETRIES_AT, EJECTIONS, UPSTREAM_STATE, BREAKER_STATE),
     *(CHECKS, RESOLUTIONS, SURPLUS, SHARES, MIRRORED, RATE_DECISIONS, RATE_EVICTIONS, CONCURRENCY_REJECTED),
+    *(RATE_STORE_UP, RATE_STORE_SECONDS),
     *(AUTH, JWKS_FETCHES, JWKS_AGE),
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, NOT_SECURED, REFUSED),
     *(TUNNELS_OPENED, IN_FLIGHT, TUNNELS),

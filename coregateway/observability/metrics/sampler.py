@@ -9,8 +9,10 @@ from typing import NamedTuple
 from coregateway.logs.events import writer
 from coregateway.model.call_times import CallTimes
 from coregateway.observability.metrics import families
-from coregateway.observability.metrics.families import key
+from coregateway.observability.metrics.families import Family, key
+from coregateway.observability.status.store import DOWN, STORE, UP
 from coregateway.policy.rates import OUTCOMES, RateCounts
+from coregateway.proxy.rate_store import RateStore
 from coregateway.proxy.worker import Worker
 from coregateway.shared_memory.series import Series
 from coregateway.upstream.backend import Backend
@@ -61,6 +63,8 @@ class Sampler:
         self._series = series
         self._copies: dict[str, tuple[Mirror, dict[str, int]]] = {}
         """Of the mirror of each backend, as they were written down."""
+        self._store: tuple[RateStore, _Calls] | None = None
+        """Of rates, if there is one, and its round trips."""
         self._rejected: dict[str, int] = {}
         """Of each limit of requests in flight, as it was written down."""
         self._decisions: dict[str, tuple[int, ...]] = {}
@@ -69,7 +73,7 @@ class Sampler:
             _slot(series, key(families.CLIENT_CONNECTIONS, state)) for state in ("active", "idle")
         ]
         self._lag = _slot(series, key(families.LOOP_LAG))
-        self._calls = [_Calls(times, series) for times in middleware]
+        self._calls = [_Calls(times, series, families.MIDDLEWARE, times.name) for times in middleware]
         self._dropped = _slot(series, key(families.LOG_LINES_DROPPED))
         self._dropped_before = 0
         self._due = 0.0
@@ -128,6 +132,18 @@ class Sampler:
                 place = _slot(self._series, key(families.RATE_DECISIONS, name, outcome))
                 self._numbers[place] += count - written
 
+    def _look_at_store(self, numbers: "memoryview[float]") -> None:
+        store = self._worker.limits.store
+        if store is None:
+            if self._store is not None:
+                numbers[_slot(self._series, STORE)] = 0.0
+                self._store = None
+            return
+        if self._store is None or self._store[0] is not store:
+            self._store = store, _Calls(store.times, self._series, families.RATE_STORE_SECONDS)
+        self._store[1].write(numbers)
+        numbers[_slot(self._series, STORE)] = UP if store.answers else DOWN
+
     def _write(self) -> None:
         numbers = self._numbers
         under_way = 0
@@ -162,6 +178,7 @@ class Sampler:
             numbers[row.streaming] = pool.streams
         for name, counts in self._worker.limits.counts.items():
             self._count_decisions(name, counts)
+        self._look_at_store(numbers)
         for name, flights in self._worker.limits.flight_counts.items():
             before = self._rejected.get(name, 0)
             if flights.rejected != before:
@@ -187,12 +204,12 @@ class Sampler:
 
 
 class _Calls:
-    """The calls of a middleware, on top of what a process before this one has counted."""
+    """The calls of one kind, on top of what a process before this one has counted."""
 
-    def __init__(self, times: CallTimes, series: Series) -> None:
+    def __init__(self, times: CallTimes, series: Series, family: Family, *labels: str) -> None:
         self._times = times
-        self._at = _slot(series, key(families.MIDDLEWARE, times.name))
-        self._before = series.read(self._at, families.MIDDLEWARE.width)
+        self._at = _slot(series, key(family, *labels))
+        self._before = series.read(self._at, family.width)
         self._written = 0
 
     def write(self, numbers: "memoryview[float]") -> None:

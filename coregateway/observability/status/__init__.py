@@ -5,5 +5,6 @@ reporter        writes a worker's share
 reachability    how an upstream is, from what workers have met
 probed          what checks and look-ups add
 decisions       what the node has decided: ejections and open breakers
+store           whether the store of rates answers
 overview        all of it, as /status tells it
 """

@@ -6,6 +6,8 @@ from coregateway.observability.diagnosis.decision_rules import (
     breaker_closed,
     breaker_open,
     ejected,
+    rate_store_back,
+    rate_store_lost,
     rate_table_full,
     returned,
 )
@@ -47,6 +49,28 @@ def test_an_ejection_tells_why_and_for_how_long() -> None:
     some = ejected("billing", URL, status(0, 0, 3), status(2, 2, 3))
     assert some is not None
     assert "to 2 of 3 addresses of http://a:1" in some.message
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        (None, False, "rate_store_lost"),
+        (True, False, "rate_store_lost"),
+        (False, False, None),
+        (False, True, "rate_store_back"),
+        (None, True, None),
+        (True, None, None),
+        (False, None, None),
+    ],
+)
+def test_a_store_that_is_lost_or_back_is_told_once(
+    before: bool | None, now: bool | None, told: str | None
+) -> None:
+    found = [rate_store_lost("deny", before, now), rate_store_back(before, now)]
+    assert [each.kind for each in found if each] == ([told] if told else [])
+    if told == "rate_store_lost":
+        assert found[0] is not None
+        assert "503 rate_store_unavailable" in found[0].message
 
 
 @pytest.mark.parametrize(("forgotten", "told"), [(0, False), (-3, False), (3, True)])

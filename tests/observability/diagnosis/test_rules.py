@@ -170,6 +170,8 @@ def test_there_is_an_example_of_each_kind() -> None:
         "breaker_open",
         "breaker_closed",
         "rate_table_full",
+        "rate_store_lost",
+        "rate_store_back",
     }  # `test_decision_rules`
     assert EXAMPLES.keys() == {*get_args(rules.Kind.__value__)} - of_decisions
 
