@@ -13,10 +13,8 @@ counts to `max_streams` instead.
 from asyncio import timeout
 from hashlib import blake2b
 from math import inf
-from typing import Final
-from typing import Protocol as Interface
 
-from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, UpstreamError, tls_rule
+from coregateway.model.errors import ConnectFailed, ConnectTimeout, Draining, tls_rule
 from coregateway.net.tls_failure import failure_of
 from coregateway.net.worker_io import WorkerIO
 from coregateway.upstream.address import Address
@@ -24,24 +22,8 @@ from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.dialer import Dialer
 from coregateway.upstream.endpoint_standing import EndpointStanding
 from coregateway.upstream.idle import EndedAges, IdleConnections
-from coregateway.upstream.roles import Timeouts
+from coregateway.upstream.roles import ConnectionLimits, Timeouts
 from coregateway.upstream.wait_queue import WaitQueue
-
-AVOIDED: Final = 5.0
-"""Seconds between two tries of an endpoint whose last connect failed, while others take its requests."""
-
-
-class ConnectionLimits(Interface):
-    """Per worker and endpoint; the settings have this shape."""
-
-    @property
-    def max_connections(self) -> int: ...
-    @property
-    def max_keepalive_connections(self) -> int: ...
-    @property
-    def keepalive_expiry(self) -> float: ...
-    @property
-    def max_streams(self) -> int: ...
 
 
 class Endpoint(EndpointStanding):
@@ -256,10 +238,6 @@ class Endpoint(EndpointStanding):
         self._note_end(connection)
         connection.abort()
 
-    def begin_upload(self) -> None:
-        """One of its slots is for an upload that is still coming."""
-        self.uploads += 1
-
     def end_upload(self, connection: UpstreamConnection | None) -> None:
         """An upload has come, or will not: another one may have a slot. None: it has no connection."""
         if connection is not None:
@@ -353,10 +331,6 @@ class Endpoint(EndpointStanding):
         elif self.slots_taken < self._most and self._queue.give_slot(self):
             self.slots_taken += 1
 
-    def _fail_to_connect(self, cause: str) -> None:
-        self.note_failure(cause, self._loop.time())
-        self.avoid()
-
     def _offer(self, connection: UpstreamConnection) -> None:
         """Give a connection to the first in the queue, or keep it idle."""
         queue = self._queue
@@ -374,13 +348,3 @@ class Endpoint(EndpointStanding):
     def _discard(self, connection: UpstreamConnection) -> None:
         connection.abort()
         self.release_slot()
-
-    def _note_end(self, connection: UpstreamConnection) -> None:
-        """An exchange was the last on its connection: note how the endpoint is."""
-        error = connection.error
-        if not isinstance(error, UpstreamError):
-            if connection.answered:
-                self.health.answered = connection.idle_since
-                self._note_answer(connection)
-        elif not error.reused:  # else the connection was old, and tells nothing of the endpoint
-            self.note_failure(error.cause, connection.idle_since)

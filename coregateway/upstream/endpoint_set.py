@@ -10,10 +10,10 @@ from coregateway.upstream.address import Address
 from coregateway.upstream.balancer import MODES, Balancer
 from coregateway.upstream.breaker import BreakerRules
 from coregateway.upstream.ejection import EjectionRules
-from coregateway.upstream.endpoint import ConnectionLimits, Endpoint
+from coregateway.upstream.endpoint import Endpoint
 from coregateway.upstream.idle import EndedAges
 from coregateway.upstream.node_link import NodeLink
-from coregateway.upstream.roles import Timeouts, TimeoutSettings
+from coregateway.upstream.roles import ConnectionLimits, Timeouts, TimeoutSettings
 from coregateway.upstream.rulings import Rulings
 from coregateway.upstream.tiers import DRAINED, open_tier
 from coregateway.upstream.wait_queue import WaitQueue

@@ -6,12 +6,17 @@ what that means beside the others. The node's part of it (`ejection`, `breaker`)
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
+from typing import Final
 
+from coregateway.model.errors import UpstreamError
 from coregateway.upstream.breaker import Breaker
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.ejection import Ejection
 from coregateway.upstream.endpoint_health import EndpointHealth
 from coregateway.upstream.tiers import DRAINED, EJECTED, UNFIT, USABLE
+
+AVOIDED: Final = 5.0
+"""Seconds between two tries of an endpoint whose last connect failed, while others take its requests."""
 
 
 class EndpointStanding:
@@ -124,3 +129,17 @@ class EndpointStanding:
     def _tell(self) -> None:
         if self.on_change is not None:
             self.on_change()
+
+    def _note_end(self, connection: UpstreamConnection) -> None:
+        """An exchange was the last on its connection: note how the endpoint is."""
+        error = connection.error
+        if not isinstance(error, UpstreamError):
+            if connection.answered:
+                self.health.answered = connection.idle_since
+                self._note_answer(connection)
+        elif not error.reused:  # else the connection was old, and tells nothing of the endpoint
+            self.note_failure(error.cause, connection.idle_since)
+
+    def _fail_to_connect(self, cause: str) -> None:
+        self.note_failure(cause, self._loop.time())
+        self.avoid()

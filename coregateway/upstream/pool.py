@@ -23,8 +23,9 @@ from coregateway.upstream.breaker import BreakerRules
 from coregateway.upstream.connecting import connect, keep_behind
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.ejection import EjectionRules
-from coregateway.upstream.endpoint import AVOIDED, Endpoint
+from coregateway.upstream.endpoint import Endpoint
 from coregateway.upstream.endpoint_set import EndpointSet, Limits
+from coregateway.upstream.endpoint_standing import AVOIDED
 from coregateway.upstream.roles import Timeouts, TimeoutSettings
 from coregateway.upstream.wait_queue import QueuedTask, Waiter
 
@@ -130,7 +131,7 @@ class Pool(EndpointSet):
                 continue
             self._balancer.advance(endpoint)
             if upload:
-                endpoint.begin_upload()
+                endpoint.uploads += 1
                 if connection is None:
                     return await self._connect_upload(endpoint, timeouts, tried, key)
                 connection.carries_upload = True
@@ -232,7 +233,7 @@ class Pool(EndpointSet):
             raise
         connection.carries_upload = True
         if connection.endpoint is not endpoint:
-            connection.endpoint.begin_upload()
+            connection.endpoint.uploads += 1
             endpoint.end_upload(None)
         return connection
 

@@ -17,6 +17,19 @@ class TimeoutSettings(Interface):
     def pool(self) -> float: ...
 
 
+class ConnectionLimits(Interface):
+    """Per worker and endpoint; the settings have this shape."""
+
+    @property
+    def max_connections(self) -> int: ...
+    @property
+    def max_keepalive_connections(self) -> int: ...
+    @property
+    def keepalive_expiry(self) -> float: ...
+    @property
+    def max_streams(self) -> int: ...
+
+
 class Timeouts:
     """Seconds, where looking them up costs nothing."""
 

@@ -131,7 +131,7 @@ class WaitQueue:
         endpoint = connection.endpoint
         upload = self._next_upload(endpoint)
         if upload is not None:
-            endpoint.begin_upload()
+            endpoint.uploads += 1
             connection.carries_upload = True
             upload.take_connection(connection)
             return True
@@ -144,7 +144,7 @@ class WaitQueue:
         """Give the first that still waits the right to open a connection, as `give_connection`."""
         upload = self._next_upload(endpoint)
         if upload is not None:
-            endpoint.begin_upload()
+            endpoint.uploads += 1
             upload.take_slot(endpoint)
             return True
         if not self.has_waiters:
