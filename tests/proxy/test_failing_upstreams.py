@@ -120,24 +120,6 @@ async def test_one_that_is_ejected_gets_no_request() -> None:
         assert len(bad.requests) == tried
 
 
-@pytest.mark.parametrize(("balance", "points"), [("round_robin", 1.5), ("p2c", 2.5)])
-async def test_weights_hold_over_all_workers(balance: str, points: float) -> None:
-    async with ScriptedBackend() as heavy, ScriptedBackend() as light:
-        rows = f'[{{ url = "{heavy.url}", weight = 9 }}, "{light.url}"]'
-        toml = f'[backends.weighed]\nprefix = "/weighed"\nurls = {rows}\nbalance = "{balance}"'
-        async with Stage(toml=toml, workers=4) as stage:
-
-            async def caller() -> None:
-                async with stage.client() as client:
-                    for _ in range(60):
-                        await client.send(b"GET /weighed/x HTTP/1.1\r\nHost: a\r\n\r\n")
-                        assert (await client.read_response()).status == 200
-
-            await asyncio.gather(*(caller() for _ in range(20)))
-            share = 100.0 * len(light.requests) / 1200
-            assert 10.0 - points <= share <= 10.0 + points
-
-
 async def test_all_that_are_ejected_are_used_again() -> None:
     bad, worse = ScriptedBackend(close()), ScriptedBackend(close())
     toml = "[ejection]\nfailures = 1\nduration = 30.0\nmax_share = 1.0"
