@@ -29,6 +29,8 @@ CAUSE: Final = 6
 """Of the last one: a place in `CAUSES`."""
 SINCE: Final = 7
 """When it was in use last."""
+WATCHED: Final = 8
+"""1.0 while the settings let it be ejected: there are others beside it, and its backend has its address."""
 
 CAUSES: Final = (
     "",
@@ -67,11 +69,18 @@ class Ejection:
         self._failures = rules.failures
         self._duration = rules.duration
         self._longest = rules.max_duration
+        row[WATCHED] = 1.0
 
     @property
     def is_ejected(self) -> bool:
         """Whether it is, or is due."""
         return self._row[UNTIL] > 0.0
+
+    def end(self) -> None:
+        """Nothing ejects it any more, by new settings or because it is gone: watched again, it is in use as a
+        new one."""
+        row = self._row
+        row[WATCHED] = row[UNTIL] = row[TRIAL] = row[STREAK] = row[TIMES] = row[RETURNED] = 0.0
 
     def is_due(self, now: float) -> bool:
         """Whether a request may try it: its time has passed, and no other request does."""

@@ -14,6 +14,7 @@ from coregateway.logs.events import event
 from coregateway.model.errors import GatewayError
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
+from coregateway.upstream.roles import TimeoutSettings
 
 CONNECTIONS: Final = 10
 """To the backend of a mirror, per worker and address."""
@@ -89,6 +90,11 @@ class Mirror:
         self._senders = 0
         """Tasks that look for a copy to send; one that ends is not among them, before its loop says so."""
         self.counts: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
+
+    def change(self, timeouts: TimeoutSettings) -> None:
+        """Go by other time limits of the backend from now on; for its endpoints `replace_endpoints` must
+        follow."""
+        self.pool.change(COPIES, timeouts, balance="p2c")
 
     def offer(self, copy: Copy) -> None:
         """Send a copy as soon as it can be, or drop it."""

@@ -63,6 +63,8 @@ def change_backend(
     backend.urls = tuple(map(str, row.urls))
     backend.health_path = row.health.path
     backend.pool.change(limits, row.timeouts, balance=row.balance, ejection=row.ejection, breaker=row.breaker)
+    if backend.mirror is not None:
+        backend.mirror.change(row.timeouts)
     backend.security = security
     backend.change_limits(max_in_flight=row.max_in_flight, client_rate=limits.client_rate)
     backend.client.base_url = Address.of(row.urls[0], backend.security).base_url

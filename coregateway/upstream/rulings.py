@@ -59,6 +59,7 @@ class Rulings:
 
     def watch(self, endpoints: Sequence[Endpoint]) -> None:
         """Have these endpoints count what they meet, where that is for the node."""
+        gone = [endpoint for endpoint in self._endpoints if endpoint not in endpoints]
         self._endpoints = endpoints
         link = self._link
         if link is None:
@@ -72,15 +73,20 @@ class Rulings:
             self._breaker = Breaker(rules, row, link.own_numbers(key), lambda: link.numbers_of_all(key))
         ejects = self._ejection_rules
         several = len(endpoints) > 1
+        for endpoint in gone:
+            if endpoint.ejection is not None:
+                endpoint.ejection.end()
         for endpoint in endpoints:
             endpoint.breaker = self._breaker
             endpoint.on_news = link.tell
             endpoint.on_failing = self._eject
-            endpoint.ejection = None
+            before, endpoint.ejection = endpoint.ejection, None
             if ejects is not None and ejects.enabled and several:
                 row = link.rows.row(upstream_key(self._name, endpoint.key))
                 if row is not None:
                     endpoint.ejection = Ejection(row, ejects)
+            elif before is not None:
+                before.end()
             endpoint.ejected = endpoint.ejection is not None and endpoint.ejection.is_ejected
 
     def look(self) -> None:

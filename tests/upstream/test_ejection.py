@@ -75,6 +75,17 @@ def test_time_in_use_forgives(healthy: float, times: float) -> None:
     assert numbers[TIMES] == times
 
 
+def test_one_that_is_watched_no_more_comes_back_as_a_new_one() -> None:
+    machine, numbers = ejected()
+    machine.end()
+    assert not machine.is_ejected
+    again = Ejection(numbers, RULES)
+    assert not any(again.fail(101.0) for _ in range(2))
+    assert again.fail(101.0)
+    again.eject("read_timeout", 101.0)
+    assert (numbers[UNTIL], numbers[TIMES], numbers[COUNT]) == (111.0, 1.0, 2.0)
+
+
 @pytest.mark.parametrize(
     ("out", "count", "share", "may"),
     [

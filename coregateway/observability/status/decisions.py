@@ -17,7 +17,7 @@ class EjectionStatus:
     """Of the upstreams behind one URL: one, or each address of its host."""
 
     known: int
-    """How many of them have ever failed or been used, beside others."""
+    """How many of them there are that may be ejected."""
     ejected: int
     cause: str
     """Of the last ejection; empty: there was none."""
@@ -49,10 +49,11 @@ class Ejections:
         if found is None:
             return EjectionStatus(0, 0, "", None, 0.0, 0, 0)
         now, epoch = monotonic(), time() - monotonic()
-        out = [row for row in found if row[ejection.UNTIL]]
+        watched = [row for row in found if row[ejection.WATCHED]]
+        out = [row for row in watched if row[ejection.UNTIL]]
         latest = max(out or found, key=lambda row: row[ejection.SINCE])
         return EjectionStatus(
-            known=len(found),
+            known=len(watched),
             ejected=len(out),
             cause=ejection.CAUSES[int(latest[ejection.CAUSE])],
             since=epoch + latest[ejection.SINCE] if out else None,

@@ -29,10 +29,14 @@ SETTINGS = Settings.model_validate(
 ROW = SETTINGS.backends["billing"]
 
 
-def eject(board: Board, url: str) -> None:
+def watched(board: Board, url: str) -> Ejection:
     row = board.upstreams.row(upstream_key("billing", url))
     assert row is not None
-    Ejection(row, ROW.ejection).eject("read_timeout", monotonic())
+    return Ejection(row, ROW.ejection)
+
+
+def eject(board: Board, url: str) -> None:
+    watched(board, url).eject("read_timeout", monotonic())
 
 
 async def test_an_ejected_address_is_shown_with_its_reason() -> None:
@@ -47,13 +51,16 @@ async def test_an_ejected_address_is_shown_with_its_reason() -> None:
 def test_a_host_counts_as_ejected_when_all_its_addresses_are() -> None:
     board = Board(1, 1)
     for ip in ("10.0.0.1", "10.0.0.2"):
-        assert board.upstreams.row(upstream_key("billing", f"http://a:1 {ip}")) is not None
-    assert board.upstreams.row(upstream_key("billing", "http://a:10")) is not None  # another one
+        watched(board, f"http://a:1 {ip}")
+    watched(board, "http://a:10")  # another one
     eject(board, "http://a:1 10.0.0.1")
     some = Ejections(board.upstreams).of("billing", "http://a:1")
     assert (some.known, some.ejected, some.is_ejected) == (2, 1, False)
     eject(board, "http://a:1 10.0.0.2")
     assert Ejections(board.upstreams).of("billing", "http://a:1").is_ejected
+    watched(board, "http://a:1 10.0.0.2").end()
+    left = Ejections(board.upstreams).of("billing", "http://a:1")
+    assert (left.known, left.ejected, left.count) == (1, 1, 2), "an address that is gone counts no more"
 
 
 def test_the_states_are_metrics() -> None:
