@@ -5,6 +5,12 @@ Sanic is imported by the commands that serve, so that the others answer at once.
 """
 
 import sys
+
+if __name__ == "__main__" and sys.argv[1:2] == ["health"]:  # what follows takes longer than to ask
+    from coregateway.cli.health import main as ask
+
+    sys.exit(ask(sys.argv[2:]))
+
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec

@@ -16,6 +16,9 @@ from coregateway.upstream.slow_clients import SlowClients
 if TYPE_CHECKING:
     from httpx import AsyncClient
 
+type Statuses = tuple[tuple[int, int], ...]
+"""First and last ones of ranges."""
+
 
 MANY: Final = 1 << 53
 """A limit that is none."""
@@ -33,6 +36,7 @@ class Backend:
         "budget",
         "client",
         "health_path",
+        "health_statuses",
         "in_flight",
         "limit",
         "mirror",
@@ -58,6 +62,8 @@ class Backend:
         self.pool = pool
         self.client = client
         self.health_path = health_path
+        self.health_statuses: Statuses = ((200, 399),)
+        """Of its answer to that path, when it is healthy."""
         self.urls: tuple[str, ...] = ()
         """As the settings have them; a name among them has an endpoint for each of its addresses."""
         self.security: Security | None = None

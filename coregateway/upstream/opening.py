@@ -7,6 +7,7 @@ import httpx
 from coregateway import __version__
 from coregateway.net.worker_io import WorkerIO
 from coregateway.settings import BackendSettings, LimitSettings
+from coregateway.settings.health import span
 from coregateway.settings.upstreams import UpstreamURL
 from coregateway.upstream.address import Address
 from coregateway.upstream.backend import Backend
@@ -47,6 +48,7 @@ def open_backend(io: WorkerIO, name: str, row: BackendSettings, limits: LimitSet
         client_rate=limits.client_rate,
     )
     backend.urls = tuple(map(str, row.urls))
+    backend.health_statuses = tuple(map(span, row.health.statuses))
     backend.security = security
     return backend
 
@@ -61,6 +63,7 @@ def change_backend(
     and all that is known of them.
     """
     backend.urls = tuple(map(str, row.urls))
+    backend.health_statuses = tuple(map(span, row.health.statuses))
     backend.health_path = row.health.path
     backend.pool.change(limits, row.timeouts, balance=row.balance, ejection=row.ejection, breaker=row.breaker)
     if backend.mirror is not None:

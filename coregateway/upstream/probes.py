@@ -19,7 +19,7 @@ from coregateway.model.errors import GatewayError
 from coregateway.net.worker_io import WorkerIO
 from coregateway.shared_memory.verdict import SharedVerdict
 from coregateway.upstream.address import Address
-from coregateway.upstream.backend import Backend
+from coregateway.upstream.backend import Backend, Statuses
 from coregateway.upstream.endpoint import Endpoint
 from coregateway.upstream.endpoint_health import EndpointHealth
 from coregateway.upstream.httpx_transport import PoolTransport
@@ -130,10 +130,18 @@ class ProbeLimits:
 class EndpointProbe:
     """Asks one endpoint, on a new connection each time."""
 
-    def __init__(self, io: WorkerIO, address: Address, health: EndpointHealth, path: str | None) -> None:
+    def __init__(
+        self,
+        io: WorkerIO,
+        address: Address,
+        health: EndpointHealth,
+        path: str | None,
+        statuses: Statuses = ((200, 399),),
+    ) -> None:
         """`address`, `health`: the endpoint's. `path`: what to GET; None: it is enough that it takes a
-        connection."""
+        connection. `statuses`: those of a healthy answer."""
         self._path = path
+        self._statuses = statuses
         limit = Timeouts(connect=PROBE_TIMEOUT, read=PROBE_TIMEOUT, write=PROBE_TIMEOUT, pool=PROBE_TIMEOUT)
         self._pool = Pool(io, address.name, [address], ProbeLimits(), limit)
         self._pool.endpoints[0].health = health  # what a probe meets is known of the endpoint
@@ -148,7 +156,7 @@ class EndpointProbe:
         )
 
     async def is_healthy(self) -> bool:
-        """Whether it answers its path with 2xx, whole and in time."""
+        """Whether it answers its path with one of the statuses, whole and in time."""
         try:
             async with timeout(PROBE_TIMEOUT):
                 if self._path is None:
@@ -158,7 +166,7 @@ class EndpointProbe:
                 async with self._client.stream("GET", self._path) as response:
                     async for _ in response.aiter_raw():
                         pass  # a health page may be of any size
-                    return response.is_success
+                    return any(first <= response.status_code <= last for first, last in self._statuses)
         except (TimeoutError, httpx.HTTPError, GatewayError):
             return False
 
@@ -199,6 +207,10 @@ class BackendProbe:
         for endpoint in pool.endpoints:
             if endpoint not in self._endpoints:
                 self._endpoints[endpoint] = EndpointProbe(
-                    pool.io, endpoint.address, endpoint.health, self._backend.health_path
+                    pool.io,
+                    endpoint.address,
+                    endpoint.health,
+                    self._backend.health_path,
+                    self._backend.health_statuses,
                 )
         return [self._endpoints[endpoint] for endpoint in pool.endpoints if endpoint.eligible]

@@ -11,14 +11,9 @@ import pytest
 
 from coregateway.cli.health import address, main
 
-LIGHT = """
-import sys
-sys.argv = ["coregateway", "health", "--port", "{port}"]
-from coregateway.console_script import main
-status = main()
-heavy = {{"pydantic", "sanic", "httpx", "asyncio", "argparse", "ssl", "coregateway.settings"}}
-print(status, sorted(heavy & sys.modules.keys()))
-"""
+SCRIPT = "import sys; from coregateway.console_script import main; sys.exit(main())"
+
+HEAVY = {"pydantic", "sanic", "httpx", "asyncio", "argparse", "ssl", "coregateway.settings"}
 
 
 def answering(*answers: bytes) -> int:
@@ -99,13 +94,17 @@ def test_wrong_flags_end_with_2(words: list[str], capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.startswith("usage: coregateway health")
 
 
-def test_it_loads_nothing_that_takes_long() -> None:
+@pytest.mark.parametrize("how", ["script", "module"])
+def test_it_loads_nothing_that_takes_long(how: str) -> None:
     port = answering(b"HTTP/1.1 200 OK\r\n\r\n")
+    words = ["-c", SCRIPT] if how == "script" else ["-m", "coregateway"]
     done = subprocess.run(
-        [sys.executable, "-c", LIGHT.format(port=port)],
+        [sys.executable, "-X", "importtime", *words, "health", "--port", str(port)],
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    assert done.stdout == "0 []\n"
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "coregateway.cli.health" in loaded
+    assert not HEAVY & loaded

@@ -74,14 +74,14 @@ async def io() -> AsyncIterator[WorkerIO]:
         pytest.param([respond(200, b"x" * 3_000_000)], True, id="large"),
         pytest.param([respond(500)], False, id="500"),
         pytest.param([respond(404)], False, id="404"),
-        pytest.param([respond(302, headers=[("Location", "/elsewhere")])], False, id="redirect"),
+        pytest.param([respond(302, headers=[("Location", "/elsewhere")])], True, id="redirect"),
         pytest.param([close()], False, id="FIN"),
         pytest.param([reset()], False, id="RST"),
         pytest.param([send(b"garbage\r\n\r\n")], False, id="garbage"),
         pytest.param([send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), close()], False, id="cut"),
     ],
 )
-async def test_an_upstream_is_healthy_when_it_answers_2xx_whole(
+async def test_an_upstream_is_healthy_when_it_answers_well_and_whole(
     io: WorkerIO, backend: ScriptedBackend, steps: list[Step], healthy: bool
 ) -> None:
     backend.on(PATH, *steps)
@@ -90,6 +90,20 @@ async def test_an_upstream_is_healthy_when_it_answers_2xx_whole(
     await probe.close()
     asked = backend.requests[-1]
     assert (asked.method, asked.target) == (b"GET", PATH.encode())
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(204, True), (401, True), (200, False), (302, False)])
+async def test_the_statuses_of_its_checks_are_those_of_a_healthy_one(
+    io: WorkerIO, backend: ScriptedBackend, status: int, healthy: bool
+) -> None:
+    backend.on(PATH, respond(status))
+    rules = HealthSettings(path=PATH, statuses=("204", "400-404"))
+    row = BackendSettings(prefix="/x", urls=(backend.url,), health=rules)
+    opened = open_backend(io, "x", row, LimitSettings())
+    probe = BackendProbe(opened)
+    assert await probe.is_healthy() is healthy
+    await probe.close()
+    await opened.close()
 
 
 async def test_each_probe_has_a_connection_of_its_own_and_leaves_none_behind(

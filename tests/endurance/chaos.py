@@ -75,6 +75,8 @@ address = "127.0.0.1:{admin}"
 [timeouts]
 connect = 1.0
 read = 2.0
+[breaker]
+enabled = true
 [backends.suffers]
 prefix = "/suffers"
 urls = [{urls}]

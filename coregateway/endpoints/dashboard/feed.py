@@ -18,7 +18,7 @@ from coregateway.model.errors import Overloaded
 from coregateway.node.running import Upstream
 from coregateway.node.state import Node
 from coregateway.observability.diagnosis.observer import SAID
-from coregateway.observability.metrics.families import DURATION, REQUESTS
+from coregateway.observability.metrics.families import ATTEMPTS, DURATION, REQUESTS
 from coregateway.observability.metrics.reading import Reader, Snapshot
 from coregateway.observability.samples import FAILED, SLOW, WINDOW
 from coregateway.observability.status.overview import overview
@@ -49,9 +49,10 @@ ALL = "*"
 BYE = b"event: bye\ndata: {}\n\n"
 
 type Row = list[Any]
-"""Of one backend: requests and failures a second, three quantiles in seconds, requests in flight and queued,
-connections active, idle and opening, and of each upstream its URL, state, reason, since, and how many of its
-connections are busy. A change leaves the upstreams out when they are as they were."""
+"""Of one backend: requests and failures a second, three quantiles in seconds, tries a second, requests in
+flight and queued, connections active, idle and opening, the state of its breaker, and of each upstream its
+URL, state, reason, since, how many of its connections are busy, and how often it was ejected. A change leaves
+the upstreams out when they are as they were."""
 
 
 class Feed:
@@ -182,7 +183,7 @@ class Feed:
         if self._reader is None:
             return {}
         snapshot = Snapshot()
-        for _ in self._reader.steps(snapshot, REQUESTS, DURATION):
+        for _ in self._reader.steps(snapshot, REQUESTS, DURATION, ATTEMPTS):
             await sleep(0)
         now = Counted(snapshot, monotonic())
         self._counted.append(now)
@@ -227,7 +228,7 @@ class Feed:
 ROUTES = 25
 """Rows of routes."""
 
-NOTHING: Row = [0, 0, None, None, None]
+NOTHING: Row = [0, 0, None, None, None, 0]
 """Of a backend that had no request."""
 
 
@@ -246,6 +247,10 @@ class Counted:
             for name in (backend, ALL):
                 self._requests[name] = self._requests.get(name, 0.0) + number
                 self._failures[name] = self._failures.get(name, 0.0) + failed
+        self._tries: dict[str, float] = {ALL: 0.0}
+        for (backend,), number in snapshot.values(ATTEMPTS).items():
+            self._tries[backend] = number
+            self._tries[ALL] += number
         self._times = {backend: counts for (backend,), counts in snapshot.histograms(DURATION).items()}
         whole = [0.0] * DURATION.width
         for counts in self._times.values():
@@ -276,7 +281,8 @@ class Counted:
         elapsed = max(self._at - before._at, 0.001)
         rate = (self._requests[name] - before._requests.get(name, 0.0)) / elapsed
         failures = (self._failures[name] - before._failures.get(name, 0.0)) / elapsed
-        return [round(rate, 2), round(failures, 2), *self._quantiles(name, long_before)]
+        tries = (self._tries.get(name, 0.0) - before._tries.get(name, 0.0)) / elapsed
+        return [round(rate, 2), round(failures, 2), *self._quantiles(name, long_before), round(tries, 2)]
 
     def _quantiles(self, name: str, before: "Counted") -> list[float | None]:
         counts = self._times.get(name)
@@ -291,11 +297,12 @@ def _state_of(backend: dict[str, Any]) -> Row:
     """The rest of a row: what is under way, and the upstreams."""
     connections = backend["connections"]
     upstreams = [
-        [each["url"], each["state"], each["reason"], each["since"], each["in_flight"]]
+        [each["url"], each["state"], each["reason"], each["since"], each["in_flight"], each["ejections"]]
         for each in backend["upstreams"]
     ]
     under_way = backend["in_flight"], backend["queued"]
-    return [*under_way, connections["active"], connections["idle"], connections["opening"], upstreams]
+    connected = connections["active"], connections["idle"], connections["opening"]
+    return [*under_way, *connected, backend["breaker"], upstreams]
 
 
 def _event(name: str, data: dict[str, Any]) -> bytes:

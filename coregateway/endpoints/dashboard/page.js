@@ -5,7 +5,7 @@ import { History, SECONDS, drawTimes, drawTraffic, readColours, secondsAgo } fro
 const element = (id) => document.getElementById(id);
 
 // Places in a backend's row, as the feed sends it.
-const [RATE, FAILED, P50, P95, P99, FLIGHT, QUEUED, ACTIVE, IDLE, OPENING, UPSTREAMS] = Array(11).keys();
+const [RATE, FAILED, P50, P95, P99, TRIES, FLIGHT, QUEUED, ACTIVE, IDLE, OPENING, BREAKER, UPSTREAMS] = Array(13).keys();
 const ALL = "*";
 
 const SILENCE = 6000; // milliseconds without an event after which the gateway counts as gone
@@ -117,11 +117,13 @@ function figure(node, text, bad = false) {
 
 // What the numbers mean
 
+const isOut = (how) => how === "down" || how === "ejected";
+
 function stateOf(row) {
   const states = row[UPSTREAMS].map((upstream) => upstream[1]).filter((each) => each !== "draining");
   if (!states.length) return "drained";
-  if (states.every((each) => each === "down")) return "down";
-  if (states.includes("down")) return "partly";
+  if (row[BREAKER] === "open" || states.every(isOut)) return "down";
+  if (states.some(isOut)) return "partly";
   return states.includes("up") ? "up" : "unknown";
 }
 
@@ -151,16 +153,23 @@ function judge(at) {
   }
 }
 
+const BREAKERS = {
+  open: "its breaker is open: requests are refused at once",
+  half_open: "its breaker is half open: one request tries it",
+};
+
 function inWords(row) {
   const how = stateOf(row);
-  const down = row[UPSTREAMS].filter((upstream) => upstream[1] === "down");
+  const down = row[UPSTREAMS].filter((upstream) => isOut(upstream[1]));
   if (how === "drained") return "taken out by an operator";
+  if (BREAKERS[row[BREAKER]]) return BREAKERS[row[BREAKER]];
   if (!down.length) return how === "unknown" ? "no requests yet" : null;
   const cause = down[0][2].match(/\((\w+)\)/)?.[1] ?? "";
   const since = down[0][3] ? ` for ${duration(now() - down[0][3])}` : "";
   const who = how === "partly" ? `${down.length} of ${row[UPSTREAMS].length} addresses ` : "";
   const where = down.length === 1 ? down[0][0] : `${down[0][0]} and ${plural(down.length - 1, "other")}`;
-  return `${who}${who ? "down" : (WORDS[cause] ?? "down")}${since}: ${where}${who && cause in WORDS ? `, ${WORDS[cause]}` : ""}`;
+  const out = down.every((upstream) => upstream[1] === "ejected") ? "ejected" : "down";
+  return `${who}${who ? out : (WORDS[cause] ?? out)}${since}: ${where}${who && cause in WORDS ? `, ${WORDS[cause]}` : ""}`;
 }
 
 function verdict() {
@@ -192,7 +201,8 @@ function showTop() {
   const row = rowOf(selected);
   say(element("verdict"), one ? selected : verdict());
   const up = state.started ? `up for ${duration(now() - state.started)}` : "";
-  const path = one ? state.prefixes[selected] : `${plural(state.workers.length, "worker")}, ${up}`;
+  const breaker = one && row[BREAKER] !== "off" ? `, breaker ${row[BREAKER].replace("_", " ")}` : "";
+  const path = one ? `${state.prefixes[selected]}${breaker}` : `${plural(state.workers.length, "worker")}, ${up}`;
   say(element("about"), path);
   element("all").hidden = !one;
   showUpstreams(one ? row[UPSTREAMS] : []);
@@ -204,11 +214,12 @@ function showTop() {
   for (const [id, place] of [["half", P50], ["most", P95], ["nearly", P99]]) {
     figure(element(id), measured ? time(row[place]) : "–");
   }
+  figure(element("tries"), measured && row[RATE] && row[TRIES] ? count(row[TRIES] / row[RATE]) : "–");
   figure(element("flight"), count(flight) + (queued ? ` ${count(queued)} waiting` : ""));
   element("unmeasured").hidden = state.measured;
 }
 
-const ANSWERS = { up: "answers", down: "down", unknown: "no requests yet", draining: "taken out by an operator" };
+const ANSWERS = { up: "up", down: "down", ejected: "ejected", unknown: "no requests yet", draining: "taken out by an operator" };
 const lines = new Map(); // URL → the line of an upstream, which stays: a button must not go while it is pressed
 
 function showUpstreams(upstreams) {
@@ -221,14 +232,15 @@ function showUpstreams(upstreams) {
       lines.delete(url);
     }
   }
-  for (const [url, how, reason, since, flight] of upstreams) {
+  for (const [url, how, reason, since, flight, ejections] of upstreams) {
     const line = lines.get(url) ?? newLine(list, url);
     const words = ANSWERS[how] ?? how;
     const long = since && how !== "draining" ? ` for ${duration(now() - since)}` : "";
-    const why = how === "down" || reason.startsWith("no answer") ? `, ${reason}` : "";
+    const why = how === "draining" ? "" : `: ${reason}`;
+    const often = ejections ? `, ejected ${ejections === 1 ? "once" : `${grouped.format(ejections)} times`} so far` : "";
     line.item.className = how;
     line.drained = how === "draining";
-    say(line.text, `${words}${long}${why}, ${plural(flight, "request")} under way`);
+    say(line.text, `${words}${long}${why}; ${plural(flight, "request")} under way${often}`);
     say(line.button, line.drained ? "Undrain" : "Drain");
   }
 }

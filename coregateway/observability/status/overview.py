@@ -158,6 +158,7 @@ def _upstream(name: str, url: str, board: Board, ejections: Ejections, living: l
         "last_answer": _rounded(verdict.answered),
         "last_failure": _rounded(verdict.failed),
         "in_flight": int(active),
+        "ejections": ejections.of(name, url).count,
     }
 
 

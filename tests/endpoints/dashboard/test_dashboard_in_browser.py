@@ -22,6 +22,7 @@ from coregateway.testing import (
     GatewayProcess,
     RawClient,
     ScriptedBackend,
+    close,
     free_port,
     render_head,
     respond,
@@ -182,6 +183,35 @@ async def test_it_shows_a_backend_that_goes_down_and_comes_back(browser: Chrome)
         await asyncio.to_thread(checked, page)
 
 
+async def test_it_says_why_an_upstream_is_ejected_and_that_a_breaker_is_open(browser: Chrome) -> None:
+    node = Node()
+    async with (
+        ScriptedBackend(close()) as bad,
+        ScriptedBackend() as good,
+        ScriptedBackend(respond(500)) as ill,
+    ):
+        toml = (
+            f'[backends.two]\nprefix = "/two"\nurls = ["{bad.url}", "{good.url}"]\n'
+            "ejection.failures = 1\nbreaker.enabled = true\n"
+            f'[backends.ill]\nprefix = "/ill"\nurls = ["{ill.url}"]\n'
+            "breaker.enabled = true\nbreaker.minimum = 1\nbreaker.open = 60.0\n"
+        )
+        async with node.start(toml) as gateway:
+            page = await asyncio.to_thread(Page, browser, node.url)
+            assert await ask(gateway, "/ill/x", 2) == 503
+            while not bad.requests:
+                await ask(gateway, "/two/x")
+            await asyncio.to_thread(page.says, "its breaker is open: requests are refused at once")
+            await asyncio.to_thread(page.says, "1 of 2 addresses ejected")
+            rows = "[...document.querySelectorAll('#rows button')]"
+            choose = f"{rows}.find(each => each.innerText.startsWith('two')).click()"
+            await asyncio.to_thread(page.run, choose)
+            await asyncio.to_thread(page.says, "/two, breaker closed")
+            await asyncio.to_thread(page.says, "it closes connections without an answer (upstream_closed)")
+            await asyncio.to_thread(page.says, "ejected once so far")
+            await asyncio.to_thread(checked, page)
+
+
 async def test_an_upstream_is_taken_out_and_had_back_by_its_button(browser: Chrome) -> None:
     node = Node()
     path = "/api/v1/coredinator/x"
@@ -278,12 +308,14 @@ def made_up(second: int) -> bytes:
             "no connection can be opened (connect_failed) since 2026",
             1.7e9,
             1,
+            0,
         ]
-        figures = [(number + second) % 50 + 1, 0, 0.001, 0.01, 0.1, 1, 0, 1, 2, 0]
+        rate = (number + second) % 50 + 1
+        figures = [rate, 0, 0.001, 0.01, 0.1, rate, 1, 0, 1, 2, 0, "off"]
         rows[f"service-{number:03}"] = [*figures, [upstream]] if second == 0 else figures
     data: dict[str, Any] = {
         "time": time.time(),
-        "all": [50.0 * MANY, 0.0, 0.001, 0.01, 0.1],
+        "all": [50.0 * MANY, 0.0, 0.001, 0.01, 0.1, 50.0 * MANY],
         "backends": rows,
     }
     if second == 0:

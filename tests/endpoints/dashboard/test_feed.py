@@ -71,7 +71,7 @@ async def test_the_whole_comes_first_and_then_what_has_changed(feed: Feed, board
         rate, failing, median, *_ = row = change["backends"]["a"]
         assert rate == pytest.approx(4 * failing, rel=0.01)
         assert 0.0005 < median < 0.002
-        assert len(row) == 10  # the upstreams are as they were
+        assert len(row) == 12  # the upstreams are as they were
         assert change["all"][0] == rate
         assert "prefixes" not in change
 
