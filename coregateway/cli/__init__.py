@@ -3,6 +3,7 @@
 routes          all routes, in the order in which they win
 explain         what would become of a request
 inspection      what the settings decide, without a gateway that serves
+plugged         the middleware of the plugins, by its names
 columns         rows of text in columns
 admin_address   what a gateway that runs answers at its admin address
 status          the state of the node that runs

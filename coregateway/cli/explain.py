@@ -9,7 +9,7 @@ from typing import Any
 from coregateway.cli.admin_address import NoAnswer, get
 from coregateway.cli.inspection import inspected
 from coregateway.proxy.explanation import without_values
-from coregateway.proxy.verdicts import PASSES
+from coregateway.proxy.verdicts import KNOWN_LATER, PASSES
 from coregateway.settings import Settings
 
 MOST = 20
@@ -98,7 +98,7 @@ def text(found: dict[str, Any]) -> str:
 
 def _in_words(told: dict[str, str]) -> str:
     why = told.get("why")
-    if why and told["verdict"] == PASSES:
+    if why and told["verdict"] in (PASSES, KNOWN_LATER):
         why = f"({why})"
     return f"{told['policy']}: {told['verdict']}{' ' if why else ''}{why or ''}"
 

@@ -11,6 +11,7 @@ from socket import socketpair
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from coregateway.cli.plugged import middleware_of
 from coregateway.downstream.connection import ClientConnection
 from coregateway.http1.path_safety import is_confined
 from coregateway.http1.request import RequestHead
@@ -47,6 +48,7 @@ class Inspection(NamedTuple):
     def _described(self, candidate: Candidate) -> dict[str, Any]:
         conditions, route = candidate.conditions, candidate.route
         table = self.settings.routes.get(route.name)
+        shown = route.middleware
         return {
             "name": route.name,
             "path": conditions.path,
@@ -54,6 +56,10 @@ class Inspection(NamedTuple):
             "hosts": [*conditions.hosts],
             "headers": {name.decode(): value.decode() for name, value in conditions.fields},
             "to": route.name if table is None else table.destination,
+            "middleware": {
+                "request": [] if shown is None else [*shown.names.on_request],
+                "response": [] if shown is None else [*shown.names.on_response],
+            },
         }
 
     def explain(self, raw: bytes, address: str) -> dict[str, Any]:
@@ -68,8 +74,9 @@ class Inspection(NamedTuple):
         except BadRequest as error:
             return {"answer": {"status": 400, "error": error.cause, "detail": error.explanation}}
         try:
-            asked, refusal = _admitted(client, route, head)
-            return facts(Case(client, head, route, asked, refusal, live=False), lost, self._state_of)
+            asked, refusal, waiting = _admitted(client, route, head)
+            case = Case(client, head, route, asked, refusal, live=False, waiting=waiting)
+            return facts(case, lost, self._state_of)
         finally:
             client.abort()
 
@@ -106,7 +113,7 @@ async def inspected(
     """The plan for these settings; nothing is connected. `states`: see `Inspection`."""
     io = WorkerIO(get_running_loop())
     backends = {name: open_backend(io, name, row, settings.limits) for name, row in settings.backends.items()}
-    worker = Worker(plan_of(settings, backends), ExchangeEvents())
+    worker = Worker(plan_of(settings, backends, middleware_of=middleware_of(settings)), ExchangeEvents())
     worker.open(io)
     try:
         yield Inspection(settings, worker, states)
@@ -116,19 +123,23 @@ async def inspected(
         io.close()
 
 
-def _admitted(client: ClientConnection, route: Route, head: RequestHead) -> tuple[int, Refusal | None]:
-    """How many steps of its admission let a request pass, and the refusal of the next one.
-
-    A verdict that has to be waited for lets it pass: it is known only when the request comes.
+def _admitted(
+    client: ClientConnection, route: Route, head: RequestHead
+) -> tuple[int, Refusal | None, list[int]]:
+    """How many steps of its admission let a request pass, the refusal of the next one, and the numbers of the
+    steps whose verdict is known only when the request comes: it passes them.
     """
+    waiting: list[int] = []
     if head.method != "OPTIONS" and (refusal := route.refuse_method(client, head)) is not None:
-        return -1, refusal
+        return -1, refusal, waiting
     chain = route.chain_of(head)
     steps = () if chain is None else chain.steps
     for number, step in enumerate(steps):
         verdict = step(client, head)
         if isinstance(verdict, Refusal):
-            return number, verdict
-        if verdict is not None and (close := getattr(verdict, "close", None)) is not None:
-            close()
-    return len(steps), None
+            return number, verdict, waiting
+        if verdict is not None:
+            waiting.append(number)
+            if (close := getattr(verdict, "close", None)) is not None:
+                close()
+    return len(steps), None, waiting

@@ -4,7 +4,7 @@
 at once what it has to say, unless a middleware waits: then it returns an awaitable, for a task to wait for.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from coregateway.http1.response import ResponseHead
@@ -25,10 +25,16 @@ type Answer = Callable[[Client, Refusal], Verdict]
 class RouteMiddleware:
     """See the module."""
 
-    __slots__ = ("admit", "admit_own", "answer", "review")
+    __slots__ = ("admit", "admit_own", "answer", "names", "review")
 
     def __init__(
-        self, *, admit: Step | None, admit_own: Step | None, review: Review | None, answer: Answer
+        self,
+        *,
+        admit: Step | None,
+        admit_own: Step | None,
+        review: Review | None,
+        answer: Answer,
+        names: "Names",
     ) -> None:
         self.admit = admit
         """Shows a request to the request middleware: the step behind the built-in policies. None: there is
@@ -38,6 +44,20 @@ class RouteMiddleware:
         self.review = review
         """None: there is no response middleware."""
         self.answer = answer
+        self.names = names
+
+
+class Names:
+    """Those of middleware on requests, on responses, and on requests for the backend that a share chose."""
+
+    __slots__ = ("on_request", "on_response", "own_on_request")
+
+    def __init__(
+        self, on_request: Sequence[str], on_response: Sequence[str], own_on_request: Sequence[str]
+    ) -> None:
+        self.on_request = tuple(on_request)
+        self.on_response = tuple(on_response)
+        self.own_on_request = tuple(own_on_request)
 
 
 type MiddlewareOf = Callable[[str, frozenset[bytes], frozenset[bytes]], RouteMiddleware | None]

@@ -5,7 +5,7 @@ step of admission begins with `Case.of_step`, which knows what the step has said
 (`policy`). What a new policy decides is told by a further function here, at its place in `POLICIES`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from coregateway.http1.request import RequestHead
@@ -34,6 +34,7 @@ STEPS = {
     "Redirects": "redirect",
     "FixedAnswers": "fixed answer",
     "Share": "share",
+    "show_to_chosen": "its backend's middleware",
     "refuse_for_maintenance": "maintenance",
     "refuse_while_open": "breaker",
 }
@@ -65,9 +66,11 @@ class Case:
         refusal: Refusal | None,
         *,
         live: bool = True,
+        waiting: Collection[int] = (),
     ) -> None:
         """`asked`: how many steps have let it pass; `refusal`: what the next one has said, None: nothing.
-        `live`: whether a node runs that has asked them, so that counts are known."""
+        `live`: whether a node runs that has asked them, so that counts are known. `waiting`: the numbers of
+        those among them that say nothing before the request comes."""
         self.live = live
         self.client = client
         self.head = head
@@ -76,6 +79,7 @@ class Case:
         chain: Admission | None = route.chain_of(head)
         self.steps = () if chain is None else tuple(map(policy_of, chain.steps))
         self.asked = asked
+        self.waiting = waiting
         self.refusal = refusal
 
     @property
@@ -92,6 +96,8 @@ class Case:
 
     def of_number(self, number: int, why: str = "") -> Told:
         """As `of_step`, by the step's number."""
+        if number in self.waiting:
+            return Told(KNOWN_LATER)
         if number < self.asked:
             return Told(PASSES, why)
         if number == self.asked and self.refusal is not None:
@@ -191,7 +197,8 @@ def concurrency_by_consumer(case: Case) -> Told | None:
 
 
 def request_middleware(case: Case) -> Told | None:
-    return case.of_step("request middleware")
+    shown = case.route.middleware
+    return _named(case.of_step("request middleware"), () if shown is None else shown.names.on_request)
 
 
 def request_fields(case: Case) -> Told | None:
@@ -228,6 +235,13 @@ def share(case: Case) -> Told | None:
     return Told(CHOOSES, f"{exchange.share}, by {exchange.chosen_by}")
 
 
+def chosen_middleware(case: Case) -> Told | None:
+    shown = None if case.forwarding is None else case.forwarding.middleware
+    return _named(
+        case.of_step("its backend's middleware"), () if shown is None else shown.names.own_on_request
+    )
+
+
 def mirror(case: Case) -> Told | None:
     rule = None if case.forwarding is None else case.forwarding.mirror
     if rule is None:
@@ -255,7 +269,16 @@ def response_fields(case: Case) -> Told | None:
 
 def response_middleware(case: Case) -> Told | None:
     shown = None if case.forwarding is None else case.forwarding.middleware
-    return None if shown is None or shown.review is None else Told(KNOWN_LATER)
+    return (
+        None if shown is None or shown.review is None else _named(Told(KNOWN_LATER), shown.names.on_response)
+    )
+
+
+def _named(told: Told | None, names: Sequence[str]) -> Told | None:
+    """With the names of the middleware that says it, unless that answers."""
+    if told is None or told.verdict in (REFUSES, ANSWERS):
+        return told
+    return told._replace(why=", ".join(names))
 
 
 def record(case: Case) -> Told:
@@ -295,6 +318,7 @@ POLICIES: tuple[tuple[str, Policy], ...] = (
     ("fixed answer", fixed_answer),
     ("maintenance", maintenance),
     ("share", share),
+    ("its backend's middleware", chosen_middleware),
     ("mirror", mirror),
     ("breaker", breaker),
     ("balance", balance),

@@ -32,7 +32,7 @@ from coregateway.proxy.admission import ANSWERED, Refusal, Verdict
 from coregateway.proxy.amendment import amend
 from coregateway.proxy.client import Client
 from coregateway.proxy.forwarded_request import ForwardedRequest
-from coregateway.proxy.middleware import RouteMiddleware
+from coregateway.proxy.middleware import Names, RouteMiddleware
 from coregateway.sanic_app.fields import PassingFields, of_requests
 from coregateway.sanic_app.middleware_calls import Function, Raised, Said, go_on
 from coregateway.sanic_app.middleware_times import name_of
@@ -82,6 +82,11 @@ class Chain:
             admit_own=self.admit_own if self._own_on_request else None,
             review=self.review if self._on_response else None,
             answer=self.answer,
+            names=Names(
+                [name_of(one) for one in self._on_request],
+                [name_of(one) for one in self._on_response],
+                [name_of(one) for one in self._own_on_request],
+            ),
         )
 
     # What the request path calls

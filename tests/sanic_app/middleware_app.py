@@ -230,6 +230,10 @@ async def partly(name: str, request: Request) -> None:
     request.headers["X-Partly"] = name
 
 
+def tell_consumer(request: Request) -> None:
+    told(action="consumer", path=request.path, names=request.headers.getall("x-consumer", []))
+
+
 def pop_host(request: Request) -> None:
     request.headers.pop("host")
 
@@ -280,8 +284,11 @@ ON_REQUEST: dict[str, Callable[[Request], Any]] = {
         for name in (
             *("Host", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "TE", "Via"),
             *("X-Request-ID", "X-Forwarded-For", "Proxy-Authorization", "Keep-Alive"),
+            *("X-Consumer", "x_consumer", "X-Auth-Roles"),
         )
     },
+    "consumer": tell_consumer,
+    "pop-consumer": lambda request: request.headers.pop("x-consumer", None),
     "pop-host": pop_host,
     "clear": clear,
 }
