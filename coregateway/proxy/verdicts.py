@@ -6,6 +6,7 @@ step of admission begins with `Case.of_step`, which knows what the step has said
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from coregateway.http1.request import RequestHead
@@ -126,6 +127,8 @@ class Case:
 def policy_of(step: Any) -> str:
     """The name of the policy that a step of admission asks."""
     owner = getattr(step, "__self__", None)
+    if isinstance(owner, ModuleType):
+        owner = None  # of a compiled function
     said: str | None = getattr(owner, "policy", None)
     name = type(owner).__name__ if owner is not None else getattr(step, "__name__", "policy")
     return said or STEPS.get(name, name)

@@ -1,5 +1,8 @@
 """A plugin whose middleware may not be called by commands."""
 
+# Sanic's decorators have no types:
+# pyright: reportUnknownMemberType=false
+
 from typing import Any
 
 from coregateway.sanic_app.gateway import Gateway

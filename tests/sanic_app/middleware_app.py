@@ -234,6 +234,10 @@ def tell_consumer(request: Request) -> None:
     told(action="consumer", path=request.path, names=request.headers.getall("x-consumer", []))
 
 
+def pop_consumer(request: Request) -> None:
+    request.headers.pop("x-consumer")
+
+
 def pop_host(request: Request) -> None:
     request.headers.pop("host")
 
@@ -288,7 +292,7 @@ ON_REQUEST: dict[str, Callable[[Request], Any]] = {
         )
     },
     "consumer": tell_consumer,
-    "pop-consumer": lambda request: request.headers.pop("x-consumer", None),
+    "pop-consumer": pop_consumer,
     "pop-host": pop_host,
     "clear": clear,
 }

@@ -75,10 +75,14 @@ class Gateway(Served):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gateway() -> AsyncIterator[Gateway]:
     async with ScriptedBackend() as backend:
-        backend.on("/whole", send(answer("Content-Length: 2\r\n", b"ok")))
-        backend.on("/chunked", send(answer("Transfer-Encoding: chunked\r\n", b"2\r\nok\r\n0\r\n\r\n")))
-        backend.on("/to-end", send(answer("Connection: close\r\n", b"ok")), close())
-        backend.on("/big", send(answer(f"Content-Length: {BIG}\r\n", b"x" * BIG)))
+        for behind in ("", "/body"):
+            coded = answer("Transfer-Encoding: chunked\r\n", b"2\r\nok\r\n0\r\n\r\n")
+            backend.on(f"/whole{behind}", send(answer("Content-Length: 2\r\n", b"ok")))
+            backend.on(f"/chunked{behind}", send(coded))
+            backend.on(f"/to-end{behind}", send(answer("Connection: close\r\n", b"ok")), close())
+            backend.on(f"/big{behind}", send(answer(f"Content-Length: {BIG}\r\n", b"x" * BIG)))
+            switched = send(answer(BOTH, b"hello", status="101 Switching Protocols"))
+            backend.on(f"/switch{behind}", switched, hang())
         backend.on("/empty", send(answer("", b"", status="204 No Content")))
         backend.on("/same", send(answer("Content-Length: 7\r\n", b"", status="304 Not Modified")))
         backend.on("/moved", send(answer("Content-Length: 0\r\n", b"", fields="Location: /there\r\n")))
@@ -86,7 +90,6 @@ async def gateway() -> AsyncIterator[Gateway]:
         backend.on("/stalls", send(answer("Content-Length: 9\r\n", b"half")), hang())
         backend.on("/garbage", send(b"garbage\r\n\r\n"))
         backend.on("/hang", hang())
-        backend.on("/switch", send(answer(BOTH, b"hello", status="101 Switching Protocols")), hang())
         backend.on("/json", respond(200, b"{}"))
         backend.on("/early", send(answer("Content-Length: 2\r\n", b"ok")), hang(), early=True)
         async with Gateway(backend) as gateway:
@@ -338,6 +341,29 @@ async def test_the_body_of_a_request_is_the_backends_by_then(gateway: Gateway) -
     assert response.header("x-read") == b"0"
     response = await gateway.ask("/a/body?then=read", method="POST", body=b"x" * 1000)
     assert response.header("x-read") == b"1000"
+
+
+@each_kind
+async def test_a_body_that_was_read_goes_on_whatever_the_answer(
+    gateway: Gateway, kind: str, body: bytes
+) -> None:
+    content = b'{"a": 1}'
+    json_type = "Content-Type: application/json"
+    response = await gateway.ask(f"/{kind}/body?then=read", json_type, method="POST", body=content)
+    assert (response.status, response.body) == (200, body)
+    assert response.header("x-read") == str(len(content)).encode()
+    seen = gateway.backend.requests[-1]
+    assert seen.body == content
+    assert ("x-json", "a") in own_fields(seen)
+
+
+async def test_an_upgrade_has_no_body_to_read(gateway: Gateway) -> None:
+    async with gateway.client() as client:
+        await client.send(request(f"{PREFIX}/switch/body?then=read", *WEBSOCKET))
+        response = await client.read_head()
+        assert (response.status, response.header("x-read")) == (101, b"0")
+        assert await client.read_until(b"hello") == b"hello"
+    assert ("x-body", "0") in own_fields(gateway.backend.requests[-1])
 
 
 # How it fails
