@@ -26,9 +26,14 @@ def middleware_of(settings: Settings) -> MiddlewareOf:
     """That of the plugins of these settings; one that cannot be attached ends the process with status 2."""
     if not settings.plugins:
         return no_middleware
-    from coregateway.app import create_app  # it imports Sanic, which takes longer than all else
+    # These import Sanic, which takes longer than all else.
+    from coregateway.sanic_app.blueprints import Listed
+    from coregateway.sanic_app.gateway import Gateway
+    from coregateway.sanic_app.plugins import attach_plugins
 
-    app = create_app(settings, "inspected")
+    app = Gateway("inspected", settings)
+    Listed(app, settings)
+    attach_plugins(app, settings)
     app.finalize()
     real = app.ctx.middleware.on_routes(app, settings)
 
