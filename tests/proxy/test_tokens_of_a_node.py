@@ -52,7 +52,7 @@ def key_set(**keys: rsa.RSAPrivateKey) -> bytes:
 
 
 def token(key: rsa.RSAPrivateKey = FIRST, kid: str = "first", **changed: Any) -> str:
-    claims = {"iss": "https://idp.test/", "aud": "gw", "exp": time() + 60, "sub": "alice", "name": "Alice"}
+    claims = {"iss": "https://idp.test/", "aud": "gw", "exp": time() + 3600, "sub": "alice", "name": "Alice"}
     return "Authorization: Bearer " + jwt.encode({**claims, **changed}, key, "RS256", headers={"kid": kid})
 
 
