@@ -30,6 +30,9 @@ PATIENCE: Final = 0.002
 REST: Final = 0.25
 """Seconds in which it does not wait again for one that it has waited for in vain."""
 
+ANONYMOUS: Final = 1.0
+"""Seconds in which none has said that it holds a lock until that counts as one that has died."""
+
 _TAKE_OVER: Final = 1 << 21
 """The number of the memory's own lock within which a lock is taken from a dead process."""
 
@@ -45,7 +48,7 @@ class SharedLocks:
     `fresh`: nothing stands there yet.
     """
 
-    __slots__ = ("_acquire", "_holders", "_memory", "_release", "_tired_until", "owner", "waits")
+    __slots__ = ("_acquire", "_holders", "_memory", "_release", "_tired_until", "_unnamed", "owner", "waits")
 
     def __init__(self, memory: SharedMemory, offset: int, count: int, *, fresh: bool) -> None:
         self._memory = memory
@@ -55,6 +58,8 @@ class SharedLocks:
         self.waits = 0
         """How often this process went without a lock."""
         self._tired_until = 0.0
+        self._unnamed: dict[int, tuple[float, float]] = {}
+        """Of locks that were held by none that said who it is: when that was seen first, and last."""
         first = ctypes.addressof(ctypes.c_char.from_buffer(memory.bytes(offset, size_of(count))))
         if fresh:
             library = ctypes.CDLL(None, use_errno=True)
@@ -99,7 +104,7 @@ class SharedLocks:
             self._holders[place] = self.owner
             return True
         holder = self._holders[place]
-        if not _lives(holder):
+        if self._is_dead(number, holder):
             if self._take_over(place, holder):
                 return True
             if self._acquire[number](True, PATIENCE):  # another process took it over, and is done with it
@@ -109,11 +114,25 @@ class SharedLocks:
         self.waits += 1
         return False
 
+    def _is_dead(self, number: int, holder: int) -> bool:
+        """Whether the holder has ended; 0: none stands there, and so it was for `ANONYMOUS` seconds.
+
+        A process that lives stands there for all but an instant, in which the system may hold it up.
+        """
+        if holder:
+            return not _lives(holder)
+        now = monotonic()
+        first, last = self._unnamed.get(number, (now, now))
+        if now - last > 4 * REST:
+            first = now
+        self._unnamed[number] = first, now
+        return now - first > ANONYMOUS
+
     def _take_over(self, place: int, holder: int) -> bool:
         """Take the place of a holder that has ended, unless another process was first.
 
-        0: it died before it could say who it is, or after that; or it was held up just there. Then two may
-        hold the lock for an instant, which is no worse than to go without it.
+        0: it died before it could say who it is, or after that; or it was held up just there, for long. Then
+        two may hold the lock for an instant, which is no worse than to go without it.
         """
         self._memory.wait_for_lock(_TAKE_OVER)
         try:
