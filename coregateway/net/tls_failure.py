@@ -30,6 +30,7 @@ def in_words(error: BaseException) -> str:
     """What went wrong, in OpenSSL's words, which hold no byte of the peer's."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.lower().replace("_", " ")
+    reason: object = getattr(error, "reason", None)  # which its type promises, and some errors lack
+    if isinstance(error, ssl.SSLError) and isinstance(reason, str):
+        return reason.lower().replace("_", " ")
     return str(error)
