@@ -15,7 +15,7 @@ type Outcomes = dict[str, list[Outcome]]
 """By the id of the case: that of the whole request, and that of the request in segments."""
 
 SEGMENTED_UP_TO = 4096  # bytes; larger cases are only sent whole
-WHOLE = 2.0
+WHOLE = 4.0
 """Seconds after which the gateway gives up a request that was sent whole and has no end."""
 IN_SEGMENTS = 6.0
 """The same for one in segments: not before a busy machine has sent the segments of the longest."""

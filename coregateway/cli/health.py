@@ -107,11 +107,14 @@ def _ask(host: str, port: int) -> int:
     """
     try:
         return _ask_over(create_connection((host, port), PATIENCE))
-    except (ConnectionResetError, ValueError):
+    except (ConnectionResetError, ValueError) as in_the_clear:
         import ssl  # takes its time, and most ports speak in the clear
 
         context = ssl._create_unverified_context()  # noqa: S323  # pyright: ignore[reportPrivateUsage] -- public in all but its name; it is this machine
-        return _ask_over(context.wrap_socket(create_connection((host, port), PATIENCE)))
+        try:
+            return _ask_over(context.wrap_socket(create_connection((host, port), PATIENCE)))
+        except (OSError, ValueError):
+            raise in_the_clear from None
 
 
 def _ask_over(connection: socket) -> int:

@@ -42,6 +42,7 @@ def _gauge(name: str, by: str, match: str = 'backend=~"$backend"') -> str:
 _FAILED = _rate("requests", "backend", 'backend=~"$backend",code=~"5.."')
 _CALLS = "rate(coregateway_middleware_seconds_bucket[$__rate_interval])"
 _LAG = "rate(coregateway_event_loop_lag_seconds_bucket[$__rate_interval])"
+_TRIPS = "rate(coregateway_rate_store_seconds_bucket[$__rate_interval])"
 _BY_UPSTREAM = "{{backend}} {{upstream}}"
 _EJECTED = _gauge("upstream_state", "backend, upstream", 'backend=~"$backend",state="ejected"')
 _OPEN = _gauge("breaker_state", "backend, state", 'backend=~"$backend",state=~"open|half_open"')
@@ -149,6 +150,37 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Callers, by what came of their credentials",
                 "reqps",
                 ((_rate("auth", "backend, method, outcome"), "{{backend}} {{method}} {{outcome}}"),),
+            ),
+        ),
+    ),
+    (
+        "Rates",
+        (
+            Panel(
+                "Decisions",
+                "reqps",
+                ((_rate("rate_decisions", "policy, outcome", ""), "{{policy}} {{outcome}}"),),
+            ),
+            Panel(
+                "Refused, for too many in flight",
+                "reqps",
+                ((_rate("concurrency_rejected", "policy", ""), "{{policy}}"),),
+            ),
+            Panel("Store answers", "short", (("min(coregateway_rate_store_up)", "all nodes"),)),
+            Panel(
+                "Round trips to the store",
+                "s",
+                ((f"histogram_quantile(0.99, sum by (le) ({_TRIPS}))", "p99"),),
+            ),
+            Panel(
+                "Keys that had no room",
+                "short",
+                (("sum(rate(coregateway_rate_table_evictions_total[$__rate_interval]))", "keys"),),
+            ),
+            Panel(
+                "Ended, for they held what others waited for",
+                "reqps",
+                ((_rate("slow_clients", "backend"), "{{backend}}"),),
             ),
         ),
     ),

@@ -191,6 +191,11 @@ urls = ["http://no-such-name.invalid"]
 path = "/api/v1/coredinator/shared"
 backend = { coredinator = 0, named = 1 }
 mirror.backend = "coredinator"
+[limits]
+rates = ["all"]
+[rates.all]
+key = ""
+rate = "1000/s"
 [routes.closed]
 path = "/closed"
 respond.status = 204
@@ -225,7 +230,11 @@ async def test_prometheus_takes_every_metric_and_knows_every_expression(
         [found] = await result(client, quantile)
         assert 0 < float(found["value"][1]) < 1
         names = {each["metric"]["__name__"] for each in await result(client, '{__name__=~"coregateway_.*"}')}
-        assert names == LABELS_OF.keys() - {"coregateway_tls_not_after_seconds"}  # it speaks in the clear
+        # it speaks in the clear, has no store, and limits nothing in flight
+        others = re.compile("coregateway_(tls_not_after|rate_store|concurrency_rejected)_")
+        assert {name for name in names if not others.match(name)} == {
+            name for name in LABELS_OF if not others.match(name)
+        }
         [group] = (await client.get("/rules")).json()["data"]["groups"]
         assert len(group["rules"]) == export.alerts().count("alert:")
         assert {rule["health"] for rule in group["rules"]} <= {"ok", "unknown"}

@@ -27,6 +27,8 @@ PROMISED = {
     "coregateway_rate_decisions_total": ("policy", "outcome"),
     "coregateway_rate_table_evictions_total": (),
     "coregateway_concurrency_rejected_total": ("policy",),
+    "coregateway_rate_store_up": (),
+    "coregateway_rate_store_seconds": (),
     "coregateway_shares_total": ("route", "backend", "way"),
     "coregateway_mirrored_total": ("backend", "outcome"),
     "coregateway_auth_total": ("backend", "method", "outcome"),
