@@ -39,7 +39,8 @@ async def test_the_stuck_connections_of_one_address_do_not_use_up_another_s_limi
         Stage(toml=NARROW, backends={"coredinator": f"{one.url},{other.url}"}) as stage,
     ):
         first = [asyncio.create_task(stage.ask("/first")) for _ in range(4)]
-        await eventually(lambda: sum(task.done() for task in first) == 2)  # the other two are stuck
+        # One or two are stuck: a busy machine may have answered some before it sends the next.
+        await eventually(lambda: sum(task.done() for task in first) + len(one.requests) == len(first))
         for _ in range(10):
             assert (await stage.ask("/second")).status == 200
         together = await asyncio.gather(*(stage.ask("/third") for _ in range(10)))

@@ -258,7 +258,8 @@ def not_secured(backend: str, url: str, verdict: Verdict) -> Finding | None:
         f"there, and at backends.{backend}.tls.ca and its neighbours here ({url})"
     )
     fields: dict[str, object] = {"backend": backend, "upstream": url, "cause": verdict.cause}
-    return Finding("not_secured", url, message, fields)
+    # two backends may have one address, and other certificates for it
+    return Finding("not_secured", f"{backend} {url}", message, fields)
 
 
 def answers_again(backend: str, url: str, verdict: Verdict, *, down_since: float) -> Finding | None:
