@@ -20,7 +20,8 @@ from coregateway.testing.queues import Queues, kernel_queues
 from tests.node.running_node import ROOT
 
 MIB = 1024 * 1024
-AT_REST = 70 * MIB
+AT_REST = 76 * MIB
+"""Of these 13 are sanic-ext's, and 4 the machine code's."""
 GROWTH = 24 * MIB
 STALLED = 500
 IN_FLIGHT = 256 * 1024
