@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
-from os import environ
+from os import environ, pathsep
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -29,6 +30,16 @@ class StartGateway(Protocol):
         env: Mapping[str, str] | None = None,
         workers: int = 1,
     ) -> GatewayProcess: ...
+
+
+HIDDEN = Path(__file__).parent / "hidden"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide from processes that tests start what only tests need; pytest itself starts none behind this."""
+    starts_others = bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
+    if not starts_others:
+        environ["PYTHONPATH"] = pathsep.join(filter(None, (str(HIDDEN), environ.get("PYTHONPATH"))))
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("COREGATEWAY_")}
     # Make hands its own flags, and those of the tests' own run, to every make below it.
     own = {name: value for name, value in own.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
-    return own | {"PYTHONPATH": str(ROOT), "COREGATEWAY_ADMIN__ADDRESS": ""} | dict(extra)
+    path = os.pathsep.join(filter(None, (str(ROOT), own.get("PYTHONPATH"))))
+    return own | {"PYTHONPATH": path, "COREGATEWAY_ADMIN__ADDRESS": ""} | dict(extra)
 
 
 def alive(pids: set[int]) -> set[int]:

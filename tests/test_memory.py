@@ -7,17 +7,14 @@ readers and 500 uploads that have come to a stop.
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Generator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Awaitable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import cast
 
 import pytest
 
 from coregateway.testing import Filler, GatewayProcess, ScriptedBackend, respond
 from coregateway.testing.queues import Queues, kernel_queues
-from tests.node.running_node import ROOT
 
 MIB = 1024 * 1024
 AT_REST = 76 * MIB
@@ -171,26 +168,12 @@ def held_between(source: End, sink: End, queues: dict[tuple[int, int], Queues]) 
     return source.given - kernel - sink.taken
 
 
-@contextmanager
-def without_trustme() -> Generator[str]:
-    """A path on which Python finds the gateway, and no trustme."""
-    with TemporaryDirectory() as hidden:
-        Path(hidden, "trustme.py").write_text("raise ImportError")
-        yield os.pathsep.join([hidden, str(ROOT)])
-
-
 async def figures(size: int) -> tuple[int, int, int]:
-    """Resident bytes of a worker at rest, and by how many it grows during a download and an upload.
-
-    Sanic imports trustme where it is there, and 10 MiB with it: only where tests are run.
-    """
+    """Resident bytes of a worker at rest, and by how many it grows during a download and an upload."""
     async with ScriptedBackend() as backend:
         backend.on("/download", respond(200, Filler(size)))
         backend.default(respond(200, b"taken"))
-        async with AsyncExitStack() as running:
-            env = UNLIMITED | {"PYTHONPATH": running.enter_context(without_trustme())}
-            gateway = GatewayProcess(backends={"coredinator": backend.url}, env=env)
-            await running.enter_async_context(gateway)
+        async with GatewayProcess(backends={"coredinator": backend.url}, env=UNLIMITED) as gateway:
             worker = worker_of(gateway)
             at_rest = memory(worker)
             after_download = await highest(worker, download(gateway, size))
