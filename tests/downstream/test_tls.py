@@ -164,21 +164,23 @@ async def test_a_tunnel_passes_bytes_both_ways_and_half_of_it_may_end(scene: Sce
     )
     request = get(f"{PREFIX}/ws", *fields).replace(b"Connection: close", b"Connection: upgrade")
 
-    def talk() -> bytes:
+    def talk() -> Client:
         client = Client(scene.gateway.address)
         client.tls.sendall(request)
         answer = b""
         while not answer.endswith(b"hello"):
             answer += client.tls.recv(65_536)
+        assert answer.startswith(b"HTTP/1.1 101 ")
         client.tls.sendall(b"from the client")
-        client.tls.close()
-        return answer
+        return client
 
-    assert (await asyncio.to_thread(talk)).startswith(b"HTTP/1.1 101 ")
+    client = await asyncio.to_thread(talk)
     connection = next(
         each for each in scene.backend.connections if any(r.path == b"/ws" for r in each.requests)
     )
-    await eventually(lambda: connection.unread.endswith(b"from the client") or connection.closed_by_peer)
+    await eventually(lambda: connection.unread.endswith(b"from the client"))
+    client.tls.close()
+    await eventually(lambda: connection.closed_by_peer)
 
 
 async def test_a_thousand_that_never_shake_hands_disturb_nobody(scene: Scene) -> None:
