@@ -1,7 +1,7 @@
 """The words that all other packages share.
 
 exchange     one request and its response, as a record
-caller       who a request comes from
+caller       the identity that a request has proven
 errors       what can go wrong: status, whose fault it is, whether anything was sent
 problem      an error as a document (RFC 9457)
 call_times   how long the calls of a function took

@@ -1,4 +1,4 @@
-"""Who a request comes from, once its credentials are accepted. Pure."""
+"""The caller of a request, once its credentials are accepted. Pure."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,7 +14,7 @@ NO_CLAIMS: Final[Mapping[str, Any]] = MappingProxyType({})
 class Caller:
     """The consumer of a request, as user code sees it: `request.ctx.consumer`.
 
-    `name`: "" where its token names none. `method`: how it has shown who it is, as log lines have it: `key`,
+    `name`: "" where its token names none. `method`: how it has authenticated, as log lines have it: `key`,
     `jwt.<name>`, `forward.<name>`. `claims`: of its token; empty for other credentials.
     """
 

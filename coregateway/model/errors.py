@@ -91,7 +91,7 @@ class GatewayError(Exception):
         self.sent = sent
         self.reused = reused
         self.upstream = upstream
-        """Whom it happened with, for the log alone."""
+        """The address that it happened with, for the log alone."""
         self.rule = rule
 
     @property

@@ -6,7 +6,7 @@ cors               which origins may read answers
 fields             what is changed in the fields of messages
 fixed_answer       answers that the settings hold
 gcra               how many requests a key may send
-identity           the fields that tell a backend who a request comes from
+identity           the fields that name the caller to a backend
 keys               whom an API key belongs to
 limit_keys         whose requests are counted together
 marks              by which the tables of the node know keys

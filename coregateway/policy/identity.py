@@ -1,4 +1,4 @@
-"""The fields that tell a backend who a request comes from, and which fields of a client they forbid. Pure."""
+"""The fields that name the caller to a backend, and which fields of a client they forbid. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
@@ -41,7 +41,7 @@ def _line(name: str, value: str) -> bytes:
 
 
 class FieldKinds(dict[bytes, int]):
-    """Whether a field line, as a client wrote it, passes, tells who it is (`IDENTITY`), or holds a key
+    """Whether a field line, as a client wrote it, passes, claims an identity (`IDENTITY`), or holds a key
     (`KEY`).
 
     Most lines of a message are those of the one before, so each is taken apart once. Names with an

@@ -6,7 +6,7 @@ from typing import Final
 from coregateway.http1.request import RequestHead
 
 CREDENTIALS: Final = ("Authorization", "Cookie")
-"""Fields that a copy never has, whoever has set them, besides the one for keys."""
+"""Fields that a copy never has, set by a client or by a rule, besides the one for keys."""
 
 MAX_BODY: Final = 65_536
 """Bytes of a body that is copied with its request, at most."""

@@ -13,7 +13,7 @@ steps                its links that answer in the place of a backend
 auth_plan            its links that authenticate, from the settings
 authentication       what they do
 token_check          the tokens that a worker has found good
-recognition          who asks for an own path
+recognition          the caller of an own path
 rate_check           its link that asks the rates
 flight_check         its link that limits requests in flight
 limit_checks         makes these from the settings

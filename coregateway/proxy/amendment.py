@@ -13,7 +13,7 @@ OF_THIS_HOP: Final = frozenset((b"te", b"transfer-encoding", b"content-length", 
 
 
 def amend(head: RequestHead, names: Collection[bytes], lines: list[bytes]) -> None:
-    """Leave out the fields with these names (in lower case), whoever sent them, and add these lines.
+    """Leave out the fields with these names (in lower case), clients' and rules' alike, and add these lines.
 
     Connection is obeyed before that (RFC 9110 §7.6.1), so that no client can name a field that was added.
     """

@@ -1,4 +1,4 @@
-"""The step of admission that finds out who a request comes from, and whether that is enough.
+"""The step of admission that authenticates a request, and says whether its caller may pass.
 
 Credentials of other kinds than those that a route accepts are none to it, and pass to its backend. What a
 client says of itself in fields of identity is taken away on every route, open ones included.

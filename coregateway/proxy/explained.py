@@ -1,8 +1,8 @@
 """The chain of policies of a gateway that explains (`explain.header`): it tells requests that ask and may.
 
 A request asks by `X-CoreGateway-Explain: 1`. What its route, each policy and its backend make of it goes into
-a field of the response, whoever answers. Without the setting there is no such chain, and no request is looked
-at.
+a field of the response, of the gateway's own as well. Without the setting there is no such chain,
+and no request is looked at.
 """
 
 from collections.abc import Mapping, Sequence
@@ -91,7 +91,7 @@ class ExplainedAdmission(Admission):
 def admission_of(
     told: Access | None, steps: Sequence[Step], answering: Step | None = None
 ) -> Admission | None:
-    """The chain of these steps; None: there are none. `told`: see `ExplainedAdmission`, None: nobody is told.
+    """The chain of these steps; None: there are none. `told`: see `ExplainedAdmission`, None: none of them.
     `answering`: the step that may write an answer itself."""
     if told is not None:
         return ExplainedAdmission(told, steps, -1 if answering is None else steps.index(answering))

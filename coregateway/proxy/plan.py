@@ -65,7 +65,7 @@ class Plan:
         self.tells_time = tells_time
         """Whether clients get `Server-Timing`."""
         self.identity_fields = identity_fields
-        """Names, in lower case and with hyphens, of the fields that tell backends who a client is: no client
+        """Names, in lower case and with hyphens, of the fields that name the caller to backends: no client
         and no middleware may set them."""
         self.credentials = credentials
         """Names, in lower case, of the fields whose values are shown nowhere."""

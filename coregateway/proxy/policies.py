@@ -231,9 +231,9 @@ class Steps:
         self.access = access
         self.middleware = middleware
         self.told = told
-        """The clients that are told what becomes of their requests; None: nobody is."""
+        """The clients that are told what becomes of their requests; None: none is."""
         self.auth = auth
-        """Finds out who a request comes from."""
+        """Authenticates requests."""
         self.choice: Step | None = None
         """Decides which of several backends gets a request."""
         self.shows_to_chosen = False
@@ -304,7 +304,7 @@ def _route(
 
 
 def _told(settings: Settings) -> Access | None:
-    """The clients that are told what becomes of their requests; None: nobody is."""
+    """The clients that are told what becomes of their requests; None: none is."""
     given = settings.explain
     return Access(given.allow, ()) if given.header and given.allow else None
 

@@ -36,7 +36,7 @@ DENY: Final = "deny"
 
 
 class _Question:
-    """Of one request. `answer`: None: nobody waits for it."""
+    """Of one request. `answer`: None: no request waits for it."""
 
     __slots__ = ("answer", "arguments", "keys")
 

@@ -1,4 +1,4 @@
-"""Who a request for one of the gateway's own paths comes from: these are open, and handlers may ask."""
+"""The caller of a request for one of the gateway's own paths: these are open, and handlers may ask for it."""
 
 from coregateway.http1.request import RequestHead
 from coregateway.model.caller import Caller
@@ -7,7 +7,7 @@ from coregateway.proxy.token_check import TokenCheck
 
 
 class Recognition:
-    """Tells handlers who a request comes from, where its credentials are good."""
+    """Tells handlers the caller of a request, where its credentials are good."""
 
     __slots__ = ("_key_field", "_keys", "_tokens")
 

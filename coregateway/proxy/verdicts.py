@@ -186,7 +186,7 @@ def concurrency(case: Case) -> Told | None:
 
 def authentication(case: Case) -> Told | None:
     exchange = case.exchange
-    who = f"{exchange.consumer} by {exchange.auth}" if exchange.consumer else "nobody who is known"
+    who = f"{exchange.consumer} by {exchange.auth}" if exchange.consumer else "no caller"
     told = case.of_step("authentication", who)
     return told or case.of_step("fields of identity", "open; what a client says of itself is taken away")
 

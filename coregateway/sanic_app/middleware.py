@@ -50,7 +50,7 @@ class Chain:
     """The middleware of one route, in the order in which it is called.
 
     `most_body`: bytes of a request's body that it may read. `identity`: names, in lower case, of the fields
-    by which the gateway tells who a client is; what a client sends of them is not shown. `reserved`: those of
+    by which the gateway names the caller; what a client sends of them is not shown. `reserved`: those of
     further fields that the gateway writes, besides the ones that it always does.
     """
 

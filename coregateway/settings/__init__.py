@@ -5,7 +5,7 @@ table       what every table is
 named_rows  tables whose rows have names of the user's own
 cpus        how many CPUs this process may use
 values      the types of single settings and what each expects
-auth        how callers show who they are, and what is asked of them
+auth        how callers authenticate, and what is required of them
 tokens      the tokens of an issuer
 auth_rules  the rules between those
 routes      the table of routes and its types

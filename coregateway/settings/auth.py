@@ -1,4 +1,4 @@
-"""The table `[auth]`: how callers show who they are; and what a route asks of them.
+"""The table `[auth]`: how callers authenticate; and what a route requires of them.
 
 The rules between these keys are in `auth_rules`.
 """
@@ -152,7 +152,7 @@ class RequirementSettings(Table):
     """What a request needs to pass."""
 
     require: Ways = ()
-    """One of these ways to show who the caller is; empty: open. Not given: as `auth.default`."""
+    """One of these ways to authenticate; empty: open. Not given: as `auth.default`."""
     roles: Words = ()
     """The caller has one of these; empty: any caller."""
     scopes: Words = ()
@@ -162,7 +162,7 @@ class RequirementSettings(Table):
 
 
 class AuthSettings(Table):
-    """How callers show who they are."""
+    """How callers authenticate."""
 
     default: Ways = ()
     """What a backend or a route requires that says nothing. The gateway's own paths stay open."""

@@ -76,12 +76,12 @@ def _keys_of_two(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
 
 
 def _fields_of_two(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
-    """No field both tells the gateway and the backends who a client is."""
+    """No field both brings a key and names the caller to backends."""
     own = {name.lower() for name in IDENTITY_FIELDS}
     key = ("auth", "keys", "header")
     header = str(values.get(key, "")).lower()
     if header in own:
-        yield Contradiction(key, "none of the fields that tell backends who a client is")
+        yield Contradiction(key, "none of the fields that name the caller to backends")
     for key, value in values.items():
         if key[:2] == ("auth", "jwt") and key[3:] == ("headers",):
             for name in cast("dict[str, str]", value):
@@ -100,7 +100,7 @@ def _issuers_of_two(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]
 
 
 def _nobody_to_ask(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
-    """Roles and scopes are those of a caller, who must be known."""
+    """Roles and scopes need an authenticated caller."""
     for table in ("backends", "routes"):
         for name in names_of(table, values):
             row = (table, name)

@@ -12,4 +12,4 @@ class ExplainSettings(Table):
     header: Switch = False
     """True: it gets what `coregateway explain` says of it, in a field of the same name."""
     allow: Networks = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-    """Networks of clients that are told; none: nobody is. Behind a proxy, see forwarding.trusted_proxies."""
+    """Networks of clients that are told; empty: none. Behind a proxy, see forwarding.trusted_proxies."""

@@ -59,7 +59,7 @@ class SharedLocks:
         """How often this process went without a lock."""
         self._tired_until = 0.0
         self._unnamed: dict[int, tuple[float, float]] = {}
-        """Of locks that were held by none that said who it is: when that was seen first, and last."""
+        """Of locks that are held with no process id beside them: when that was seen first, and last."""
         first = ctypes.addressof(ctypes.c_char.from_buffer(memory.bytes(offset, size_of(count))))
         if fresh:
             library = ctypes.CDLL(None, use_errno=True)
@@ -131,8 +131,8 @@ class SharedLocks:
     def _take_over(self, place: int, holder: int) -> bool:
         """Take the place of a holder that has ended, unless another process was first.
 
-        0: it died before it could say who it is, or after that; or it was held up just there, for long. Then
-        two may hold the lock for an instant, which is no worse than to go without it.
+        0: it died before it could write its process id, or after that; or it was held up just there, for
+        long. Then two may hold the lock for an instant, which is no worse than to go without it.
         """
         self._memory.wait_for_lock(_TAKE_OVER)
         try:

@@ -139,6 +139,8 @@ class Connection:
         if self.closed:
             return
         self.closed = True
+        if not self.closed_by_peer and self._watch.poll(0):  # the loop has not looked yet
+            self._peer_left()
         with contextlib.suppress(OSError):
             self.unread += self._sock.recv(_RECEIVE, socket.MSG_PEEK)
         self._loop.remove_reader(self._watch.fileno())

@@ -180,7 +180,7 @@ async def test_a_tunnel_passes_bytes_both_ways_and_half_of_it_may_end(scene: Sce
     )
     await eventually(lambda: connection.unread.endswith(b"from the client"))
     client.tls.close()
-    await eventually(lambda: connection.closed_by_peer)
+    await connection.closed_by_peer.wait()
 
 
 async def test_a_thousand_that_never_shake_hands_disturb_nobody(scene: Scene) -> None:

@@ -182,7 +182,7 @@ def test_several_backends_that_agree_close_their_route(tmp_path: Path) -> None:
         (f'auth.consumers.a.keys = ["{A}", "{A}"]', ["1: auth.consumers.a.keys: expected other keys than"]),
         (
             'auth.keys.header = "x-consumer"',
-            ["1: auth.keys.header: expected none of the fields that tell backends who a client is"],
+            ["1: auth.keys.header: expected none of the fields that name the caller to backends"],
         ),
         (
             'backends.coredinator.auth.roles = ["a"]',

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import socket
 import time
 
 import pytest
@@ -369,6 +370,14 @@ async def test_the_end_of_the_peer_is_noticed_without_reading(by_reset: bool) ->
         client.reset() if by_reset else client.close()
         assert begun <= await connection.closed_by_peer.wait()
         assert connection.reset_by_peer is by_reset
+
+
+async def test_an_end_of_the_peer_that_came_just_before_its_own_is_noticed() -> None:
+    async with ScriptedBackend() as backend:
+        with socket.create_connection(backend.address):
+            connection = await backend.wait_for_connection()
+        connection.close()
+        assert connection.closed_by_peer
 
 
 async def test_a_full_backlog_lets_nobody_connect() -> None:

@@ -124,7 +124,7 @@ MIRRORED = _counter(
 )
 AUTH = _counter(
     "auth",
-    "Requests whose callers had to show who they are, by how they did and what came of it.",
+    "Requests that had to authenticate, by method and outcome.",
     *("backend", "method", "outcome"),
 )
 RATE_DECISIONS = _counter(
