@@ -21,7 +21,7 @@ from coregateway.http1.framing import persists
 from coregateway.http1.grammar import TooManyFields
 from coregateway.http1.path_safety import is_confined
 from coregateway.http1.request import RequestHead
-from coregateway.http1.rules import FIELDS, PATH, BrokenRule
+from coregateway.http1.rules import FIELDS, PATH, BrokenRule, late_head
 from coregateway.model.addresses import text_and_bytes
 from coregateway.model.errors import (
     BadRequest,
@@ -348,7 +348,7 @@ class ClientConnection(HeadReader):
             else:
                 self.close()
         elif state is HEAD:
-            self.begin_request(ClientTimeout())
+            self.begin_request(ClientTimeout(rule=late_head(self.worker.plan.client_timeout)))
         elif state is TASK:
             self._wake_reader()
         else:

@@ -6,6 +6,7 @@ from typing import Final, cast
 from coregateway.downstream.body import RequestBody
 from coregateway.downstream.response_writer import ResponseWriter
 from coregateway.http1.request import RequestHead
+from coregateway.http1.rules import late_body
 from coregateway.model.errors import BodyTooLarge, ClientTimeout, GatewayError
 from coregateway.model.exchange import Exchange
 from coregateway.net.deadline import Deadline
@@ -176,7 +177,7 @@ class RequestReader(ResponseWriter):
             if self._received is waiter:
                 self._received = None
         if not self.buffer:
-            raise ClientTimeout
+            raise ClientTimeout(rule=late_body(self.patience))
         self._limit.clear()
 
     def _keep(self, data: bytes) -> None:

@@ -84,7 +84,7 @@ CHUNK_END: Final = Rule("chunk_end", "a chunk that does not end where its size s
 TRAILER: Final = Rule("trailer", "a malformed trailer field")
 TRAILER_SIZE: Final = Rule("trailer_size", "too large a trailer section")
 
-# Limits: 413, 414, 431
+# Limits: 408, 413, 414, 431
 
 FIELDS: Final = Rule("field_count", f"more than {MAX_FIELDS} header fields")
 
@@ -102,6 +102,24 @@ def request_line_size(most: int) -> Rule:
 def head_size(most: int) -> Rule:
     """Of a request head of more than `most` bytes."""
     return Rule("head_size", f"a request head of more than {most} bytes")
+
+
+def late_head(seconds: float) -> Rule:
+    """Of a request head that was not whole in that time."""
+    return Rule("late_head", f"a request head that took more than {seconds:g} s (timeouts.client)")
+
+
+def late_body(seconds: float) -> Rule:
+    """Of a body of which no byte came for so long."""
+    return Rule("late_body", f"no byte of the body for {seconds:g} s (timeouts.client)")
+
+
+def client_rate(rate: int, seconds: float) -> Rule:
+    """Of a client that sent or took fewer than `rate` bytes a second while others waited for what it held."""
+    return Rule(
+        "client_rate",
+        f"fewer than {rate} bytes/s over {seconds:g} s while other requests waited (limits.client_rate)",
+    )
 
 
 RULES: Final[tuple[Rule, ...]] = (

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 from mypy_extensions import mypyc_attr
 
+from coregateway.http1.rules import client_rate
 from coregateway.model.errors import ClientTimeout
 from coregateway.net.splice import Splice
 from coregateway.upstream.connection import UpstreamConnection
-from coregateway.upstream.slow_clients import SlowClients, Transfer
+from coregateway.upstream.slow_clients import WINDOW, SlowClients, Transfer
 
 if TYPE_CHECKING:
     from coregateway.proxy.backend_claim import BackendClaim
@@ -64,7 +65,7 @@ class ClientTransfer(Transfer):
     def end(self) -> None:
         self._is_over = True
         claim = self._claim
-        error = ClientTimeout()
+        error = ClientTimeout(rule=client_rate(self._all.rate, WINDOW))
         if claim.exchange.status is None:
             self._connection.cancel(error)  # the task that waits for an answer gives the client this one
         else:

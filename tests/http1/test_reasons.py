@@ -58,6 +58,8 @@ REFUSED: list[tuple[bytes, int, Rule, str | None, str | None]] = [
     (b"GET /n" + b"x" * 1024, 414, rules.request_line_size(1024), "GET", None),
     (b"GET /o HTTP/1.1\r\nX: " + b"x" * 1024, 431, rules.head_size(1024), "GET", "/o"),
     (request("/p", *("A:" for _ in range(128))), 431, rules.FIELDS, "GET", "/p"),
+    (b"GET /q HTTP/1.1\r\nX: s3cret", 408, rules.late_head(0.5), "GET", "/q"),
+    (post(PREFIX + "/r", b"9\r\ns3cret"), 408, rules.late_body(0.5), "POST", PREFIX + "/r"),
 ]
 
 
@@ -123,7 +125,6 @@ async def test_an_upload_that_breaks_on_its_way_has_a_reason_beside_its_upstream
         (request("/nowhere"), 404, "no_route"),
         (request(PREFIX + "/fine", method="ODD"), 405, "method_not_allowed"),
         (request(PREFIX + "/closes", method="POST"), 502, "upstream_closed"),
-        (b"GET /late HTTP/1.1\r\n", 408, "client_timeout"),
     ],
 )
 async def test_what_breaks_no_rule_has_no_reason_and_its_answer_counts_in_bytes(

@@ -25,14 +25,21 @@ from coregateway.testing import (
 )
 from tests.proxy.test_tunnel import SWITCHED, UPGRADE
 from tests.stage import PREFIX, Stage, request
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 CROWD = 50
 """Clients; many more than there are connections."""
 CONNECTIONS = 4
+QUEUED = CROWD + 1
 GATHER = 4096
 STREAMS = 60
+
+ADDRESSES = (CROWD + 2) // CONNECTIONS
+"""Of a backend that has room for the crowd and two more."""
+
+TOO_SLOW = "fewer than 1024 bytes/s over 3 s while other requests waited (limits.client_rate)"
 
 SMALL = 4096
 """Bytes of the kernel's buffers of a client that does not read."""
@@ -45,12 +52,23 @@ async def other() -> AsyncIterator[ScriptedBackend]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage(other: ScriptedBackend) -> AsyncIterator[Stage]:
+async def many() -> AsyncIterator[ScriptedBackend]:
+    """One that all of its addresses lead to."""
+    async with ScriptedBackend(host="0.0.0.0") as backend:
+        yield backend
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(other: ScriptedBackend, many: ScriptedBackend) -> AsyncIterator[Stage]:
     """A gateway with few connections to its backend, and much patience with everybody."""
+    urls = ", ".join(f'"http://127.0.0.{number + 1}:{many.port}"' for number in range(ADDRESSES))
     toml = f"""
+        [backends.many]
+        prefix = "/many"
+        urls = [{urls}]
         [limits]
         max_connections = {CONNECTIONS}
-        max_queued = {CROWD}
+        max_queued = {QUEUED}
         max_streams = {STREAMS}
         [limits.request]
         gather = {GATHER}
@@ -260,44 +278,51 @@ async def status_of(stage: Stage) -> dict[str, Any]:
 
 
 async def test_while_others_wait_the_slow_lose_their_connections_and_the_quick_keep_theirs(
-    stage: Stage,
+    stage: Stage, many: ScriptedBackend
 ) -> None:
-    """A reader that does not read, an upload that does not come, a reader that reads, and one that waits."""
-    large = Filler(8_000_000)
-    reading, sending, waited = stage.path(), stage.path(), stage.path()
-    stage.backend.on(reading, respond(200, large))
-    slow_before = (await status_of(stage))["backends"]["coredinator"]["slow_clients"]
+    """Readers that do not read, an upload that does not come, and one who waits for the backend take all that
+    there are."""
+    gate = asyncio.Event()
+    many.on("/reading", respond(200, Filler(8_000_000)))
+    for path in ("/calm", "/held"):
+        many.on(path, wait(gate), respond(200, b"slow backend"))
+    slow_before = (await status_of(stage))["backends"]["many"]["slow_clients"]
     async with AsyncExitStack() as opened:
-        stuck = await crowd(stage, opened, request(PREFIX + reading), count=2, receive_buffer=SMALL)
-        [upload] = await crowd(
-            stage, opened, post(sending, f"Content-Length: {GATHER + 1}") + b"x" * GATHER, count=1
-        )
-        gate = asyncio.Event()
-        calm = stage.path()
-        stage.backend.on(calm, wait(gate), respond(200, b"slow backend"))
-        [patient] = await crowd(stage, opened, request(PREFIX + calm), count=1)
-        await stage.wait_seen(reading, 2)
-        await stage.wait_seen(sending)
-        await stage.wait_seen(calm)
-        await asyncio.gather(*(is_served(stage, stage.path()) for _ in range(3)))
+        stuck = await crowd(stage, opened, request("/many/reading"), receive_buffer=SMALL)
+        body = request("/many/sending", f"Content-Length: {GATHER + 1}", method="POST") + b"x" * GATHER
+        [upload] = await crowd(stage, opened, body, count=1)
+        [patient] = await crowd(stage, opened, request("/many/calm"), count=1)
+        await eventually(lambda: len(many.requests) == CROWD + 2)
+        # Each of these holds the connection that it gets, so that each needs one of a slow client.
+        quick = await crowd(stage, opened, request("/many/held"), count=QUEUED)
+        await eventually(lambda: len(many.requests) == 2 * CROWD + 3)
         # One answer has not begun; the others break off.
         refused = await upload.read_response()
         assert (refused.status, refused.header("X-CoreGateway-Error")) == (408, b"client_timeout")
+        assert json.loads(refused.body)["detail"] == f"Request timeout: {TOO_SLOW}"
         for client in stuck:
             with pytest.raises(ResponseCut):
                 await client.read_response()
         gate.set()
-        assert (await patient.read_response()).body == b"slow backend"
-    assert (await stage.line(sending))["error"] == "client_timeout"
-    await stage.gateway.wait_for_line(event="request", path=PREFIX + reading)
-    lines = stage.gateway.log_lines(event="request", path=PREFIX + reading)
-    assert {(line["status"], line["error"]) for line in lines} == {(200, "client_timeout")}
-    assert waited not in [seen.path for seen in stage.backend.requests]
+        for client in (patient, *quick):
+            assert (await client.read_response()).body == b"slow backend"
+    line = await stage.gateway.wait_for_line(event="request", path="/many/sending")
+    assert (line["error"], line["reason"]) == ("client_timeout", TOO_SLOW)
+    await eventually(
+        lambda: len(stage.gateway.log_lines(event="request", path="/many/reading")) == len(stuck)
+    )
+    lines = stage.gateway.log_lines(event="request", path="/many/reading")
+    assert {(line["status"], line["error"], line["reason"]) for line in lines} == {
+        (200, "client_timeout", TOO_SLOW)
+    }
 
     async def are_counted() -> bool:
-        return (await status_of(stage))["backends"]["coredinator"]["slow_clients"] == slow_before + 3
+        return (await status_of(stage))["backends"]["many"]["slow_clients"] == slow_before + CROWD + 1
 
     await eventually_async(are_counted)
+    told = await stage.gateway.wait_for_line(event="diagnosis.slow_clients", backend="many", within=60.0)
+    assert "limits.max_connections" in told["message"]
+    assert "limits.client_rate" in told["message"]
 
 
 # ------------------------------------------------------------------ a backend that is full
@@ -311,7 +336,7 @@ async def test_what_is_full_slows_no_other_backend_and_nothing_that_the_gateway_
     stage.backend.on(path, wait(gate), respond(200))
     stage.backend.on("/api/healthcheck", respond(200))
     async with AsyncExitStack() as opened:
-        waiting = await crowd(stage, opened, request(PREFIX + path), count=CONNECTIONS + CROWD)
+        waiting = await crowd(stage, opened, request(PREFIX + path), count=CONNECTIONS + QUEUED)
         await stage.wait_seen(path, CONNECTIONS)
 
         async def is_full() -> bool:

@@ -1,4 +1,5 @@
-"""Findings of what the node has decided: an upstream is ejected or back, a breaker open or closed."""
+"""Findings of what the node has decided: an upstream is ejected or back, a breaker open or closed, a client
+ended for others."""
 
 from coregateway.observability.diagnosis.rules import Finding
 from coregateway.observability.status.decisions import BreakerStatus, EjectionStatus
@@ -38,6 +39,24 @@ def returned(backend: str, url: str, before: EjectionStatus, now: EjectionStatus
     message = f"backend {backend} sends requests to {url} again: it has answered one"
     fields: dict[str, object] = {"backend": backend, "upstream": url}
     return Finding("returned", url, message, fields, level="INFO")
+
+
+def slow_clients(backend: str, *, ended: int, window: float, rate: int, connections: int) -> Finding | None:
+    """Clients were ended, because other requests waited for what they held.
+
+    `ended`: requests, in a window of so many seconds. `rate`: `limits.client_rate`. `connections`:
+    `limits.max_connections`.
+    """
+    if ended <= 0:
+        return None
+    whose = "a slow client was" if ended == 1 else f"{ended} slow clients were"
+    message = (
+        f"{whose} ended in the last {window:.0f} s, for other requests waited for their connections to "
+        f"backend {backend}: raise limits.max_connections, {connections} per worker and address, or lower "
+        f"limits.client_rate, {rate} bytes/s"
+    )
+    fields: dict[str, object] = {"backend": backend, "ended": ended, "client_rate": rate}
+    return Finding("slow_clients", backend, message, fields)
 
 
 def rate_table_full(forgotten: int, window: float) -> Finding | None:

@@ -168,6 +168,14 @@ class Observer:
                 limit=limits.max_connections,
             )
             self._tell(finding, now)
+            finding = decision_rules.slow_clients(
+                name,
+                ended=sums.slow_clients - first.slow_clients,
+                window=window,
+                rate=limits.client_rate,
+                connections=limits.max_connections,
+            )
+            self._tell(finding, now)
             for number, url in enumerate(row.urls):
                 tried, *missed = map(int.__sub__, sums.connections[number], first.connections[number])
                 refused, late, _, failed = missed
@@ -233,11 +241,12 @@ KINDS = places.UNREACHABLE + 1 - places.CONNECTS
 class Sums:
     """What the whole node has counted of one backend, `at` a moment."""
 
-    __slots__ = ("at", "busy", "connections", "queued", "surpluses")
+    __slots__ = ("at", "busy", "connections", "queued", "slow_clients", "surpluses")
 
     def __init__(self, name: str, row: BackendSettings, parts: list[Part], at: float) -> None:
         self.at = at
         self.busy = self.queued = 0.0
+        self.slow_clients = 0
         self.connections = [[0] * KINDS for _ in row.urls]
         """Of each upstream: those that were tried, and those that could not be had, from `CONNECTS` on."""
         self.surpluses = [0] * len(row.urls)
@@ -247,6 +256,7 @@ class Sums:
                 continue
             self.busy += series.numbers[place + places.BUSY_TIME]
             self.queued += series.numbers[place + places.QUEUED_TIME]
+            self.slow_clients += int(series.numbers[place + places.SLOW_CLIENTS])
             for number, url in enumerate(row.urls):
                 if (place := series.find(places.upstream(name, url))) is not None:
                     numbers = series.read(place, places.UNREACHABLE + 1)[places.CONNECTS :]

@@ -62,6 +62,7 @@ type Kind = Literal[
     "answers_again",
     "ejected",
     "returned",
+    "slow_clients",
     "rate_table_full",
     "rate_store_lost",
     "rate_store_back",

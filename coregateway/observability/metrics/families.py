@@ -179,7 +179,9 @@ REQUEST_BYTES = _counter("request_bytes", "Of request bodies, without chunk fram
 RESPONSE_BYTES = _counter("response_bytes", "Of response bodies, without chunk framing.", "backend")
 DISCONNECTS = _counter("client_disconnects", "Requests whose client left before their end.", "backend")
 ERRORS = _counter("errors", "Requests that did not end well, by the token of the cause.", "backend", "cause")
-REFUSED = _counter("refused", "Requests that were refused for a rule of HTTP or a limit, by rule.", "rule")
+REFUSED = _counter(
+    "refused", "Requests that were refused, or ended, for a rule of HTTP or a limit, by rule.", "rule"
+)
 NOT_SECURED = _counter(
     "upstream_tls_failures",
     "Requests for which no connection over TLS could be made: name, time, chain or handshake.",

@@ -10,6 +10,7 @@ from coregateway.observability.diagnosis.decision_rules import (
     rate_store_lost,
     rate_table_full,
     returned,
+    slow_clients,
 )
 from coregateway.observability.status.decisions import BreakerStatus, EjectionStatus
 
@@ -97,3 +98,18 @@ def test_a_breaker_that_opens_or_closes_is_told(
 ) -> None:
     found = [finding for rule in (breaker_open, breaker_closed) if (finding := rule("billing", before, now))]
     assert [finding.kind for finding in found] == ([told] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("ended", "told"), [(0, ""), (-1, ""), (1, "a slow client was ended "), (3, "3 slow clients were ended ")]
+)
+def test_slow_clients_that_were_ended_are_told_with_the_keys_to_change(ended: int, told: str) -> None:
+    finding = slow_clients("billing", ended=ended, window=10.0, rate=1024, connections=50)
+    assert (finding is not None) is bool(told)
+    if finding is not None:
+        assert finding.message == (
+            f"{told}in the last 10 s, for other requests waited for their connections to backend billing: "
+            "raise limits.max_connections, 50 per worker and address, or lower "
+            "limits.client_rate, 1024 bytes/s"
+        )
+        assert finding.fields == {"backend": "billing", "ended": ended, "client_rate": 1024}

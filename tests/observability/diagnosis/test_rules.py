@@ -169,6 +169,7 @@ def test_there_is_an_example_of_each_kind() -> None:
         "returned",
         "breaker_open",
         "breaker_closed",
+        "slow_clients",
         "rate_table_full",
         "rate_store_lost",
         "rate_store_back",
