@@ -8,5 +8,6 @@ monitor         what a worker does beside its requests
 metrics         counts, and /metrics
 tracing         spans, and their way to a collector
 diagnosis       what an operator should hear, in words
+history         the last hour of the node
 status          the state of the node, for /status
 """

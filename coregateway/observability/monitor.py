@@ -1,8 +1,9 @@
 """What a worker does beside its requests so that operators can look into the node.
 
 It reports its state (`status.reporter`), keeps failed and slow exchanges (`samples`), and looks for findings
-(`diagnosis.observer`), all of it in its part of the shared memory. A request pays one comparison for it when
-its exchange has ended, and only with a live page that shows it.
+(`diagnosis.observer`), all of it in its part of the shared memory; one of the workers writes down the last
+hour of the node (`history`). A request pays one comparison for it when its exchange has ended, and only with
+a live page that shows it.
 """
 
 from asyncio import Task, get_running_loop, sleep
@@ -10,6 +11,7 @@ from time import monotonic
 
 from coregateway.node.listeners import worker_number
 from coregateway.observability.diagnosis.observer import LOOK, Observer
+from coregateway.observability.history import Historian
 from coregateway.observability.samples import Samples
 from coregateway.observability.status.reporter import Reporter
 from coregateway.sanic_app.gateway import Gateway
@@ -34,15 +36,21 @@ class Monitor:
         self._reporter = Reporter(
             part.series, app.ctx.backends.values(), lambda: app.ctx.worker.clients, on_late=self._notice
         )
+        counts = settings.metrics.enabled and settings.dashboard.enabled
+        self._historian = Historian(app.ctx.board) if counts else None
         self._task: Task[None] | None = None
 
     def start(self) -> None:
         loop = get_running_loop()
         self._reporter.start(loop)
         self._task = loop.create_task(self._run())
+        if self._historian is not None:
+            self._historian.start()
 
     def stop(self) -> None:
         self._reporter.stop()
+        if self._historian is not None:
+            self._historian.stop()
         if self._task is not None:
             self._task.cancel()
 

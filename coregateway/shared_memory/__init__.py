@@ -10,6 +10,7 @@
     rate_table   what is kept of the keys of rates
     flight_table   how many requests of each key are in flight
     pending   log lines of a part that have not left yet
+    history   what was counted in the last minutes and the last hour
     publication   one text of one writer, read whole or not at all
 
 There is no lock on any write but those of rates. A number is eight aligned bytes and has one writer, so no

@@ -1,5 +1,5 @@
 """The layout of the shared memory: the rows of `server.node`, a verdict for each backend, what the prober has
-found, what is kept of rates and of requests in flight, and one part for each process.
+found, what is kept of rates and of requests in flight, the last hour, and one part for each process.
 
 There are more parts than workers: a worker that is replaced keeps its own until it has drained, while its
 successor writes to another. A process claims the first part that no living process has, and goes on from what
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from coregateway.shared_memory.flight_table import FlightTable
 from coregateway.shared_memory.flight_table import size_of as flights_size
+from coregateway.shared_memory.history import SIZE as HISTORY_SIZE
+from coregateway.shared_memory.history import History
 from coregateway.shared_memory.memory import SharedMemory
 from coregateway.shared_memory.pending import SIZE as PENDING_SIZE
 from coregateway.shared_memory.pending import Pending
@@ -81,8 +83,12 @@ class Layout:
         return -(-(self.flights + flights_size(self.parts)) // 8) * 8
 
     @property
+    def history(self) -> int:
+        return -(-(self.key_sets + PUBLICATION_SIZE) // 8) * 8
+
+    @property
     def size(self) -> int:
-        return self.key_sets + PUBLICATION_SIZE
+        return self.history + HISTORY_SIZE
 
     def verdict(self, number: int) -> int:
         return 8 * ROW * self.rows + number * VERDICT_SIZE
@@ -180,6 +186,8 @@ class Board:
             self._memory, self._layout.flights, self._layout.parts, fresh=memory is None
         )
         """The requests in flight by key (`proxy.flight_check`)."""
+        self.history = History(self._memory, self._layout.history)
+        """What the node has counted in the last hour (`observability.history`)."""
         self._parts = [Part(self._memory, self._layout, number) for number in range(self._layout.parts)]
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:

@@ -46,6 +46,14 @@ class SharedMemory:
         """As `doubles`, of whole numbers with a sign."""
         return self._bytes[offset : offset + 8 * count].cast("q")
 
+    def words(self, offset: int, count: int) -> "memoryview[int]":
+        """A writable view of so many whole numbers of 4 bytes, without a sign. `offset`: a multiple of 4."""
+        return self._bytes[offset : offset + 4 * count].cast("I")
+
+    def fractions(self, offset: int, count: int) -> "memoryview[float]":
+        """As `words`, of numbers with seven digits."""
+        return self._bytes[offset : offset + 4 * count].cast("f")
+
     def lock(self, number: int) -> bool:
         """Take lock `number` for this process; False when another one, or an earlier call, has it.
 
@@ -59,6 +67,11 @@ class SharedMemory:
             return False
         self._locked.add(number)
         return True
+
+    def unlock(self, number: int) -> None:
+        """Give back a lock that `lock` has taken."""
+        self._locked.discard(number)
+        self.give_up_lock(number)
 
     def wait_for_lock(self, number: int) -> None:
         """As `lock`, but wait for it; for an instant only, and `give_up_lock` must follow."""

@@ -2,6 +2,7 @@
 
     figures   rates and quantiles, from what was counted between two moments; pure
     feed      one picture of the node a second, while there are watchers
+    history   the last hour, from before the page was opened
     routes    `/dashboard`, its files, and the stream of events that feeds it
 
 `page.html`, `page.css` and `page.js` are the page itself; nothing of it comes from elsewhere.

@@ -18,12 +18,14 @@ from coregateway.model.errors import Overloaded
 from coregateway.node.running import Upstream
 from coregateway.node.state import Node
 from coregateway.observability.diagnosis.observer import SAID
+from coregateway.observability.history import ALL
 from coregateway.observability.metrics.families import ATTEMPTS, DURATION, REQUESTS
 from coregateway.observability.metrics.reading import Reader, Snapshot
 from coregateway.observability.samples import FAILED, SLOW, WINDOW
 from coregateway.observability.status.overview import overview
 from coregateway.settings import Settings
 from coregateway.shared_memory import Board
+from coregateway.shared_memory.history import History
 
 PERIOD = 1.0
 """Seconds between two pictures."""
@@ -42,9 +44,6 @@ SHOWN = {FAILED: 10, SLOW: 8, SAID: 6}
 
 SAID_FOR = 3600.0
 """Seconds for which a finding is shown."""
-
-ALL = "*"
-"""Stands for all backends together, and for what the gateway answers itself; no backend's name."""
 
 BYE = b"event: bye\ndata: {}\n\n"
 
@@ -82,6 +81,11 @@ class Feed:
         self._counted: deque[Counted] = deque(maxlen=LATELY + 1)
         self._rings: list[list[bytes]] = []
         self._records: dict[str, list[Any]] = {}
+
+    @property
+    def history(self) -> History:
+        """The last hour of the node."""
+        return self._board.history
 
     async def watch(self) -> AsyncGenerator[bytes]:
         """The events of one watcher, until the feed closes.

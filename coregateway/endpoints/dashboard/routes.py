@@ -8,10 +8,12 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
 from sanic import Blueprint
 from sanic.response import HTTPResponse
 
 from coregateway.endpoints.dashboard.feed import Feed
+from coregateway.endpoints.dashboard.history import hour
 from coregateway.sanic_app.request import GatewayRequest
 from coregateway.settings import Settings
 
@@ -39,12 +41,13 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
-STREAM_HEADERS = {
+ANSWER_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # some proxies would collect events
 }
+
+STREAM_HEADERS = {**ANSWER_HEADERS, "X-Accel-Buffering": "no"}  # some proxies would collect events
 
 BEGIN = b"retry: 2000\n\n"
 """Milliseconds after which a browser asks again when the stream has ended."""
@@ -97,6 +100,12 @@ def blueprint(feeds: list[Feed], *, controls: bool) -> Blueprint:
             async for event in watch:
                 await response.send(event)
             await response.eof()
+
+    @routes.get("/history")
+    async def history(request: GatewayRequest) -> HTTPResponse:
+        name: str | None = request.args.get("backend")
+        told = await hour(feeds[0].history, name or "")
+        return HTTPResponse(orjson.dumps(told), headers=ANSWER_HEADERS, content_type="application/json")
 
     return routes
 
