@@ -7,7 +7,7 @@ RUN := .venv/bin
 # Every worker imports the same modules when it starts: they are compiled once, whatever this variable says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup compile run test lint format bench load
+.PHONY: help setup compile run test lint format bench load soak
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -32,6 +32,9 @@ bench: setup ## Compare the gateway with its peers, side by side
 load: setup ## Call a gateway with demo backends as its users would, by locust
 	$(UV) sync --quiet --inexact --group bench
 	$(RUN)/python benchmarks/load.py $(ARGS)
+
+soak: setup ## Send mixed traffic for an hour, and fail on what grows
+	$(RUN)/python -m tests.endurance.soak $(ARGS)
 
 lint: setup ## Check style and types
 	$(RUN)/ruff check .

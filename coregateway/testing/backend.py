@@ -117,6 +117,14 @@ class ScriptedBackend:
         await self._end(idle)
         return len(idle)
 
+    def forget(self) -> None:
+        """Drop what is remembered of requests, writes and ended connections, for runs of hours."""
+        self.requests.clear()
+        self.connections = [each for each in self.connections if not each.closed]
+        for connection in self.connections:
+            connection.requests.clear()
+            connection.writes.clear()
+
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as cleanup:
             listener = cleanup.enter_context(socket.socket())

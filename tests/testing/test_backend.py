@@ -415,3 +415,19 @@ def test_a_filler_is_as_long_as_it_says() -> None:
     data = b"".join(Filler(200_001))
     assert len(data) == 200_001
     assert hashlib.sha256(data).hexdigest() == Filler(200_001).sha256
+
+
+async def test_what_is_forgotten_is_gone_and_the_connection_serves_on() -> None:
+    async with ScriptedBackend() as backend, RawClient(backend.address) as client:
+        backend.once(respond(200), close())
+        async with RawClient(backend.address) as other:
+            await other.send(GET)
+            await other.read_until_closed()
+        await client.send(GET)
+        await client.read_response()
+        backend.forget()
+        assert backend.requests == []
+        assert [connection.requests for connection in backend.connections] == [[]]
+        await client.send(GET)
+        assert (await client.read_response()).status == 200
+        assert len(backend.requests) == 1
