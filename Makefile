@@ -21,8 +21,9 @@ compile: .venv/.installed
 run: setup ## Run the gateway with two demo backends; Ctrl-C ends all of it
 	@exec $(RUN)/coregateway demo $(ARGS)
 
-# Most of its time is waiting, hence more processes than cores. How tests are dealt out: tests/scheduling.py.
-test: setup lint ## Check style and types, then run the whole test suite
+# To compile and to check types take a core each. Most of the tests' time is waiting, hence more processes than cores. How tests are dealt out: tests/scheduling.py.
+test: .venv/.installed ## Check style and types, then run the whole test suite
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync compile lint
 	$(RUN)/pytest -n 6 --dist loadscope
 
 bench: setup ## Compare the gateway with its peers, side by side
@@ -36,7 +37,7 @@ load: setup ## Call a gateway with demo backends as its users would, by locust
 soak: setup ## Send mixed traffic for an hour, and fail on what grows
 	$(RUN)/python -m tests.endurance.soak $(ARGS)
 
-lint: setup ## Check style and types
+lint: .venv/.installed ## Check style and types
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/pyright
