@@ -22,7 +22,7 @@ NOISE = 0.5
 """MiB of growth that are never told, for a short run multiplies them."""
 
 JUDGED = 1200.0
-"""Seconds after the warm-up from which memory is judged: before that, its slope is still that of the warm-up."""
+"""Seconds after the warm-up from which memory is judged: before, its slope is still the warm-up's."""
 
 DESCRIPTORS = 10.0
 """By so many a process may have more, by the fit over the whole time: connections come and go."""
