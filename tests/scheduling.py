@@ -36,6 +36,7 @@ APART = (
 FIRST = (
     "tests/upstream/test_connection.py",
     "tests/endpoints/dashboard/test_dashboard_in_browser.py",
+    "tests/deployment/test_many_nodes.py",
     "tests/sanic_app/test_processes.py",
     "tests/upstream/test_balancing.py",
     "tests/endpoints/test_health.py",

@@ -126,6 +126,35 @@ def test_promtool_finds_the_rules_sound(tmp_path: Path) -> None:
     assert f"SUCCESS: {export.alerts().count('alert:')} rules found" in said
 
 
+DRIFT = """
+rule_files: ["coregateway.rules.yaml"]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - series: coregateway_settings_hash{instance="one"}
+        values: 268435456x60
+      - series: coregateway_settings_hash{instance="two"}
+        values: 268435456x20 268435457x40
+    alert_rule_test:
+      - {eval_time: 20m, alertname: CoreGatewaySettingsDiffer}
+      - {eval_time: 30m, alertname: CoreGatewaySettingsDiffer}
+      - eval_time: 40m
+        alertname: CoreGatewaySettingsDiffer
+        exp_alerts:
+          - exp_labels: {severity: warning}
+            exp_annotations: {summary: 2 different settings run on the nodes.}
+"""
+
+
+@needs_prometheus
+def test_nodes_whose_settings_differ_for_long_raise_an_alert(tmp_path: Path) -> None:
+    (tmp_path / "coregateway.rules.yaml").write_text(export.alerts())
+    (tmp_path / "drift.yaml").write_text(DRIFT)
+    said = promtool("test", "rules", str(tmp_path / "drift.yaml"))
+    assert said.startswith("0: "), said
+
+
 CONFIG = """
 global:
   scrape_interval: 200ms
