@@ -38,13 +38,17 @@ class RetryBudget:
         self._minimum = minimum
 
     def take(self) -> bool:
-        """Take the right to repeat a request; `give_back` must follow. False: too many are under way."""
-        allowed = max(self._share * self._counts.in_flight(), self._minimum)
-        if self._counts.repetitions() + 1 > allowed:
-            return False
+        """Take the right to repeat a request; `give_back` must follow. False: too many are under way.
+
+        It writes first, and looks then: of two workers that take the last one at the same time none has it.
+        """
+        counts = self._counts
         self.under_way += 1
-        self._counts.note_repetitions(self.under_way)
-        return True
+        counts.note_repetitions(self.under_way)
+        if counts.repetitions() <= max(self._share * counts.in_flight(), self._minimum):
+            return True
+        self.give_back()
+        return False
 
     def give_back(self) -> None:
         """A repetition has ended."""
