@@ -1,5 +1,7 @@
 """Which of the workers' processes are up, and which are killed because they stand still."""
 
+import asyncio
+import os
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
@@ -7,7 +9,10 @@ from typing import Any, cast
 import pytest
 
 from coregateway.node.children import Children, is_worker
+from coregateway.node.supervisor import TICK
 from coregateway.shared_memory import Board
+from coregateway.upstream.in_flight_limit import IN_FLIGHT, POLL
+from coregateway.upstream.node_link import NodeLink, in_flight_key
 
 
 @dataclass
@@ -88,6 +93,31 @@ def test_only_workers_are_watched_and_a_successor_beside_its_predecessor() -> No
     assert not any(other.killed for other in others)
     children.kill()
     assert successor.killed == 2
+
+
+async def test_what_a_worker_held_is_free_once_it_is_missed_which_is_long_before_two_seconds() -> None:
+    board = Board(2)
+    children = Children(board, {}, 30.0)
+    worker = Fake("Sanic-Server-0-0", 71)
+    dying, living = board.claim(71, 0), board.claim(os.getpid(), 1)
+    assert dying is not None
+    loop = asyncio.get_running_loop()
+    others, own = (NodeLink(loop, board.upstreams, part, board.parts) for part in (dying, living))
+    others.note_repetitions(1)
+    key = in_flight_key("backend")
+    others.own_numbers(key)[IN_FLIGHT] = 1.0
+    board.flights.take(7, dying.number, 1)
+
+    def held() -> list[float]:
+        places = sum(numbers[IN_FLIGHT] for numbers in own.numbers_of_others(key))
+        return [own.repetitions(), places, board.flights.in_flight(7)]
+
+    look(children, [worker], 0.0)
+    assert held() == [1, 1, 1]
+    look(children, [], TICK)
+    assert held() == [0, 0, 0]
+    # The main process looks so often, and a worker in which a request waits for a place.
+    assert TICK + POLL < 2.0
 
 
 @pytest.mark.parametrize(

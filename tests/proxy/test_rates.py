@@ -283,11 +283,12 @@ async def _hammer(address: tuple[str, int], tally: Tally, requests: int) -> None
 
 
 async def test_a_rate_is_exact_whatever_the_number_of_workers() -> None:
+    # It fills in 20 s: while the machine stands still for less than that, nothing of it is lost.
     toml = """
 [rates.hot]
 key = "client"
-rate = "300/s"
-burst = 60
+rate = "20/s"
+burst = 400
 [routes.hot]
 path = "/hot"
 respond.status = 200
@@ -296,8 +297,9 @@ rates = ["hot"]
     tally = Tally()
     async with GatewayProcess(toml=toml, workers=4) as gateway:
         await gather(*(_hammer(gateway.address, tally, 60) for _ in range(32)))
-        workers = {line["worker"] for line in gateway.log_lines(event="request", path="/hot")}
-    least, most = tally.bounds(300.0, 60)
+        await eventually(
+            lambda: len({line["worker"] for line in gateway.log_lines(event="request", path="/hot")}) > 1
+        )
+    least, most = tally.bounds(20.0, 400)
     assert least * 0.99 <= tally.admitted <= most * 1.01
     assert tally.refused > 0
-    assert len(workers) > 1

@@ -1,19 +1,16 @@
-"""Upstreams are processes: one is killed, one stands still, one takes no connections; and a worker dies."""
+"""Upstreams are processes: one is killed, one stands still, one takes no connections."""
 
 import asyncio
-import os
-import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from coregateway.testing import RawClient, Response, ScriptedBackend, hang, respond
+from coregateway.testing import RawClient, Response, ScriptedBackend
 from tests.node.reloadable import Reloadable
 from tests.proxy.upstream_process import UpstreamProcess
 from tests.waiting import eventually
@@ -51,29 +48,13 @@ ejection.enabled = false
 [backends.holed]
 prefix = "/holed"
 urls = [{holed}]
-[backends.lone]
-prefix = "/lone"
-urls = [{lone}]
-timeouts.read = {long}
-[backends.lone.breaker]
-enabled = true
-minimum = 4
-open = 0.5
-[backends.counted]
-prefix = "/counted"
-urls = [{counted}]
-timeouts.read = {long}
-retries.statuses = [503]
 """
-BUDGET = "budget = 0.0\nbudget_minimum = 1\n"
 
 
 @dataclass
 class Stage:
     node: Reloadable
     pairs: dict[str, tuple[UpstreamProcess, UpstreamProcess]]
-    lone: ScriptedBackend
-    counted: ScriptedBackend
 
     async def ask(self, path: str, method: str = "GET") -> Response:
         return await self.node.ask(path, method=method)
@@ -106,16 +87,6 @@ class Stage:
         while bodies:
             bodies.discard((await self.ask(f"/{backend}/warm")).body)
 
-    async def at_worker(self, running: AsyncExitStack, worker: str) -> RawClient:
-        """A connection of a client to this worker; the kernel deals connections out at random."""
-        while True:
-            client = await running.enter_async_context(RawClient(self.node.gateway.address))
-            name = f"/where-{client.local_address[1]}-{monotonic()}"
-            await send(client, name)
-            await client.read_response()
-            if (await self.node.gateway.wait_for_line(event="request", path=name))["worker"] == worker:
-                return client
-
 
 async def send(client: RawClient, path: str, method: str = "GET") -> None:
     await client.send(f"{method} {path} HTTP/1.1\r\nHost: gw\r\n\r\n".encode())
@@ -137,14 +108,11 @@ async def fixture_stage() -> AsyncIterator[Stage]:
         }
         hole = await running.enter_async_context(ScriptedBackend(accepting=False))
         beside = await running.enter_async_context(ScriptedBackend())
-        lone = await running.enter_async_context(ScriptedBackend())
-        counted = await running.enter_async_context(ScriptedBackend())
         urls = {name: f'"{one.url}", "{other.url}"' for name, (one, other) in pairs.items()}
         urls |= {"holed": f'"{hole.url}", "{beside.url}"'}
-        urls |= {"lone": f'"{lone.url}"', "counted": f'"{counted.url}"'}
-        toml = TOML.format(read=READ, long=LONG, **urls).replace("[retries]\n", f"[retries]\n{BUDGET}")
+        toml = TOML.format(read=READ, long=LONG, **urls)
         node = await running.enter_async_context(Reloadable(toml, workers=2))
-        yield Stage(node, pairs, lone, counted)
+        yield Stage(node, pairs)
         assert node.gateway.stderr == ""
 
 
@@ -214,64 +182,3 @@ async def test_one_that_takes_no_connections_costs_no_request_its_answer(stage: 
     assert statuses(answers) == {200: 96}
     slow = [line for line in stage.lines(f"/holed/{method}") if line["duration_ms"] >= 250.0]
     assert len(slow) <= 16, "those of the first moments were begun there"
-
-
-async def test_what_a_killed_worker_had_under_way_does_not_stay_in_the_node_s_numbers(stage: Stage) -> None:
-    """Its requests in flight, the one repetition that the budget allows, and the breaker's one probe."""
-    counted, lone = stage.counted, stage.lone
-    counted.on("/sick", respond(503))
-    lone.default(respond(500))
-    dying, living = (await stage.node.status())["workers"]
-    async with AsyncExitStack() as running:
-        repeating = await stage.at_worker(running, dying["name"])
-        probing = await stage.at_worker(running, dying["name"])
-        other = await stage.at_worker(running, living["name"])
-
-        async def attempts() -> int:
-            before = len(counted.requests)
-            await send(other, "/counted/sick")
-            assert (await other.read_response()).status == 503
-            return len(counted.requests) - before
-
-        assert await attempts() == 3
-        counted.once(respond(503))
-        counted.once(hang())
-        before = len(counted.requests)
-        await send(repeating, "/counted/repeated")
-        await counted.wait_for_request(before + 2)
-        assert await attempts() == 1
-
-        for _ in range(4):
-            await send(other, "/lone/x")
-            assert (await other.read_response()).status == 500
-        await stage.node.until(lambda state: breaker(state) == "half_open", "it lets one try")
-        lone.default(hang())
-        before = len(lone.requests)
-        await send(probing, "/lone/probe")
-        await lone.wait_for_request(before + 1)
-        await send(other, "/lone/refused")
-        assert (await other.read_response()).header("x-coregateway-error") == b"breaker_open"
-        await stage.node.until(lambda state: under_way(state) == 2, "both are counted")
-
-        lone.default(respond(200))
-        os.kill(dying["pid"], signal.SIGKILL)
-        state = await stage.node.until(lambda state: under_way(state) == 0, "they are given back")
-        for name in ("counted", "lone"):
-            assert state["backends"][name]["connections"]["active"] == 0
-            assert state["backends"][name]["upstreams"][0]["in_flight"] == 0
-        while await attempts() != 3:  # noqa: ASYNC110 - it asks, too
-            await asyncio.sleep(0.01)
-        status = 0
-        while status != 200:
-            await send(other, "/lone/again")
-            status = (await other.read_response()).status
-        assert breaker(await stage.node.status()) == "closed"
-        assert [request.path for request in lone.requests].count(b"/again") == 1, "the one that closed it"
-
-
-def breaker(state: dict[str, Any]) -> str:
-    return state["backends"]["lone"]["breaker"]
-
-
-def under_way(state: dict[str, Any]) -> int:
-    return sum(state["backends"][name]["in_flight"] for name in ("counted", "lone"))
