@@ -8,6 +8,9 @@ IDENTITY_FIELDS: Final = ("X-Consumer", "X-Auth-Method", "X-Auth-Roles", "X-Auth
 """Fields that tell backends of the caller, wherever the gateway authenticates: its name, method, roles and
 scopes."""
 
+FORWARD: Final = "forward."
+"""Begins the method of a caller for whom a service has spoken; its name follows."""
+
 NO_CLAIMS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -15,7 +18,8 @@ class Caller:
     """The consumer of a request, as user code sees it: `request.ctx.consumer`.
 
     `name`: "" where its token names none. `method`: how it has authenticated, as log lines have it: `key`,
-    `jwt.<name>`, `forward.<name>`. `claims`: of its token; empty for other credentials.
+    `jwt.<name>`, `forward.<name>`. `claims`: of its token, or the fields
+    that a service has named it by; empty for keys.
     """
 
     __slots__ = ("claims", "lines", "method", "name", "roles", "scopes")

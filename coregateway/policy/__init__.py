@@ -5,6 +5,7 @@ claims             what a token says of its caller
 cors               which origins may read answers
 fields             what is changed in the fields of messages
 fixed_answer       answers that the settings hold
+forward_auth       what a service is asked that says whether a request may pass
 gcra               how many requests a key may send
 identity           the fields that name the caller to a backend
 keys               whom an API key belongs to

@@ -4,12 +4,11 @@
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from coregateway.model.caller import Caller
+from coregateway.model.caller import FORWARD, Caller
 from coregateway.model.errors import AuthAmbiguous, AuthInvalid, AuthMissing, Forbidden
 
 KEYS: Final = "keys"
 JWT: Final = "jwt."
-FORWARD: Final = "forward."
 
 EXPIRED: Final = "expired"
 ROLE: Final = "role"
@@ -22,9 +21,11 @@ INVALID: Final = "invalid"
 AMBIGUOUS: Final = "ambiguous"
 FORBIDDEN: Final = "forbidden"
 UNAVAILABLE: Final = "unavailable"
+UNCHECKED: Final = "unchecked"
 
-OUTCOMES: Final = (OK, ANONYMOUS, MISSING, INVALID, AMBIGUOUS, FORBIDDEN, UNAVAILABLE)
-"""What authentication may come to, as metrics count it."""
+OUTCOMES: Final = (OK, ANONYMOUS, MISSING, INVALID, AMBIGUOUS, FORBIDDEN, UNAVAILABLE, UNCHECKED)
+"""What authentication may come to, as metrics count it. `UNCHECKED`: what would tell has failed, and the
+settings let the request pass."""
 
 
 class Requirement:
@@ -58,6 +59,14 @@ class Requirement:
         for scope in self.scopes:
             if scope not in caller.scopes:
                 return SCOPE
+        return None
+
+    @property
+    def service(self) -> str | None:
+        """The name of the service that says whether a request may pass; None: none does."""
+        for way in self.ways:
+            if way.startswith(FORWARD):
+                return way.removeprefix(FORWARD)
         return None
 
     def missing(self) -> AuthMissing:

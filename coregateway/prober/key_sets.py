@@ -15,6 +15,7 @@ from typing import Any, cast
 import orjson
 
 from coregateway.logs.events import event
+from coregateway.net.tls_contexts import ClientTls, client_context
 from coregateway.shared_memory.publication import Publication
 
 LARGEST = 262_144
@@ -38,7 +39,8 @@ class NotFetched(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """Where a set is: an URL, or a file; times in seconds. `fetched`, `failed`: the keys of its counters."""
+    """Where a set is: an URL, or a file; times in seconds. `fetched`, `failed`: the keys of its counters.
+    `tls`: how connections to an URL that says `https` are secured."""
 
     name: str
     place: str
@@ -46,6 +48,7 @@ class KeySource:
     cooldown: float
     fetched: str
     failed: str
+    tls: ClientTls | None = None
 
 
 @dataclass(slots=True)
@@ -66,7 +69,7 @@ def decoded(text: bytes) -> dict[str, Fetched]:
     return {name: Fetched(**row) for name, row in orjson.loads(text).items()} if text else {}
 
 
-type Fetch = Callable[[str], Awaitable[bytes]]
+type Fetch = Callable[[KeySource], Awaitable[bytes]]
 
 
 class KeyFetcher:
@@ -117,7 +120,7 @@ class KeyFetcher:
     async def _try(self, source: KeySource, known: Fetched) -> None:
         try:
             async with timeout(SECONDS):
-                keys = key_rows(await self._fetch(source.place))
+                keys = key_rows(await self._fetch(source))
         except TimeoutError:
             problem = f"no answer within {SECONDS:g} s"
         except (NotFetched, ValueError) as error:
@@ -161,16 +164,18 @@ def key_rows(text: bytes) -> list[dict[str, Any]]:
 _PUBLIC = frozenset(("kty", "kid", "use", "key_ops", "alg", "n", "e", "crv", "x", "y"))
 
 
-async def fetched(place: str) -> bytes:
+async def fetched(source: KeySource) -> bytes:
     """The bytes at an URL or in a file. Raises NotFetched."""
-    if "://" not in place:
-        return await to_thread(_read, place)
+    if "://" not in source.place:
+        return await to_thread(_read, source.place)
     import httpx
 
     try:
+        # the system's authorities, as for backends, or those of the settings
+        verified = True if source.tls is None else client_context(source.tls)
         async with (
-            httpx.AsyncClient(trust_env=False, timeout=SECONDS) as client,
-            client.stream("GET", place, headers={"Accept": "application/json"}) as response,
+            httpx.AsyncClient(trust_env=False, timeout=SECONDS, verify=verified) as client,
+            client.stream("GET", source.place, headers={"Accept": "application/json"}) as response,
         ):
             if response.status_code != 200:
                 raise NotFetched(f"status {response.status_code}")
@@ -182,6 +187,8 @@ async def fetched(place: str) -> bytes:
             return text
     except httpx.HTTPError as error:
         raise NotFetched(str(error) or type(error).__name__) from None
+    except OSError as error:
+        raise NotFetched(f"{error.strerror or error}: look at the files of its tls") from None
 
 
 def _read(name: str) -> bytes:

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
+from coregateway.model.caller import FORWARD
 from coregateway.net.tls_contexts import ClientTls
 from coregateway.prober.key_sets import KeySource
 from coregateway.prober.plan import Check, Name, Plan, Upstream
 from coregateway.settings import BackendSettings, Settings
+from coregateway.settings.forward_auth import parts_of
 from coregateway.settings.health import span
 from coregateway.settings.upstreams import DEFAULT_PORTS, UpstreamURL
 
@@ -30,6 +32,7 @@ def plan_of(settings: Settings, key: Key) -> Plan:
             KeySource(
                 *(name, row.jwks, row.refresh, row.cooldown),
                 *(key("jwks_fetches", name, outcome) for outcome in ("fetched", "failed")),
+                tls=row.tls.options if row.jwks.startswith("https:") else None,
             )
             for name, row in settings.auth.jwt.items()
         ),
@@ -42,13 +45,18 @@ def _upstreams(settings: Settings, key: Key) -> Iterator[Upstream]:
             parts = urlsplit(url)
             unix = parts.netloc == "unix:"
             base = "" if unix else parts.path.rstrip("/")
-            yield Upstream(
-                backend,
-                url,
-                parts.path if unix else parts.hostname or "",
-                0 if unix else parts.port or DEFAULT_PORTS[parts.scheme],
-                _check(row, backend, url, base, "localhost" if unix else parts.netloc, key),
+            yield _upstream(
+                backend, url, _check(row, backend, url, base, "localhost" if unix else parts.netloc, key)
             )
+    for name, service in settings.auth.forward.items():
+        yield _upstream(FORWARD + name, parts_of(service.url)[0], None)
+
+
+def _upstream(backend: str, url: str, check: Check | None) -> Upstream:
+    parts = urlsplit(url)
+    if parts.netloc == "unix:":
+        return Upstream(backend, url, parts.path, 0, check)
+    return Upstream(backend, url, parts.hostname or "", parts.port or DEFAULT_PORTS[parts.scheme], check)
 
 
 def _check(row: BackendSettings, backend: str, url: str, base: str, authority: str, key: Key) -> Check | None:

@@ -12,6 +12,7 @@ verdicts             what each policy says of it
 steps                its links that answer in the place of a backend
 auth_plan            its links that authenticate, from the settings
 authentication       what they do
+forward_check        asks a service that says whether a request may pass
 token_check          the tokens that a worker has found good
 recognition          the caller of an own path
 rate_check           its link that asks the rates

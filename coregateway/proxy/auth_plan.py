@@ -4,17 +4,21 @@ from collections.abc import Iterator
 
 from coregateway.model.caller import Caller
 from coregateway.policy.claims import ClaimRules
+from coregateway.policy.cors import Cors
+from coregateway.policy.forward_auth import ForwardRules
 from coregateway.policy.identity import identity_lines, identity_names
 from coregateway.policy.keys import Keys, StoredKey
 from coregateway.policy.requirement import JWT, KEYS, Requirement
 from coregateway.policy.tokens import Provider, prepare
 from coregateway.proxy.admission import Step
 from coregateway.proxy.authentication import KEY_METHOD, Authentication, IdentityFields
+from coregateway.proxy.forward_check import ForwardCheck
 from coregateway.proxy.limits import Limits
 from coregateway.proxy.recognition import Recognition
 from coregateway.proxy.token_check import TokenCheck
 from coregateway.settings import Settings
 from coregateway.settings.auth import KeyHash, RequirementSettings
+from coregateway.settings.forward_auth import ForwardSettings
 from coregateway.settings.tokens import JwtSettings
 
 
@@ -24,6 +28,7 @@ class AuthPlan:
     __slots__ = (
         "_fields",
         "_fields_and_key",
+        "_forward",
         "_key_field",
         "_passes_preflights",
         "_realm",
@@ -32,11 +37,12 @@ class AuthPlan:
         "keys",
     )
 
-    def __init__(self, settings: Settings, limits: Limits) -> None:
+    def __init__(self, settings: Settings, limits: Limits, cors: Cors) -> None:
         given = settings.auth
         rows = (*settings.backends.values(), *settings.routes.values())
-        is_used = bool(given.consumers or given.jwt) or any(row.auth.require for row in rows)
+        is_used = bool(given.consumers or given.jwt or given.forward) or any(row.auth.require for row in rows)
         named = [field for row in given.jwt.values() for field in row.headers]
+        named += [field for row in given.forward.values() for field in row.take]
         self.identity = identity_names(named) if is_used else frozenset[bytes]()
         """The names in lower case of the fields that tell backends of a caller; empty: nothing does."""
         self.keys = Keys(_stored_keys(settings))
@@ -44,6 +50,15 @@ class AuthPlan:
         if given.jwt:
             prepare()
             self._tokens = TokenCheck([_provider(name, row) for name, row in given.jwt.items()], limits)
+        self._forward = {
+            name: ForwardCheck(
+                _forward_rules(name, row),
+                limits.services.get(name),
+                cors,
+                admits_on_error=row.on_error == "allow",
+            )
+            for name, row in given.forward.items()
+        }
         self._realm = given.realm
         self._key_field = given.keys.header
         self._passes_preflights = not settings.cors.origins
@@ -64,11 +79,13 @@ class AuthPlan:
             anonymous=given.anonymous,
             realm=self._realm,
         )
+        service = requirement.service
         return Authentication(
             requirement,
             self._fields_and_key if takes_keys else self._fields,
             keys=self.keys if takes_keys else None,
             tokens=self._tokens if any(way.startswith(JWT) for way in given.require) else None,
+            forward=None if service is None else self._forward[service],
             passes_preflights=self._passes_preflights,
         ).authenticate
 
@@ -87,6 +104,17 @@ def _provider(name: str, row: JwtSettings) -> Provider:
         stale=row.stale,
         claims=ClaimRules(JWT + name, roles=row.roles, scopes=row.scopes, fields=row.headers),
         forwards=row.forward,
+    )
+
+
+def _forward_rules(name: str, row: ForwardSettings) -> ForwardRules:
+    return ForwardRules(
+        name,
+        sent=row.send,
+        taken=row.take,
+        consumer=row.consumer,
+        roles=row.roles,
+        scopes=row.scopes,
     )
 
 

@@ -25,18 +25,24 @@ from coregateway.policy.requirement import (
     MISSING,
     OK,
     UNAVAILABLE,
+    UNCHECKED,
     Requirement,
 )
 from coregateway.policy.tokens import ISSUER
 from coregateway.proxy.admission import Refusal, Verdict
 from coregateway.proxy.amendment import obey_connection
 from coregateway.proxy.client import Client
+from coregateway.proxy.forward_check import ForwardCheck
 from coregateway.proxy.recognition import bearer_of
 from coregateway.proxy.token_check import UNAVAILABLE as TOKENS_UNAVAILABLE
 from coregateway.proxy.token_check import Found, TokenCheck
+from coregateway.upstream.auth_service import ServiceFailed
 
 _NONE: Final[list[bytes]] = []
 _KEY: Final = PREFIX.encode()
+
+REFUSED: Final = "refused"
+"""Why a request is refused that a service does not admit; its own answer says more."""
 
 KEY_METHOD: Final = "key"
 """How log lines call a key."""
@@ -80,7 +86,15 @@ class IdentityFields:
 class Authentication:
     """Of one route."""
 
-    __slots__ = ("_fields", "_keys", "_passes_preflights", "_providers", "_tokens", "requirement")
+    __slots__ = (
+        "_fields",
+        "_forward",
+        "_keys",
+        "_passes_preflights",
+        "_providers",
+        "_tokens",
+        "requirement",
+    )
 
     def __init__(
         self,
@@ -89,14 +103,17 @@ class Authentication:
         *,
         keys: Keys | None = None,
         tokens: TokenCheck | None = None,
+        forward: ForwardCheck | None = None,
         passes_preflights: bool = False,
     ) -> None:
-        """`keys`, `tokens`: None where the route accepts none. `passes_preflights`: to backends, which answer
+        """`keys`, `tokens`: None where the route accepts none. `forward`: asks the service that speaks for
+        requests without one of these; None: none does. `passes_preflights`: to backends, which answer
         them: browsers never send credentials with one."""
         self.requirement = requirement
         self._fields = fields
         self._keys = keys
         self._tokens = tokens
+        self._forward = forward
         self._providers = frozenset(way.removeprefix(JWT) for way in requirement.ways if way.startswith(JWT))
         """Those whose tokens it accepts."""
         self._passes_preflights = passes_preflights
@@ -122,19 +139,25 @@ class Authentication:
             return self._judge(head, exchange, KEY_METHOD, self._keys.look_up(keys[0], time()))
         if token is not None and self._tokens is not None:
             found = self._tokens.look_up(token)
-            if isinstance(found, Found):
+            if not isinstance(found, Found):
+                return self._judge_later(head, exchange, found)
+            if self._forward is None or self._accepts(found):
                 return self._judge_token(head, exchange, found)
-            return self._judge_later(head, exchange, found)
-        return self._without(head, exchange)
+        return self._without(client, head, exchange)
 
     async def _judge_later(
         self, head: RequestHead, exchange: Exchange, found: Awaitable[Found]
     ) -> Refusal | None:
+        # only a token of an issuer that is known waits
         return self._judge_token(head, exchange, await found)
+
+    def _accepts(self, found: Found) -> bool:
+        """Whether a token claims to be of an issuer that the route accepts; a service may know others."""
+        return found.provider is not None and found.provider.name in self._providers
 
     def _judge_token(self, head: RequestHead, exchange: Exchange, found: Found) -> Refusal | None:
         provider = found.provider
-        if provider is None or provider.name not in self._providers:
+        if provider is None or not self._accepts(found):
             return self._judge(head, exchange, None, found.error or ISSUER)
         if found.error == TOKENS_UNAVAILABLE:
             exchange.auth = provider.method
@@ -145,9 +168,15 @@ class Authentication:
             head.lines = without(head.lines, (b"authorization",))
         return refusal
 
-    def _without(self, head: RequestHead, exchange: Exchange) -> Refusal | None:
-        """Of a request that has no credentials."""
-        if self.requirement.anonymous or (self._passes_preflights and is_preflight(head)):
+    def _without(self, client: Client, head: RequestHead, exchange: Exchange) -> Verdict:
+        """Of a request that has no key, and no token."""
+        forward = self._forward
+        passes_preflight = self._passes_preflights and is_preflight(head)
+        if forward is not None and not passes_preflight:
+            sent = forward.rules.sent_of(head)
+            if sent or forward.rules.asks_always or not self.requirement.anonymous:
+                return self._ask(forward, client, head, exchange, sent)
+        if self.requirement.anonymous or passes_preflight:
             exchange.auth_outcome = ANONYMOUS
             return None
         exchange.auth_outcome = MISSING
@@ -173,3 +202,23 @@ class Authentication:
         obey_connection(head)
         head.lines = [*head.lines, *found.lines]
         return None
+
+    async def _ask(
+        self, forward: ForwardCheck, client: Client, head: RequestHead, exchange: Exchange, sent: list[bytes]
+    ) -> Refusal | None:
+        """Let a service say whether a request passes."""
+        method = exchange.auth = forward.rules.method
+        try:
+            found = await forward.ask(client, head, exchange, sent)
+        except ServiceFailed as error:
+            exchange.auth_error = error.cause
+            if forward.admits_on_error:
+                exchange.auth_outcome = UNCHECKED
+                return None
+            exchange.auth_outcome = UNAVAILABLE
+            return Refusal(error=AuthUnavailable())
+        if isinstance(found, Caller):
+            return self._judge(head, exchange, method, found)
+        exchange.auth_error = REFUSED
+        exchange.auth_outcome = FORBIDDEN if found.status == 403 else INVALID if sent else MISSING
+        return found

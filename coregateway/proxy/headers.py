@@ -103,7 +103,7 @@ class Outbound:
                 b"\r\n".join(lines) + b"\r\n" if lines else b"",
                 added,
                 framing,
-                self._forwarded(head, peer, scheme, trusted=trusted),
+                self.forwarded(head, peer, scheme, trusted=trusted),
                 via,
                 exchange.request_id.encode(),
             ),
@@ -113,7 +113,8 @@ class Outbound:
             websocket=websocket,
         )
 
-    def _forwarded(self, head: RequestHead, peer: bytes, scheme: bytes, *, trusted: bool) -> bytes:
+    def forwarded(self, head: RequestHead, peer: bytes, scheme: bytes, *, trusted: bool) -> bytes:
+        """The field lines, each with its line end, that tell where a request comes from."""
         host = head.noted.get(b"host", b"")
         if not (trusted and head.forwarding):
             return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n%b" % (

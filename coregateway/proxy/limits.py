@@ -1,6 +1,8 @@
-"""What the rates, limits and tokens of one worker share: the tables of the node, and what was counted."""
+"""What the rates, limits and authentication of one worker share: the tables of the node, services that are
+asked, and what was counted."""
 
 from asyncio import AbstractEventLoop, Task
+from collections.abc import Mapping
 from typing import Protocol as Interface
 
 from coregateway.policy.rates import RateCounts
@@ -10,6 +12,7 @@ from coregateway.shared_memory.flight_table import size_of as flights_size
 from coregateway.shared_memory.memory import SharedMemory
 from coregateway.shared_memory.publication import Publication
 from coregateway.shared_memory.rate_table import SIZE, RateTable
+from coregateway.upstream.auth_service import AuthService
 
 
 class FlightCounts:
@@ -35,13 +38,25 @@ class StoreSettings(Interface):
 class Limits:
     """One per worker; it outlives plans. Until `use` it has tables of its own, made when they are needed."""
 
-    __slots__ = ("_closing", "_flights", "_table", "counts", "flight_counts", "key_sets", "part", "store")
+    __slots__ = (
+        "_closing",
+        "_flights",
+        "_table",
+        "counts",
+        "flight_counts",
+        "key_sets",
+        "part",
+        "services",
+        "store",
+    )
 
     def __init__(self) -> None:
         self._table: RateTable | None = None
         self._flights: FlightTable | None = None
         self.key_sets: Publication | None = None
         """The keys of issuers, as the node's prober publishes them; None: nothing does."""
+        self.services: Mapping[str, AuthService] = {}
+        """Those that say whether requests may pass, by their names; a plan that is made takes them over."""
         self.store: RateStore | None = None
         """In which several nodes count together; None: each counts by itself."""
         self._closing: set[Task[None]] = set()

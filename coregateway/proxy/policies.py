@@ -68,7 +68,7 @@ def plan_of(
     of_requests = settings.limits.request
     optional = [path for key, path in OPTIONAL_PATHS.items() if _value_of(settings, key)]
     limits = limits or Limits()
-    auth = AuthPlan(settings, limits)
+    auth = AuthPlan(settings, limits, cors)
     reserved = frozenset(PROPAGATED) if settings.tracing.enabled else frozenset[bytes]()
     middleware = {name: middleware_of(name, auth.identity, reserved) for name in ("", *backends)}
     routes = Routes(_routes(settings, cors, backends, middleware, limits, auth), (*OWN_PATHS, *optional))

@@ -20,6 +20,8 @@ from coregateway.sanic_app.registered import RegisteredMiddleware
 from coregateway.sanic_app.signals import GatewaySignals
 from coregateway.settings import Settings
 from coregateway.shared_memory import Board, Part
+from coregateway.upstream.auth_service import AuthService
+from coregateway.upstream.auth_services import NextServices
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.following import Following
 from coregateway.upstream.node_link import NodeLink
@@ -50,6 +52,8 @@ class Context:
         """Makes the plan of settings and the backends that are open, with what the application adds."""
         self.http_events = HttpEvents(signals)
         self.backends: dict[str, Backend] = {}
+        self.services: Mapping[str, AuthService] = {}
+        """Those that say whether requests may pass."""
         self.middleware_times = MiddlewareTimes()
         self.handles: dict[str, BackendHandle] = {}
         """What `Gateway.backend` has returned."""
@@ -99,6 +103,7 @@ class Context:
         self.backends = {
             name: open_backend(io, name, row, settings.limits) for name, row in settings.backends.items()
         }
+        self._use_services(NextServices(io, settings, {}))
         self.security.follow(settings.tls, self.security.prepare(settings.tls), io.loop)
         self.compile = lambda settings, backends: plan_of(
             settings, backends, own_methods, middleware_of(settings), self.worker.limits
@@ -142,11 +147,15 @@ class Context:
             kept = before.keys() & backends.keys()
             securities = {name: renewed_security(before[name], settings.backends[name]) for name in kept}
             tls = self.security.prepare(settings.tls)
+            services = NextServices(io, settings, self.services)
+            self.worker.limits.services = services.by_name
             plan = self.compile(settings, backends)
         except BaseException:
+            self.worker.limits.services = self.services
             for backend in opened:
                 backend.retire()
             raise
+        self._use_services(services)
         for name, security in securities.items():
             change_backend(before[name], settings.backends[name], settings.limits, security)
         self.security.follow(settings.tls, tls, io.loop)
@@ -165,6 +174,10 @@ class Context:
                 follow(settings)
             except Exception as error:
                 event("settings.not_followed", level="ERROR", exception=error)
+
+    def _use_services(self, services: NextServices) -> None:
+        services.use()
+        self.services = self.worker.limits.services = services.by_name
 
     def _renew_probes(self) -> None:
         """Let `/health` ask the backends that there are now."""
@@ -186,9 +199,11 @@ class Context:
         self.probed = self.probed or not plan_of_probes(settings, lambda *_: "").is_empty
         if self.following is None:
             self.following = Following(self.board.probed, get_running_loop())
+        services = {service.key: service for service in self.services.values()}
         self.following.follow(
-            self.backends,
-            {name: row.urls for name, row in settings.backends.items()},
+            {**self.backends, **services},
+            {name: row.urls for name, row in settings.backends.items()}
+            | {key: (service.url,) for key, service in services.items()},
             probed=self.probed,
         )
         verdicts = [self.board.verdicts[self.places[name]] for name in self.backends]
@@ -218,6 +233,8 @@ class Context:
         await self.probes.close()
         for backend in self.backends.values():
             await backend.close()
+        for service in self.services.values():
+            await service.close()
 
     def is_ready(self) -> bool:
         """Whether this gateway takes traffic; per node."""
@@ -231,6 +248,7 @@ def try_out(settings: Settings) -> None:
     try:
         PortSecurity().prepare(settings.tls)
         rows = settings.backends.items()
+        NextServices(io, settings, {})
         plan_of(settings, {name: open_backend(io, name, row, settings.limits) for name, row in rows})
     finally:
         io.close()

@@ -7,6 +7,7 @@ cpus        how many CPUs this process may use
 values      the types of single settings and what each expects
 auth        how callers authenticate, and what is required of them
 tokens      the tokens of an issuer
+forward_auth   services that are asked whether a request may pass
 auth_rules  the rules between those
 routes      the table of routes and its types
 route_rules the rules between the keys of a route, and between routes

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
+from coregateway.settings.forward_auth import ForwardSettings
 from coregateway.settings.routes import changed_field
 from coregateway.settings.table import Table
 from coregateway.settings.tokens import JwtSettings
@@ -173,3 +174,5 @@ class AuthSettings(Table):
     """By name, the callers with keys."""
     jwt: dict[str, JwtSettings] = Field(default_factory=dict)
     """By name, the issuers of tokens."""
+    forward: dict[str, ForwardSettings] = Field(default_factory=dict)
+    """By name, the services that are asked whether a request may pass."""

@@ -1,6 +1,6 @@
 """The rules between the keys of `[auth]`, and what backends and routes require. Pure."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import cast
 
 from coregateway.model.caller import IDENTITY_FIELDS
@@ -8,6 +8,9 @@ from coregateway.settings.contradiction import Contradiction, KeyPath, names_of
 from coregateway.settings.spelling import closest, slip_of
 
 REQUIREMENT = ("require", "roles", "scopes", "anonymous")
+
+_NAMING = (("jwt", "headers"), ("forward", "take"))
+"""Keys of rows with the names of fields that name callers to backends."""
 
 _NONE: Mapping[str, object] = {"require": (), "roles": (), "scopes": (), "anonymous": False}
 
@@ -20,6 +23,7 @@ def contradictions(
     yield from _keys_of_two(values)
     yield from _fields_of_two(values)
     yield from _issuers_of_two(values)
+    yield from _two_services(values)
     if not any(key[0] == "auth" or "auth" in key[2:3] or key[2:3] == ("backend",) for key in doubtful):
         yield from _nobody_to_ask(values)
         yield from _unequal_shares(values)
@@ -83,8 +87,8 @@ def _fields_of_two(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
     if header in own:
         yield Contradiction(key, "none of the fields that name the caller to backends")
     for key, value in values.items():
-        if key[:2] == ("auth", "jwt") and key[3:] == ("headers",):
-            for name in cast("dict[str, str]", value):
+        if key[0] == "auth" and (*key[1:2], *key[3:]) in _NAMING:
+            for name in cast("Iterable[str]", value):
                 if name.lower() in own | {header}:
                     yield Contradiction(key, "no field that has a meaning already", (), name)
 
@@ -99,6 +103,15 @@ def _issuers_of_two(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]
                 yield Contradiction(key, f"another issuer than auth.jwt.{owner[2]} has", owner)
 
 
+def _two_services(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
+    """A request without a key or a token of its own goes to one service: nothing says to which of two."""
+    for key, value in values.items():
+        if key == ("auth", "default") or key[2:] == ("auth", "require"):
+            named = [way for way in cast("tuple[str, ...]", value) if way.startswith("forward.")]
+            if len(named) > 1:
+                yield Contradiction(key, f"one service at most: {named[0]} is there already", (), named[1])
+
+
 def _nobody_to_ask(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
     """Roles and scopes need an authenticated caller."""
     for table in ("backends", "routes"):
@@ -107,8 +120,16 @@ def _nobody_to_ask(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
             of = _required_by_route(values, name) if table == "routes" else requirement_of(values, row)
             for what in ("roles", "scopes"):
                 key = (*row, "auth", what)
-                if values.get(key) and not of["require"]:
+                if not values.get(key):
+                    continue
+                if not of["require"]:
                     yield Contradiction(key, "nothing while auth.require is empty")
+                for way in cast("tuple[str, ...]", of["require"]):
+                    service = way.removeprefix("forward.")
+                    if service != way and not values.get(("auth", "forward", service, what)):
+                        source = ("auth", "forward", service, what)
+                        expected = f"nothing while {'.'.join(source)} names no field that has them"
+                        yield Contradiction(key, expected, source)
 
 
 def _unequal_shares(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:

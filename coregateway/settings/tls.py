@@ -134,7 +134,8 @@ class BackendTlsSettings(Table):
 def wrong_files(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
     """What cannot be read of the files that these settings name, or does not fit together."""
     yield from _wrong_files_for_clients(values)
-    tables = dict.fromkeys(key[:-1] for key in values if key[0] == "backends" and key[2:-1] == ("tls",))
+    own = {"backends": 2, "auth": 3}  # keys before a table of its own
+    tables = dict.fromkeys(key[:-1] for key in values if key[own.get(key[0], 0) : -1] == ("tls",) != key[:-1])
     for table in tables:
         ca, cert, key = (str(values.get((*table, name), "")) for name in ("ca", "cert", "key"))
         if ca and (problem := _problem(client_tls(ca, "", "", "", True))):

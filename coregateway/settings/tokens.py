@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from coregateway.settings.routes import changed_field
 from coregateway.settings.table import Table
+from coregateway.settings.tls import BackendTlsSettings
 from coregateway.settings.values import Pause, Seconds, Switch, distinct, list_as_tuple, split_authority
 
 ALGORITHMS = (
@@ -108,3 +109,5 @@ class JwtSettings(Table):
     """Fields that tell backends of further claims."""
     forward: Switch = True
     """Whether the token goes on to the backend."""
+    tls: BackendTlsSettings = BackendTlsSettings()
+    """As a backend's, where `jwks` says `https`."""

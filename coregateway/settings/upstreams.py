@@ -64,21 +64,21 @@ def _url(value: object) -> UpstreamURL:
         case UpstreamURL():
             return value
         case str():
-            return UpstreamURL(_sound(value))
+            return UpstreamURL(sound_url(value))
         case dict():
             given = cast("dict[str, Any]", value)
             url, weight = given.get("url"), given.get("weight", 1)
             if given.keys() <= {"url", "weight"} and isinstance(url, str) and type(weight) is int:
                 if not 1 <= weight <= HEAVIEST:
                     raise ValueError
-                return UpstreamURL(_sound(url), weight)
+                return UpstreamURL(sound_url(url), weight)
             raise ValueError
         case _:
             raise ValueError
 
 
-def _sound(text: str) -> str:
-    """The URL in the one spelling that names its address. Raises ValueError."""
+def sound_url(text: str) -> str:
+    """A URL in the one spelling that names its address. Raises ValueError."""
     if text.startswith(UNIX):
         if _SOCKET.fullmatch(text.removeprefix(UNIX)):
             return text

@@ -6,6 +6,8 @@ pool              gives out its connections, of the endpoint whose turn it is
 endpoint_set      which endpoints it has, and which of them get requests
 rulings           what the node decides of it: ejections, its breaker
 mirror            sends it copies of requests, which no client waits for
+auth_service      a service that says whether requests may pass
+auth_services     makes these from the settings
 balancer          says which endpoint serves the next request
 tiers             says between which of them it may choose
 address           where an endpoint is

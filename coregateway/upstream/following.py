@@ -1,4 +1,5 @@
-"""Lets the backends of one worker know what the node's prober has found: where names lead, which checks fail.
+"""Lets the backends and services of one worker know what the node's prober has found: where names lead, which
+checks fail.
 
 The prober writes it into the shared memory. A worker looks every `LOOK` seconds whether there is news, which
 is one number; where nothing is probed there is no timer.
@@ -7,16 +8,29 @@ is one number; where nothing is probed there is no timer.
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
+from typing import Protocol as Interface
 
 from coregateway.model.addresses import fixed_hosts
 from coregateway.model.errors import GatewayError, NameUnresolved, NoUpstream
 from coregateway.prober.knowledge import Known, decoded
 from coregateway.shared_memory.publication import Publication
 from coregateway.upstream.address import Address
-from coregateway.upstream.backend import Backend
+from coregateway.upstream.pool import Pool
+from coregateway.upstream.security import Security
 
 LOOK = 0.05
 """Seconds between two looks; what is new is known to all workers in less than 0.1 s."""
+
+
+class Placed(Interface):
+    """What has endpoints: a `Backend`, an `AuthService`."""
+
+    security: Security | None
+    pool: Pool
+
+    def replace_endpoints(
+        self, addresses: Sequence[Address], *, absent: type[GatewayError] | None
+    ) -> None: ...
 
 
 class Following:
@@ -25,13 +39,13 @@ class Following:
     def __init__(self, publication: Publication, loop: AbstractEventLoop) -> None:
         self._publication = publication
         self._loop = loop
-        self._backends: dict[str, tuple[Backend, Sequence[str]]] = {}
+        self._backends: dict[str, tuple[Placed, Sequence[str]]] = {}
         self._known: dict[tuple[str, str], Known] = {}
         self._news = -1
         self._timer: TimerHandle | None = None
 
     def follow(
-        self, backends: Mapping[str, Backend], urls: Mapping[str, Sequence[str]], *, probed: bool
+        self, backends: Mapping[str, Placed], urls: Mapping[str, Sequence[str]], *, probed: bool
     ) -> None:
         """Let these backends know, now and from now on, in the place of others.
 
@@ -68,7 +82,7 @@ class Following:
             _note(backend, {each.url: each for each in here if each is not None})
 
 
-def _place(backend: Backend, urls: Sequence[str], known: Iterable[Known | None], *, anew: bool) -> None:
+def _place(backend: Placed, urls: Sequence[str], known: Iterable[Known | None], *, anew: bool) -> None:
     """Have the endpoints of a backend where its names lead; `anew`: its settings may be others, too."""
     addresses: list[Address] = []
     states: set[str] = set()
@@ -91,7 +105,7 @@ def _place(backend: Backend, urls: Sequence[str], known: Iterable[Known | None],
         backend.replace_endpoints(addresses, absent=absent)
 
 
-def _note(backend: Backend, known: Mapping[str, Known]) -> None:
+def _note(backend: Placed, known: Mapping[str, Known]) -> None:
     """Tell each endpoint what its checks say."""
     now = monotonic()
     for endpoint in backend.pool.endpoints:

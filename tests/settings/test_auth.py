@@ -9,6 +9,7 @@ import pytest
 from coregateway.settings import Loaded, SettingsError, load
 from coregateway.settings.auth import KeyHash
 from coregateway.settings.changes import changed, fingerprint
+from coregateway.settings.forward_auth import parts_of
 from coregateway.settings.keys import NAMED, dotted, key_of_variable
 from coregateway.settings.report import effective
 from tests.settings.test_settings import WORDS
@@ -35,6 +36,13 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 TEXT = ('"a"', '"https://idp.test/"'), ('""', '"a b"', "1")
 CLAIM = ('"roles"', '"a.b-c"', '""'), ('"a b"', "1")
+TLS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "tls.ca": (('""',), ("1", '"no-such-file"')),
+    "tls.cert": (('""',), ("1", '"no-such-file"')),
+    "tls.key": (('""',), ("1", '"no-such-file"')),
+    "tls.server_name": (('"a.test"', '""'), ('"a b"', "1")),
+    "tls.verify": (("true", "false"), ('"true"',)),
+}
 JWT: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "issuer": TEXT,
     "audiences": (('["a"]', '["a", "b"]'), ("[]", '["a", "a"]', '"a"', "[1]")),
@@ -57,6 +65,34 @@ JWT: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ('{ X_User = "sub" }', '{ Host = "sub" }', '{ Cookie = "a" }', '{ X-A = "" }', "{ X-A = 1 }", "[]"),
     ),
     "forward": (("true", "false"), ('"true"', "1")),
+    **TLS,
+}
+NAME = ('"X-User"', '""'), ('"X_User"', '"Host"', '"Cookie"', '"X-Forwarded-For"', "1")
+FORWARD: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "url": (
+        (
+            *('"http://a.test/check?for=gw&x=%2F"', '"https://a.test:8443"', '"http://[::1]:9/a/b/"'),
+            *('"http://unix:/run/auth.sock"', '"http://unix:/run/auth.sock?a=1"'),
+        ),
+        (
+            *('""', '"a.test"', '"ftp://a.test/"', '"http://u@a.test/"', '"http://a.test:0/"', "1"),
+            *('"http://a.test/../b"', '"http://a.test/#a"', '"http://a.test/?a b"', '["http://a.test"]'),
+        ),
+    ),
+    "timeout": (("0.2", "1"), ("0", "-1", '"1"')),
+    "send": (
+        ('["authorization", "X-Api-Key"]', "[]"),
+        ('["a", "A"]', '["host"]', '["content-length"]', '["x-forwarded-for"]', '["te"]', '"a"', '["a b"]'),
+    ),
+    "take": (
+        ('["X-User", "x-groups"]', "[]"),
+        ('["X-User", "x-user"]', '["cookie"]', '["authorization"]', '["host"]', '["via"]', '"a"', '["a_b"]'),
+    ),
+    "consumer": NAME,
+    "roles": NAME,
+    "scopes": NAME,
+    "on_error": (('"deny"', '"allow"'), ('"pass"', "true")),
+    **TLS,
 }
 ISSUER = {"issuer": '"a"', "audiences": '["a"]', "jwks": '"keys.json"'}
 
@@ -102,6 +138,41 @@ def test_a_key_of_an_issuer_takes_what_it_should_and_refuses_the_rest(key: str, 
     for literal in JWT[key][1]:
         [mistake] = report(tmp_path, toml(literal))
         assert f": auth.jwt.corp.{key}: expected " in mistake, literal
+
+
+def test_every_key_of_a_service_has_its_table() -> None:
+    assert {*FORWARD} == {*map(dotted, NAMED["auth", "forward"])}
+
+
+@pytest.mark.parametrize("key", FORWARD)
+def test_a_key_of_a_service_takes_what_it_should_and_refuses_the_rest(key: str, tmp_path: Path) -> None:
+    def toml(literal: str) -> str:
+        rows = {"url": '"http://a.test/"', key: literal}
+        return "[auth.forward.sso]\n" + "\n".join(f"{name} = {value}" for name, value in rows.items())
+
+    for literal in FORWARD[key][0]:
+        loaded(tmp_path, toml(literal))
+    for literal in FORWARD[key][1]:
+        [mistake] = report(tmp_path, toml(literal))
+        assert f": auth.forward.sso.{key}: expected " in mistake, literal
+
+
+@pytest.mark.parametrize(
+    ("url", "place", "target"),
+    [
+        ("http://a.test", "http://a.test", "/"),
+        ("http://a.test:80/check/", "http://a.test:80", "/check/"),
+        ("https://[::1]:9/a/b?c=d/e?f", "https://[::1]:9", "/a/b?c=d/e?f"),
+        ("http://a.test?x", "http://a.test", "/?x"),
+        ("http://unix:/run/a.sock", "http://unix:/run/a.sock", "/"),
+        ("http://unix:/run/a.sock?x=1", "http://unix:/run/a.sock", "/?x=1"),
+    ],
+)
+def test_a_url_of_a_service_keeps_each_byte_of_its_path(
+    url: str, place: str, target: str, tmp_path: Path
+) -> None:
+    settings = loaded(tmp_path, f'[auth.forward.sso]\nurl = "{url}"').settings
+    assert parts_of(settings.auth.forward["sso"].url) == (place, target)
 
 
 def test_tokens_need_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,6 +273,40 @@ def test_several_backends_that_agree_close_their_route(tmp_path: Path) -> None:
                 "7: auth.jwt.b.issuer: expected another issuer than auth.jwt.a has",
             ],
         ),
+        (
+            (
+                'auth.forward.a.url = "http://a/"\nauth.default = ["forward.a", "keys", "forward.b"]\n'
+                'auth.forward.b.url = "http://b/"'
+            ),
+            ['2: auth.default: expected one service at most: forward.a is there already, found "forward.b"'],
+        ),
+        (
+            'auth.forward.a.url = "http://a/"\nauth.default = ["forward.aa"]',
+            ['2: auth.default: expected ways that are there: keys, forward.a, found "forward.aa"; did you'],
+        ),
+        (
+            (
+                '[auth.forward.a]\nurl = "http://a/"\ntake = ["x-auth-roles"]\n'
+                '[auth.forward.b]\nurl = "http://a/"\ntake = ["x-api-key"]'
+            ),
+            [
+                '3: auth.forward.a.take: expected no field that has a meaning already, found "x-auth-roles"',
+                '6: auth.forward.b.take: expected no field that has a meaning already, found "x-api-key"',
+            ],
+        ),
+        (
+            (
+                '[auth.forward.a]\nurl = "http://a/"\nroles = "X-Roles"\n[backends.coredinator]\n'
+                'auth = { require = ["keys", "forward.a"], roles = ["r"], scopes = ["s"] }'
+            ),
+            [
+                (
+                    "5: backends.coredinator.auth.scopes: expected nothing while auth.forward.a.scopes names "
+                    "no field that has them"
+                )
+            ],
+        ),
+        ("[auth.forward.a]\ntimeout = 1.0", ["1: auth.forward.a.url: expected http(s)://host[:port]"]),
         ("[auth.consumers.A]", ["1: auth.consumers.A: expected a consumer name of lower-case letters"]),
         ("[auth.consumer.a]", ["1: auth.consumer: expected a known key, found an unknown one; did you mean"]),
         ("auth.realms = 1", ["1: auth.realms: expected a known key, found an unknown one; did you mean"]),

@@ -42,6 +42,7 @@ def _gauge(name: str, by: str, match: str = 'backend=~"$backend"') -> str:
 _FAILED = _rate("requests", "backend", 'backend=~"$backend",code=~"5.."')
 _CALLS = "rate(coregateway_middleware_seconds_bucket[$__rate_interval])"
 _LAG = "rate(coregateway_event_loop_lag_seconds_bucket[$__rate_interval])"
+_ANSWERS = "rate(coregateway_auth_forward_seconds_bucket[$__rate_interval])"
 _TRIPS = "rate(coregateway_rate_store_seconds_bucket[$__rate_interval])"
 _BY_UPSTREAM = "{{backend}} {{upstream}}"
 _EJECTED = _gauge("upstream_state", "backend, upstream", 'backend=~"$backend",state="ejected"')
@@ -150,6 +151,21 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Callers, by what came of their credentials",
                 "reqps",
                 ((_rate("auth", "backend, method, outcome"), "{{backend}} {{method}} {{outcome}}"),),
+            ),
+            Panel(
+                "Refused credentials, by why",
+                "reqps",
+                ((_rate("auth_refused", "method, reason", ""), "{{method}} {{reason}}"),),
+            ),
+            Panel(
+                "Answers of services that say who may pass",
+                "s",
+                ((f"histogram_quantile(0.99, sum by (le, service) ({_ANSWERS}))", "{{service}} p99"),),
+            ),
+            Panel(
+                "Questions that they did not answer",
+                "reqps",
+                ((_rate("auth_forward_failures", "service, reason", ""), "{{service}} {{reason}}"),),
             ),
         ),
     ),

@@ -127,6 +127,21 @@ AUTH = _counter(
     "Requests that had to authenticate, by method and outcome.",
     *("backend", "method", "outcome"),
 )
+AUTH_REFUSED = _counter(
+    "auth_refused",
+    "Requests that were refused for their credentials, by method and why; and those that passed because a "
+    "service failed.",
+    *("method", "reason"),
+)
+AUTH_FORWARD_SECONDS = _histogram(
+    "auth_forward_seconds",
+    "Of the answers of a service that says whether requests may pass.",
+    BOUNDS,
+    "service",
+)
+AUTH_FORWARD_FAILURES = _counter(
+    "auth_forward_failures", "Questions that such a service did not answer, by why.", "service", "reason"
+)
 RATE_DECISIONS = _counter(
     "rate_decisions",
     "Requests that a rate admits, refuses (limited), would refuse if it were enforced, or decides without "
@@ -234,7 +249,7 @@ FAMILIES = (
     *(RETRIES_AT, EJECTIONS, UPSTREAM_STATE, BREAKER_STATE),
     *(CHECKS, RESOLUTIONS, SURPLUS, SHARES, MIRRORED, RATE_DECISIONS, RATE_EVICTIONS, CONCURRENCY_REJECTED),
     *(RATE_STORE_UP, RATE_STORE_SECONDS),
-    *(AUTH, JWKS_FETCHES, JWKS_AGE),
+    *(AUTH, AUTH_REFUSED, AUTH_FORWARD_SECONDS, AUTH_FORWARD_FAILURES, JWKS_FETCHES, JWKS_AGE),
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, NOT_SECURED, REFUSED),
     *(TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
     SLOW_CLIENTS,

@@ -230,6 +230,9 @@ class Recorder:
             self._numbers[self._place(families.SHARES, route, exchange.share, exchange.chosen_by)] += 1.0
         if exchange.auth_outcome is not None:
             self._count_auth(exchange.backend or "", exchange.auth or "", exchange.auth_outcome)
+            if exchange.auth_error is not None:
+                place = self._place(families.AUTH_REFUSED, exchange.auth or "", exchange.auth_error)
+                self._numbers[place] += 1.0
         if exchange.error is not None:
             self._count_error(exchange.backend or "", exchange.error)
             rule = exchange.rule

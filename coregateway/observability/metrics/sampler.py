@@ -15,6 +15,7 @@ from coregateway.policy.rates import OUTCOMES, RateCounts
 from coregateway.proxy.rate_store import RateStore
 from coregateway.proxy.worker import Worker
 from coregateway.shared_memory.series import Series
+from coregateway.upstream.auth_service import AuthService
 from coregateway.upstream.backend import Backend
 from coregateway.upstream.mirror import Mirror
 
@@ -65,6 +66,9 @@ class Sampler:
         """Of the mirror of each backend, as they were written down."""
         self._store: tuple[RateStore, _Calls] | None = None
         """Of rates, if there is one, and its round trips."""
+        self._services: dict[str, tuple[AuthService, _Calls, dict[str, int]]] = {}
+        """Those that say whether requests may pass: their answers, and their failures as they were written
+        down."""
         self._rejected: dict[str, int] = {}
         """Of each limit of requests in flight, as it was written down."""
         self._decisions: dict[str, tuple[int, ...]] = {}
@@ -144,6 +148,20 @@ class Sampler:
         self._store[1].write(numbers)
         numbers[_slot(self._series, STORE)] = UP if store.answers else DOWN
 
+    def _look_at_service(self, name: str, service: AuthService) -> None:
+        found = self._services.get(name)
+        if found is None or found[0] is not service:
+            calls = _Calls(service.times, self._series, families.AUTH_FORWARD_SECONDS, name)
+            self._services[name] = found = service, calls, {}
+        _, calls, written = found
+        calls.write(self._numbers)
+        for cause, count in service.failures.items():
+            before = written.get(cause, 0)
+            if count != before:
+                place = _slot(self._series, key(families.AUTH_FORWARD_FAILURES, name, cause))
+                self._numbers[place] += count - before
+                written[cause] = count
+
     def _write(self) -> None:
         numbers = self._numbers
         under_way = 0
@@ -179,6 +197,8 @@ class Sampler:
         for name, counts in self._worker.limits.counts.items():
             self._count_decisions(name, counts)
         self._look_at_store(numbers)
+        for name, service in self._worker.limits.services.items():
+            self._look_at_service(name, service)
         for name, flights in self._worker.limits.flight_counts.items():
             before = self._rejected.get(name, 0)
             if flights.rejected != before:

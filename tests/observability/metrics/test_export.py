@@ -243,8 +243,12 @@ async def test_prometheus_takes_every_metric_and_knows_every_expression(
     toml += f'[backends.secured]\nprefix = "/secured"\nurls = ["https://127.0.0.1:{port}"]\n'
     (tmp_path / "keys.json").write_text('{"keys": [{"kty": "RSA"}]}')
     toml += f'[auth.jwt.a]\nissuer = "a"\naudiences = ["a"]\njwks = "{tmp_path}/keys.json"\n'
+    toml += '[auth.forward.a]\nurl = "http://127.0.0.1:9/"\n[routes.asked]\npath = "/asked"\n'
+    toml += 'respond.status = 200\nauth.require = ["forward.a"]\n'
     running = await gateway(toml=toml, backends={"coredinator": backend.url})
-    for path in (f"{PREFIX}/a", f"{PREFIX}/b", "/nowhere", f"{PREFIX}/shared", "/secured", "/closed"):
+    for path in (
+        *(f"{PREFIX}/a", f"{PREFIX}/b", "/nowhere", f"{PREFIX}/shared", "/secured", "/closed", "/asked"),
+    ):
         await get(running.port, path)
     assert promtool("check", "metrics", given=(await get(port)).body) == "0: "
     async with prometheus(tmp_path, port) as client:
