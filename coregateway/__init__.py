@@ -18,6 +18,8 @@ The packages, from the outside in; imports go downwards only. ARCHITECTURE.md te
     settings        types, sources, mistakes
     logs            lines, and their way out of the process
     net             transports, epoll, batched writes, flow control, time limits, splice
+    validation      requests held against the operations of their backends, pure
+    openapi         documents of APIs, and their operations, pure
     model           exchange, errors, problem documents, ids, addresses
     http1           the grammar of both sides, pure
     shared_memory   what belongs to the node: each process writes its part, all read everything

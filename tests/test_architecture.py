@@ -25,6 +25,8 @@ LAYERS = (
     ("settings",),
     ("logs",),
     ("net",),
+    ("validation",),
+    ("openapi",),
     ("model",),
     ("http1",),
     ("shared_memory",),
@@ -54,7 +56,17 @@ PUBLIC_SANIC = (
     "sanic.constants",
 )
 
-NO_SANIC_NO_HTTPX = ("downstream", "proxy", "policy", "net", "model", "http1", "shared_memory")
+NO_SANIC_NO_HTTPX = (
+    "downstream",
+    "proxy",
+    "policy",
+    "net",
+    "model",
+    "http1",
+    "shared_memory",
+    "openapi",
+    "validation",
+)
 
 
 def modules() -> dict[str, Path]:
