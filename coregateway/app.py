@@ -159,6 +159,8 @@ def create_app(
         sock = workers.listeners_of(app)
         if sock is not None:
             acceptors.append(app.accept(sock))
+            if sock.clear is not None:
+                acceptors.append(app.accept(sock.clear, clear=True))
 
     async def limit_grace(app: Gateway) -> None:
         for acceptor in acceptors:

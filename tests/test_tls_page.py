@@ -24,7 +24,8 @@ def test_the_files_that_it_shows_load(block: Block, tmp_path: Path) -> None:
     load([Flag("--config", str(file))], {}, tmp_path)
 
 
-def test_the_table_has_every_reason() -> None:
+def test_the_tables_have_every_reason_and_cause() -> None:
     shown = {code(row[0])[0] for row in table(PAGE, "`reason` of the metric")}
+    assert [code(row[0])[0] for row in table(PAGE, "cause")] == [*tls_failure.CAUSES]
     reasons = {tls_failure.NAME, tls_failure.TIME, tls_failure.CHAIN, tls_failure.HANDSHAKE}
     assert {f"tls_{reason}" for reason in shown} == reasons

@@ -17,6 +17,9 @@ from typing import Any
 PATIENCE = 2.0
 """Seconds for the answer, connecting included."""
 
+NO_TLS = 400
+"""The status of the answer in the clear where a port speaks TLS."""
+
 HELP = """\
 usage: coregateway health [--host ADDRESS] [--port N] [--config FILE]
 
@@ -34,8 +37,7 @@ def main(words: Sequence[str]) -> int:
         (sys.stdout if asked else sys.stderr).write(HELP)
         return 0 if asked else 2
     try:
-        host, port = address(flags, os.environ, Path())
-        status = _ask(host, port)
+        status = _ask(*address(flags, os.environ, Path()))
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         sys.stderr.write(f"coregateway health: {reason}\n")
@@ -45,8 +47,10 @@ def main(words: Sequence[str]) -> int:
     return 0 if status == 200 else 1
 
 
-def address(flags: Mapping[str, str], environ: Mapping[str, str], cwd: Path) -> tuple[str, int]:
-    """Where the gateway with these settings is reached from this machine.
+def address(flags: Mapping[str, str], environ: Mapping[str, str], cwd: Path) -> tuple[str, int, bool]:
+    """Where the gateway with these settings is reached from this machine, and whether that is over TLS.
+
+    A port in the clear is asked where there is one, for the other may want to be shown a certificate.
 
     Raises:
         OSError, ValueError: the file cannot be read; no port is known.
@@ -56,7 +60,20 @@ def address(flags: Mapping[str, str], environ: Mapping[str, str], cwd: Path) -> 
     port = _given("port", flags, environ, table)
     if not re.fullmatch(r"[1-9][0-9]{0,4}", port):
         raise ValueError(f"no port is known: found {port!a}")
-    return _reachable(host), int(port)
+    tls = _tls(environ, table)
+    clear = str(tls.get("http_port", "0"))
+    if "--port" not in flags and clear.isdecimal() and int(clear):
+        return _reachable(host), int(clear), False
+    return _reachable(host), int(port), bool(tls.get("cert") or tls.get("certificates"))
+
+
+def _tls(environ: Mapping[str, str], table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of TLS towards clients that matter here."""
+    tls: dict[str, Any] = {**table.get("tls", {})}
+    for name in ("cert", "certificates", "http_port"):
+        if variable := environ.get(f"COREGATEWAY_TLS__{name.upper()}"):
+            tls[name] = variable
+    return tls
 
 
 def _flags(words: Sequence[str]) -> dict[str, str] | None:
@@ -100,21 +117,34 @@ def _reachable(host: str) -> str:
     return "127.0.0.1" if listening.version == 4 else "::1"
 
 
-def _ask(host: str, port: int) -> int:
-    """The status of `/readyz`, over TLS where the port speaks that.
+def _ask(host: str, port: int, secured: bool) -> int:
+    """The status of `/readyz`, over TLS where `secured`; the other way where that brings no answer.
 
     Raises OSError or ValueError where nothing answers in HTTP.
     """
-    try:
-        return _ask_over(create_connection((host, port), PATIENCE))
-    except (ConnectionResetError, ValueError) as in_the_clear:
-        import ssl  # takes its time, and most ports speak in the clear
-
-        context = ssl._create_unverified_context()  # noqa: S323  # pyright: ignore[reportPrivateUsage] -- public in all but its name; it is this machine
+    failure: OSError | ValueError | None = None
+    for over_tls in (secured, not secured):
         try:
-            return _ask_over(context.wrap_socket(create_connection((host, port), PATIENCE)))
-        except (OSError, ValueError):
-            raise in_the_clear from None
+            status = _ask_over(_connection(host, port, over_tls))
+        except (OSError, ValueError) as error:
+            failure = failure or error
+            if isinstance(error, ConnectionRefusedError):
+                break  # `ssl` takes its time
+        else:
+            if status != NO_TLS or over_tls:
+                return status
+            failure = ValueError(f"not ready (status {status})")
+    raise failure or ValueError
+
+
+def _connection(host: str, port: int, over_tls: bool) -> socket:
+    sock = create_connection((host, port), PATIENCE)
+    if not over_tls:
+        return sock
+    import ssl  # takes its time, and most ports speak in the clear
+
+    context = ssl._create_unverified_context()  # noqa: S323  # pyright: ignore[reportPrivateUsage] -- public in all but its name; it is this machine
+    return context.wrap_socket(sock)
 
 
 def _ask_over(connection: socket) -> int:

@@ -89,7 +89,6 @@ class Inspection(NamedTuple):
         Raises:
             BadRequest: a backend could read the path as one that another route takes.
         """
-        route = self.worker.plan.routes.match(head) or self.worker.plan.own
         near, far = socketpair()
         near.setblocking(False)
         far.close()
@@ -99,6 +98,15 @@ class Inspection(NamedTuple):
         exchange.describe(head, self.worker.plan.tracer)
         if client.trusted:
             exchange.client = self.worker.plan.client_of(address, head)
+        client.scheme = b"http" if self.settings.tls.options is None else b"https"
+        plan = self.worker.plan
+        if plan.routes.asks_scheme:
+            client.note_scheme(head)
+        try:
+            route = plan.routes.match(head) or plan.own
+        except BadRequest:
+            client.abort()
+            raise
         client.route = route
         client.forwarding = route.forwarding
         if route.template:

@@ -20,8 +20,8 @@ from coregateway.downstream.states import State
 from coregateway.http1.framing import persists
 from coregateway.http1.grammar import TooManyFields
 from coregateway.http1.path_safety import is_confined
-from coregateway.http1.request import RequestHead
-from coregateway.http1.rules import FIELDS, PATH, BrokenRule, late_head
+from coregateway.http1.request import SCHEME, RequestHead
+from coregateway.http1.rules import FIELDS, NO_TLS, PATH, BrokenRule, late_head
 from coregateway.model.addresses import text_and_bytes
 from coregateway.model.errors import (
     BadRequest,
@@ -195,15 +195,28 @@ class ClientConnection(HeadReader):
             raise BadRequest(error.rule) from None
         self.head = head
         exchange.describe(head, plan.tracer)
+        if self._secured is not None and self._secured.is_clear:
+            raise BadRequest(NO_TLS)
         if self.trusted:
             exchange.client = plan.client_of(self.peer, head)
         if not is_confined(head.path):
             raise BadRequest(PATH)
         self.keep_alive = persists(head)
         self.head_only = head.method == "HEAD"
+        if plan.routes.asks_scheme:
+            self.note_scheme(head)
         self.route = route = plan.routes.match(head) or plan.own
         if head.length:
             self._open_body(head, route.max_body)
+
+    def note_scheme(self, head: RequestHead) -> None:
+        """Note how the client has come, which a trusted proxy may tell, for routes that ask."""
+        scheme = self.scheme
+        if self.trusted:
+            for name, value in head.forwarding:
+                if name == SCHEME:
+                    scheme = value.partition(b",")[0].strip(b" \t").lower()
+        head.noted[SCHEME] = scheme
 
     def _serve(self, head: RequestHead, exchange: Exchange) -> None:
         """Admit the request, and begin to serve it."""

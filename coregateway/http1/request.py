@@ -97,6 +97,9 @@ DROPPED: Final = frozenset(
 """Fields that are not passed on as they came: they are for this hop alone (RFC 9110 §7.6.1), or the
 gateway writes them itself, or backends are known to take orders from them."""
 
+SCHEME: Final = b"x-forwarded-proto"
+"""The field by which a route says how clients must have come: `http` or `https`."""
+
 FORWARDED: Final = frozenset((b"forwarded", b"x-real-ip"))
 """Fields that only a trusted proxy may set, besides all whose names begin with `X-Forwarded-`."""
 

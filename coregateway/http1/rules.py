@@ -41,6 +41,7 @@ BARE_CR: Final = Rule("bare_cr", "a CR without an LF")
 BARE_LF: Final = Rule("bare_lf", "an LF without a CR")
 NUL: Final = Rule("nul", "a NUL byte")
 TLS: Final = Rule("tls", "TLS, where this port speaks plain HTTP")
+NO_TLS: Final = Rule("no_tls", "plain HTTP, where this port speaks TLS")
 
 # The request line (RFC 9112 §3)
 REQUEST_LINE: Final = Rule("request_line", "a request line that is not method, target and version")
@@ -124,7 +125,7 @@ def client_rate(rate: int, seconds: float) -> Rule:
 
 RULES: Final[tuple[Rule, ...]] = (
     *(BARE_CR, BARE_LF, NUL, TLS, REQUEST_LINE, METHOD, TARGET_BYTE, TARGET_FORM, TARGET_HOST, VERSION, PATH),
-    ROUTE,
+    *(NO_TLS, ROUTE),
     *(FOLDED, NO_COLON, NO_NAME, NAME_SPACE, NAME_BYTE, VALUE_BYTE, NO_HOST, HOST, TWO_HOSTS),
     *(LENGTH, TWO_LENGTHS, CODING, TWO_CODINGS, CODING_IN_1_0, LENGTH_AND_CODING),
     *(TWO_AUTHORIZATIONS, MAX_FORWARDS, CHUNK_SIZE, CHUNK_EXTENSION, CHUNK_END, TRAILER, TRAILER_SIZE),

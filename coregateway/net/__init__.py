@@ -3,6 +3,7 @@
 transport          how a client's bytes come and go, and the side that is told of them
 plain_transport    the transport in the clear
 tls_transport      the transport over TLS, of either side
+handshakes         how many handshakes with clients a turn takes, and how they end
 tls_codec          the TLS of one connection, apart from its socket
 tls_server         the certificates of a port, by the names that clients ask for
 tls_contexts       the certificates and authorities that TLS goes by

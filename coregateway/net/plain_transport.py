@@ -135,13 +135,15 @@ class PlainTransport(Transport):
         if not size:
             self._read_end()
             return False
-        receiver = cast(Receiver, self._receiver)
         if size <= MUCH:
-            receiver.data_received(data)
+            self._receive(data)
             return False
         budget.spend(size)
-        receiver.data_received(data)
+        self._receive(data)
         return size == most
+
+    def _receive(self, data: bytes) -> None:
+        cast(Receiver, self._receiver).data_received(data)
 
     def _drop(self) -> None:
         """Drop some of what the client has sent: where the kernel can do that (tcp(7)), nothing is copied."""

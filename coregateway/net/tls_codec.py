@@ -33,14 +33,22 @@ class TlsCodec:
 
     __slots__ = ("_begun", "_buffers", "_missing", "_tls", "ended", "error", "established", "to_send")
 
-    def __init__(self, context: ssl.SSLContext, buffers: TlsBuffers, server_name: str | None = None) -> None:
-        """`server_name`: of the peer, to which this side connects; None: the peer has connected."""
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        buffers: TlsBuffers,
+        server_name: str | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        """`server_name`: of the peer, to which this side connects; None: the peer has connected. `session`:
+        of an earlier connection there by the same context, to be resumed if the peer agrees."""
         self._buffers = buffers
         self._tls = context.wrap_bio(
             buffers.incoming,
             buffers.outgoing,
             server_side=server_name is None,
             server_hostname=server_name,
+            session=session,
         )
         self.established = False
         """Whether the handshake is complete."""
@@ -119,6 +127,17 @@ class TlsCodec:
             end += HEADER + int.from_bytes(data[end + 3 : end + HEADER])
         self._begun = data[end:]
         self._missing = max(end - len(data), 0)
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the handshake went on from a session of before (RFC 8446 §2.2)."""
+        return bool(self._tls.session_reused)
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What a later connection to the peer can resume, if the peer has sent a ticket by now."""
+        session = self._tls.session
+        return session if session is not None and session.has_ticket else None
 
     @property
     def peer_certificate(self) -> dict[str, Any] | None:

@@ -1,4 +1,7 @@
-"""Why a TLS connection could not be made: which of name, chain, time and handshake. Pure."""
+"""Why a TLS connection could not be made. Pure.
+
+To a backend: which of name, chain, time and handshake. With a client: which of `CAUSES`.
+"""
 
 import ssl
 from typing import Final
@@ -17,6 +20,49 @@ _NAMES: Final = frozenset({62, 63, 64})
 """Of OpenSSL's X509_V_ERR_ (x509_vfy.h): not yet valid, expired; another host, e-mail or address."""
 
 _codes: Final = {**dict.fromkeys(_TIMES, TIME), **dict.fromkeys(_NAMES, NAME)}
+
+
+LEFT: Final = "left"
+"""The client has ended the connection."""
+TIMEOUT: Final = "timeout"
+"""It was not complete in time, or the gateway was stopped meanwhile."""
+REJECTED: Final = "rejected"
+"""The client has refused what it was shown, by an alert: the certificate, as a rule."""
+CLIENT_CERTIFICATE: Final = "client_certificate"
+"""The client has shown no certificate, or one that no authority of the settings vouches for."""
+VERSION: Final = "version"
+"""The client speaks no version that is spoken here."""
+AGREEMENT: Final = "agreement"
+"""The two sides have no cipher, group or signature in common."""
+PROTOCOL: Final = "protocol"
+"""What came is no TLS."""
+
+CAUSES: Final = (LEFT, TIMEOUT, REJECTED, CLIENT_CERTIFICATE, VERSION, AGREEMENT, PROTOCOL)
+"""Why a handshake with a client has failed."""
+
+_reasons: Final = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": CLIENT_CERTIFICATE,
+    "UNSUPPORTED_PROTOCOL": VERSION,
+    "VERSION_TOO_LOW": VERSION,
+    "NO_SHARED_CIPHER": AGREEMENT,
+    "NO_SUITABLE_KEY_SHARE": AGREEMENT,
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": AGREEMENT,
+    "NO_APPLICATION_PROTOCOL": AGREEMENT,
+}
+
+
+def cause_of(error: BaseException | None) -> str:
+    """Why a handshake with a client has failed: one of `CAUSES`. None: this side has ended it."""
+    if error is None:
+        return TIMEOUT
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return CLIENT_CERTIFICATE
+    if not isinstance(error, ssl.SSLError):
+        return LEFT
+    reason: object = getattr(error, "reason", None)
+    if not isinstance(reason, str):
+        return PROTOCOL
+    return REJECTED if "ALERT" in reason else _reasons.get(reason, PROTOCOL)
 
 
 def failure_of(error: BaseException) -> str | None:

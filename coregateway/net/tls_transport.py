@@ -2,6 +2,8 @@
 
 An end of the peer without close_notify is an error, not an end, so that what was cut never looks complete
 (RFC 8446 §6.1). `close` and `write_eof` send close_notify; `abort` sends none, and the peer can tell.
+
+A client that speaks plain HTTP is passed on as it is (`is_clear`), so that it can be told what is wrong.
 """
 
 import os
@@ -11,10 +13,11 @@ from collections.abc import Callable, Sequence
 from socket import socket
 from typing import Any, Final, cast
 
-from coregateway.net.epoll import IN
+from coregateway.net.epoll import IN, OUT
+from coregateway.net.handshakes import Handshakes
 from coregateway.net.plain_transport import PlainTransport
-from coregateway.net.read_budget import MUCH
 from coregateway.net.tls_codec import TlsCodec
+from coregateway.net.tls_failure import cause_of, in_words
 from coregateway.net.tls_server import ServerTls, subject_of
 from coregateway.net.transport import Receiver
 from coregateway.net.worker_io import WorkerIO
@@ -28,18 +31,45 @@ _read: Final[Callable[[int, int], bytes]] = os.read
 class TlsTransport(PlainTransport):
     """See the module. It has no `descriptor`: all bytes pass through `write` and `writelines`."""
 
-    __slots__ = ("_buffers", "_codec", "_early", "_established", "_server")
+    __slots__ = (
+        "_buffers",
+        "_codec",
+        "_early",
+        "_established",
+        "_handshakes",
+        "_peer",
+        "_server",
+        "_waits",
+        "is_clear",
+        "keep_session",
+    )
 
     def __init__(
-        self, io: WorkerIO, sock: socket, *, codec: TlsCodec | None = None, server: ServerTls | None = None
+        self,
+        io: WorkerIO,
+        sock: socket,
+        *,
+        codec: TlsCodec | None = None,
+        server: ServerTls | None = None,
+        peer: str = "",
     ) -> None:
         """`codec`: of the side that connects; `server`: of the other side, which makes it when the first
-        bytes come, for what a connection that says nothing costs must be little."""
+        bytes come, for what a connection that says nothing costs must be little. `peer`: the client's
+        address, for the log."""
         super().__init__(io, sock)
         self.descriptor = -1
         self._codec = codec
         self._server = server
         self._buffers = io.tls
+        self._peer = peer
+        self._handshakes: Handshakes | None = None if server is None else io.handshakes
+        """None: the handshake is complete, has failed, or is that of the side that connects."""
+        self._waits = False
+        """Whether a later turn goes on with the handshake."""
+        self.is_clear = False
+        """Whether the client has begun with something that is no TLS, but may be HTTP."""
+        self.keep_session: Callable[[ssl.SSLSession], None] | None = None
+        """Called once, when the peer's first content has come, with what a later connection can resume."""
         self._early = b""
         """What the peer has sent before `start`."""
         self._established: Future[None] | None = None
@@ -70,6 +100,33 @@ class TlsTransport(PlainTransport):
             early, self._early = self._early, b""
             receiver.data_received(early)
 
+    def ready(self, events: int) -> None:
+        if self._handshakes is not None and events & ~OUT:
+            if self._waits:
+                return
+            if not self._handshakes.admit(self._go_on):
+                self._waits = True
+                self._epoll.watch(self, self.events & ~IN)
+                return
+        super().ready(events)
+
+    def _go_on(self) -> None:
+        """The handshake has its turn."""
+        self._waits = False
+        if self._lost:
+            return
+        try:
+            self._epoll.watch(self, self.events | IN)
+            super().ready(IN)
+        except Exception as error:
+            self.fail(error)
+
+    def _end_handshake(self, error: Exception | None) -> None:
+        """It has failed, if anything has come of it; None: this side has ended it."""
+        handshakes, self._handshakes = self._handshakes, None
+        if handshakes is not None and self._codec is not None:
+            handshakes.fail(cause_of(error), "" if error is None else in_words(error), self._peer)
+
     # Reading
 
     @property
@@ -93,28 +150,6 @@ class TlsTransport(PlainTransport):
                 raise codec.error
         return plain
 
-    def _read(self) -> bool:
-        if self._discards:
-            self._drop()
-            return False
-        budget = self._budget
-        most = budget.size if self._streams else budget.ahead
-        try:
-            data = _read(self.watched, most)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self._lose(error)
-            return False
-        size = len(data)
-        if not size:
-            self._read_end()
-            return False
-        if size > MUCH:
-            budget.spend(size)
-        self._receive(data)
-        return size == most
-
     def _read_end(self) -> None:
         codec = self._codec
         if codec is None or codec.ended or self._discards:
@@ -126,16 +161,21 @@ class TlsTransport(PlainTransport):
         """Take what the peer has sent, or begin the handshake."""
         codec = self._codec
         if codec is None:
+            if self.is_clear or data[:1].isalpha():  # no record begins so (RFC 8446 §5.1), all methods do
+                self.is_clear = True
+                self._handshakes = None
+                super()._receive(data)
+                return
             self._codec = codec = cast(ServerTls, self._server).codec(self._buffers)
         was_established = codec.established
         plain = codec.receive(data)
         if codec.to_send:
             self._write_sealed(codec)
-        if codec.established and not was_established and self._established is not None:
-            self._is_paused = True  # until there is a receiver
-            if not self._established.done():
-                self._established.set_result(None)
+        if codec.established and not was_established:
+            self._complete_handshake(codec)
         if plain:
+            if self.keep_session is not None:
+                self._keep_session(self.keep_session, codec.session)
             if self._receiver is None:
                 self._early += plain
             else:
@@ -150,11 +190,27 @@ class TlsTransport(PlainTransport):
             else:
                 super()._read_end()
 
+    def _keep_session(self, keep: Callable[[ssl.SSLSession], None], session: ssl.SSLSession | None) -> None:
+        self.keep_session = None
+        if session is not None:
+            keep(session)
+
+    def _complete_handshake(self, codec: TlsCodec) -> None:
+        if self._handshakes is not None:
+            self._handshakes.complete(resumed=codec.resumed)
+            self._handshakes = None
+        if self._established is not None:
+            self._is_paused = True  # until there is a receiver
+            if not self._established.done():
+                self._established.set_result(None)
+
     # Writing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         codec = self._codec
-        if data and codec is not None and not (self._closing or self._writes_end):
+        if self.is_clear:
+            super().write(data)
+        elif data and codec is not None and not (self._closing or self._writes_end):
             try:
                 sealed = codec.seal(data)
             except ssl.SSLError as error:
@@ -202,6 +258,7 @@ class TlsTransport(PlainTransport):
     # The end
 
     def _end(self, error: Exception | None) -> None:
+        self._end_handshake(error)
         established = self._established
         if established is not None and not established.done():
             if not isinstance(error, ssl.SSLError):

@@ -43,6 +43,10 @@ class Listeners(socket.socket):
     others: tuple[socket.socket, ...] = ()
     """In the main process: the sockets of the workers 1, 2, …"""
 
+    clear: socket.socket | None = None
+    """Of a port in the clear beside one that speaks TLS: the worker's own or, in the main process, those of
+    all workers, which are `Listeners`, too."""
+
     admin: socket.socket | None = None
     """The listening socket of the admin address, one for all workers."""
 
@@ -61,11 +65,25 @@ class Listeners(socket.socket):
 
     def __reduce__(self) -> tuple[Callable[..., "Listeners"], tuple[Any, ...]]:
         admin = self.admin and _handed_on(self.admin)
-        return _inherit, (_handed_on(self.of(worker_number())), admin, self.passed)
+        clear = self.clear and _handed_on(_of(self.clear, worker_number()))
+        return _inherit, (_handed_on(self.of(worker_number())), clear, admin, self.passed)
+
+    @property
+    def ports(self) -> tuple[tuple[socket.socket, ...], ...]:
+        """In the main process: the sockets of each port for clients, by worker."""
+        clear = self.clear
+        own = (self, *self.others)
+        return (own, (clear, *clear.others)) if isinstance(clear, Listeners) else (own,)
 
     def end(self, worker: int = 0) -> None:
-        """As `end`, of a worker's socket that no process is to accept from any more."""
+        """As `end`, of a worker's sockets that no process is to accept from any more."""
         end(self.of(worker))
+        if self.clear is not None:
+            end(_of(self.clear, worker))
+
+
+def _of(listener: socket.socket, worker: int) -> socket.socket:
+    return listener.of(worker) if isinstance(listener, Listeners) else listener
 
 
 def end(listener: socket.socket) -> None:
@@ -167,13 +185,16 @@ def _handed_on(sock: socket.socket) -> tuple[Any, int]:
     return DupFd(sock.fileno()), sock.family
 
 
-def _inherit(own: tuple[Any, int], admin: tuple[Any, int] | None, passed: bool) -> Listeners:
+def _inherit(
+    own: tuple[Any, int], clear: tuple[Any, int] | None, admin: tuple[Any, int] | None, passed: bool
+) -> Listeners:
     handle, family = own
     listeners = Listeners(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=handle.detach())
     listeners.passed = passed
-    if admin:
-        handle, family = admin
-        listeners.admin = socket.socket(
-            family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=handle.detach()
-        )
+    listeners.clear = clear and _taken(*clear)
+    listeners.admin = admin and _taken(*admin)
     return listeners
+
+
+def _taken(handle: Any, family: int) -> socket.socket:
+    return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=handle.detach())

@@ -44,9 +44,10 @@ class Scaling:
         self._node = node
         self._children = children
         self._start = start
-        self._sockets: tuple[socket.socket, ...] = ()
+        self._sockets: tuple[tuple[socket.socket, ...], ...] = ()
+        """Of the workers, by their numbers: one for each port."""
         if listeners is not None:
-            self._sockets = (listeners, *listeners.others)
+            self._sockets = tuple(zip(*listeners.ports, strict=True))
         self._open = len(self._sockets)
         """So many sockets, from the first one on, are given new connections."""
         self._wanted: int | None = None
@@ -82,7 +83,8 @@ class Scaling:
             if number not in living:
                 self._leaving.remove(number)
                 if number < len(self._sockets):
-                    end(self._sockets[number])
+                    for listener in self._sockets[number]:
+                        end(listener)
         for number in set(range(self._wanted)) - self._numbers() - living - self._leaving:
             self._add(number)
         if self._open < min(self._wanted, len(self._sockets)):
@@ -105,7 +107,8 @@ class Scaling:
         if self._node.state(number) is State.RETIRED:
             self._node.enter(number, State.STARTING, 0)
             if number < len(self._sockets):
-                self._sockets[number].listen(BACKLOG)
+                for listener in self._sockets[number]:
+                    listener.listen(BACKLOG)
         manager.worker_state.pop(f"{Worker.WORKER_PREFIX}-{_name(number)}-0", None)  # its predecessor's
         worker = manager.manage(  # pyright: ignore[reportUnknownMemberType] -- untyped
             _name(number),
@@ -122,7 +125,8 @@ class Scaling:
         """Let the kernel give new connections to the first so many sockets alone, at random."""
         self._open = number
         with suppress(OSError):  # a connection that comes as a worker's socket ends may be refused then
-            _spread(self._sockets[0], number)
+            for listener in self._sockets[0]:
+                _spread(listener, number)
 
 
 def _name(number: int) -> str:

@@ -19,6 +19,12 @@ ADMIN = "admin"
 """The name of the passed socket that is the admin address (`FileDescriptorName=` in systemd.socket(5))."""
 
 
+CLEAR = "http"
+"""The name of the one that is `tls.http_port`."""
+
+_PURPOSES = {ADMIN: "the admin address", CLEAR: "tls.http_port"}
+
+
 class WrongSocket(Exception):
     """A socket that was passed is of no use; the text is for the operator."""
 
@@ -29,6 +35,7 @@ class PassedSockets:
 
     clients: socket.socket | None = None
     admin: socket.socket | None = None
+    clear: socket.socket | None = None
 
 
 class ServiceManager:
@@ -99,11 +106,12 @@ def passed_sockets(environ: MutableMapping[str, str] = os.environ) -> PassedSock
         return PassedSockets()
     found: dict[str, socket.socket] = {}
     for number in range(int(count)):
-        name = ADMIN if names[number : number + 1] == [ADMIN] else "clients"
+        named = names[number] if number < len(names) else ""
+        name = named if named in _PURPOSES else "clients"
         if name in found:
             raise WrongSocket(f"the service manager has passed more than one socket for {_who(name)}")
         found[name] = _listening(FIRST_PASSED + number, name)
-    return PassedSockets(found.get("clients"), found.get(ADMIN))
+    return PassedSockets(found.get("clients"), found.get(ADMIN), found.get(CLEAR))
 
 
 def _listening(descriptor: int, name: str) -> socket.socket:
@@ -122,4 +130,4 @@ def _listening(descriptor: int, name: str) -> socket.socket:
 
 
 def _who(name: str) -> str:
-    return "the admin address" if name == ADMIN else "clients"
+    return _PURPOSES.get(name, name)

@@ -260,7 +260,7 @@ class Worker:
         await asyncio.sleep(max(self._delay, HANDSHAKES) if retires else self._delay)
         if self._listeners is not None and (self.node.stopping or retires):
             if not self._listeners.passed:
-                await _empty(self._listeners)
+                await _empty(self._listeners, self._listeners.clear)
                 self._listeners.end()
             await asyncio.sleep(SETTLE)
         self._app.stop(terminate=False)
@@ -291,12 +291,14 @@ class Worker:
             self.stop()
 
 
-async def _empty(listener: socket) -> None:
-    """Let the loop accept what waits in the backlog; not for longer than `EMPTYING`, should it never end."""
-    listener.listen(0)  # who comes now is left to try again, and will be refused
+async def _empty(*listeners: socket | None) -> None:
+    """Let the loop accept what waits in backlogs; not for longer than `EMPTYING`, should it never end."""
     loop = asyncio.get_running_loop()
     waiting = select.poll()
-    waiting.register(listener, select.POLLIN)
+    for listener in listeners:
+        if listener is not None:
+            listener.listen(0)  # who comes now is left to try again, and will be refused
+            waiting.register(listener, select.POLLIN)
     end_at = loop.time() + EMPTYING
     while waiting.poll(0) and loop.time() < end_at:  # noqa: ASYNC110 - the kernel sets no event
         await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from coregateway.http1.path_safety import has_other_readings, readings
-from coregateway.http1.request import RequestHead
+from coregateway.http1.request import SCHEME, RequestHead
 from coregateway.http1.rules import ROUTE
 from coregateway.model.errors import BadRequest
 from coregateway.proxy.route import Route
@@ -146,13 +146,26 @@ class Site:
 class Routes:
     """All routes of a gateway. Immutable."""
 
-    __slots__ = ("_any", "_by_host", "_by_suffix", "_overlap", "_sites_of", "_suffixes", "candidates")
+    __slots__ = (
+        "_any",
+        "_by_host",
+        "_by_suffix",
+        "_overlap",
+        "_sites_of",
+        "_suffixes",
+        "asks_scheme",
+        "candidates",
+    )
 
     def __init__(self, routes: Iterable[tuple[Conditions, Route]], own: Sequence[str] = ()) -> None:
         """In the order of the file; `own` as for `Site`."""
         self.candidates = [
             Candidate(conditions, route, number) for number, (conditions, route) in enumerate(routes)
         ]
+        self.asks_scheme = any(
+            name == SCHEME for candidate in self.candidates for name, _ in candidate.conditions.fields
+        )
+        """Whether `SCHEME` of `RequestHead.noted` must be there before `match`."""
         by_host: dict[str, list[Candidate]] = {}
         for candidate in self.candidates:
             for host in candidate.conditions.hosts or ("",):

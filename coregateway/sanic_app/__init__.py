@@ -3,6 +3,8 @@
 gateway             the application: what it serves itself, errors, the start
 context             what one worker serves with: settings, plan, backends, its part of the node
 port_security       the TLS of the port, with certificates as they are renewed
+given_certificates  certificates that a program hands to Sanic, as settings
+handshake_lines     log lines for handshakes with clients that have failed
 protocol            brings connections in
 stream              one request, as Sanic's handlers have it
 request             its request object

@@ -40,6 +40,8 @@ from coregateway.proxy.server_timing import server_timing
 from coregateway.sanic_app import extension
 from coregateway.sanic_app.backend_handle import BackendHandle
 from coregateway.sanic_app.context import Context
+from coregateway.sanic_app.given_certificates import with_given_certificates
+from coregateway.sanic_app.handshake_lines import HandshakeLines
 from coregateway.sanic_app.http_events import HttpEvents
 from coregateway.sanic_app.inspector import logged
 from coregateway.sanic_app.policy_answer import PolicyAnswer, field_pairs
@@ -90,7 +92,7 @@ class Gateway(Sanic[Config, Context]):
         ask for what this gateway does not do.
         """
         refuse_unsupported(options)
-        settings = self.ctx.settings
+        self.ctx.settings = settings = with_given_certificates(self.ctx.settings, options.pop("ssl", None))
         host = host or settings.host
         port = settings.port if port is None else port
         options |= {"protocol": Entrance, "access_log": False, "motd": False, "backlog": BACKLOG}
@@ -106,6 +108,7 @@ class Gateway(Sanic[Config, Context]):
                 passed = passed_sockets()
                 sock = adopt(passed.clients) if passed.clients else listen(host, port, workers)
                 options["sock"] = sock
+                sock.clear = self._listen_in_the_clear(passed.clear, host, workers)
                 sock.admin = passed.admin or self._listen_for_admin()
             except (CannotListen, WrongSocket) as error:
                 print(error, file=sys.__stderr__)  # sys.stderr gives log lines by now
@@ -118,6 +121,7 @@ class Gateway(Sanic[Config, Context]):
                 compiled=COMPILED,
                 host=sock.getsockname()[0] if sock.passed else host,
                 port=sock.getsockname()[1],
+                http_port=sock.clear.getsockname()[1] if sock.clear else None,
                 admin=":".join(map(str, sock.admin.getsockname()[:2])) if sock.admin else None,
                 workers=workers,
             )
@@ -141,7 +145,7 @@ class Gateway(Sanic[Config, Context]):
     async def create_server(self, *arguments: Any, **options: Any) -> AsyncioServer | None:
         """As Sanic's, with the gateway's own protocol, and the settings where host and port are not given."""
         refuse_unsupported(options)
-        settings = self.ctx.settings
+        self.ctx.settings = settings = with_given_certificates(self.ctx.settings, options.pop("ssl", None))
         if not (arguments or options.get("sock") or options.get("unix")):
             options["host"] = options.get("host") or settings.host
             options["port"] = settings.port if options.get("port") is None else options["port"]
@@ -157,8 +161,9 @@ class Gateway(Sanic[Config, Context]):
         """Refused, as ASGI servers are. Raises `RuntimeError`."""
         raise RuntimeError(ASGI_CLIENT_REFUSED)
 
-    def accept(self, listener: socket) -> Acceptor:
-        """Let clients in at this socket from now on, in the loop that runs."""
+    def accept(self, listener: socket, *, clear: bool = False) -> Acceptor:
+        """Let clients in at this socket from now on, in the loop that runs; `clear`: whatever the settings
+        say, not over TLS."""
         loop = get_running_loop()
         worker = self.ctx.worker
         worker.connections = cast(set[Client], self.state.server_info[0].settings["connections"])
@@ -170,26 +175,34 @@ class Gateway(Sanic[Config, Context]):
         pipes.most = min(PIPES, max(limit // descriptors.FOR_PIPES // descriptors.PER_PIPE, 1))
         room = descriptors.room_for_clients(limit, descriptors.in_use(), upstreams, pipes.most)
         connections = cast(set[ClientConnection], worker.connections)
-        acceptor = Acceptor(loop, listener, self.serve_socket, connections, room, _warn)
+        serve = partial(self.serve_socket, clear=clear)
+        acceptor = Acceptor(loop, listener, serve, connections, room, _warn)
         acceptor.start()
         return acceptor
 
-    def serve_socket(self, accepted: socket) -> None:
-        """Serve the client behind a socket."""
+    def serve_socket(self, accepted: socket, *, clear: bool = False) -> None:
+        """Serve the client behind a socket; `clear` as for `accept`."""
         if not self.ctx.is_open:  # `create_server` without `before_start`, which Sanic does not demand
             event("server.uncounted", level="WARNING", message=UNCOUNTED)
             self.open_worker()
         worker = self.ctx.worker
         events = self.ctx.http_events
-        tls = self.ctx.security.tls
-        secured = None if tls is None else TlsTransport(worker.io, accepted, server=tls)
+        tls = None if clear else self.ctx.security.tls
+        peer = peer_address(accepted)
+        secured = None if tls is None else TlsTransport(worker.io, accepted, server=tls, peer=peer)
         transport: Transport = PlainTransport(worker.io, accepted) if secured is None else secured
         if events.send:
             transport = events.observe(transport)
-        client = ClientConnection(worker, transport, peer_address(accepted), secured)
+        client = ClientConnection(worker, transport, peer, secured)
         if events.of_connections:
             client.application = connection = SanicConnection(self, client)
             connection.begun = events.begin(connection.conn_info)
+
+    def _listen_in_the_clear(self, passed: socket | None, host: str, workers: int) -> socket | None:
+        if passed is not None:
+            return adopt(passed)
+        port = self.ctx.settings.tls.http_port
+        return listen(host, port, workers) if port else None
 
     def _listen_for_admin(self) -> socket | None:
         endpoint = self.ctx.settings.admin.endpoint
@@ -234,6 +247,7 @@ class Gateway(Sanic[Config, Context]):
         worker.on_body = events.relay_body if events.body else None
         via_sanic = self.signal_router.observes_http
         self.ctx.open(self.own_methods, partial(self.ctx.middleware.on_routes, self), via_sanic=via_sanic)
+        worker.io.handshakes.tell = HandshakeLines().tell
 
     def backend(self, name: str) -> BackendHandle:
         """One of the backends: its client, and its own middleware.

@@ -6,7 +6,7 @@ from typing import Any
 
 from sanic.http.constants import HTTP
 
-from coregateway.settings.process import EXIT_WRONG_SETTINGS, started_by_sanic
+from coregateway.settings.process import EXIT_WRONG_SETTINGS
 
 ASGI_REFUSED = (
     "CoreGateway does not run under ASGI servers: start it by `coregateway run` or `sanic coregateway.app`"
@@ -17,19 +17,14 @@ ASGI_CLIENT_REFUSED = (
 
 
 def refuse_unsupported(options: Mapping[str, Any]) -> None:
-    """Exit where Sanic is asked for what its server could do and this one cannot.
-
-    The certificates of Sanic's command line are in the settings by now.
-    """
+    """Exit where Sanic is asked for what its server could do and this one cannot."""
     if options.get("auto_tls"):
-        wanted = "TLS with a certificate that is made at the start"
-    elif options.get("ssl") and not started_by_sanic(sys.argv):
-        wanted = "TLS by a program's option, in the place of tls.cert and tls.key in the settings,"
+        wanted = "a certificate that is made at the start is not supported: name one by --cert and --key"
     elif options.get("version", HTTP.VERSION_1) != HTTP.VERSION_1:
-        wanted = "HTTP/3"
+        wanted = "HTTP/3 towards clients is not supported: terminate it in front"
     else:
         return
-    print(f"{wanted} towards clients is not supported: terminate it in front", file=sys.__stderr__)
+    print(wanted, file=sys.__stderr__)
     raise SystemExit(EXIT_WRONG_SETTINGS)
 
 

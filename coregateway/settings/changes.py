@@ -14,6 +14,7 @@ FIXED: tuple[KeyPath, ...] = (
     ("port",),
     ("workers",),
     ("admin", "address"),
+    ("tls", "http_port"),
     # Routes and subscribers of the application are put together once.
     ("metrics",),
     ("dashboard",),

@@ -41,6 +41,7 @@ from coregateway.settings.routes import FieldRules, RouteTable
 from coregateway.settings.store import StoreSettings
 from coregateway.settings.table import Table
 from coregateway.settings.tls import BackendTlsSettings, TlsSettings
+from coregateway.settings.tls import contradictions as tls_rules
 from coregateway.settings.upstreams import Balance, HashOn, URLs
 from coregateway.settings.values import (
     BACKEND_NAME,
@@ -329,6 +330,7 @@ def contradictions(
             owner = owners.setdefault(value, key)
             if owner != key:
                 yield Contradiction(key, f"another prefix than backend {owner[1]} has", owner)
+    yield from tls_rules(values)
     yield from route_rules.contradictions(values, doubtful)
     yield from rate_rules.contradictions(values, doubtful)
     yield from auth_rules.contradictions(values, doubtful)

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from coregateway.http1.grammar import is_token
-from coregateway.http1.request import DROPPED, FORWARDED, NOTED
+from coregateway.http1.request import DROPPED, FORWARDED, NOTED, SCHEME
 from coregateway.settings.rates import PolicyNames
 from coregateway.settings.redirect_target import is_safe_target
 from coregateway.settings.table import Table
@@ -104,7 +104,11 @@ def _seen_field(text: str) -> str:
     """One that a request may still have when its route is looked up: proxies' are known apart."""
     name = _field_name(text).lower()
     own = name.encode()
-    demand(own in NOTED or not (own in DROPPED or own in FORWARDED or name.startswith(RESERVED_FRONTS)))
+    demand(
+        own in NOTED
+        or own == SCHEME
+        or not (own in DROPPED or own in FORWARDED or name.startswith(RESERVED_FRONTS))
+    )
     return text
 
 
@@ -188,7 +192,7 @@ Conditions = Annotated[
     AfterValidator(_one_spelling_each),
     Field(
         description='a table of field names and the values that they must have, "*" for any; '
-        "none that is dropped, or that only proxies set"
+        "none that is dropped, or that only proxies set, but X-Forwarded-Proto"
     ),
 ]
 BackendChoice = Annotated[

@@ -11,12 +11,15 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
+from coregateway.model.addresses import meet
 from coregateway.net.tls_contexts import ClientTls, client_context, client_tls
 from coregateway.net.tls_failure import in_words
 from coregateway.net.tls_server import ClientCertificates, Pair, ServerTls, ServerTlsOptions
 from coregateway.settings.contradiction import Contradiction, KeyPath
 from coregateway.settings.table import Table
 from coregateway.settings.values import Choices, Pause, Switch, list_as_tuple, split_authority
+
+HTTP_PORT = ("tls", "http_port")
 
 _PATH = re.compile(r"[^\0\r\n]*")
 
@@ -69,7 +72,7 @@ ClientCertificate = Annotated[
 
 Version = Annotated[Literal["1.2", "1.3"], Field(description='"1.2" or "1.3"'), Choices(("1.2", "1.3"))]
 
-PortLater = Annotated[int, Field(ge=0, le=0, description="0: a port in the clear beside it is not there yet")]
+ClearPort = Annotated[int, Field(ge=0, le=65535, description="a port from 0 to 65535 (0: none)")]
 
 
 class TlsSettings(Table):
@@ -89,8 +92,8 @@ class TlsSettings(Table):
     """A file of authorities (PEM) that may vouch for them."""
     min: Version = "1.2"
     """The oldest version that is spoken."""
-    http_port: PortLater = 0
-    """Another port, in the clear. 0: none, the only value that is taken so far."""
+    http_port: ClearPort = 0
+    """Another port, which speaks in the clear. 0: none."""
 
     @property
     def options(self) -> ServerTlsOptions | None:
@@ -131,6 +134,21 @@ class BackendTlsSettings(Table):
         return client_tls(self.ca, self.cert, self.key, self.server_name, self.verify)
 
 
+def contradictions(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
+    """The rules between keys of TLS and others that `values` breaks; a key that is missing breaks none."""
+    clear, port, address = (values.get(key) for key in (HTTP_PORT, ("port",), ("admin", "address")))
+    if not clear:
+        return
+    if not (values.get(("tls", "cert"), True) or values.get(("tls", "certificates"), True)):
+        yield Contradiction(HTTP_PORT, "0 while tls.cert names no certificate", ("tls", "cert"))
+    if clear == port:
+        yield Contradiction(HTTP_PORT, f"another port than {port}, which speaks TLS", ("port",))
+    admin = split_authority(address) if isinstance(address, str) else None
+    if admin and admin[1] == clear and meet(str(values.get(("host",))), admin[0]):
+        expected = f"another port than {clear}, which is the admin address's"
+        yield Contradiction(HTTP_PORT, expected, ("admin", "address"))
+
+
 def wrong_files(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
     """What cannot be read of the files that these settings name, or does not fit together."""
     yield from _wrong_files_for_clients(values)
@@ -138,11 +156,11 @@ def wrong_files(values: Mapping[KeyPath, object]) -> Iterator[Contradiction]:
     tables = dict.fromkeys(key[:-1] for key in values if key[own.get(key[0], 0) : -1] == ("tls",) != key[:-1])
     for table in tables:
         ca, cert, key = (str(values.get((*table, name), "")) for name in ("ca", "cert", "key"))
-        if ca and (problem := _problem(client_tls(ca, "", "", "", True))):
+        if ca and (problem := problem_of(client_tls(ca, "", "", "", True))):
             yield Contradiction((*table, "ca"), f"a file with certificates in PEM ({problem})")
         if key and not cert:
             yield Contradiction((*table, "key"), f"a certificate for it in {table[-1]}.cert")
-        elif cert and (problem := _problem(client_tls("", cert, key, "", False))):
+        elif cert and (problem := problem_of(client_tls("", cert, key, "", False))):
             yield Contradiction(
                 (*table, "cert"), f"a file with a certificate in PEM, and its key in tls.key ({problem})"
             )
@@ -159,14 +177,14 @@ def _wrong_files_for_clients(values: Mapping[KeyPath, object]) -> Iterator[Contr
     pairs = (*(("cert", pair) for pair in ((Pair(cert, key),) if cert else ())),)
     pairs += (*(("certificates", pair) for pair in given.get("certificates", ())),)
     for name, pair in pairs:
-        if problem := _problem(ServerTlsOptions((pair,), "none", "", "1.2")):
+        if problem := problem_of(ServerTlsOptions((pair,), "none", "", "1.2")):
             expected = f"a file with a certificate in PEM, and its key beside it ({problem})"
             yield Contradiction(("tls", name), expected)
-    if ca and (problem := _problem(client_tls(ca, "", "", "", True))):
+    if ca and (problem := problem_of(client_tls(ca, "", "", "", True))):
         yield Contradiction(("tls", "client_ca"), f"a file with certificates in PEM ({problem})")
 
 
-def _problem(tls: ClientTls | ServerTlsOptions) -> str:
+def problem_of(tls: ClientTls | ServerTlsOptions) -> str:
     """Why no connection could go by it; empty if one could."""
     try:
         if isinstance(tls, ClientTls):

@@ -58,7 +58,30 @@ def test_it_asks_where_the_settings_say(
     (tmp_path / "other.toml").write_text("port = 84")
     if file is not None:
         (tmp_path / "coregateway.toml").write_text(file)
-    assert address(flags, environ, tmp_path) == asked
+    assert address(flags, environ, tmp_path) == (*asked, False)
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "file", "asked"),
+    [
+        ({}, {}, "[tls]\ncert = 'a.pem'", (8001, True)),
+        ({}, {}, "[[tls.certificates]]\ncert = 'a.pem'", (8001, True)),
+        ({}, {"COREGATEWAY_TLS__CERT": "a.pem"}, None, (8001, True)),
+        ({}, {}, "[tls]\ncert = 'a.pem'\nhttp_port = 81", (81, False)),
+        ({}, {"COREGATEWAY_TLS__HTTP_PORT": "82"}, "[tls]\ncert = 'a.pem'", (82, False)),
+        ({"--port": "83"}, {}, "[tls]\ncert = 'a.pem'\nhttp_port = 81", (83, True)),
+    ],
+)
+def test_it_asks_over_tls_where_there_is_no_port_in_the_clear(
+    flags: Mapping[str, str],
+    environ: Mapping[str, str],
+    file: str | None,
+    asked: tuple[int, bool],
+    tmp_path: Path,
+) -> None:
+    if file is not None:
+        (tmp_path / "coregateway.toml").write_text(file)
+    assert address(flags, environ, tmp_path) == ("127.0.0.1", *asked)
 
 
 @pytest.mark.parametrize("port", ["0", "x", "-1", "123456"])

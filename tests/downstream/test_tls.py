@@ -1,6 +1,7 @@
 """TLS towards clients: what holds in the clear, with an end that is told, names, and renewed certificates."""
 
 import asyncio
+import json
 import shutil
 import socket
 import ssl
@@ -17,8 +18,10 @@ import pytest_asyncio
 from coregateway.testing import (
     PATIENCE,
     GatewayProcess,
+    RawClient,
     ScriptedBackend,
     close,
+    free_port,
     render_head,
     respond,
     send,
@@ -27,7 +30,9 @@ from tests import certificates
 from tests.waiting import eventually
 
 TOML = """
-timeouts.client = 5.0
+timeouts.client = 2.0
+[admin]
+address = "127.0.0.1:{admin}"
 [tls]
 cert = "{pair}"
 watch = 0.05
@@ -48,19 +53,23 @@ class Scene(NamedTuple):
     gateway: GatewayProcess
     backend: ScriptedBackend
     pair: Path
+    admin: int
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="scene")
 async def fixture_scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     pair = tmp_path_factory.mktemp("tls") / "pair.pem"
     shutil.copy(certificates.pair_file("localhost"), pair)
-    toml = TOML.format(pair=pair, ca=certificates.ca_file(), other=certificates.pair_file("*.other.example"))
+    admin = free_port()
+    toml = TOML.format(
+        admin=admin, pair=pair, ca=certificates.ca_file(), other=certificates.pair_file("*.other.example")
+    )
     async with AsyncExitStack() as stack:
         backend = await stack.enter_async_context(ScriptedBackend())
         gateway = await stack.enter_async_context(
             GatewayProcess(toml=toml, backends={"coredinator": backend.url}, tls=certificates.trusting())
         )
-        yield Scene(gateway, backend, pair)
+        yield Scene(gateway, backend, pair, admin)
 
 
 class Client:
@@ -72,6 +81,7 @@ class Client:
         context = context or certificates.trusting()
         context.set_alpn_protocols(["h2", "http/1.1"])
         raw = socket.create_connection(address, timeout=PATIENCE)
+        self.session: ssl.SSLSession | None = None
         self.tls = context.wrap_socket(raw, server_hostname=name, suppress_ragged_eofs=False)
 
     def ask(self, data: bytes) -> bytes:
@@ -81,6 +91,7 @@ class Client:
             answer = b""
             while data := self.tls.recv(65_536):
                 answer += data
+            self.session = self.tls.session
             return answer
 
     def names(self) -> list[str]:
@@ -192,11 +203,96 @@ async def test_a_thousand_that_never_shake_hands_disturb_nobody(scene: Scene) ->
         sock.close()
 
 
-async def test_what_is_no_tls_is_closed(scene: Scene) -> None:
-    reader, writer = await asyncio.open_connection(*scene.gateway.address)
-    writer.write(get("/livez"))
-    assert b"HTTP/1.1 200" not in await reader.read()
-    writer.close()
+async def test_plain_http_is_told_what_the_port_speaks(scene: Scene) -> None:
+    async with RawClient(scene.gateway.address) as client:
+        await client.send(b"GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        response = await client.read_response()
+        assert await client.read_until_closed() == b""
+    assert response.status == 400
+    assert json.loads(response.body)["detail"].endswith("plain HTTP, where this port speaks TLS")
+    line = await scene.gateway.wait_for_line(event="request", path="/plain")
+    assert (line["status"], line["error"], line["reason"]) == (
+        400,
+        "bad_request",
+        "plain HTTP, where this port speaks TLS",
+    )
+
+
+async def failed(scene: Scene, cause: str) -> dict[str, object]:
+    """The log line of the first handshake that has failed for this, once the metrics tell it, too."""
+    line = await scene.gateway.wait_for_line(event="tls.handshake_failed", cause=cause)
+    await counted(scene, f'coregateway_tls_handshakes_total{{outcome="{cause}"}} ')
+    return line
+
+
+async def counted(scene: Scene, line: str) -> None:
+    """Wait until a line of the metrics begins like this."""
+    async with asyncio.timeout(PATIENCE):
+        while line.encode() not in await metrics(scene):
+            pass
+
+
+async def metrics(scene: Scene) -> bytes:
+    async with RawClient(("127.0.0.1", scene.admin)) as client:
+        await client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return (await client.read_response()).body
+
+
+async def test_what_is_no_tls_is_closed_and_told(scene: Scene) -> None:
+    async with RawClient(scene.gateway.address) as client:
+        await client.send(b"\x80\x2e\x01\x00\x02" + bytes(50))
+        await client.read_until_closed()
+    line = await failed(scene, "protocol")
+    assert (line["client"], line["count"]) == ("127.0.0.1", 1)
+
+
+async def test_a_client_that_leaves_within_its_handshake_is_told(scene: Scene) -> None:
+    async with RawClient(scene.gateway.address) as client:
+        await client.send(b"\x16\x03\x01\x02\x00\x01")
+    await failed(scene, "left")
+
+
+async def test_a_client_that_refuses_the_certificate_is_told(scene: Scene) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await asyncio.to_thread(Client, scene.gateway.address, context=ssl.create_default_context())
+    await failed(scene, "rejected")
+
+
+async def test_a_certificate_of_a_client_that_no_authority_vouches_for_is_told(scene: Scene) -> None:
+    strange = certificates.issued("strange.example", by=certificates.OTHER_CA)
+    pair = certificates.file_of(strange.private_key_and_cert_chain_pem, "strange.pem")
+    with pytest.raises(OSError):  # noqa: PT011 -- an alert, or a reset behind it
+        await ask(scene, get("/livez"), certificates.trusting(cert=pair))
+    await failed(scene, "client_certificate")
+
+
+async def test_a_client_of_an_older_version_is_told(scene: Scene) -> None:
+    hello = bytes.fromhex("16030100310100002d0302") + bytes(33) + bytes.fromhex("00060035002f00ff0100")
+    async with RawClient(scene.gateway.address) as client:
+        await client.send(hello)  # of TLS 1.1, with two of its ciphers and no extensions
+        await client.read_until_closed()
+    await failed(scene, "version")
+
+
+async def test_a_handshake_has_the_time_that_a_head_has(scene: Scene) -> None:
+    async with RawClient(scene.gateway.address) as client:
+        await client.send(b"\x16\x03\x01\x02\x00\x01")
+        assert await client.read_until_closed() == b""
+    await failed(scene, "timeout")
+
+
+async def test_a_session_is_resumed(scene: Scene) -> None:
+    context = certificates.trusting()
+    first = await asyncio.to_thread(Client, scene.gateway.address, context=context)
+    await asyncio.to_thread(first.ask, get("/livez"))
+
+    def again() -> bool | None:
+        raw = socket.create_connection(scene.gateway.address, timeout=PATIENCE)
+        with context.wrap_socket(raw, server_hostname="localhost", session=first.session) as tls:
+            return tls.session_reused
+
+    assert await asyncio.to_thread(again)
+    await counted(scene, 'coregateway_tls_handshakes_total{outcome="resumed"} 1')
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
-"""Programs that serve a gateway without Sanic's command: `python -m tests.sanic_app.programs NAME BACKEND`.
+"""Programs that serve a gateway without Sanic's command.
 
-Each prints what it was answered as one line of JSON. `BACKEND` is the URL of coredinator.
+    python -m tests.sanic_app.programs NAME BACKEND PAIR CA
+
+Each prints what it was answered as one line of JSON. `BACKEND` is the URL of coredinator; `PAIR` and
+`CA` are files for TLS.
 """
 
 # Sanic's options and its test clients have no types:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
 
 import asyncio
+import ssl
 import sys
 from typing import Any, cast
 
@@ -40,7 +44,11 @@ def make(backend: str) -> Sanic[Any, Any]:
 
 async def ask(app: Any) -> list[Any]:
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.ctx.settings.port}") as client:
-        answers = [await client.get(path) for path in (OWN, PROXIED, OWN)]
+        return await ask_by(client)
+
+
+async def ask_by(client: httpx.AsyncClient) -> list[Any]:
+    answers = [await client.get(path) for path in (OWN, PROXIED, OWN)]
     return [[answer.status_code, answer.text, "x-corerl-version" in answer.headers] for answer in answers]
 
 
@@ -59,6 +67,24 @@ def create_server(backend: str) -> list[Any]:
         for connection in [*server.connections]:
             connection.close_if_idle()
         await server.after_stop()
+        return told
+
+    return asyncio.run(serve())
+
+
+def create_server_over_tls(backend: str) -> list[Any]:
+    """As `create_server_without_listeners`, with the files of Sanic's `ssl`."""
+    pair, ca = sys.argv[3:]
+
+    async def serve() -> list[Any]:
+        app = make(backend)
+        server: Any = await app.create_server(return_asyncio_server=True, ssl={"cert": pair, "key": pair})
+        await server.startup()
+        serving = asyncio.ensure_future(server.serve_forever())
+        url = f"https://localhost:{app.ctx.settings.port}"
+        async with httpx.AsyncClient(base_url=url, verify=ssl.create_default_context(cafile=ca)) as client:
+            told = await ask_by(client)
+        serving.cancel()
         return told
 
     return asyncio.run(serve())

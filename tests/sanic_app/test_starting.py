@@ -17,6 +17,7 @@ from coregateway.app import create_app
 from coregateway.sanic_app.unsupported import ASGI_REFUSED
 from coregateway.settings import Settings
 from coregateway.testing import RawClient, ScriptedBackend, respond
+from tests import certificates
 from tests.sanic_app.asking import holds
 from tests.sanic_app.serving import Served
 from tests.stage import PREFIX, request
@@ -27,13 +28,21 @@ WITHIN = 60.0
 
 
 @pytest.mark.parametrize(
-    "program", ["create_server", "create_server_without_listeners", "reusable_client", "test_client"]
+    "program",
+    [
+        "create_server",
+        "create_server_without_listeners",
+        "create_server_over_tls",
+        "reusable_client",
+        "test_client",
+    ],
 )
 async def test_a_program_serves_own_and_forwarded_requests(program: str) -> None:
     async with ScriptedBackend() as backend:
         backend.on("/x", *[respond(200, b"proxied")])
         running = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.sanic_app.programs", program, backend.url),
+            *(certificates.pair_file("localhost"), certificates.ca_file()),
             cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -246,7 +246,7 @@ BASIC: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "tls.client": (('"none"',), ('"maybe"', '"required"', "true")),
     "tls.client_ca": (('""',), ("1", '"/nowhere.pem"')),
     "tls.min": (('"1.2"', '"1.3"'), ('"1.1"', "1.2")),
-    "tls.http_port": (("0",), ("80", "-1")),
+    "tls.http_port": (("0",), ("80", "-1", "65536")),
     "admin.address": (
         ('""', '"127.0.0.1:0"', '"[::1]:9001"', '"localhost:65535"'),
         ('"127.0.0.1"', '":9001"', '"localhost:65536"', '"::1:9001"', '"http://a:1"', '"a:b"', "9001"),
@@ -686,6 +686,27 @@ def test_a_table_is_a_table(table: str, tmp_path: Path):
                 ("0.0.0.0", 9002, "127.0.0.1:9001", False),
                 ("0.0.0.0", 0, "127.0.0.1:0", False),
                 ("0.0.0.0", 9001, "", False),
+            )
+        ),
+        *(
+            (
+                {
+                    ("host",): "0.0.0.0",
+                    ("port",): 443,
+                    ("admin", "address"): "127.0.0.1:9001",
+                    ("tls", "cert"): cert,
+                    ("tls", "certificates"): (),
+                    ("tls", "http_port"): clear,
+                },
+                [("tls", "http_port")] if broken else [],
+            )
+            for cert, clear, broken in (
+                ("a.pem", 80, False),
+                ("a.pem", 0, False),
+                ("", 0, False),
+                ("", 80, True),
+                ("a.pem", 443, True),
+                ("a.pem", 9001, True),
             )
         ),
         *(

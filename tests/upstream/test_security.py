@@ -73,6 +73,20 @@ async def test_one_verified_connection_carries_exchange_after_exchange() -> None
         assert len(backend.connections) == 1
 
 
+async def test_a_session_is_resumed_by_the_next_connection() -> None:
+    context = certificates.serving(certificates.issued("127.0.0.1"))
+    answer = respond(200, b"ok", headers=[("Connection", "close")])
+    async with (
+        ScriptedBackend(answer) as backend,
+        front(backend, context=context) as there,
+        secured(there.url) as pool,
+    ):
+        for _ in range(3):
+            assert await fetch(pool) == (200, b"ok")
+        assert len(backend.connections) == 3
+    assert context.session_stats()["hits"] == 2
+
+
 async def test_large_bodies_pass_whole() -> None:
     filler = Filler(3_000_000)
     async with (

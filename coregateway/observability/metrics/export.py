@@ -126,6 +126,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "reqps",
                 ((_rate("upstream_tls_failures", "backend, reason"), "{{backend}} {{reason}}"),),
             ),
+            Panel(
+                "TLS handshakes with clients",
+                "cps",
+                ((_rate("tls_handshakes", "outcome", ""), "{{outcome}}"),),
+            ),
             Panel("Attempts", "reqps", ((_rate("upstream_attempts", "backend"), "{{backend}}"),)),
             Panel(
                 "Shares of routes with several backends",

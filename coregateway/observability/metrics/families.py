@@ -202,6 +202,11 @@ NOT_SECURED = _counter(
     "Requests for which no connection over TLS could be made: name, time, chain or handshake.",
     *("backend", "reason"),
 )
+HANDSHAKES = _counter(
+    "tls_handshakes",
+    "TLS handshakes with clients that have ended: full, resumed, or why they failed.",
+    "outcome",
+)
 TUNNELS_OPENED = _counter("tunnels_opened", "WebSockets that were opened.", "backend")
 
 # Of the moment.
@@ -250,7 +255,7 @@ FAMILIES = (
     *(CHECKS, RESOLUTIONS, SURPLUS, SHARES, MIRRORED, RATE_DECISIONS, RATE_EVICTIONS, CONCURRENCY_REJECTED),
     *(RATE_STORE_UP, RATE_STORE_SECONDS),
     *(AUTH, AUTH_REFUSED, AUTH_FORWARD_SECONDS, AUTH_FORWARD_FAILURES, JWKS_FETCHES, JWKS_AGE),
-    *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, NOT_SECURED, REFUSED),
+    *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, NOT_SECURED, REFUSED, HANDSHAKES),
     *(TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
     SLOW_CLIENTS,
     *(CLIENT_CONNECTIONS, UPSTREAM_CONNECTIONS, QUEUE_LENGTH, LOOP_LAG, MIDDLEWARE, LOG_LINES_DROPPED),

@@ -71,6 +71,9 @@ class Sampler:
         down."""
         self._rejected: dict[str, int] = {}
         """Of each limit of requests in flight, as it was written down."""
+        self._handshakes: dict[str, int] = {}
+        """With clients, by outcome, as they were written down."""
+        self._handshakes_total = 0
         self._decisions: dict[str, tuple[int, ...]] = {}
         """Of each rate, as they were written down."""
         self._clients = [
@@ -136,6 +139,17 @@ class Sampler:
                 place = _slot(self._series, key(families.RATE_DECISIONS, name, outcome))
                 self._numbers[place] += count - written
 
+    def _count_handshakes(self) -> None:
+        handshakes = self._worker.io.handshakes
+        if handshakes.total == self._handshakes_total:
+            return
+        self._handshakes_total = handshakes.total
+        for outcome, count in handshakes.counts.items():
+            before = self._handshakes.get(outcome, 0)
+            if count != before:
+                self._numbers[_slot(self._series, key(families.HANDSHAKES, outcome))] += count - before
+                self._handshakes[outcome] = count
+
     def _look_at_store(self, numbers: "memoryview[float]") -> None:
         store = self._worker.limits.store
         if store is None:
@@ -197,6 +211,7 @@ class Sampler:
         for name, counts in self._worker.limits.counts.items():
             self._count_decisions(name, counts)
         self._look_at_store(numbers)
+        self._count_handshakes()
         for name, service in self._worker.limits.services.items():
             self._look_at_service(name, service)
         for name, flights in self._worker.limits.flight_counts.items():

@@ -43,6 +43,7 @@ PROMISED = {
     "coregateway_errors_total": ("backend", "cause"),
     "coregateway_refused_total": ("rule",),
     "coregateway_upstream_tls_failures_total": ("backend", "reason"),
+    "coregateway_tls_handshakes_total": ("outcome",),
     "coregateway_tunnels": ("backend",),
     "coregateway_tunnels_opened_total": ("backend",),
     "coregateway_event_loop_lag_seconds": (),
