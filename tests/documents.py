@@ -25,7 +25,10 @@ README = (ROOT / "README.md").read_text()
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 BENCHMARKS = (ROOT / "benchmarks" / "README.md").read_text()
-PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+PAGES = {
+    path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md")) if path.stem != "README"
+}
+INDEX = (ROOT / "docs" / "README.md").read_text()
 
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 

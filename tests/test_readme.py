@@ -22,6 +22,7 @@ from tests.documents import (
     ARCHITECTURE,
     BENCHMARKS,
     CONTRIBUTING,
+    INDEX,
     PAGES,
     README,
     Demo,
@@ -308,9 +309,13 @@ def test_every_file_that_is_named_is_there() -> None:
         assert (ROOT / link).exists(), link
 
 
-def test_the_readme_is_short_and_leads_to_every_page() -> None:
+def test_the_readme_is_short_and_its_index_leads_to_every_page() -> None:
     assert len(README.splitlines()) < 200
-    shown = [
-        Path(name).stem for row in table(README, "page") for name in re.findall(r"\((docs/.+)\)", row[0])
-    ]
-    assert sorted(shown) == sorted(PAGES)
+    assert "](docs/README.md)" in README
+    links = re.findall(r"^\| \[.+\]\((.+)\) \|", INDEX, re.MULTILINE)
+    assert sorted(Path(link).stem for link in links if "/" not in link) == sorted(PAGES)
+    assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
+
+
+def test_the_figures_are_those_of_the_page_that_compares() -> None:
+    assert table(README, "") == table(PAGES["compared"], "")

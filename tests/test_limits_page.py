@@ -1,0 +1,65 @@
+"""`docs/limits.md` tells the truth: defaults and fixed numbers are those of the code."""
+
+import json
+
+from coregateway.endpoints.dashboard import feed
+from coregateway.http1 import chunked, grammar, reader, response
+from coregateway.logs import writer
+from coregateway.net import lingering_close
+from coregateway.node import listeners
+from coregateway.observability.tracing import export
+from coregateway.policy import mirroring, tokens
+from coregateway.prober import key_sets, resolving
+from coregateway.proxy import retry, token_check
+from coregateway.settings import Settings, upstreams
+from coregateway.settings.model import leaves
+from coregateway.shared_memory import flight_table, rate_table
+from coregateway.upstream import mirror
+from tests.documents import PAGES
+from tests.markdown import code, table
+
+PAGE = PAGES["limits"]
+FIXED = {
+    "fields of a request": grammar.MAX_FIELDS,
+    "fields of a response": response.MAX_FIELDS,
+    "bytes of a response's head": reader.MAX_HEAD,
+    "interim (1xx) responses before a response": reader.MAX_INTERIM,
+    "bytes of trailers, which are dropped": chunked.MAX_TRAILERS,
+    "clients that go on sending after a refusal": lingering_close.MOST,
+    "bytes of a body that can be sent again": retry.REPLAYABLE,
+    "bytes of a body that can be mirrored": mirroring.MAX_BODY,
+    "connections for mirrors": mirror.CONNECTIONS,
+    "copies that wait for one": mirror.QUEUED,
+    "keys of rates": rate_table.CELLS,
+    "keys of limits in flight": flight_table.CELLS,
+    "bytes of a token": tokens.LONGEST,
+    "good tokens that are remembered": token_check.MOST,
+    "bytes of an issuer's keys": key_sets.LARGEST,
+    "host names that name servers are silent about, without delaying others": resolving.MOST,
+    "weight of an address": upstreams.HEAVIEST,
+    "bytes of a log line": writer.MAX_LINE,
+    "bytes of log lines that wait for a reader": writer.MAX_PENDING,
+    "watchers of the live page": feed.WATCHERS,
+    "spans that wait for the collector": export.MAX_WAITING,
+    "connections that wait to be accepted": listeners.BACKLOG,
+}
+TOLD_ELSEWHERE = {"limits.rates", "limits.concurrency", "shutdown.delay"}
+"""The names of rates, and a time that limits nothing."""
+
+
+def test_the_settings_that_limit_are_there_with_their_defaults() -> None:
+    shown = {code(row[0])[0]: json.loads(code(row[1])[0]) for row in table(PAGE, "setting")}
+    real = {
+        ".".join(key): value
+        for key, value in leaves(Settings())
+        if key[0] in ("limits", "timeouts", "shutdown", "watchdog")
+    }
+    assert shown == {key: value for key, value in real.items() if key not in TOLD_ELSEWHERE}
+
+
+def test_the_fixed_limits_are_those_of_the_code() -> None:
+    assert {row[0]: int(row[1]) for row in table(PAGE, "limit")} == FIXED
+
+
+def test_every_limit_says_what_it_holds_per() -> None:
+    assert all(row[2] for row in (*table(PAGE, "setting"), *table(PAGE, "limit")))
