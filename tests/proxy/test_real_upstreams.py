@@ -1,7 +1,6 @@
 """Upstreams are processes: one is killed, one stands still, one takes no connections."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from coregateway.testing import RawClient, Response, ScriptedBackend
+from coregateway.testing import Response, ScriptedBackend
 from tests.node.reloadable import Reloadable
+from tests.proxy.callers import ask_in_turn, statuses
 from tests.proxy.upstream_process import UpstreamProcess
 from tests.waiting import eventually
 
@@ -60,19 +60,7 @@ class Stage:
         return await self.node.ask(path, method=method)
 
     async def ask_in_turn(self, path: str, callers: int, times: int, method: str = "GET") -> list[Response]:
-        """Each caller sends one request after the other, on a connection that it keeps."""
-
-        async def call() -> list[Response]:
-            async with RawClient(self.node.gateway.address) as client:
-                answers: list[Response] = []
-                for _ in range(times):
-                    await send(client, path, method)
-                    answers.append(await client.read_response())
-                return answers
-
-        return [
-            answer for found in await asyncio.gather(*(call() for _ in range(callers))) for answer in found
-        ]
+        return await ask_in_turn(self.node.gateway.address, path, callers, times, method)
 
     def lines(self, path: str) -> list[dict[str, Any]]:
         return self.node.gateway.log_lines(event="request", path=path)
@@ -86,14 +74,6 @@ class Stage:
         bodies = {each.body for each in self.pairs[backend]}
         while bodies:
             bodies.discard((await self.ask(f"/{backend}/warm")).body)
-
-
-async def send(client: RawClient, path: str, method: str = "GET") -> None:
-    await client.send(f"{method} {path} HTTP/1.1\r\nHost: gw\r\n\r\n".encode())
-
-
-def statuses(answers: list[Response]) -> Counter[int]:
-    return Counter(answer.status for answer in answers)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="stage")

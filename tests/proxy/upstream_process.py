@@ -3,15 +3,16 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 # Quick to start, hence on bare sockets: one thread for each connection. `/hold` is never answered; all else
 # gets the port as its body. A path that ends in `/sick` gets 503.
 _PROGRAM = """
-import socket, threading
+import socket, sys, threading
 listener = socket.socket()
-listener.bind(("127.0.0.1", 0))
+listener.bind((sys.argv[1], 0))
 listener.listen(64)
 port = b"%d" % listener.getsockname()[1]
 print(port.decode(), flush=True)
@@ -39,13 +40,16 @@ while True:
 class UpstreamProcess:
     """Answers with its port as the body; `/hold` at the end of a path gets no answer, `/sick` a 503."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", *, inside: Sequence[str] = ()) -> None:
+        """`host`: where it listens. `inside`: what its command begins with (`Network.inside`)."""
         self.port = 0
+        self._host = host
+        self._inside = inside
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     @property
     def body(self) -> bytes:
@@ -63,7 +67,8 @@ class UpstreamProcess:
         self._signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen([sys.executable, "-S", "-E", "-c", _PROGRAM], stdout=subprocess.PIPE)
+        command = [*self._inside, sys.executable, "-S", "-E", "-c", _PROGRAM, self._host]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
         return self
