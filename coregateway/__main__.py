@@ -17,10 +17,11 @@ from importlib.util import find_spec
 from os import environ
 from pathlib import Path
 from signal import SIGINT
+from time import time
 from typing import Any, cast
 
 from coregateway import COMPILED, __version__
-from coregateway.settings import Flag, load_or_exit
+from coregateway.settings import Flag, load_or_exit, tls_report
 from coregateway.settings.keys import CONFIG_VARIABLE
 from coregateway.settings.model import DEFAULT_BACKENDS
 from coregateway.settings.process import EXIT_WRONG_SETTINGS, hand_down
@@ -130,6 +131,9 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     demo.add_argument("--host", metavar="ADDRESS", help="address to listen on")
     demo.add_argument("--port", metavar="N", type=int, help="port of the gateway")
     demo.add_argument("--workers", metavar="N", type=int, help="number of processes (default: 2)")
+    demo.add_argument(
+        "--tls", action="store_true", help="speak TLS, with a certificate that is made on the spot"
+    )
     for name in DEFAULT_BACKENDS:
         demo.add_argument(f"--{name}-port", metavar="N", type=int, help=f"port of the demo {name}")
     export = command(
@@ -195,6 +199,7 @@ def _flags(options: Namespace) -> tuple[Flag, ...]:
 def _check(options: Namespace) -> int:
     loaded = load_or_exit(_flags(options))
     sys.stdout.write(effective(loaded) + "\n")
+    sys.stdout.writelines(f"{line}\n" for line in tls_report.in_words(loaded.settings, time()))
     for warning in warnings(loaded.settings):
         sys.stderr.write(f"coregateway: warning: {warning}\n")
     return 0
@@ -257,7 +262,8 @@ def _demo(options: Namespace) -> int:
     from coregateway.demo import showing
 
     names = ("host", "port", "workers", *(f"{name}_port" for name in DEFAULT_BACKENDS))
-    return showing.main(**{name: value for name in names if (value := getattr(options, name)) is not None})
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    return showing.main(**given, tls=options.tls)
 
 
 def _run(options: Namespace) -> int:

@@ -4,13 +4,16 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from time import time
 from typing import Any
 
 from coregateway.cli.admin_address import NoAnswer, get
 from coregateway.cli.inspection import inspected
+from coregateway.net.tls_server import Certificate, ServerTls
 from coregateway.proxy.explanation import without_values
 from coregateway.proxy.verdicts import KNOWN_LATER, PASSES
 from coregateway.settings import Settings
+from coregateway.settings.tls_report import backend_in_words, certificate_in_words, of_backend
 
 MOST = 20
 """Other routes that are told to people; the rest is counted."""
@@ -39,7 +42,22 @@ async def _explain(
         found = inspection.explain(raw, client)
         if "sends" in found:  # what is printed may be kept: a terminal's history, a ticket
             found["sends"] = without_values(found["sends"], inspection.worker.plan.credentials)
-        return found
+        return found | tls_of(settings, found)
+
+
+def tls_of(settings: Settings, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What TLS has to do with a request: the certificate that its client is shown if it asks for its host,
+    and how connections to the backend are secured. Nothing where all is in the clear."""
+    tls: dict[str, Any] = {}
+    options = settings.tls.options
+    if options is not None and "request" in found:
+        shown = ServerTls(options).shown_to(found["request"]["host"])
+        tls["shown"] = {"names": [*shown.names], "not_after": shown.ends}
+        tls["client"] = settings.tls.client
+    row = settings.backends.get(found.get("backend", ""))
+    if row is not None and of_backend(row) is not None:
+        tls["backend"] = backend_in_words(row.tls)
+    return {"tls": tls} if tls else {}
 
 
 def states_of(address: str) -> dict[tuple[str, str], str]:
@@ -76,6 +94,10 @@ def text(found: dict[str, Any]) -> str:
             lines.append(f"  and {len(found['lost']) - MOST} others")
         lines += ["policies", *(f"  {_in_words(each)}" for each in found["policies"])]
         lines += [f"off       {', '.join(found['off'])}"] * bool(found["off"])
+    tls = found.get("tls", {})
+    if "shown" in tls:
+        shown = Certificate(tuple(tls["shown"]["names"]), tls["shown"]["not_after"])
+        lines.append(f"tls       is shown {certificate_in_words(shown, time())}; client: {tls['client']}")
     if "answer" in found:
         answer = found["answer"]
         status = "" if answer["status"] is None else f"{answer['status']} "
@@ -86,7 +108,9 @@ def text(found: dict[str, Any]) -> str:
             lines.append(f"  Allow: {', '.join(answer['allow'])}")
         lines += [f"  {line}" for line in answer.get("fields", ())]
     if "backend" in found:
-        lines += [f"backend   {found['backend']}", *map(_upstream, found["upstreams"]), "sends"]
+        lines += [f"backend   {found['backend']}", *map(_upstream, found["upstreams"])]
+        lines += [f"  TLS: {tls['backend']}"] if "backend" in tls else []
+        lines.append("sends")
         lines += [f"  {line}" for line in found["sends"]]
         times = ", ".join(f"{name} {seconds:g}" for name, seconds in found["timeouts"].items())
         lines += [f"timeouts  {times}", f"body      at most {found['max_body'] or 'any number of'} bytes"]

@@ -7,6 +7,8 @@ from typing import Any
 
 from coregateway.cli.admin_address import NoAnswer, get, no_gateway
 from coregateway.cli.columns import aligned
+from coregateway.net.tls_server import Certificate
+from coregateway.settings.tls_report import certificate_in_words
 
 BACKENDS = (
     *("BACKEND", "UPSTREAM", "STATE", "SINCE", "IN FLIGHT"),
@@ -41,6 +43,7 @@ def table(status: dict[str, Any], address: str, now: float) -> str:
     lines = [
         f"CoreGateway {status['version']} at {address}: {ready}, started {age} ago",
         f"settings: version {settings['version']}, {settings['hash']}",
+        *_certificates(status.get("tls"), now),
         "",
     ]
     backends: list[Sequence[str]] = [BACKENDS]
@@ -66,6 +69,13 @@ def table(status: dict[str, Any], address: str, now: float) -> str:
         who = worker["name"], str(worker["pid"]), worker["state"], _ago(worker["since"], now)
         workers.append((*who, *whole, f"{worker['loop_lag_ms']:g} ms"))
     return "\n".join([*lines, *aligned(workers), ""])
+
+
+def _certificates(tls: dict[str, Any] | None, now: float) -> list[str]:
+    known = (
+        [Certificate(tuple(each["names"]), each["not_after"]) for each in tls["certificates"]] if tls else []
+    )
+    return [f"certificate: {certificate_in_words(each, now)}" for each in known]
 
 
 def _connections(counts: dict[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 showing         runs all of it, from the first process to the end of the last
 greeting        what its user reads
+certificate     a certificate that is made on the spot
 process         one Sanic application in one process
 child           a child process that never outlives its parent
 contract        how both backends answer, refuse and describe themselves

@@ -16,8 +16,11 @@ class Running:
     """The command that starts it again."""
 
 
-def greeting(gateway: str, workers: int, coredinator: Running, coretelemetry: Running) -> str:
-    """The greeting, once all runs; `gateway` is its URL."""
+def greeting(
+    gateway: str, workers: int, coredinator: Running, coretelemetry: Running, certificate: str = ""
+) -> str:
+    """The greeting, once all runs; `gateway` is its URL, `certificate` the path of the one that it shows."""
+    curl = f"curl --cacert {certificate}" if certificate else "curl"
     one, two = f"{gateway}/api/v1/coredinator", f"{gateway}/api/v1/coretelemetry"
     return f"""
 CoreGateway runs on {gateway} ({workers} worker{"s" if workers != 1 else ""}), in front of two demo backends:
@@ -28,17 +31,17 @@ See it at work:                     {gateway}/dashboard
 All routes, to read and to try out: {gateway}/docs
 
 Try in a second terminal:
-  curl -i {gateway}/health
-  curl -i {one}/api/agents/start --json '{CONFIG}'
-  curl -i {one}/api/agents/pump/status
-  curl -i '{two}/api/data/pump?metric=reward'
-  curl -N '{two}/api/data/pump/live?metric=reward'
+  {curl} -i {gateway}/health
+  {curl} -i {one}/api/agents/start --json '{CONFIG}'
+  {curl} -i {one}/api/agents/pump/status
+  {curl} -i '{two}/api/data/pump?metric=reward'
+  {curl} -N '{two}/api/data/pump/live?metric=reward'
 
 Watch it fail, and recover:
-  curl -i {gateway}/api/v1/nowhere
-  kill {coredinator.pid}; sleep 1; curl -i {one}/api/agents/; curl {gateway}/health
+  {curl} -i {gateway}/api/v1/nowhere
+  kill {coredinator.pid}; sleep 1; {curl} -i {one}/api/agents/; {curl} {gateway}/health
   {coredinator.again} &
-  curl -i {one}/api/agents/
+  {curl} -i {one}/api/agents/
 
 The log is on stdout, one JSON object for every request. Ctrl-C ends everything.
 

@@ -9,14 +9,17 @@ Everything that is said here goes to stderr: stdout is the gateway's log.
 import os
 import shlex
 import signal
+import ssl
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
 from socket import socket
 from threading import Event
 from time import monotonic
 
+from coregateway.demo.certificate import NoCryptography, certificate_file
 from coregateway.demo.child import Child
 from coregateway.demo.greeting import Running, gone, greeting, no_port
 from coregateway.demo.process import bound_socket
@@ -73,10 +76,11 @@ def main(
     workers: int = 2,
     coredinator_port: int = 7000,
     coretelemetry_port: int = 7001,
+    tls: bool = False,
 ) -> int:
     """Show the gateway at work until SIGINT or SIGTERM; returns the exit status.
 
-    Port 0 stands for any free port.
+    Port 0 stands for any free port. `tls`: with a certificate that is made for this.
     """
     roles = (
         Role("coredinator", coredinator_port, "/api/healthcheck"),
@@ -90,13 +94,19 @@ def main(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     try:
-        return _show(host, port, workers, roles, told)
+        with certificate_file() if tls else nullcontext() as certificate:
+            return _show(host, port, workers, roles, told, certificate)
+    except NoCryptography as reason:
+        _say(f"coregateway demo: {reason}\n")
+        return 1
     except Abandoned as reason:
         _say(str(reason))
         return reason.status
 
 
-def _show(host: str, port: int, workers: int, roles: tuple[Role, Role], told: Event) -> int:
+def _show(
+    host: str, port: int, workers: int, roles: tuple[Role, Role], told: Event, certificate: Path | None
+) -> int:
     with _claim("the gateway", host, port, "--port") as sock:
         # Free at this moment: a taken port is told before anything starts, and by its flag.
         port = sock.getsockname()[1]
@@ -107,16 +117,19 @@ def _show(host: str, port: int, workers: int, roles: tuple[Role, Role], told: Ev
             stack.callback(backends[-1][0].end, END_TIME)
         flags = [f"{role.flag}={running.port}" for role, (_, running) in zip(roles, backends, strict=True)]
         flags += [f"--host={host}", f"--port={port}", f"--workers={workers}"]
-        gateway = Child("coregateway", ["run", *flags], environment=UNLESS_GIVEN | os.environ)
+        secured = {} if certificate is None else {"COREGATEWAY_TLS__CERT": str(certificate)}
+        gateway = Child("coregateway", ["run", *flags], environment=UNLESS_GIVEN | os.environ | secured)
         stack.callback(gateway.end, END_TIME)
         near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         for role, (child, running) in zip(roles, backends, strict=True):
             _wait_for_answer(child, BACKENDS_HOST, running.port, role.health_path, told)
-        _wait_for_answer(gateway, near, port, "/readyz", told)
+        _wait_for_answer(gateway, near, port, "/readyz", told, secured=certificate is not None)
         if not told.is_set():
-            url = f"http://[{near}]:{port}" if ":" in near else f"http://{near}:{port}"
+            scheme = "http" if certificate is None else "https"
+            url = f"{scheme}://[{near}]:{port}" if ":" in near else f"{scheme}://{near}:{port}"
             workers = workers or usable_cpus()  # as the settings take 0
-            _say(greeting(url, workers, *(running for _, running in backends)))
+            shown = "" if certificate is None else shlex.quote(str(certificate))
+            _say(greeting(url, workers, *(running for _, running in backends), certificate=shown))
         _watch(gateway, backends, told)
         status = gateway.end(END_TIME)
         # Asked so early that it could not hear it yet, it ends by the signal itself.
@@ -142,7 +155,9 @@ def _start_backend(role: Role) -> tuple[Child, Running]:
     return child, Running(role.name, port, child.pid, again)
 
 
-def _wait_for_answer(child: Child, host: str, port: int, path: str, told: Event) -> None:
+def _wait_for_answer(
+    child: Child, host: str, port: int, path: str, told: Event, *, secured: bool = False
+) -> None:
     """Wait until a path answers 200. Raises `Abandoned` when the process ends, or takes too long."""
     give_up = monotonic() + ANSWER_TIME
     while not told.is_set():
@@ -150,13 +165,17 @@ def _wait_for_answer(child: Child, host: str, port: int, path: str, told: Event)
             raise Abandoned("", child.status if child.status > 0 else 1)  # it said itself why
         if monotonic() > give_up:
             raise Abandoned(f"coregateway demo: no answer from {host}:{port}{path}\n")
-        if _answers(host, port, path):
+        if _answers(host, port, path, secured):
             return
         told.wait(TICK)
 
 
-def _answers(host: str, port: int, path: str) -> bool:
+def _answers(host: str, port: int, path: str, secured: bool) -> bool:
     connection = HTTPConnection(host, port, timeout=2)
+    if secured:
+        # that it answers is all that is asked: what it shows is for the names of this machine alone
+        context = ssl._create_unverified_context()  # noqa: S323  # pyright: ignore[reportPrivateUsage] -- public in all but its name
+        connection = HTTPSConnection(host, port, timeout=2, context=context)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         return connection.getresponse().status == 200

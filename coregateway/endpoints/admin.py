@@ -46,9 +46,12 @@ def blueprint(gateway: "Gateway") -> Blueprint:
         if settings.metrics.enabled:
             reader = readers.setdefault(context.board, Reader(context.board))
             counted = await count(reader, Snapshot())
-        drained = gateway.ctx.drained
+        served = gateway.ctx
+        certificates = served.security.certificates()
         body = orjson.dumps(
-            await overview(gateway.ctx.settings, context.board, context.node, counted, drained)
+            await overview(
+                served.settings, context.board, context.node, counted, served.drained, certificates
+            )
         )
         return HTTPResponse(body, headers={"Cache-Control": "no-store"}, content_type="application/json")
 

@@ -66,35 +66,40 @@ class ServerTls:
     takes an eighth of the CPU time of the handshake.
     """
 
-    __slots__ = ("_by_name", "_default", "asks_clients", "certificates", "digest")
+    __slots__ = ("_contexts", "_numbers", "asks_clients", "certificates", "digest")
 
     def __init__(self, options: ServerTlsOptions) -> None:
         """Raises OSError (ssl.SSLError among them): a file cannot be read, or does not fit another."""
         self.digest = options.digest
-        contexts = [_context(options, pair) for pair in options.pairs]
+        self._contexts = [_context(options, pair) for pair in options.pairs]
         self.certificates = tuple(_certificate_of(pair) for pair in options.pairs)
         self.asks_clients = options.client != "none"
         """Whether clients are asked for certificates."""
-        self._default = contexts[0]
-        self._by_name: dict[str, ssl.SSLContext] = {}
-        for context, certificate in zip(contexts, self.certificates, strict=True):
+        self._numbers: dict[str, int] = {}
+        """By name: which of the certificates is for it."""
+        for number, certificate in enumerate(self.certificates):
             for name in certificate.names:
-                self._by_name.setdefault(name, context)
-        if len(contexts) > 1:
-            self._default.sni_callback = self._choose
+                self._numbers.setdefault(name, number)
+        if len(self._contexts) > 1:
+            self._contexts[0].sni_callback = self._choose
 
     def codec(self, buffers: TlsBuffers) -> TlsCodec:
         """For a connection that has been accepted."""
-        return TlsCodec(self._default, buffers)
+        return TlsCodec(self._contexts[0], buffers)
+
+    def shown_to(self, name: str) -> Certificate:
+        """The certificate for clients that ask for this name."""
+        return self.certificates[self._number_of(name)]
+
+    def _number_of(self, name: str) -> int:
+        """Of the certificate that is for a name: its own, one for all names of its domain, or the first."""
+        name = name.lower().removesuffix(".")
+        found = self._numbers.get(name)
+        return self._numbers.get(f"*.{name.partition('.')[2]}", 0) if found is None else found
 
     def _choose(self, tls: Any, name: str | None, _: ssl.SSLContext) -> None:
-        """Show the certificate that is for this name: its own, or one for all names of its domain."""
-        if name is None:
-            return
-        name = name.lower().removesuffix(".")
-        found = self._by_name.get(name) or self._by_name.get(f"*.{name.partition('.')[2]}")
-        if found is not None:
-            tls.context = found
+        if name is not None and (number := self._number_of(name)):
+            tls.context = self._contexts[number]
 
 
 def _context(options: ServerTlsOptions, pair: Pair) -> ssl.SSLContext:

@@ -21,6 +21,7 @@ observability   what operators see
 upstreams   the addresses of a backend, and how requests are spread over them
 resilience  what becomes of requests when upstreams fail
 explain     which live requests are told what becomes of them
+tls_report  what the settings of TLS come to, for a reader
 tls         certificates and authorities
 health      how upstreams are asked whether they are well, and how their names are resolved
 inheritance   what backends and routes have of the tables above them

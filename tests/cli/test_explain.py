@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from coregateway.__main__ import main
+from tests import certificates
 from tests.cli.test_reload import Admin
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -133,3 +134,22 @@ async def test_upstreams_have_the_states_that_a_node_which_runs_says(
     assert admin.done().startswith(b"GET /status ")
     assert await asyncio.to_thread(main, words) == 0  # nothing listens there now
     assert "  http://localhost:7000\n" in capsys.readouterr().out
+
+
+async def test_tls_is_told_where_there_is_any(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    one, two = certificates.pair_file("a.example"), certificates.pair_file("*.b.example")
+    file = tmp_path / "gateway.toml"
+    file.write_text(
+        f'admin.address = ""\ntls.cert = "{one}"\ntls.certificates = [{{ cert = "{two}" }}]\n'
+        f'[backends.coredinator]\nurls = ["https://c.example"]\ntls.ca = "{certificates.ca_file()}"\n'
+    )
+    words = ["explain", "GET", "/api/v1/coredinator/x", "-H", "Host: x.b.example", "--config", str(file)]
+    assert await asyncio.to_thread(main, words) == 0
+    printed = capsys.readouterr().out
+    assert "tls       is shown *.b.example: until 2090-01-01 00:00Z (" in printed
+    assert f"  TLS: verified by {certificates.ca_file()}, for the host of each url\n" in printed
+    assert "X-Forwarded-Proto: https" in printed
+    assert await asyncio.to_thread(main, ["check", "--config", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "\n  *.b.example: until 2090-01-01 00:00Z (" in printed
+    assert "\nTLS to coredinator: verified by " in printed

@@ -5,6 +5,7 @@ import re
 import shlex
 import signal
 import socket
+import ssl
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 from coregateway import __version__
+from coregateway.demo import showing
 from coregateway.testing import free_port
 from tests.demo.running_backend import HEALTH, answers, new_client
 from tests.node.running_node import until
@@ -27,10 +29,10 @@ END = "Ctrl-C ends everything.\n"
 class Demo(RunningCommand):
     """`python -m coregateway demo` on these ports: of the gateway, Coredinator and CoreTelemetry."""
 
-    def __init__(self, ports: list[int] | None = None) -> None:
+    def __init__(self, ports: list[int] | None = None, *more: str) -> None:
         self.ports = ports or [free_port() for _ in FLAGS]
         flags = [f"{flag}={port}" for flag, port in zip(FLAGS, self.ports, strict=True)]
-        super().__init__([sys.executable, "-m", "coregateway", "demo", "--host", "127.0.0.1", *flags])
+        super().__init__([sys.executable, "-m", "coregateway", "demo", "--host", "127.0.0.1", *flags, *more])
 
     @property
     def url(self) -> str:
@@ -120,6 +122,34 @@ def test_what_it_says_to_try_works() -> None:
         until(lambda: not alive(family), "nothing is left")
         assert demo.stderr == greeting + said
         assert demo.log_lines(level="ERROR") == []
+
+
+def test_it_speaks_tls_with_a_certificate_that_is_made_for_it() -> None:
+    """As curl would be told to trust it; it is gone at the end."""
+    with Demo(None, "--tls") as demo:
+        greeting = demo.greeting()
+        [certificate] = {*re.findall(r"^  curl --cacert (\S+) -", greeting, re.MULTILINE)}
+        assert Path(certificate).stat().st_mode & 0o077 == 0
+        url = demo.url.replace("http", "https")
+        assert f"  curl --cacert {certificate} -i {url}/health\n" in greeting
+        trusting = ssl.create_default_context(cafile=certificate)
+        with httpx.Client(base_url=url, verify=trusting, trust_env=False) as client:
+            assert client.get("/health").status_code == 200
+            assert client.get("/docs").status_code == 200
+        assert demo.stop(signal.SIGTERM) == 0
+        assert not Path(certificate).parent.exists()
+
+
+def test_without_the_package_that_makes_certificates_it_says_which_extra_has_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert showing.main(tls=True) == 1
+    assert capsys.readouterr().err == (
+        "coregateway demo: --tls makes a certificate by the package cryptography, which is not installed: "
+        "pip install 'coregateway[jwt]'\n"
+    )
 
 
 def test_killed_it_leaves_nothing_behind() -> None:

@@ -233,9 +233,22 @@ async def counted(scene: Scene, line: str) -> None:
 
 
 async def metrics(scene: Scene) -> bytes:
+    return await asked_by_operators(scene, "/metrics")
+
+
+async def asked_by_operators(scene: Scene, path: str) -> bytes:
     async with RawClient(("127.0.0.1", scene.admin)) as client:
-        await client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await client.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         return (await client.read_response()).body
+
+
+async def test_the_state_of_the_node_has_the_certificates(scene: Scene) -> None:
+    tls = json.loads(await asked_by_operators(scene, "/status"))["tls"]
+    assert (tls["min"], tls["client"]) == ("1.2", "optional")
+    assert [each["names"] for each in tls["certificates"]] == [["localhost"], ["*.other.example"]]
+    command = [sys.executable, "-m", "coregateway", "status", "--admin", f"127.0.0.1:{scene.admin}"]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=PATIENCE)
+    assert b"certificate: *.other.example: until 2090-01-01 00:00Z (" in done.stdout
 
 
 async def test_what_is_no_tls_is_closed_and_told(scene: Scene) -> None:

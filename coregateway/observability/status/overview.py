@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from coregateway import __version__
+from coregateway.net.tls_server import Certificate
 from coregateway.node.state import Node
 from coregateway.observability.status import places
 from coregateway.observability.status.decisions import Ejections, EjectionStatus, breaker_of
@@ -18,6 +19,8 @@ from coregateway.observability.status.probed import probed
 from coregateway.observability.status.reachability import Sighting, Verdict, in_words, judge
 from coregateway.prober.knowledge import Known, decoded
 from coregateway.settings import BackendSettings, Settings
+from coregateway.settings.tls_report import of_backend as tls_of_backend
+from coregateway.settings.tls_report import of_clients as tls_of_clients
 from coregateway.shared_memory import Board, Part
 
 type Counted = dict[str, tuple[int, int]]
@@ -36,9 +39,10 @@ async def overview(
     node: Node,
     counted: Counted | None,
     drained: Iterable[tuple[str, str]] = (),
+    certificates: Iterable[Certificate] = (),
 ) -> dict[str, Any]:
     """What `GET /status` gives. `counted`: None while nothing is counted. `drained`: names of backends, each
-    with the URL of an upstream that was taken out by hand.
+    with the URL of an upstream that was taken out by hand. `certificates`: that clients are shown.
 
     Gives way to the loop's other work: a thousand backends take some tens of milliseconds.
     """
@@ -58,6 +62,7 @@ async def overview(
         "started": _rounded(node.started),
         "plugins": list(settings.plugins),
         "settings": {"version": node.settings_version, "hash": node.settings_hash},
+        "tls": tls_of_clients(settings.tls, certificates),
         "backends": backends,
         "workers": _workers(node, living),
     }
@@ -110,6 +115,7 @@ def _backend(
         "in_flight": in_flight,
         "queued": queued,
         "connections": {"active": active, "idle": idle, "opening": opening, "streaming": streaming},
+        "tls": tls_of_backend(row),
         "slow_clients": int(slow_clients),
         "requests": requests,
         "errors": errors,
