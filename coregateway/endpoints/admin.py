@@ -19,6 +19,7 @@ from coregateway.model.addresses import is_unspecified
 from coregateway.model.errors import Misdirected
 from coregateway.observability.metrics.families import REQUESTS
 from coregateway.observability.metrics.reading import Reader, Snapshot
+from coregateway.observability.status.callers import COUNTED, callers_of
 from coregateway.observability.status.overview import Counted, overview
 from coregateway.sanic_app.protocol import Entrance
 from coregateway.sanic_app.request import GatewayRequest
@@ -42,17 +43,17 @@ def blueprint(gateway: "Gateway") -> Blueprint:
     @routes.route("/status", methods=["GET", "HEAD"], ignore_body=True)
     async def status(request: GatewayRequest) -> HTTPResponse:
         context = request.app.ctx
-        counted = None
+        counted = snapshot = None
         if settings.metrics.enabled:
             reader = readers.setdefault(context.board, Reader(context.board))
-            counted = await count(reader, Snapshot())
+            snapshot = Snapshot()
+            counted = await count(reader, snapshot)
         served = gateway.ctx
         certificates = served.security.certificates()
-        body = orjson.dumps(
-            await overview(
-                served.settings, context.board, context.node, counted, served.drained, certificates
-            )
+        state = await overview(
+            served.settings, context.board, context.node, counted, served.drained, certificates
         )
+        body = orjson.dumps(state | callers_of(served.settings, context.board, snapshot))
         return HTTPResponse(body, headers={"Cache-Control": "no-store"}, content_type="application/json")
 
     @routes.route("/", methods=["GET", "HEAD"])
@@ -115,7 +116,7 @@ def refuse_strangers(operators: "Gateway", settings: AdminSettings) -> None:
 
 async def count(reader: Reader, snapshot: Snapshot) -> Counted:
     """Read the node's metrics: the requests of each backend, and those that failed."""
-    for _ in reader.steps(snapshot, REQUESTS):
+    for _ in reader.steps(snapshot, REQUESTS, *COUNTED):
         await sleep(0)
     counted: Counted = {}
     for (backend, _, _, code), number in snapshot.values(REQUESTS).items():

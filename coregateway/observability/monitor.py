@@ -13,6 +13,7 @@ from coregateway.node.listeners import worker_number
 from coregateway.observability.diagnosis.observer import LOOK, Observer
 from coregateway.observability.history import Historian
 from coregateway.observability.samples import Samples
+from coregateway.observability.status.nearest import Nearest
 from coregateway.observability.status.reporter import Reporter
 from coregateway.sanic_app.gateway import Gateway
 from coregateway.sanic_app.signals import TURN_ENDED
@@ -36,6 +37,7 @@ class Monitor:
         self._reporter = Reporter(
             part.series, app.ctx.backends.values(), lambda: app.ctx.worker.clients, on_late=self._notice
         )
+        self._nearest = Nearest(app.ctx.worker, part.ring.add)
         counts = settings.metrics.enabled and settings.dashboard.enabled
         self._historian = Historian(app.ctx.board) if counts else None
         self._task: Task[None] | None = None
@@ -69,6 +71,8 @@ class Monitor:
             if now - looked >= LOOK:
                 looked = now
                 for _ in self._observer.look(now, self._connections):
+                    await sleep(0)
+                for _ in self._nearest.look():
                     await sleep(0)
 
     def _notice(self, late: float, computed: float) -> None:

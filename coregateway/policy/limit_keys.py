@@ -5,9 +5,11 @@ the backend. Of IPv6 addresses the network counts, for a client has all of it (R
 there is replaced by the client's address, or leaves the request without a key.
 """
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import ip_address
+from hashlib import blake2b
+from ipaddress import IPv6Network, ip_address
 from typing import Final
 
 from coregateway.http1.request import RequestHead
@@ -72,6 +74,13 @@ class LimitKey:
             key += _framed(value)
         return key
 
+    def shown(self, key: str) -> str:
+        """A key as operators may see it: addresses, consumers, routes and backends; of what clients send, and
+        of claims, no more than tells one from another."""
+        if self.is_single and self.constant is None:
+            return _shown(key)
+        return ", ".join([_shown(part) for part in _parts(key)]) or "all requests"
+
     def _value(self, part: "_Part", head: RequestHead, exchange: Exchange) -> str | None:
         """Of one part, with its kind before it; so no field's value passes for an address."""
         kind = part.kind
@@ -116,6 +125,31 @@ def _claim(exchange: Exchange, name: str) -> str | None:
 def _framed(value: str) -> str:
     """A part of several: two lists of parts are never the same text."""
     return f"{len(value)}:{value}"
+
+
+def _parts(key: str) -> list[str]:
+    """Those that `_framed` has joined."""
+    found: list[str] = []
+    while key:
+        size, _, rest = key.partition(":")
+        found.append(rest[: int(size)])
+        key = rest[int(size) :]
+    return found
+
+
+def _shown(part: str) -> str:
+    for secret in (CLAIM, HEADER):
+        if part.startswith(secret):
+            name, _, value = part.removeprefix(secret).partition(":")
+            return f"{secret}{name} #{blake2b(value.encode(), digest_size=4).hexdigest()}"
+    network, slash, prefix = part.partition("/")
+    if slash and _is_network(part) is not None:
+        bits = int(prefix)
+        return str(IPv6Network((int(network, 16) << (128 - bits), bits)))
+    return part
+
+
+_is_network: Final = re.compile(r"[0-9a-f]{1,32}/[0-9]{1,3}").fullmatch
 
 
 class _Networks:

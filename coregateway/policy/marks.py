@@ -23,6 +23,10 @@ class Marks:
         """What a key of this limit is known by, in the node and in the store."""
         return (self.front + key).encode()
 
+    def known(self) -> list[tuple[str, int]]:
+        """The keys whose mark is kept, with it."""
+        return list(self._known.items())
+
     def of(self, key: str, mark_of: Callable[[bytes], int]) -> int:
         """The mark of a key, which `mark_of` finds out."""
         mark = self._known.get(key)

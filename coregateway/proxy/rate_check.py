@@ -41,10 +41,11 @@ class _Asked:
 class RateCheck:
     """See the module. `after`: the check before this one; `policy` is what `explain` calls it."""
 
-    __slots__ = ("_after", "_limits", "_members", "_rules", "policy")
+    __slots__ = ("_after", "_limits", "_members", "policy", "rules")
 
     def __init__(self, rules: Sequence[RateRule], limits: Limits, after: "RateCheck | None" = None) -> None:
-        self._rules = tuple(rules)
+        self.rules = tuple(rules)
+        """Those that it asks."""
         self._limits = limits
         self._after = after
         self._members = b", ".join([rule.member for rule in rules if rule.enforced])
@@ -62,15 +63,15 @@ class RateCheck:
         if store is not None and not store.answers and store.on_error != LOCAL:
             return self._without_store(store)
         now = monotonic_ns()
-        if len(self._rules) == 1:
-            rule = self._rules[0]
+        if len(self.rules) == 1:
+            rule = self.rules[0]
             key = rule.key.of(head, exchange)
             if key is None:
                 return self._lacks_key(rule, exchange)
             asked = [_take_one(rule, key, rule.marks.of(key, table.mark), table, now)]
         else:
             keyed: list[tuple[RateRule, str, int]] = []
-            for rule in self._rules:
+            for rule in self.rules:
                 key = rule.key.of(head, exchange)
                 if key is not None:
                     keyed.append((rule, key, rule.marks.of(key, table.mark)))
@@ -138,7 +139,7 @@ class RateCheck:
         return Refusal(error=RateStoreUnavailable()) if store.on_error == DENY else None
 
     def _count_failure(self) -> None:
-        for rule in self._rules:
+        for rule in self.rules:
             rule.counts.failed += 1
 
     async def _ask_store(
@@ -160,7 +161,7 @@ class RateCheck:
         """Give back what a request took that a later check refuses."""
         now = monotonic_ns()
         taken: list[_Asked] = []
-        for rule in self._rules:
+        for rule in self.rules:
             key = rule.key.of(head, exchange)
             if key is not None:
                 taken.append(_Asked(rule, key, rule.marks.of(key, table.mark), state(rule.rate, 0, now)))

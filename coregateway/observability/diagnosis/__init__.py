@@ -2,6 +2,8 @@
 
     rules     from numbers to findings; pure
     decision_rules   the same of what the node has decided
+    caller_rules     the same of callers: credentials, services, rates
+    callers   brings the numbers of those to them
     reminder  how often one finding is told
     observer  brings the numbers of a node to the rules, and their findings to the log and to the live page
 

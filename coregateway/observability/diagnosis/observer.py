@@ -16,6 +16,7 @@ from coregateway.model.call_times import CallTimes
 from coregateway.net.tls_server import Certificate
 from coregateway.node.state import Node, State
 from coregateway.observability.diagnosis import decision_rules, rules
+from coregateway.observability.diagnosis.callers import CallerFindings
 from coregateway.observability.diagnosis.reminder import Reminder
 from coregateway.observability.diagnosis.rules import Ages, Finding
 from coregateway.observability.status import places
@@ -78,6 +79,7 @@ class Observer:
         """As they were at the last look."""
         self._store: bool | None = None
         """Whether the store of rates answered at the last look."""
+        self._callers = CallerFindings(board)
         self._forgotten = -1
         """Keys of rates, until the last look; -1: there was none."""
         self._surpluses: dict[tuple[str, int], int] = {}
@@ -127,7 +129,11 @@ class Observer:
         if not self.speaks:
             self._before.clear()
             self._forgotten = -1
+            self._callers.forget()
             return
+        for finding in self._callers.look(self._settings, now):
+            self._tell(finding, now)
+            yield
         forgotten, before = self._board.rates.evictions, self._forgotten
         self._forgotten = forgotten
         answers = store_answers([part for part in self._board.parts if part.living])

@@ -72,6 +72,10 @@ type Kind = Literal[
     "middleware_held",
     "files_running_out",
     "certificate_ends",
+    "credentials_refused",
+    "keys_stale",
+    "auth_service_failing",
+    "rate_refuses",
 ]
 
 

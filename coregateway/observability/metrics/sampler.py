@@ -166,7 +166,8 @@ class Sampler:
         found = self._services.get(name)
         if found is None or found[0] is not service:
             calls = _Calls(service.times, self._series, families.AUTH_FORWARD_SECONDS, name)
-            self._services[name] = found = service, calls, {}
+            counted: dict[str, int] = {}
+            self._services[name] = found = service, calls, counted
         _, calls, written = found
         calls.write(self._numbers)
         for cause, count in service.failures.items():
