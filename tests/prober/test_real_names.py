@@ -9,8 +9,10 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
-from coregateway.testing import RawClient, Response, ScriptedBackend, respond
+from coregateway.testing import Connection, RawClient, Response, ScriptedBackend, respond, wait
+from coregateway.upstream.following import LOOK
 from tests.prober.name_server import NamedGateway, NameServer, can_have_names
+from tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.skipif(not can_have_names(), reason="needs root and mount namespaces"),
@@ -113,18 +115,39 @@ async def test_rubbish_is_no_answer(stage: Stage) -> None:
     assert (response.status, error(response)) in ((502, b"connect_failed"), (503, b"no_upstream"))
 
 
-async def test_a_name_that_moves_takes_all_requests_with_it(stage: Stage) -> None:
+async def test_a_name_that_moves_takes_new_requests_with_it_and_those_in_flight_finish(stage: Stage) -> None:
+    gate = asyncio.Event()
+    stage.a.on("/moving-held", wait(gate), respond(200, b"a, late"))
+    held = asyncio.create_task(stage.ask("moving", "/moving-held"))
+    await eventually(lambda: connections_for(stage.a, "/moving-held"))
     assert (await stage.ask("moving", "/moving-before")).body == b"a"
-    [before] = [each for each in stage.a.requests if each.path == b"/moving-before"]
-    connection = stage.a.connections[before.connection - 1]
+    [idle] = connections_for(stage.a, "/moving-before")
+    [busy] = connections_for(stage.a, "/moving-held")
+    assert idle is not busy
     stage.server.names["moving.test"] = ("127.0.0.2",)
-    await asyncio.sleep(REFRESH + 1.0)
-    for _ in range(5):
-        assert (await stage.ask("moving", "/moving-after")).body == b"b"
-    assert not [each for each in stage.a.requests if each.path == b"/moving-after"]
-    assert connection.closed
     line = await stage.gateway.wait_for_line(event="name.resolved", name="moving.test", before=["127.0.0.1"])
     assert line["addresses"] == ["127.0.0.2"]
+    async with asyncio.timeout(30):
+        while (await stage.ask("moving", "/moving-now")).body != b"b":
+            pass
+    # From the refresh on, the prober's answer and a look of the worker may pass: that is less than 1 s.
+    assert LOOK < 0.5
+    for _ in range(20):
+        assert (await stage.ask("moving", "/moving-after")).body == b"b"
+    assert not connections_for(stage.a, "/moving-after")
+    await eventually(lambda: idle.closed)
+    assert not held.done()
+    assert not busy.closed
+    gate.set()
+    assert (await held).body == b"a, late"
+    await eventually(lambda: busy.closed)
+
+
+def connections_for(backend: ScriptedBackend, path: str) -> list[Connection]:
+    """On which the requests for a path came."""
+    return [
+        backend.connections[each.connection - 1] for each in backend.requests if each.path == path.encode()
+    ]
 
 
 @pytest.mark.parametrize("answer", ["unknown", "refused", ()])
