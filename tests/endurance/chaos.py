@@ -21,10 +21,10 @@ import signal
 import sys
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
-from math import ceil
+from dataclasses import dataclass
+from os import cpu_count, getloadavg
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -35,13 +35,12 @@ from coregateway.testing import (
     FaultProxy,
     GatewayProcess,
     RawClient,
-    ResponseCut,
     ScriptedBackend,
-    WireError,
     delay,
     free_port,
     respond,
 )
+from tests.endurance.chaos_load import BODY, Load, is_cut_by, mean, outcomes, p99, rate, told
 
 RECOVERY = 5.0
 """Seconds after which a fault must have been dealt with."""
@@ -61,13 +60,10 @@ KILL_EVERY = 10.0
 GROWTH = 1.25
 """By so much a process may be larger in the end."""
 
-DIES = 1.0
-"""Seconds after a worker was killed in which its clients may notice."""
+MIB = 1 << 20
 
 CLIENTS = 8
 """Of the backend that suffers, and half as many of the other one. Each has one request under way."""
-
-BODY = bytes(range(256)) * 128
 
 TOML = """
 [admin]
@@ -94,70 +90,6 @@ enabled = false
 [backends.coretelemetry]
 enabled = false
 """
-
-
-@dataclass(slots=True)
-class Request:
-    """One request as its client saw it. `outcome`: a status, or why there is none."""
-
-    began: float
-    took: float
-    outcome: int | str
-
-    @property
-    def ended(self) -> float:
-        return self.began + self.took
-
-    @property
-    def failed(self) -> bool:
-        return self.outcome != 200
-
-
-@dataclass
-class Load:
-    """The clients of one backend, from `start` to `stop`."""
-
-    address: tuple[str, int]
-    prefix: str
-    clients: int
-    seed: int
-    pause: float = 0.0
-    """Seconds between two requests of a client."""
-    requests: list[Request] = field(default_factory=list[Request])
-    _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
-    _ending: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def start(self) -> None:
-        self._ending.clear()
-        self._tasks = [
-            asyncio.create_task(self._client(Random(f"{self.seed}:{number}")))
-            for number in range(self.clients)
-        ]
-
-    async def stop(self) -> None:
-        self._ending.set()
-        await asyncio.gather(*self._tasks)
-
-    async def _client(self, draw: Random) -> None:
-        while not self._ending.is_set():
-            began = monotonic()
-            try:
-                async with RawClient(self.address, within=10.0) as client:
-                    while not self._ending.is_set():
-                        began = monotonic()
-                        await client.send(self._drawn(draw))
-                        status = (await client.read_response()).status
-                        self.requests.append(Request(began, monotonic() - began, status))
-                        await asyncio.sleep(self.pause * draw.uniform(0.5, 1.5))
-            except (OSError, ResponseCut, WireError) as error:  # a TimeoutError is an OSError
-                self.requests.append(Request(began, monotonic() - began, type(error).__name__))
-
-    def _drawn(self, draw: Random) -> bytes:
-        """A request: mostly a small one, some with a body, some for a large or a slow answer."""
-        kind = draw.choices(("small", "post", "large", "slow"), (70, 15, 10, 5))[0]
-        method, body = ("POST", BODY[:2048]) if kind == "post" else ("GET", b"")
-        length = f"Content-Length: {len(body)}\r\n" if body else ""
-        return f"{method} {self.prefix}/{kind} HTTP/1.1\r\nHost: gw\r\n{length}\r\n".encode() + body
 
 
 @dataclass
@@ -198,10 +130,10 @@ async def run(
         suffering = Load(gateway.address, "/suffers", CLIENTS, seed)
         other = Load(gateway.address, "/other", CLIENTS // 2, seed)
         await _watch((suffering, other), calm / 2)
-        rate = len(suffering.requests) / (calm / 2)
+        capacity = rate(suffering.requests, calm / 2)
         for load in (suffering, other):
             # A request and its pause take twice the time that the request took alone.
-            load.pause = _mean(load.requests)
+            load.pause = mean(load.requests)
             load.requests.clear()
         await _watch((suffering, other), calm)
         before = {load.prefix: load.requests.copy() for load in (suffering, other)}
@@ -210,41 +142,52 @@ async def run(
         gateway.new_log_lines()
         sizes = _sizes(gateway)
         phases, kills = await _suffer(gateway, (suffering, other), proxies, seconds, faults, kill_every, draw)
-        told = [line for line in gateway.new_log_lines() if line.get("backend") == "suffers"]
-        told = [line for line in told if line["event"] == "request"]
-        tries = [line["attempts"] for line in told]
+        logged = [line for line in gateway.new_log_lines() if line.get("backend") == "suffers"]
+        logged = [line for line in logged if line["event"] == "request"]
+        tries = [line["attempts"] for line in logged]
         left = await _left(admin)
         after = _sizes(gateway)
         pairs = {pid: (sizes[pid], after[pid]) for pid in after.keys() & sizes.keys()}
         grown = {pid: pair for pid, pair in pairs.items() if pair[1] > GROWTH * pair[0]}
         stderr = gateway.stderr
     broken: list[str] = []
-    lines = [f"capacity {rate:.0f} requests/s, load {_rate(before['/suffers'], calm):.0f} requests/s"]
-    lost = [each for each in other.requests if each.failed and not _is_cut_by(each, kills)]
-    lines.append(
-        f"other backend: {_told(other.requests)}; calm: {_told(before['/other'])}; {len(kills)} kills"
-    )
+    load = rate(before["/suffers"], calm)
+    lines = [
+        f"capacity {capacity:.0f} requests/s, load {load:.0f} requests/s",
+        f"the machine: {getloadavg()[0]:.1f} processes compute on {cpu_count()} cores",
+    ]
+    lost = [each for each in other.requests if each.failed and not is_cut_by(each, kills)]
+    lines.append(f"other backend: {told(other.requests)}; calm: {told(before['/other'])}; {len(kills)} kills")
+    slowed = p99(other.requests) / max(p99(before["/other"]), 1e-9)
+    lines.append(f"its p99 is {slowed:.2f} of that of calm, at most {slower:g} may be")
     if lost:
-        broken.append(f"the other backend lost {len(lost)} requests: {_outcomes(lost)}")
-    if _p99(other.requests) > slower * _p99(before["/other"]):
+        broken.append(f"the other backend lost {len(lost)} requests: {outcomes(lost)}")
+    if slowed > slower:
         broken.append(
-            f"the p99 of the other backend went from {_p99(before['/other']) * 1000:.1f} ms "
-            f"to {_p99(other.requests) * 1000:.1f} ms"
+            f"the p99 of the other backend went from {p99(before['/other']) * 1000:.1f} ms "
+            f"to {p99(other.requests) * 1000:.1f} ms"
         )
-    cut = [each for each in other.requests if each.failed and _is_cut_by(each, kills)]
+    cut = [each for each in other.requests if each.failed and is_cut_by(each, kills)]
     if len(cut) > other.clients * len(kills):
         broken.append(f"{len(cut)} requests of the other backend ended with {len(kills)} workers")
     for name, start, end in phases:
         # What was under way when the next fault began is told with neither.
         here = [each for each in suffering.requests if start <= each.began and each.ended < end]
         late = [each for each in here if each.began >= start + min(RECOVERY, (end - start) / 2)]
-        failed = [each for each in late if each.failed and not _is_cut_by(each, kills)]
-        lines.append(f"{name}: {_told(here)}; {len(failed)} of the last {len(late)} failed")
+        failed = [each for each in late if each.failed and not is_cut_by(each, kills)]
+        ended = [each.began for each in here if each.failed and not is_cut_by(each, kills)]
+        last = max(ended, default=start) - start
+        lines.append(
+            f"{name}: {told(here)}; {len(failed)} of the last {len(late)} failed, "
+            f"no request after {last:.1f} s did"
+        )
         if failed and len(failed) >= errors * len(late):
-            broken.append(f"{name}: {len(failed)} of {len(late)} failed: {_outcomes(failed)}")
+            broken.append(f"{name}: {len(failed)} of {len(late)} failed: {outcomes(failed)}")
     ratio = sum(tries) / max(len(tries), 1)
-    causes = Counter(line["error"] for line in told if line["error"])
+    causes = Counter(line["error"] for line in logged if line["error"])
     lines.append(f"{ratio:.3f} attempts for a request; what the gateway calls errors: {dict(causes)}")
+    lines.append(f"left over: {left or 'nothing'}")
+    lines.append(_growth(pairs))
     if ratio > ATTEMPTS:
         broken.append(f"{ratio:.3f} attempts for a request")
     if left:
@@ -323,6 +266,17 @@ def _sizes(gateway: GatewayProcess) -> dict[int, int]:
     return gateway.resident_memory()
 
 
+def _growth(pairs: Mapping[int, tuple[int, int]]) -> str:
+    """By how much that has grown which was not killed."""
+    if not pairs:
+        return "memory: no process has lived through it"
+    before, after = max(pairs.values(), key=lambda pair: pair[1] / pair[0])
+    return (
+        f"memory: of {len(pairs)} processes that lived through it the one that grew most went from "
+        f"{before / MIB:.1f} to {after / MIB:.1f} MiB, at most {GROWTH:g} times as much may be"
+    )
+
+
 async def _left(admin: int, *, within: float = 10.0) -> dict[str, object]:
     """What is under way though nobody asks for anything any more; empty when that is nothing."""
     end = monotonic() + within
@@ -341,37 +295,6 @@ async def _left(admin: int, *, within: float = 10.0) -> dict[str, object]:
         if not left or monotonic() > end:
             return left
         await asyncio.sleep(0.1)
-
-
-def _is_cut_by(request: Request, kills: Sequence[float]) -> bool:
-    """Whether it had no answer, and a worker was killed in that time."""
-    return isinstance(request.outcome, str) and any(
-        request.began - DIES <= kill <= request.ended for kill in kills
-    )
-
-
-def _told(requests: Sequence[Request]) -> str:
-    failed = [each for each in requests if each.failed]
-    words = f"{len(requests)} requests, p99 {_p99(requests) * 1000:.1f} ms, {len(failed)} failed"
-    return f"{words} ({_outcomes(failed)})" if failed else words
-
-
-def _outcomes(requests: Sequence[Request]) -> str:
-    counts = Counter(str(each.outcome) for each in requests)
-    return ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
-
-
-def _p99(requests: Sequence[Request]) -> float:
-    took = sorted(each.took for each in requests)
-    return took[ceil(len(took) * 0.99) - 1] if took else 0.0
-
-
-def _mean(requests: Sequence[Request]) -> float:
-    return sum(each.took for each in requests) / max(len(requests), 1)
-
-
-def _rate(requests: Sequence[Request], seconds: float) -> float:
-    return len(requests) / seconds
 
 
 def main() -> int:

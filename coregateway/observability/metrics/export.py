@@ -45,7 +45,7 @@ _LAG = "rate(coregateway_event_loop_lag_seconds_bucket[$__rate_interval])"
 _ANSWERS = "rate(coregateway_auth_forward_seconds_bucket[$__rate_interval])"
 _TRIPS = "rate(coregateway_rate_store_seconds_bucket[$__rate_interval])"
 _BY_UPSTREAM = "{{backend}} {{upstream}}"
-_EJECTED = _gauge("upstream_state", "backend, upstream", 'backend=~"$backend",state="ejected"')
+_STATES = _gauge("upstream_state", "backend, upstream, state", 'backend=~"$backend",state!="up"')
 _OPEN = _gauge("breaker_state", "backend, state", 'backend=~"$backend",state=~"open|half_open"')
 
 ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
@@ -112,7 +112,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "reqps",
                 ((_rate("name_resolutions", "name, outcome", ""), "{{name}} {{outcome}}"),),
             ),
-            Panel("Ejected addresses", "short", ((_EJECTED, _BY_UPSTREAM),)),
+            Panel(
+                "Addresses that are down, ejected or taken out",
+                "short",
+                ((f"{_STATES} > 0", f"{_BY_UPSTREAM} {{{{state}}}}"),),
+            ),
             Panel("Ejections", "short", ((_rate("ejections", "backend, upstream"), _BY_UPSTREAM),)),
             Panel("Retries, by address", "reqps", ((_rate("retries", "backend, upstream"), _BY_UPSTREAM),)),
             Panel("Open breakers", "short", ((_OPEN, "{{backend}} {{state}}"),)),
@@ -198,16 +202,16 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "short",
                 (("sum(rate(coregateway_rate_table_evictions_total[$__rate_interval]))", "keys"),),
             ),
-            Panel(
-                "Ended, for they held what others waited for",
-                "reqps",
-                ((_rate("slow_clients", "backend"), "{{backend}}"),),
-            ),
         ),
     ),
     (
         "Clients and processes",
         (
+            Panel(
+                "Slow clients that were ended for others",
+                "reqps",
+                ((_rate("slow_clients", "backend"), "{{backend}}"),),
+            ),
             Panel(
                 "Client connections",
                 "short",

@@ -147,11 +147,66 @@ tests:
 """
 
 
+UPSTREAMS = """
+rule_files: ["coregateway.rules.yaml"]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - series: coregateway_upstream_state{instance="one", backend="b", upstream="http://a", state="down"}
+        values: 0x10 1x10 0x50
+      - series: coregateway_upstream_state{instance="one", backend="b", upstream="http://a", state="ejected"}
+        values: 0x20 1x10 0x40
+      - series: coregateway_upstream_state{instance="one", backend="b", upstream="http://c", state="draining"}
+        values: 1x800
+      - series: coregateway_breaker_state{instance="one", backend="b", state="half_open"}
+        values: 0x30 1x3 0x40
+      - series: coregateway_slow_clients_total{instance="one", backend="b"}
+        values: 0x10 0+1x30 30x40
+    alert_rule_test:
+      - {eval_time: 10m, alertname: CoreGatewayUpstreamDown}
+      - eval_time: 17m
+        alertname: CoreGatewayUpstreamDown
+        exp_alerts:
+          - exp_labels: {severity: warning, instance: one, backend: b, upstream: "http://a"}
+            exp_annotations: {summary: "http://a of b is down: its reason is in coregateway status."}
+      - {eval_time: 17m, alertname: CoreGatewayUpstreamEjected}
+      - eval_time: 28m
+        alertname: CoreGatewayUpstreamEjected
+        exp_alerts:
+          - exp_labels: {severity: warning, instance: one, backend: b, upstream: "http://a"}
+            exp_annotations:
+              summary: "http://a of b is ejected: too many requests in a row failed there."
+      - {eval_time: 700m, alertname: CoreGatewayUpstreamTakenOut}
+      - eval_time: 730m
+        alertname: CoreGatewayUpstreamTakenOut
+        exp_alerts:
+          - exp_labels: {severity: warning, instance: one, backend: b, upstream: "http://c"}
+            exp_annotations:
+              summary: "http://c of b was taken out by hand: coregateway undrain has it back."
+      - eval_time: 33m
+        alertname: CoreGatewayBreakerOpen
+        exp_alerts:
+          - exp_labels: {severity: critical, instance: one, backend: b}
+            exp_annotations: {summary: "b gets no requests: its breaker is open."}
+      - {eval_time: 20m, alertname: CoreGatewaySlowClients}
+      - eval_time: 35m
+        alertname: CoreGatewaySlowClients
+        exp_alerts:
+          - exp_labels: {severity: warning, instance: one, backend: b}
+            exp_annotations:
+              summary: >-
+                Slow clients of b are ended, for requests wait for what they hold: raise
+                limits.max_connections.
+"""
+
+
 @needs_prometheus
-def test_nodes_whose_settings_differ_for_long_raise_an_alert(tmp_path: Path) -> None:
+@pytest.mark.parametrize("history", [DRIFT, UPSTREAMS], ids=["settings that differ", "upstreams"])
+def test_what_lasts_for_long_raises_an_alert(tmp_path: Path, history: str) -> None:
     (tmp_path / "coregateway.rules.yaml").write_text(export.alerts())
-    (tmp_path / "drift.yaml").write_text(DRIFT)
-    said = promtool("test", "rules", str(tmp_path / "drift.yaml"))
+    (tmp_path / "history.yaml").write_text(history)
+    said = promtool("test", "rules", str(tmp_path / "history.yaml"))
     assert said.startswith("0: "), said
 
 
