@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words[0].startswith("-") and words[0] not in commands:
         parser.error(f"unknown command: {words[0]}{_meant(words[:1], commands)}")
     options, unknown = parser.parse_known_args(words)
+    if options.command == "explain":
+        _check_explain(commands["explain"], options)
     if unknown:
         own = commands[options.command]
         flags = [word.partition("=")[0] for word in unknown if word.startswith("-")]
@@ -94,9 +96,15 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     routes = command("routes", "Print all routes in the order in which they win.")
     _add_setting_flags(routes)
     routes.add_argument("--json", action="store_true", help="as JSON instead of a table")
-    explain = command("explain", "Tell what would become of a request, and why.")
-    explain.add_argument("method", metavar="METHOD", help="such as GET")
-    explain.add_argument("target", metavar="PATH", help="as clients write it, with its query")
+    explain = command(
+        "explain",
+        "Tell what would become of a request, and why; or, by its id, what became of one that failed or was "
+        "slow. Exit status 1 when there is none.",
+    )
+    explain.add_argument("method", metavar="METHOD", nargs="?", help="such as GET")
+    explain.add_argument("target", metavar="PATH", nargs="?", help="as clients write it, with its query")
+    explain.add_argument("--id", metavar="ID", help="of a request that was served: its X-Request-ID")
+    _add_admin_flag(explain)
     explain.add_argument(
         *("-H", "--header"), metavar="'NAME: VALUE'", action="append", default=[], help="a field of it"
     )
@@ -148,6 +156,14 @@ def _parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     return parser, commands.choices
 
 
+def _check_explain(parser: ArgumentParser, options: Namespace) -> None:
+    """A request is given by its id, or by all that it says."""
+    if options.id is not None and options.method is not None:
+        parser.error("--id: of a request that was served; METHOD and PATH: of one that was not")
+    if options.id is None and options.target is None:
+        parser.error("expected METHOD and PATH, or --id ID")
+
+
 def _flags_of(parser: ArgumentParser) -> list[str]:
     return [flag for action in parser._actions for flag in action.option_strings]
 
@@ -181,6 +197,10 @@ def _add_setting_flags(parser: ArgumentParser) -> None:
 
 def _add_admin_flags(parser: ArgumentParser) -> None:
     parser.add_argument(CONFIG_FLAG, metavar="FILE", help="settings in TOML (default: ./coregateway.toml)")
+    _add_admin_flag(parser)
+
+
+def _add_admin_flag(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--admin",
         "--address",
@@ -214,6 +234,10 @@ def _routes(options: Namespace) -> int:
 def _explain(options: Namespace) -> int:
     from coregateway.cli import explain as command
 
+    if options.id is not None:
+        from coregateway.cli import explained_request
+
+        return explained_request.main(_admin_address(options), options.id, as_json=options.json)
     settings = load_or_exit(_flags(options)).settings
     asked = options.method, options.target, options.header
     return command.main(settings, *asked, client=options.client, as_json=options.json)

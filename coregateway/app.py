@@ -12,7 +12,7 @@ from asyncio import Task, get_running_loop, sleep
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from coregateway.endpoints import admin, control, docs, health
+from coregateway.endpoints import admin, control, docs, health, requests
 from coregateway.endpoints.dashboard import routes as dashboard
 from coregateway.logs import events as logs
 from coregateway.net.acceptor import Acceptor
@@ -98,6 +98,7 @@ def create_app(
     admin.refuse_strangers(operators, settings.admin)
     operators.blueprint(admin.blueprint(app))
     operators.blueprint(control.blueprint())
+    operators.blueprint(requests.blueprint(settings))
     admin_server: list[AsyncioServer] = []
     acceptors: list[Acceptor] = []
     ending: list[Task[None]] = []

@@ -57,6 +57,13 @@ EXPORTS = [
     ".venv/bin/coregateway export kubernetes",
     ".venv/bin/coregateway export compose",
 ]
+ONE_REQUEST = [
+    "curl -i -H 'X-Request-ID: lost' http://localhost:8001/api/v1/coredinator/..%2fsecrets",
+    ".venv/bin/coregateway explain --id lost",
+    ".venv/bin/coregateway explain --id lost --json",
+    "curl http://localhost:9001/requests/lost",
+    "curl http://localhost:9001/dashboard/history?backend=coredinator",
+]
 VERSION = ".venv/bin/coregateway version"
 REQUESTS = [
     "curl -i http://localhost:8001/api/v1/coredinator/..%2fsecrets",
@@ -83,7 +90,18 @@ async def tell(_):
 def test_every_command_is_run() -> None:
     """Those of `start` are, one after the other, in `test_start_page`."""
     shown = {command for name, page in PAGES.items() if name != "start" for command in commands(page)}
-    assert shown == {*CHECKS, *ROUTES, *STATES, *CHANGES, *EXPORTS, KEY, INIT, VERSION, *REQUESTS}
+    assert shown == {
+        *CHECKS,
+        *ROUTES,
+        *STATES,
+        *CHANGES,
+        *EXPORTS,
+        KEY,
+        INIT,
+        VERSION,
+        *REQUESTS,
+        *ONE_REQUEST,
+    }
 
 
 def test_every_kind_of_example_has_its_test() -> None:
@@ -164,6 +182,18 @@ def test_the_state_is_told(demo: Demo, command: str) -> None:
     else:
         assert ": ready, " in printed
         assert {"coredinator", "coretelemetry"} <= {*printed.split()}
+
+
+@needs_curl
+def test_what_became_of_a_request_is_told_afterwards(demo: Demo) -> None:
+    ask, in_words, as_json, at_the_address, hour = ONE_REQUEST
+    assert demo.curl(ask).startswith("HTTP/1.1 400 ")
+    admin = {"COREGATEWAY_ADMIN__ADDRESS": f"127.0.0.1:{demo.admin}"}
+    assert f"answer    400 bad_request: {PATH.words}" in run(in_words, **admin).stdout
+    told = json.loads(run(as_json, **admin).stdout)
+    assert told == json.loads(demo.curl(at_the_address))
+    assert told["requests"][0]["id"] == "lost"
+    assert {"minutes", "seconds"} <= json.loads(demo.curl(hour)).keys()
 
 
 def test_the_probes_of_the_table_are_answered(demo: Demo) -> None:

@@ -2,6 +2,7 @@
 
 routes          all routes, in the order in which they win
 explain         what would become of a request
+explained_request  what became of one that was served
 inspection      what the settings decide, without a gateway that serves
 plugged         the middleware of the plugins, by its names
 columns         rows of text in columns

@@ -92,7 +92,7 @@ def text(found: dict[str, Any]) -> str:
         lines += [f"  not {each['route']}: {each['why']}" for each in found["lost"][:MOST]]
         if len(found["lost"]) > MOST:
             lines.append(f"  and {len(found['lost']) - MOST} others")
-        lines += ["policies", *(f"  {_in_words(each)}" for each in found["policies"])]
+        lines += ["policies", *(f"  {in_words(each)}" for each in found["policies"])]
         lines += [f"off       {', '.join(found['off'])}"] * bool(found["off"])
     tls = found.get("tls", {})
     if "shown" in tls:
@@ -120,7 +120,8 @@ def text(found: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _in_words(told: dict[str, str]) -> str:
+def in_words(told: dict[str, str]) -> str:
+    """What a policy says."""
     why = told.get("why")
     if why and told["verdict"] in (PASSES, KNOWN_LATER):
         why = f"({why})"

@@ -56,6 +56,9 @@ class EndingConnection(RequestReader):
         exchange.ended = monotonic()
         if exchange.held is not None:
             exchange.held.give_back()
+        notable = self.worker.notable
+        if notable is not None and notable.is_notable(exchange):
+            notable.keep(self, exchange)
         self.worker.events.end(exchange)
         if not self.buffer:
             self.received_at = exchange.ended

@@ -4,6 +4,7 @@ health       /health, /livez, /readyz
 docs         /docs, /openapi.json and their files
 openapi      the API document
 admin        the admin address: /status, and which requests it takes
+requests     the admin address: one request that failed or was slow
 control      the admin address: what operators may change of a node that runs
 dashboard    /dashboard
 """

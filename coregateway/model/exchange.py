@@ -2,7 +2,7 @@
 
 import re
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from mypy_extensions import mypyc_attr
 
@@ -26,6 +26,28 @@ def request_id(given: bytes | None) -> str:
     return new_id(REQUEST_ID)
 
 
+NOT_REFUSED: Final = 0
+"""In the place of the number of a step of admission: none has refused the request."""
+
+BY_METHOD: Final = -1
+"""Likewise: its method was refused, before all steps."""
+
+
+class FailedAttempt(NamedTuple):
+    """A try at an upstream that has failed. Times as in `Exchange`."""
+
+    upstream: str | None
+    cause: str
+    """The token of its error."""
+    status: int | None
+    """Of its response, if one had begun."""
+    began: float
+    """0.0: it is the first."""
+    sent: float
+    """When the request was handed to the upstream; 0.0: it was not."""
+    ended: float
+
+
 @mypyc_attr(acyclic=True)
 class Holding:
     """What a request holds until its exchange is on record."""
@@ -46,6 +68,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "attempt_began",
         "attempts",
         "auth",
         "auth_error",
@@ -61,6 +84,7 @@ class Exchange:
         "ended",
         "error",
         "explanation",
+        "failed_attempts",
         "held",
         "limited_by",
         "method",
@@ -68,6 +92,7 @@ class Exchange:
         "protocol",
         "quota_left",
         "quotas",
+        "refused_at",
         "request_id",
         "responded",
         "route",
@@ -82,6 +107,7 @@ class Exchange:
         "upstream_ended",
         "upstream_started",
         "upstream_status",
+        "verdicts_waited",
         "waited",
     )
 
@@ -127,6 +153,13 @@ class Exchange:
         """When the head of the upstream's response had come."""
         self.upstream_ended = 0.0
         self.attempts = 0
+        self.attempt_began = 0.0
+        """When the last attempt began, if it is not the first."""
+        self.failed_attempts: tuple[FailedAttempt, ...] = ()
+        self.refused_at = NOT_REFUSED
+        """Which step of admission has refused it, from 1 on."""
+        self.verdicts_waited: tuple[tuple[int, float], ...] = ()
+        """The numbers of those that it had to wait for, and how many seconds."""
         self.bytes_in = 0
         self.bytes_out = 0
         self.error: str | None = None
@@ -167,6 +200,8 @@ class Exchange:
 
     def begin_attempt(self) -> None:
         """Another attempt begins."""
+        if self.attempts:
+            self.attempt_began = monotonic()
         self.attempts += 1
         if self.trace is not None and self.trace.sampled:
             self.trace.begin_attempt(monotonic())
@@ -174,6 +209,10 @@ class Exchange:
     def fail_attempt(self, error: UpstreamError) -> None:
         """Take down what an attempt has failed by, and where."""
         self.upstream = error.upstream or self.upstream
+        began = self.attempt_began
+        sent = self.upstream_started if self.upstream_started > began else 0.0
+        failed = FailedAttempt(self.upstream, error.cause, self.upstream_status, began, sent, monotonic())
+        self.failed_attempts = (*self.failed_attempts, failed)
         if self.trace is not None:
             self.trace.fail_attempt(self.upstream, self.upstream_status, error.cause, monotonic())
 

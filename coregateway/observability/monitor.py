@@ -2,8 +2,8 @@
 
 It reports its state (`status.reporter`), keeps failed and slow exchanges (`samples`), and looks for findings
 (`diagnosis.observer`), all of it in its part of the shared memory; one of the workers writes down the last
-hour of the node (`history`). A request pays one comparison for it when its exchange has ended, and only with
-a live page that shows it.
+hour of the node (`history`). A request pays some comparisons for it when its exchange has ended, and only
+with a live page that shows it.
 """
 
 from asyncio import Task, get_running_loop, sleep
@@ -16,7 +16,6 @@ from coregateway.observability.samples import Samples
 from coregateway.observability.status.nearest import Nearest
 from coregateway.observability.status.reporter import Reporter
 from coregateway.sanic_app.gateway import Gateway
-from coregateway.sanic_app.signals import TURN_ENDED
 from coregateway.settings import Settings
 from coregateway.shared_memory import Part
 
@@ -68,6 +67,7 @@ class Monitor:
             now = monotonic()
             if self._samples is not None:
                 self._samples.flush(now)
+            self._observer.flush()
             if now - looked >= LOOK:
                 looked = now
                 for _ in self._observer.look(now, self._connections):
@@ -98,7 +98,12 @@ def attach(app: Gateway, settings: Settings) -> None:
         if app.ctx.part is None:
             return
         if samples is not None:
-            samples.open(app.ctx.part.ring.add)
+            failures = app.ctx.part.failures
+
+            def publish(text: bytes) -> None:
+                failures.write(text, news=True)
+
+            samples.open(app.ctx.part.ring.add, publish, failures.read())
         monitor = Monitor(app, app.ctx.settings, app.ctx.part, samples)
         monitor.start()
         monitors.append(monitor)
@@ -107,8 +112,7 @@ def attach(app: Gateway, settings: Settings) -> None:
         for monitor in monitors:
             monitor.stop()
 
-    if samples is not None:
-        app.add_signal(samples.observe, TURN_ENDED)
+    app.ctx.worker.notable = samples
     app.ctx.followers.append(follow)
     # Only now: what a worker does before it serves may take long, and is no lateness of its loop.
     app.register_listener(start, "after_server_start")

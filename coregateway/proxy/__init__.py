@@ -32,6 +32,7 @@ client_transfer      its bodies on their way, as slow clients are judged by
 client               the client's side of it, as `downstream` implements it
 worker               what the connections of a worker share
 exchange_events      tells what happens to exchanges
+notable              keeps those that failed or were slow
 headers              the heads of both directions
 rewriting            how paths look to a backend, and from outside
 mirroring            copies of requests for a second backend

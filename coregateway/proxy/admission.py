@@ -12,6 +12,7 @@ on has no chain at all (`Route.admission` is None).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from typing import Final
 
 from coregateway.http1.request import RequestHead
@@ -82,6 +83,7 @@ class Admission:
             if verdict is None:
                 continue
             if isinstance(verdict, Refusal):
+                note_refusal(client, number)
                 return verdict
             return Waiting(verdict, number + 1)
         return None
@@ -92,10 +94,30 @@ class Admission:
     async def complete(self, client: Client, head: RequestHead, waiting: Waiting) -> Refusal | None:
         """Wait for a verdict, and ask the rest of the steps."""
         while True:
-            refusal = await waiting.verdict
+            refusal = await verdict_of(client, waiting)
             if refusal is not None:
                 return refusal
             following = self.decide(client, head, waiting.next_step)
             if not isinstance(following, Waiting):
                 return following
             waiting = following
+
+
+def note_refusal(client: Client, number: int) -> None:
+    """Take down the number of the step that has refused a request; `BY_METHOD`: see there."""
+    exchange = client.exchange
+    if exchange is not None:
+        exchange.refused_at = number + 1 if number >= 0 else number
+
+
+async def verdict_of(client: Client, waiting: Waiting) -> Refusal | None:
+    """Wait for a verdict, and take down for how long."""
+    began = monotonic()
+    refusal = await waiting.verdict
+    exchange = client.exchange
+    if exchange is not None:
+        number = waiting.next_step - 1
+        exchange.verdicts_waited = (*exchange.verdicts_waited, (number, monotonic() - began))
+        if refusal is not None:
+            exchange.refused_at = number + 1
+    return refusal

@@ -10,7 +10,7 @@ from typing import Final
 
 from coregateway.http1.request import RequestHead
 from coregateway.policy.access import Access
-from coregateway.proxy.admission import Admission, Refusal, Step, Waiting
+from coregateway.proxy.admission import Admission, Refusal, Step, Waiting, note_refusal, verdict_of
 from coregateway.proxy.client import Client
 from coregateway.proxy.explanation import FIELD, explained
 
@@ -50,6 +50,7 @@ class ExplainedAdmission(Admission):
             if verdict is None:
                 continue
             if isinstance(verdict, Refusal):
+                note_refusal(client, number)
                 if asks:
                     explained(client, head, number, verdict)
                 return verdict
@@ -60,7 +61,7 @@ class ExplainedAdmission(Admission):
 
     async def complete(self, client: Client, head: RequestHead, waiting: Waiting) -> Refusal | None:
         while True:
-            refusal = await waiting.verdict
+            refusal = await verdict_of(client, waiting)
             if refusal is not None:
                 if self._asks(client, head):
                     explained(client, head, waiting.next_step - 1, refusal)

@@ -2,8 +2,8 @@
 
 from coregateway.http1.request import RequestHead
 from coregateway.model.errors import MethodNotAllowed
-from coregateway.model.exchange import Exchange
-from coregateway.proxy.admission import Admission, Refusal, Waiting
+from coregateway.model.exchange import BY_METHOD, Exchange
+from coregateway.proxy.admission import Admission, Refusal, Waiting, note_refusal
 from coregateway.proxy.client import Client
 from coregateway.proxy.hash_keys import HashKeys
 from coregateway.proxy.headers import Inbound, Outbound
@@ -88,6 +88,7 @@ class Route:
             admission = self.admission
         else:
             refusal = self.refuse_method(client, head)
+            note_refusal(client, BY_METHOD)
             if self.admission is not None and refusal is not None:
                 self.admission.note_refusal(client, head, refusal)
             return refusal

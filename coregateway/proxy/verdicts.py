@@ -68,10 +68,12 @@ class Case:
         *,
         live: bool = True,
         waiting: Collection[int] = (),
+        said: "Told | None" = None,
     ) -> None:
         """`asked`: how many steps have let it pass; `refusal`: what the next one has said, None: nothing.
         `live`: whether a node runs that has asked them, so that counts are known. `waiting`: the numbers of
-        those among them that say nothing before the request comes."""
+        those among them that say nothing before the request comes. `said`: as `refusal`, where only the words
+        of it are known."""
         self.live = live
         self.client = client
         self.head = head
@@ -82,6 +84,7 @@ class Case:
         self.asked = asked
         self.waiting = waiting
         self.refusal = refusal
+        self.said = refused(refusal) if refusal is not None else said
 
     @property
     def exchange(self) -> Exchange:
@@ -101,9 +104,9 @@ class Case:
             return Told(KNOWN_LATER)
         if number < self.asked:
             return Told(PASSES, why)
-        if number == self.asked and self.refusal is not None:
-            return refused(self.refusal)
-        return Told(KNOWN_LATER if self.refusal is None else NOT_ASKED)
+        if number == self.asked and self.said is not None:
+            return self.said
+        return Told(KNOWN_LATER if self.said is None else NOT_ASKED)
 
     def counted(self, kind: str, *, by_consumer: bool) -> Told | None:
         """What the steps say whose policies are of this kind, with names of the settings behind it; what they
@@ -156,8 +159,8 @@ def route(case: Case) -> Told:
 
 
 def method(case: Case) -> Told:
-    if case.refusal is not None and case.asked < 0:
-        return refused(case.refusal)
+    if case.said is not None and case.asked < 0:
+        return case.said
     told = case.of_step("method")
     if told is None:
         told = Told(PASSES)

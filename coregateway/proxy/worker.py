@@ -8,6 +8,7 @@ from coregateway.net.lingering_close import LingeringConnections
 from coregateway.net.worker_io import WorkerIO
 from coregateway.proxy.exchange_events import ExchangeEvents
 from coregateway.proxy.limits import Limits
+from coregateway.proxy.notable import Notable
 from coregateway.proxy.plan import Plan
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Worker:
         "limits",
         "lingering",
         "loop",
+        "notable",
         "on_body",
         "on_disconnect",
         "plan",
@@ -51,6 +53,8 @@ class Worker:
         """Told of each piece of a forwarded request's body; None: nobody asks."""
         self.on_disconnect: Callable[[Client], None] | None = None
         """Told of each connection that has ended; None: nobody asks."""
+        self.notable: Notable | None = None
+        """Keeps requests that failed or were slow; None: nothing does."""
         self.limits = limits or Limits()
         """Of rates, which the plan's steps go by."""
         self.draining = False

@@ -18,6 +18,7 @@ from coregateway.shared_memory.pending import SIZE as PENDING_SIZE
 from coregateway.shared_memory.pending import Pending
 from coregateway.shared_memory.publication import SIZE as PUBLICATION_SIZE
 from coregateway.shared_memory.publication import Publication
+from coregateway.shared_memory.publication import size_of as publication_size
 from coregateway.shared_memory.rate_table import SIZE as RATES_SIZE
 from coregateway.shared_memory.rate_table import RateTable
 from coregateway.shared_memory.ring import Ring
@@ -32,8 +33,14 @@ from coregateway.shared_memory.verdict import SharedVerdict
 ROW = 16
 """Numbers in a row of `server.node`."""
 
-RECORDS = 64
-"""Records in a part's ring."""
+RECORDS = 256
+"""Records of requests in a part's ring."""
+
+FAILURES = 64 * 1024
+"""Bytes of the text in which a part has its failures by their causes."""
+
+NOTICED = 48 * 1024
+"""Bytes of the text in which a part has what its process has noticed."""
 
 SPARE = 64
 """Backends that may come while a node runs, at least."""
@@ -64,7 +71,8 @@ class Layout:
 
     @property
     def part_size(self) -> int:
-        return _HEADER + series_size(self.slots) + ring_size(RECORDS) + PENDING_SIZE
+        texts = publication_size(FAILURES) + publication_size(NOTICED)
+        return _HEADER + series_size(self.slots) + ring_size(RECORDS) + texts + PENDING_SIZE
 
     @property
     def upstreams(self) -> int:
@@ -102,7 +110,8 @@ class Layout:
 
 
 class Part:
-    """What one process at a time writes and all may read. `series`, `ring` and `pending` lie in it."""
+    """What one process at a time writes and all may read: its numbers, the requests that it keeps (`ring`),
+    its failures, what it has noticed, and its log lines on their way out."""
 
     def __init__(self, memory: SharedMemory, layout: Layout, number: int) -> None:
         self.number = number
@@ -112,7 +121,11 @@ class Part:
         self.series = Series(memory, start, layout.slots)
         start += series_size(layout.slots)
         self.ring = Ring(memory, start, RECORDS)
-        self.pending = Pending(memory, start + ring_size(RECORDS))
+        start += ring_size(RECORDS)
+        self.failures = Publication(memory, start, FAILURES)
+        start += publication_size(FAILURES)
+        self.noticed = Publication(memory, start, NOTICED)
+        self.pending = Pending(memory, start + publication_size(NOTICED))
 
     @property
     def owner(self) -> int:

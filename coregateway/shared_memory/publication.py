@@ -14,9 +14,14 @@ CAPACITY: Final = 4 * 1024 * 1024
 """Bytes of a text. Pages that were never written cost nothing."""
 
 _HEADER: Final = 64
-_BUFFER: Final = 16 + CAPACITY  # the length of a text, its checksum, and the text
 
-SIZE: Final = _HEADER + 2 * _BUFFER
+
+def size_of(capacity: int) -> int:
+    """Bytes in all for texts of so many at most, a multiple of 8."""
+    return _HEADER + 2 * (16 + capacity)  # the length of a text, its checksum, and the text, twice
+
+
+SIZE: Final = size_of(CAPACITY)
 """Bytes in all."""
 
 _SHOWN: Final = 0
@@ -31,21 +36,23 @@ _TRIES: Final = 8
 class Publication:
     """See the module. At an offset of the shared memory, which is a multiple of 8."""
 
-    __slots__ = ("_bytes", "_lengths", "_numbers")
+    __slots__ = ("_bytes", "_capacity", "_lengths", "_numbers")
 
-    def __init__(self, memory: SharedMemory, offset: int) -> None:
+    def __init__(self, memory: SharedMemory, offset: int, capacity: int = CAPACITY) -> None:
+        buffer = 16 + capacity
+        self._capacity = capacity
         self._numbers = memory.doubles(offset, _HEADER // 8)
-        self._bytes = [memory.bytes(offset + _HEADER + at * _BUFFER + 16, CAPACITY) for at in range(2)]
-        self._lengths = [memory.doubles(offset + _HEADER + at * _BUFFER, 2) for at in range(2)]
+        self._bytes = [memory.bytes(offset + _HEADER + at * buffer + 16, capacity) for at in range(2)]
+        self._lengths = [memory.doubles(offset + _HEADER + at * buffer, 2) for at in range(2)]
 
     # For its one writer
 
     def write(self, text: bytes, *, news: bool) -> bool:
-        """Show this text from now on; False: it is longer than `CAPACITY`, and nothing has changed.
+        """Show this text from now on; False: it is longer than its capacity, and nothing has changed.
 
         `news`: readers that wait for news take it in now; the others read it when they are asked.
         """
-        if len(text) > CAPACITY:
+        if len(text) > self._capacity:
             return False
         number = int(self._numbers[_SHOWN]) + 1
         buffer = number % 2

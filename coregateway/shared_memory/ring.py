@@ -2,7 +2,7 @@
 
 from coregateway.shared_memory.memory import SharedMemory
 
-RECORD = 1024
+RECORD = 2048
 """Bytes of a record, 16 of them its number and its length."""
 
 MAX_TEXT = RECORD - 16
@@ -41,14 +41,20 @@ class Ring:
 
     def read(self) -> list[bytes]:
         """The records, oldest first."""
+        return [record for _, record in self.read_since(0)]
+
+    def read_since(self, last: int) -> list[tuple[int, bytes]]:
+        """The records with greater numbers than `last`, and their numbers; oldest first."""
         found: list[tuple[int, bytes]] = []
         for at in self._places():
             number = int(self._numbers[at])
+            if number <= last:
+                continue
             length = int(self._numbers[at + 1])
             record = bytes(self._bytes[8 * at + 16 : 8 * at + 16 + length])
-            if number and int(self._numbers[at]) == number:
+            if int(self._numbers[at]) == number:
                 found.append((number, record))
-        return [record for _, record in sorted(found)]
+        return sorted(found)
 
     def _places(self) -> range:
         return range(0, self._records * RECORD // 8, RECORD // 8)

@@ -8,7 +8,7 @@ from multiprocessing import get_context
 import pytest
 
 from coregateway.shared_memory.memory import SharedMemory
-from coregateway.shared_memory.publication import CAPACITY, SIZE, Publication
+from coregateway.shared_memory.publication import CAPACITY, SIZE, Publication, size_of
 
 
 @pytest.fixture(name="memory")
@@ -102,3 +102,13 @@ def test_a_reader_beside_a_writer_that_is_killed_sees_whole_texts_only(memory: S
         texts.append(reader.read())
         assert all(is_whole(text) for text in texts if text)
         assert is_whole(texts[-1])
+
+
+def test_one_for_short_texts_keeps_to_its_room() -> None:
+    memory = SharedMemory(size_of(64) + 8)
+    publication = Publication(memory, 0, 64)
+    assert publication.write(b"a" * 64, news=True)
+    assert publication.write(b"b" * 64, news=True)
+    assert not publication.write(b"c" * 65, news=True)
+    assert publication.read() == b"b" * 64
+    assert bytes(memory.bytes(size_of(64), 8)) == bytes(8)

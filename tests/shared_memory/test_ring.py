@@ -36,3 +36,15 @@ def test_a_record_that_is_being_written_is_left_out() -> None:
     ring.add(b"second")
     memory.doubles(RECORD, 1)[0] = 0
     assert ring.read() == [b"first"]
+
+
+def test_who_has_read_some_reads_the_others() -> None:
+    ring = Ring(SharedMemory(size_of(3)), 0, 3)
+    ring.add(b"a")
+    ring.add(b"b")
+    ((last, _),) = ring.read_since(1)
+    assert last == 2
+    ring.add(b"c")
+    ring.add(b"d")
+    assert ring.read_since(last) == [(3, b"c"), (4, b"d")]
+    assert ring.read_since(4) == []

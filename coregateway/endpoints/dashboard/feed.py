@@ -17,11 +17,13 @@ from coregateway.logs.events import event
 from coregateway.model.errors import Overloaded
 from coregateway.node.running import Upstream
 from coregateway.node.state import Node
-from coregateway.observability.diagnosis.observer import SAID
+from coregateway.observability import failures
+from coregateway.observability.diagnosis import noticed
 from coregateway.observability.history import ALL
 from coregateway.observability.metrics.families import ATTEMPTS, DURATION, REQUESTS
 from coregateway.observability.metrics.reading import Reader, Snapshot
-from coregateway.observability.samples import FAILED, SLOW, WINDOW
+from coregateway.observability.request_record import FAILED, SLOW
+from coregateway.observability.samples import WINDOW
 from coregateway.observability.status.overview import overview
 from coregateway.settings import Settings
 from coregateway.shared_memory import Board
@@ -39,11 +41,14 @@ WATCHERS = 32
 AT_ONCE = 32
 """Backends whose rates are made between two turns of the loop."""
 
-SHOWN = {FAILED: 10, SLOW: 8, SAID: 6}
+SHOWN = {FAILED: 10, SLOW: 8}
 """Records of each kind, of the whole node."""
 
-SAID_FOR = 3600.0
-"""Seconds for which a finding is shown."""
+TOLD = ("kind", "time", "id", "method", "path", "backend", "status", "error", "ms", "skipped")
+"""What the page shows of each in its lists; the rest is found by the id."""
+
+CAUSES = 40
+"""Groups of failures."""
 
 BYE = b"event: bye\ndata: {}\n\n"
 
@@ -79,8 +84,12 @@ class Feed:
         self._picture: dict[str, Any] = {}
         self._change = b""
         self._counted: deque[Counted] = deque(maxlen=LATELY + 1)
-        self._rings: list[list[bytes]] = []
+        self._read: list[int] = []
+        """The number of the last record of each part that was read."""
         self._records: dict[str, list[Any]] = {}
+        self._texts: list[bytes] = []
+        self._noticed: list[tuple[bytes, bool]] = []
+        self._looked = 0.0
 
     @property
     def history(self) -> History:
@@ -129,7 +138,8 @@ class Feed:
             self._task = None
         self._picture = {}
         self._counted.clear()
-        self._rings = []
+        self._read = []
+        self._records = {}
 
     async def _run(self) -> None:
         while True:
@@ -163,6 +173,7 @@ class Feed:
                 for name, backend in status["backends"].items()
             },
             **self._read_records(),
+            **self._read_texts(),
         }
         await sleep(0)
         before = self._picture
@@ -212,22 +223,37 @@ class Feed:
         ]
 
     def _read_records(self) -> dict[str, list[Any]]:
-        rings = [part.ring.read() for part in self._board.parts]
-        if rings != self._rings:
-            self._rings = rings
-            found = [orjson.loads(record) for ring in rings for record in ring]
-            found.sort(key=lambda record: record["time"], reverse=True)
-            self._records = {kind: [each for each in found if each["kind"] == kind] for kind in SHOWN}
+        """The latest failures, and the slowest of the last minute."""
+        self._read = self._read or [0 for _ in self._board.parts]
+        for number, part in enumerate(self._board.parts):
+            for last, record in part.ring.read_since(self._read[number]):
+                self._read[number] = last
+                told = orjson.loads(record)
+                kept = self._records.setdefault(told["kind"], [])
+                kept.append({name: told.get(name) for name in TOLD})
         now = time()
-        slow = [each for each in self._records[SLOW] if now - each["time"] < WINDOW]
+        failed = self._records.get(FAILED, [])
+        failed.sort(key=lambda record: record["time"], reverse=True)
+        del failed[SHOWN[FAILED] :]
+        slow = [each for each in self._records.get(SLOW, ()) if now - each["time"] < WINDOW]
         slow.sort(key=lambda record: record["ms"], reverse=True)
-        said = [each for each in self._records[SAID] if now - each["time"] < SAID_FOR]
-        return {
-            FAILED: self._records[FAILED][: SHOWN[FAILED]],
-            SLOW: slow[: SHOWN[SLOW]],
-            SAID: said[: SHOWN[SAID]],
-        }
+        self._records[SLOW] = slow
+        return {FAILED: [*failed], SLOW: slow[: SHOWN[SLOW]]}
 
+    def _read_texts(self) -> dict[str, list[Any]]:
+        """The failures by their causes, and what was noticed."""
+        now = time()
+        texts = [part.failures.read() for part in self._board.parts]
+        said = [(part.noticed.read(), part.living) for part in self._board.parts]
+        before = self._picture
+        if before and texts == self._texts and said == self._noticed and now - self._looked < STALE:
+            return {"causes": before["causes"], "said": before["said"]}
+        self._texts, self._noticed, self._looked = texts, said, now
+        return {"causes": failures.joined(texts, now)[:CAUSES], "said": noticed.joined(said, now)}
+
+
+STALE = 5.0
+"""Seconds after which what was noticed may have ended, without a word of it."""
 
 ROUTES = 25
 """Rows of routes."""

@@ -445,8 +445,8 @@ function showSaid(records) {
   element("said-section").hidden = !records.length;
   element("said").replaceChildren(
     ...records.map((record) => {
-      const when = make("time", "", clock.format(new Date(record.time * 1000)));
-      when.dateTime = new Date(record.time * 1000).toISOString();
+      const when = make("time", "", clock.format(new Date(record.began * 1000)));
+      when.dateTime = new Date(record.began * 1000).toISOString();
       return make("li", "", when, make("span", "", record.text.charAt(0).toUpperCase() + record.text.slice(1)));
     }),
   );

@@ -5,6 +5,7 @@
     caller_rules     the same of callers: credentials, services, rates
     callers   brings the numbers of those to them
     reminder  how often one finding is told
+    noticed   from when to when each held, for an hour
     observer  brings the numbers of a node to the rules, and their findings to the log and to the live page
 
 Every finding is an event `diagnosis.<kind>` in the log, with a `message` and the numbers that it rests on.

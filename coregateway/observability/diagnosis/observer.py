@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import time
 from typing import Any
 
-import orjson
-
 from coregateway.logs.events import event
 from coregateway.model.call_times import CallTimes
 from coregateway.net.tls_server import Certificate
 from coregateway.node.state import Node, State
 from coregateway.observability.diagnosis import decision_rules, rules
 from coregateway.observability.diagnosis.callers import CallerFindings
+from coregateway.observability.diagnosis.noticed import Noticed
 from coregateway.observability.diagnosis.reminder import Reminder
 from coregateway.observability.diagnosis.rules import Ages, Finding
 from coregateway.observability.status import places
@@ -45,9 +44,6 @@ AT_ONCE = 16
 OWN_FILES = 24
 """Files that a worker has open besides its connections, about."""
 
-SAID = "said"
-"""The kind of a record in a part's ring that is a finding."""
-
 
 class Observer:
     """For one worker, by its number in the node."""
@@ -71,6 +67,8 @@ class Observer:
         self._middleware = middleware
         """Of this worker."""
         self._reminder = Reminder()
+        self._noticed = Noticed()
+        self._noticed.load(part.noticed.read())
         self._before: dict[str, list[Sums]] = {}
         self._down: dict[str, float] = {}
         self._ages: dict[str, list[Ages]] = {}
@@ -231,13 +229,20 @@ class Observer:
         elif (since := self._down.pop(url, None)) is not None:
             self._tell(rules.answers_again(name, url, verdict, down_since=since), now)
 
+    def flush(self) -> None:
+        """Let all workers see what was noticed; to be called about once a second."""
+        text = self._noticed.take_text()
+        if text is not None:
+            self._part.noticed.write(text, news=True)
+
     def _tell(self, finding: Finding | None, now: float) -> bool:
-        if finding is None or not self._reminder.due(finding.kind, finding.subject, now, pause=finding.pause):
+        if finding is None:
+            return False
+        self._noticed.note(finding, time())
+        if not self._reminder.due(finding.kind, finding.subject, now, pause=finding.pause):
             return False
         fields: dict[str, Any] = dict(finding.fields)
         event(f"diagnosis.{finding.kind}", level=finding.level, message=finding.message, **fields)
-        told = {"kind": SAID, "time": round(time(), 3), "level": finding.level, "text": finding.message[:600]}
-        self._part.ring.add(orjson.dumps(told))
         return True
 
 
