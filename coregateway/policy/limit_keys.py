@@ -74,6 +74,11 @@ class LimitKey:
             key += _framed(value)
         return key
 
+    @property
+    def source(self) -> str:
+        """What makes it, in words."""
+        return " and ".join(part.kind + part.text for part in self._parts) or "all requests together"
+
     def shown(self, key: str) -> str:
         """A key as operators may see it: addresses, consumers, routes and backends; of what clients send, and
         of claims, no more than tells one from another."""

@@ -7,7 +7,7 @@ nothing may.
 
 from typing import Final
 
-from coregateway.policy.gcra import Decision, Rate, whole_seconds
+from coregateway.policy.gcra import SECOND, Decision, Rate, whole_seconds
 from coregateway.policy.limit_keys import LimitKey
 from coregateway.policy.marks import Marks
 
@@ -82,6 +82,16 @@ class RateRule:
         """In `RateLimit-Policy`."""
         self._begins = b'"%b";r=' % name.encode()
         self.marks = Marks(f"{name} {rate.quota} {rate.interval} {identity} ")
+
+    @property
+    def in_words(self) -> str:
+        """What it is, for a reader: its name, what may come, by which key."""
+        rate = self.rate
+        counts = f", each request counts as {self.cost}" if self.cost > 1 else ""
+        without = ", none without it" if self.denies else ""
+        only = "" if self.enforced else ", not enforced"
+        pace = f"{rate.quota} at once, then one each {rate.interval / SECOND:.4g} s"
+        return f"{self.name} ({pace}, by {self.key.source}{without}{counts}{only})"
 
     def told(self, decision: Decision) -> bytes:
         """In `RateLimit`."""

@@ -44,6 +44,13 @@ class FlightRule:
         self.denies = denies
         self.marks = Marks(f"in-flight {name} {identity} ")
 
+    @property
+    def in_words(self) -> str:
+        """As `policy.rates.RateRule.in_words`."""
+        without = ", none without it" if self.denies else ""
+        only = "" if self.enforced else ", not enforced"
+        return f"{self.name} ({self.most} at a time, by {self.key.source}{without}{only})"
+
 
 @mypyc_attr(acyclic=True)
 class HeldPlaces(Holding):
@@ -69,10 +76,10 @@ class HeldPlaces(Holding):
 class FlightCheck:
     """See the module. `policy` is what `explain` calls it."""
 
-    __slots__ = ("_limits", "_rules", "policy")
+    __slots__ = ("_limits", "policy", "rules")
 
     def __init__(self, rules: Sequence[FlightRule], limits: Limits) -> None:
-        self._rules = tuple(rules)
+        self.rules = tuple(rules)
         self._limits = limits
         self.policy = "concurrency " + ", ".join(rule.name for rule in rules)
 
@@ -83,7 +90,7 @@ class FlightCheck:
         if exchange is None or part < 0:
             return None
         table = self._limits.flights
-        for rule in self._rules:
+        for rule in self.rules:
             key = rule.key.of(head, exchange)
             if key is None:
                 refused = rule.denies

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from coregateway.http1.request import RequestHead
 from coregateway.model.exchange import Exchange
 from coregateway.policy.fields import FieldRules
+from coregateway.policy.requirement import Requirement
 from coregateway.proxy.admission import Admission, Refusal
 from coregateway.proxy.client import Client
 from coregateway.proxy.route import Forwarding, Route
@@ -80,7 +81,9 @@ class Case:
         self.route = route
         self.forwarding: Forwarding | None = client.forwarding
         chain: Admission | None = route.chain_of(head)
-        self.steps = () if chain is None else tuple(map(policy_of, chain.steps))
+        steps = () if chain is None else chain.steps
+        self.steps = tuple(map(policy_of, steps))
+        self.owners = tuple(getattr(step, "__self__", None) for step in steps)
         self.asked = asked
         self.waiting = waiting
         self.refusal = refusal
@@ -124,7 +127,12 @@ class Case:
         if not told:
             return None
         verdict = PASSES if all(each.verdict == PASSES for _, each in told) and self.live else KNOWN_LATER
-        return Told(verdict, ", ".join(name for name, _ in told))
+        return Told(verdict, "; ".join(filter(None, map(self._words_of, found))))
+
+    def _words_of(self, number: int) -> str:
+        """What the rates or limits of a step are, as far as the settings decide it."""
+        rules = getattr(self.owners[number], "rules", ())
+        return "; ".join(rule.in_words for rule in rules)
 
 
 def policy_of(step: Any) -> str:
@@ -191,7 +199,16 @@ def authentication(case: Case) -> Told | None:
     exchange = case.exchange
     who = f"{exchange.consumer} by {exchange.auth}" if exchange.consumer else "no caller"
     told = case.of_step("authentication", who)
+    if told is not None and told.verdict == KNOWN_LATER:
+        requirement = _required(case)
+        service = "" if requirement is None or requirement.service is None else requirement.service
+        return told._replace(why=f"auth.forward.{service} is asked" if service else "")
     return told or case.of_step("fields of identity", "open; what a client says of itself is taken away")
+
+
+def _required(case: Case) -> Requirement | None:
+    owner = case.owners[case.steps.index("authentication")]
+    return getattr(owner, "requirement", None)
 
 
 def rates_by_consumer(case: Case) -> Told | None:
