@@ -23,12 +23,12 @@ PATIENT = 5.0
 """Seconds that a store may take in these tests, on a machine that does much else."""
 
 
-def toml(url: str, on_error: str = "local") -> str:
+def toml(url: str, on_error: str = "local", within: float = 0.5) -> str:
     return f"""
 metrics.on_main_port = true
 [store]
 url = "{url}"
-timeout = 0.5
+timeout = {within}
 on_error = "{on_error}"
 [rates.hot]
 key = ""
@@ -41,6 +41,13 @@ burst = 3
 [rates.caller]
 key = "consumer"
 rate = "1/h"
+[rates.wide]
+key = ""
+rate = "100000/s"
+[routes.wide]
+path = "/wide/*"
+respond.status = 200
+rates = ["wide"]
 [routes.hot]
 path = "/hot"
 respond.status = 200
@@ -185,6 +192,32 @@ async def test_two_gateways_share_one_limit_and_live_on_without_the_store() -> N
         await nodes[0].store_is(1)
         assert (await nodes[0].ask("/few")).status == 429  # by what the node knows itself
         assert (await nodes[1].ask("/both")).status == 429
+
+
+async def test_a_store_that_freezes_costs_those_that_wait_its_time_limit_and_no_others() -> None:
+    clients, requests, within = 4, 100, 0.9
+
+    async def ask(node: Node, number: int) -> None:
+        async with RawClient(node.gateway.address) as raw:
+            for count in range(requests):
+                await raw.send(b"GET /wide/%d-%d HTTP/1.1\r\nHost: a\r\n\r\n" % (number, count))
+                assert (await raw.read_response()).status == 200
+
+    async with RedisServer() as redis, GatewayProcess(toml=toml(redis.url, within=within)) as gateway:
+        node = Node(gateway)
+        await node.store_is(1)
+        redis.stop()
+        await gather(*(ask(node, number) for number in range(clients)))
+        for number in range(clients):
+            await gateway.wait_for_line(event="request", path=f"/wide/{number}-{requests - 1}")
+        lines = [each for each in gateway.log_lines(event="request") if each["path"].startswith("/wide/")]
+        redis.go_on()
+    took = sorted(line["duration_ms"] for line in lines)
+    assert len(took) == clients * requests
+    assert [line for line in lines if line["error"] is not None] == []
+    assert took[-1] >= within * 999  # it was frozen
+    # so many at most were under way when it was: p99, of which the limit of a real store is 0.02 s
+    assert took[-clients - 1] < within * 1000
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,22 @@ headers = { X-User = "name" }
 issuer = "https://dead.test/"
 audiences = ["gw"]
 jwks = "{dead}"
+[auth.jwt.private]
+issuer = "https://private.test/"
+audiences = ["gw"]
+jwks = "{jwks}"
+forward = false
+[rates.tenant]
+key = "claim:tenant"
+rate = "1/h"
+burst = 2
+missing = "deny"
+[routes.tenants]
+path = "/tenants"
+backend = "coredinator"
+rates = ["tenant"]
 [backends.coredinator]
-auth.require = ["keys", "jwt.corp", "jwt.dead"]
+auth.require = ["keys", "jwt.corp", "jwt.dead", "jwt.private"]
 [backends.coretelemetry]
 urls = ["{backend}"]
 auth.require = ["keys"]
@@ -119,6 +133,27 @@ async def test_a_bad_one_is_refused(
         )
     assert stage.seen(path) == []
     assert (await stage.line(path)).get("auth_error") == error
+
+
+async def test_a_token_stays_here_where_the_settings_say_so(stage: Issuing) -> None:
+    path = stage.path()
+    assert (await stage.ask(path, token(iss="https://private.test/"))).status == 200
+    seen = await stage.wait_seen(path)
+    assert seen.values("authorization") == []
+    assert seen.values("x-auth-method") == [b"jwt.private"]
+
+
+async def test_a_rate_counts_by_a_claim_over_the_wire(stage: Issuing) -> None:
+    async def statuses(times: int, **claims: Any) -> list[int]:
+        asked = [await stage.ask_gateway("/tenants", token(**claims)) for _ in range(times)]
+        return [answer.status for answer in asked]
+
+    assert await statuses(3, tenant="a") == [200, 200, 429]
+    assert await statuses(1, tenant="a", sub="another") == [429]
+    assert await statuses(1, tenant="b") == [200]
+    assert await statuses(2) == [429, 429]  # without the claim
+    key = await stage.ask_gateway("/tenants", f"X-API-Key: {KEY}", "X-Tenant: a")
+    assert (key.status, key.header("x-coregateway-error")) == (429, b"rate_limited")
 
 
 async def test_a_token_is_none_where_only_keys_are_accepted(stage: Issuing) -> None:

@@ -160,6 +160,16 @@ def test_what_rates_cannot_mean_is_told_with_its_place(
     assert [line[: len(start)] for line, start in zip(found, mistakes, strict=True)] == mistakes
 
 
+def test_a_store_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coregateway.settings.loading._has_redis", lambda: False)
+    [mistake] = report(tmp_path, '[store]\nurl = "redis://u:secret@a.test"')
+    assert "secret" not in mistake
+    assert mistake.startswith(
+        "2: store.url: expected no store while the client of Redis is not installed, found "
+    )
+    assert mistake.endswith("; pip install 'coregateway[redis]'")
+
+
 def test_a_rate_can_be_given_by_the_environment_and_is_shown(tmp_path: Path) -> None:
     environ = {"COREGATEWAY_RATES__A__RATE": "5/h", "COREGATEWAY_LIMITS__RATES": "a"}
     loaded = load(environ=environ, cwd=tmp_path)
