@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from coregateway import __version__
 from coregateway.testing import ScriptedBackend
 from tests.documents import (
     ARCHITECTURE,
@@ -315,6 +316,14 @@ def test_the_readme_is_short_and_its_index_leads_to_every_page() -> None:
     links = re.findall(r"^\| \[.+\]\((.+)\) \|", INDEX, re.MULTILINE)
     assert sorted(Path(link).stem for link in links if "/" not in link) == sorted(PAGES)
     assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
+
+
+def test_the_version_is_told_once_and_the_changelog_begins_with_it() -> None:
+    """`pyproject.toml` takes it from the package; what else shows it is held against it."""
+    assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
+    [first, *_] = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first == __version__
+    assert f"X-CoreRL-Version: {__version__}\n" in README
 
 
 def test_the_figures_are_those_of_the_page_that_compares() -> None:

