@@ -16,6 +16,7 @@ The packages, from the outside in; imports go downwards only. ARCHITECTURE.md te
     node            processes: listeners, supervisor, watchdog, signals
     prober          asks upstreams how they are, and name servers where
     settings        types, sources, mistakes
+    openapi         the API documents of backends, made into one, pure
     logs            lines, and their way out of the process
     net             transports, epoll, batched writes, flow control, time limits, splice
     validation      requests held against the operations of their backends, pure

@@ -127,8 +127,11 @@ def create_app(
             forget(app.ctx.board.probed)
         else:
             board = app.ctx.board
+            documents = board.documents, board.document_texts
             count = counter(app.ctx.part)
-            probers.append(Prober(probes.plan, board.probed, count=count, key_sets=board.key_sets))
+            probers.append(
+                Prober(probes.plan, board.probed, count=count, key_sets=board.key_sets, documents=documents)
+            )
             probers[-1].start()
 
     async def begin_probing(app: Gateway) -> None:

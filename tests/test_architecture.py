@@ -23,6 +23,7 @@ LAYERS = (
     ("node",),
     ("prober",),
     ("settings",),
+    ("openapi",),
     ("logs",),
     ("net",),
     ("validation",),

@@ -108,6 +108,7 @@ def test_every_kind_of_example_has_its_test() -> None:
     """One of a new kind makes this fail until it has a test of its own."""
     kinds = {(name, block.language) for name, page in PAGES.items() for block in blocks(page)}
     assert {kind for kind in kinds if kind[1] != "sh"} == {
+        ("api-documents", "toml"),
         ("auth", "toml"),
         ("settings", "toml"),
         ("deploying", "ini"),
@@ -243,7 +244,15 @@ def test_the_file_to_begin_with_is_accepted(tmp_path: Path) -> None:
     assert re.search(r"^port += 8001 +default$", run(f"{CHECKS[0]} --config {file}").stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("block", [block for block in blocks(PAGES["health"]) if block.language == "toml"])
+@pytest.mark.parametrize(
+    "block",
+    [
+        block
+        for page in ("health", "api-documents")
+        for block in blocks(PAGES[page])
+        if block.language == "toml"
+    ],
+)
 def test_what_the_page_of_health_shows_are_the_defaults(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     file.write_text(block.text)

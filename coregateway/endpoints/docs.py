@@ -13,13 +13,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import orjson
 from sanic import Blueprint, HTTPResponse, Request, Sanic
 from sanic.response import redirect
 
-from coregateway import __version__
-from coregateway.endpoints.openapi import answer, document, own
-from coregateway.sanic_app.documents import OwnDocument, excluded, own_document
+from coregateway.endpoints.openapi import answer, own
+from coregateway.endpoints.served_documents import ServedDocuments
+from coregateway.sanic_app.documents import excluded
 from coregateway.settings import Settings
 
 type Handler = Callable[[Request], Coroutine[Any, Any, HTTPResponse | None]]
@@ -28,9 +27,6 @@ METHODS = ("GET", "HEAD")
 CHUNK = 64 * 1024
 REVALIDATE = "no-cache"
 FOR_EVER = "public, max-age=31536000, immutable"
-
-OPTIONS = orjson.OPT_NON_STR_KEYS
-"""For what users describe: sanic-ext takes any key and value that Python's own JSON would."""
 
 AFTER_OTHERS = -2000
 """The priority of a listener that runs after sanic-ext's own, of -1000 and -1001."""
@@ -105,29 +101,25 @@ def blueprint(settings: Settings) -> Blueprint:
     async def page_handler(request: Request) -> HTTPResponse:
         return shown.answer(request)
 
-    def settings_of(app: Sanic[Any, Any]) -> Settings:
-        return getattr(app.ctx, "settings", settings)
-
-    own_routes: list[OwnDocument] = []
-    documents: list[tuple[Settings, Text]] = []
-
-    def document_of(settings: Settings) -> Text:
-        """Made anew when a reload has brought other settings."""
-        if not documents or documents[0][0] is not settings:
-            body = orjson.dumps(document(settings, __version__, own_routes[0]), option=OPTIONS)
-            documents[:] = [(settings, Text(body, "application/json", {}))]
-        return documents[0][1]
+    documents = ServedDocuments(settings)
 
     async def describe(app: Sanic[Any, Any]) -> None:
-        own_routes.append(own_document(app))
-        document_of(settings_of(app))
+        documents.describe(app)
 
     @routes.route("/openapi.json", METHODS, name="openapi", ignore_body=True)
     @own("openapi", "This document", answer(200, "The document.", "application/json"))
-    async def openapi(request: Request) -> HTTPResponse:
-        if not own_routes:  # no listener has run, as under `create_server` without `before_start`
-            await describe(request.app)
-        return document_of(settings_of(request.app)).answer(request)
+    async def openapi(request: Request) -> HTTPResponse | None:
+        return await documents.answer(request)
+
+    @routes.route("/openapi/<document:str>", METHODS, name="backend_openapi", ignore_body=True)
+    @own(
+        "backend_openapi",
+        "The document of one backend: its name and `.json`",
+        answer(200, "The document.", "application/json"),
+        answer(404, "There is no such backend."),
+    )
+    async def backend_openapi(request: Request, document: str) -> HTTPResponse | None:
+        return await documents.answer(request, document)
 
     @routes.route("/", METHODS, name="root", ignore_body=True)
     @own("root", "Go to `/docs`", answer(307, "`Location: /docs`"))

@@ -8,7 +8,7 @@ Own routes, the gateway's and the user's, are described by the decorators of san
 (`sanic_app.documents`). Here they get what every answer of the gateway has.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import count, groupby
 from operator import attrgetter
 from typing import Any
@@ -17,6 +17,8 @@ from sanic_ext import openapi
 from sanic_ext.extensions.openapi.definitions import Response
 
 from coregateway.model.errors import CONTRACT, GatewayError, MethodNotAllowed, Unavailable
+from coregateway.openapi.security import gateways
+from coregateway.prober.planning import ways_of
 from coregateway.sanic_app.documents import OwnDocument
 from coregateway.settings import BackendSettings, Settings
 
@@ -45,21 +47,29 @@ answer without that header is the backend's own, whatever its status.
 """
 
 
-def document(settings: Settings, version: str, own: OwnDocument) -> JSON:
+def document(
+    settings: Settings, version: str, own: OwnDocument, described: Collection[str] = frozenset()
+) -> JSON:
     """Return the document for the gateway with these settings; `version` is the gateway's own.
 
-    `own`: what the own routes of the application say.
+    `own`: what the own routes of the application say. `described`: backends whose operations are known from
+    documents of theirs: they are left out.
     """
     paths = {
-        f"{backend.prefix}/{{path}}": _forwarded(name, backend) for name, backend in settings.backends.items()
+        f"{backend.prefix}/{{path}}": _forwarded(settings, name, backend)
+        for name, backend in settings.backends.items()
+        if name not in described
     }
     taken = {operation["operationId"] for item in paths.values() for operation in item.values()}
     own_paths = {
-        path: {method: _own(operation, taken) for method, operation in item.items()}
+        path: {method: _own(operation, taken, described) for method, operation in item.items()}
         for path, item in own.paths.items()
+        if not any(f"{path}/".startswith(f"{settings.backends[name].prefix}/") for name in described)
     }
     # By name, for tags have to be unique: a backend may be called "gateway" too.
-    tags = {name: _about(name, backend) for name, backend in settings.backends.items()}
+    tags = {
+        name: _about(name, backend) for name, backend in settings.backends.items() if name not in described
+    }
     used = (tag for item in own_paths.values() for operation in item.values() for tag in operation["tags"])
     words = {tag: own.tags.get(tag, {}).get("description") for tag in used}
     for tag, about in (words | {OWN_TAG: "What the gateway answers itself."}).items():
@@ -68,8 +78,9 @@ def document(settings: Settings, version: str, own: OwnDocument) -> JSON:
         "openapi": "3.1.0",
         "info": {"title": "CoreGateway", "version": version, "description": DESCRIPTION},
         "tags": [{"name": name, **_described(description)} for name, description in tags.items()],
+        "servers": [{"url": "/"}],
         "paths": {**paths, **own_paths},
-        "components": _merged(_components(settings), own.components),
+        "components": _merged(_components(settings, described), own.components),
     }
 
 
@@ -77,14 +88,20 @@ def _described(description: str) -> JSON:
     return {"description": description} if description else {}
 
 
-def _components(settings: Settings) -> JSON:
+def _components(settings: Settings, described: Collection[str]) -> JSON:
+    schemes = security_schemes(settings)
     return {
+        **({"securitySchemes": schemes} if schemes else {}),
         "schemas": {
             _own_schema(name): schema
             for name, schema in (("Problem", _PROBLEM), ("Health", _HEALTH), ("State", _STATE))
         },
         "parameters": {
-            **{_path_of(name): _path_parameter(backend) for name, backend in settings.backends.items()},
+            **{
+                _path_of(name): _path_parameter(backend)
+                for name, backend in settings.backends.items()
+                if name not in described
+            },
             "Query": _QUERY,
         },
         "headers": {"Version": _VERSION, "RequestID": _REQUEST_ID, "RetryAfter": _RETRY_AFTER},
@@ -111,9 +128,38 @@ def _about(name: str, backend: BackendSettings) -> str:
     return f"{words} `/health` asks its `{backend.health.path}`."
 
 
-def _forwarded(name: str, backend: BackendSettings) -> JSON:
+def security_schemes(settings: Settings) -> JSON:
+    """How callers authenticate where a backend requires it."""
+    found: JSON = {}
+    for row in settings.backends.values():
+        for way in ways_of(settings, row.auth.require):
+            if way.scheme == "gateway.keys":
+                found[way.scheme] = {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": settings.auth.keys.header,
+                    "description": "A key of this gateway.",
+                }
+            else:
+                issuer = settings.auth.jwt[way.scheme.removeprefix("gateway.jwt.")].issuer
+                found[way.scheme] = {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": f"A token of {issuer}.",
+                }
+    return found
+
+
+def about(name: str, backend: BackendSettings, state: str) -> JSON:
+    """The tag of a backend; `state`: of its document."""
+    return {"name": name, "description": _about(name, backend), "x-coregateway": {"state": state}}
+
+
+def _forwarded(settings: Settings, name: str, backend: BackendSettings) -> JSON:
     responses = {str(status): _ref("responses", _component(status)) for status in _by_status()}
     responses["default"] = _ref("responses", "Relayed")
+    security = gateways(ways_of(settings, backend.auth.require), anonymous=backend.auth.anonymous)
     item: JSON = {}
     for method in backend.methods:
         if method not in DESCRIBABLE:
@@ -125,6 +171,7 @@ def _forwarded(name: str, backend: BackendSettings) -> JSON:
             # Not at the path item, where Swagger UI shows them after the operation's and ignores references.
             "parameters": [_ref("parameters", _path_of(name)), _ref("parameters", "Query")],
             "responses": responses,
+            **({"security": security} if security else {}),
         }
         if method in WITH_BODY:
             operation["requestBody"] = _ref("requestBodies", "Body")
@@ -152,13 +199,16 @@ def _path_parameter(backend: BackendSettings) -> JSON:
     return parameter
 
 
-def _own(operation: JSON, taken: set[str]) -> JSON:
-    """An operation of an own route, with what every answer of the gateway has, and an id of its own."""
+def _own(operation: JSON, taken: set[str], described: Collection[str]) -> JSON:
+    """An operation of an own route, with what every answer of the gateway has, and an id of its own, which
+    no operation of a backend has."""
     answers = {
         status: answer if "$ref" in answer else answer | {"headers": answer.get("headers", {}) | _ALWAYS}
         for status, answer in operation["responses"].items()
     }
     name = str(operation["operationId"])
+    if any(name.startswith((f"{backend}_", f"{backend}.")) for backend in described):
+        name = f"{USERS_TAG}.{name}"
     numbered = (f"{name}_{number}" for number in count(2))
     while name in taken:
         name = next(numbered)

@@ -1,5 +1,19 @@
-"""Documents of OpenAPI. Pure: no input and output, and nothing of the settings.
+"""The API documents of backends, made into parts of one. Pure: from bytes and a recipe to bytes.
 
-operations       the operations of a backend as workers find them, each with what is needed to check requests
-request_schemas  the schemas of one operation, as requests are held against them
+    recipe       what the settings say of a backend's document
+    reading      bytes as a document: its version, its bounds
+    dialect      schemas of OpenAPI 3.0 as those of 3.1
+    grammar      what an object of a document may hold
+    references   what points to where, and is rewritten
+    schemas      schemas, rebuilt
+    document     a whole document, rebuilt under its prefix
+    security     what a caller must show, the gateway's part included
+    swagger2     documents of Swagger 2, which are shown alone
+    pieces       what is published of a document
+    building     the process that does it
+    operations   the operations of a backend as workers find them, each with what is needed to check requests
+    request_schemas   the schemas of one operation, as requests are held against them
+
+A document comes from a backend and is believed nothing: what does not fit the grammar of OpenAPI is left out,
+nothing elsewhere is asked for, and time and size are bounded by those of its bytes.
 """

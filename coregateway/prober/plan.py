@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from coregateway.model.addresses import fixed_hosts
 from coregateway.net.tls_contexts import ClientTls
+from coregateway.prober.documents import DocumentSource
 from coregateway.prober.key_sets import KeySource
 
 
@@ -45,6 +46,12 @@ class Upstream:
     port: int
     """0: of a Unix socket."""
     check: Check | None
+    base: str = ""
+    """The path of the URL, which stands before what is asked for."""
+    authority: str = "localhost"
+    """For `Host`."""
+    tls: ClientTls | None = None
+    """As of a check."""
 
     @property
     def fixed(self) -> tuple[tuple[str, ...], ...] | None:
@@ -74,12 +81,15 @@ class Plan:
     hold: float
     key_sets: tuple[KeySource, ...] = ()
     """The keys of issuers of tokens."""
+    documents: tuple[DocumentSource, ...] = ()
+    """The API documents of backends."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to ask: every upstream is at a fixed address and
-        has no checks, and no tokens are accepted."""
-        return not self.names and not self.key_sets and not any(upstream.check for upstream in self.upstreams)
+        """Whether there is nothing to ask: every upstream is at a fixed address and has no checks, no tokens
+        are accepted, and no documents are looked for."""
+        asked = self.names or self.key_sets or self.documents
+        return not asked and not any(upstream.check for upstream in self.upstreams)
 
     @property
     def patience(self) -> float:

@@ -11,12 +11,15 @@ from typing import Any
 
 from coregateway.logs.events import event
 from coregateway.prober.asking import ask
+from coregateway.prober.documents import DocumentFetcher, DocumentSource
+from coregateway.prober.fetching import Place
 from coregateway.prober.key_sets import KeyFetcher
 from coregateway.prober.knowledge import Hosts, Knowledge, Known, decoded
 from coregateway.prober.names import NameState
 from coregateway.prober.plan import Check, Name, Plan, Upstream
 from coregateway.prober.resolving import Resolver, Unresolved
 from coregateway.prober.standing import Standing, State
+from coregateway.shared_memory.editions import Editions
 from coregateway.shared_memory.publication import Publication
 
 GATHER = 0.01
@@ -45,8 +48,10 @@ class Prober:
         ask: Ask = ask,
         resolver: Resolver | None = None,
         key_sets: Publication | None = None,
+        documents: tuple[Publication, Editions] | None = None,
     ) -> None:
-        """`key_sets`: where the keys of issuers are written; None: they are not fetched."""
+        """`key_sets`: where the keys of issuers are written; None: they are not fetched. `documents`: where
+        it is written what is known, and what was made, of API documents."""
         self._plan = plan
         self._publication = publication
         self._count = count
@@ -67,6 +72,11 @@ class Prober:
         self._awaited: set[object] = set()
         """What must have been asked once until the first round is over."""
         self._fetcher = None if key_sets is None else KeyFetcher(plan.key_sets, key_sets, count=count)
+        self._documents = (
+            None
+            if documents is None
+            else DocumentFetcher(plan.documents, *documents, count=count, places_of=self._places_of)
+        )
         self._timer: TimerHandle | None = None
         self._due = 0.0
         self._news = False
@@ -91,6 +101,8 @@ class Prober:
             self._aim(followed)
         if self._fetcher is not None:
             self._tasks += [self._run(self._fetcher.follow(source)) for source in self._plan.key_sets]
+        if self._documents is not None:
+            self._tasks += [self._run(work) for work in self._documents.works()]
         self._news = True
         self._write()
 
@@ -200,10 +212,27 @@ class Prober:
             before = standing.state
             news = standing.take(reason, time(), took=took, fall=check.fall, rise=check.rise)
             if news:
+                if standing.state == "up" and self._documents is not None:
+                    self._documents.wake(followed.upstream.backend)
                 _tell_state(followed.upstream, hosts[0], before, standing)
             self._tell(news=news)
             self._see((followed, hosts))
             await sleep(max(_jittered(_interval(check, standing)) - took, 0.0))
+
+    # Documents
+
+    def _places_of(self, source: DocumentSource) -> list[Place]:
+        """Where a backend's document may be had, addresses that fail their checks last."""
+        found: list[tuple[bool, Place]] = []
+        for followed in self._followed:
+            upstream = followed.upstream
+            if upstream.backend != source.backend:
+                continue
+            for hosts in followed.hosts:
+                target = upstream.base + source.path
+                place = Place(hosts, upstream.port, target, upstream.authority, upstream.tls)
+                found.append((followed.standing(hosts).state == "down", place))
+        return [place for _, place in sorted(found, key=lambda each: each[0])]
 
     def _run(self, work: Coroutine[Any, Any, None]) -> Task[None]:
         task = get_running_loop().create_task(work)

@@ -44,7 +44,13 @@ async def _probe(board: Board, plan: Plan, part: Part | None, parent: int) -> No
     logs.attach(get_running_loop())
     if part is not None:
         logs.keep(part.pending)
-    prober = Prober(plan, board.probed, count=counter(part), key_sets=board.key_sets)
+    prober = Prober(
+        plan,
+        board.probed,
+        count=counter(part),
+        key_sets=board.key_sets,
+        documents=(board.documents, board.document_texts),
+    )
     prober.start()
     while os.getppid() == parent:
         if prober.has_failed:

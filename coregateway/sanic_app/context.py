@@ -7,6 +7,7 @@ from coregateway.logs.events import event
 from coregateway.net.worker_io import WorkerIO
 from coregateway.node.running import Running, RunningState, Upstream
 from coregateway.node.state import Node
+from coregateway.prober.document_states import DocumentsOfNode
 from coregateway.prober.planning import plan_of as plan_of_probes
 from coregateway.proxy.middleware import MiddlewareOf
 from coregateway.proxy.plan import Plan
@@ -70,6 +71,8 @@ class Context:
         """To the other workers of the node, as far as upstreams go; None: not yet."""
         self.budget: RetryBudget | None = None
         self.board = Board(1, len(settings.backends))
+        self.documents = DocumentsOfNode(self.board.documents, self.board.document_texts)
+        """The API documents of the backends, as the node's prober has them."""
         self.part: Part | None = None
         """What this worker writes of the node's shared memory; None: it came when all parts were taken."""
         self.node = Node(self.board)
@@ -215,6 +218,7 @@ class Context:
         number = -1 if self.part is None else self.part.number
         self.worker.limits.use(self.board.rates, self.board.flights, number)
         self.worker.limits.key_sets = self.board.key_sets
+        self.documents = DocumentsOfNode(self.board.documents, self.board.document_texts)
         self.worker.limits.connect(get_running_loop(), self.settings.store)
         self.link = NodeLink(get_running_loop(), self.board.upstreams, self.part, self.board.parts)
         retries = self.settings.retries

@@ -23,6 +23,7 @@ resilience  what becomes of requests when upstreams fail
 explain     which live requests are told what becomes of them
 tls_report  what the settings of TLS come to, for a reader
 tls         certificates and authorities
+openapi     where backends have their API documents
 health      how upstreams are asked whether they are well, and how their names are resolved
 inheritance   what backends and routes have of the tables above them
 keys        every key with its variable; what a mistyped one may have meant

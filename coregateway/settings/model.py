@@ -28,6 +28,7 @@ from coregateway.settings.observability import (
     MetricsSettings,
     TracingSettings,
 )
+from coregateway.settings.openapi import OpenapiSettings
 from coregateway.settings.plugins import PluginNames
 from coregateway.settings.rates import ConcurrencySettings, PolicyNames, RateSettings
 from coregateway.settings.reload import ReloadSettings
@@ -196,6 +197,7 @@ class BackendSettings(Table):
     methods: Methods = METHODS
     health: HealthSettings = HealthSettings()
     tls: BackendTlsSettings = BackendTlsSettings()
+    openapi: OpenapiSettings = OpenapiSettings()
     enabled: Switch = True
     """False: as if the row were not there. `Settings` holds no such backend."""
     cookies: Cookies = "pass"

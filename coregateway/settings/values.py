@@ -17,7 +17,7 @@ from coregateway.model.addresses import plain, plain_network
 from coregateway.settings.cpus import usable_cpus
 from coregateway.settings.spelling import slip_of
 
-OWN_PATHS = ("/docs", "/openapi.json", "/health", "/livez", "/readyz")
+OWN_PATHS = ("/docs", "/openapi.json", "/openapi", "/health", "/livez", "/readyz")
 """Paths that the gateway answers itself, with all that lies under them."""
 
 REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})

@@ -12,6 +12,7 @@
     pending   log lines of a part that have not left yet
     history   what was counted in the last minutes and the last hour
     publication   one text of one writer, read whole or not at all
+    editions   large texts of one writer, read in pieces
 
 There is no lock on any write but those of rates. A number is eight aligned bytes and has one writer, so no
 reader ever sees half of it; the reader makes the sums. What a worker wrote stays when it dies: the next

@@ -1,5 +1,6 @@
 """The layout of the shared memory: the rows of `server.node`, a verdict for each backend, what the prober has
-found, what is kept of rates and of requests in flight, the last hour, and one part for each process.
+found, what is kept of rates, of requests in flight and of API documents, the last hour, and one part for each
+process.
 
 There are more parts than workers: a worker that is replaced keeps its own until it has drained, while its
 successor writes to another. A process claims the first part that no living process has, and goes on from what
@@ -9,6 +10,8 @@ stands there.
 import os
 from dataclasses import dataclass
 
+from coregateway.shared_memory.editions import SIZE as EDITIONS_SIZE
+from coregateway.shared_memory.editions import Editions
 from coregateway.shared_memory.flight_table import FlightTable
 from coregateway.shared_memory.flight_table import size_of as flights_size
 from coregateway.shared_memory.history import SIZE as HISTORY_SIZE
@@ -95,8 +98,16 @@ class Layout:
         return -(-(self.key_sets + PUBLICATION_SIZE) // 8) * 8
 
     @property
+    def documents(self) -> int:
+        return -(-(self.history + HISTORY_SIZE) // 8) * 8
+
+    @property
+    def document_texts(self) -> int:
+        return self.documents + PUBLICATION_SIZE
+
+    @property
     def size(self) -> int:
-        return self.history + HISTORY_SIZE
+        return self.document_texts + EDITIONS_SIZE
 
     def verdict(self, number: int) -> int:
         return 8 * ROW * self.rows + number * VERDICT_SIZE
@@ -191,6 +202,10 @@ class Board:
         """What the node's prober has found out of the upstreams (`prober.knowledge`)."""
         self.key_sets = Publication(self._memory, self._layout.key_sets)
         """The keys of issuers of tokens, as the prober has fetched them (`prober.key_sets`)."""
+        self.documents = Publication(self._memory, self._layout.documents)
+        """What is known of the backends' API documents (`prober.document_states`)."""
+        self.document_texts = Editions(self._memory, self._layout.document_texts)
+        """What was made of them (`openapi.pieces`)."""
         self.upstreams = SharedRows(self._memory, self._layout.upstreams)
         """What the node has decided of upstreams and backends (`upstream.node_link`)."""
         self.rates = RateTable(self._memory, self._layout.rates, fresh=memory is None)

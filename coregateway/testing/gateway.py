@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,7 +44,8 @@ class GatewayProcess:
     `backends` gives the URLs (comma-separated) of the default backends; other settings go in as `toml`
     text, as `env` (without them none of the surroundings' COREGATEWAY_ variables count), or as further
     `arguments`. The admin address is off unless the settings name one, so that several can run side by
-    side, and the default backends are not checked unless `toml` says `interval`. It starts in a new
+    side, the default backends are not checked unless `toml` says `interval`, and no backend is asked for its
+    API document unless it says `openapi`. It starts in a new
     directory; entering waits until /readyz says 200, and leaving kills the whole process group whatever
     has happened. `files`: descriptors that each process may have; 0: as this one.
     `single`: under Sanic's command line, as one process that serves alone. `tls`: how to ask whether it is
@@ -82,6 +84,9 @@ class GatewayProcess:
         self._env = inherited | {"PYTHONPATH": os.pathsep.join(paths)} | urls
         if "[admin]" not in toml:
             self._env["COREGATEWAY_ADMIN__ADDRESS"] = ""
+        if "openapi" not in toml:
+            undescribed = {*DEFAULT_BACKENDS, *(backends or {}), *_backends_of(toml)}
+            self._env |= {f"COREGATEWAY_BACKENDS__{name.upper()}__OPENAPI__PATH": "" for name in undescribed}
         if "interval" not in toml:
             unchecked = {*DEFAULT_BACKENDS, *(backends or {})}
             self._env |= {
@@ -261,6 +266,13 @@ class GatewayProcess:
     def _end(self) -> None:
         self.kill_group()
         self._directory.cleanup()
+
+
+def _backends_of(toml: str) -> Iterable[str]:
+    try:
+        return tomllib.loads(toml).get("backends", {})
+    except tomllib.TOMLDecodeError:
+        return ()
 
 
 def _group(leader: int) -> list[int]:

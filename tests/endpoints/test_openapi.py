@@ -174,6 +174,7 @@ def test_the_gateways_own_routes_are_documented(openapi: dict[str, Any]) -> None
         "/": {"307"},
         "/docs": {"200"},
         "/openapi.json": {"200"},
+        "/openapi/{document}": {"200", "404"},
         "/health": {"200", "503"},
         "/livez": {"200"},
         "/readyz": {"200", "503"},

@@ -132,6 +132,18 @@ CONTRACT: Mapping[str, object] = {
     "backends.coredinator.health.fall": 3,
     "backends.coredinator.health.rise": 2,
     "backends.coredinator.health.statuses": ("200-399",),
+    **{
+        f"backends.{name}.openapi.{key}": value
+        for name in ("coredinator", "coretelemetry")
+        for key, value in {
+            "path": "/openapi.json",
+            "file": "",
+            "refresh": 60.0,
+            "stale": 86400.0,
+            "hide": (),
+            "max_size": 4194304,
+        }.items()
+    },
     "backends.coredinator.tls.ca": "",
     "backends.coredinator.tls.cert": "",
     "backends.coredinator.tls.key": "",
@@ -310,7 +322,16 @@ BASIC: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
                 '"/a b"',
                 '"/a?b"',
             ),
-            *('"/docs"', '"/docs/x"', '"/openapi.json"', '"/health"', '"/livez/a"', '"/readyz"', "1"),
+            *(
+                '"/docs"',
+                '"/docs/x"',
+                '"/openapi.json"',
+                '"/openapi/a"',
+                '"/health"',
+                '"/livez/a"',
+                '"/readyz"',
+                "1",
+            ),
         ),
     ),
     "backends.coredinator.urls": (
@@ -369,6 +390,18 @@ BASIC: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "backends.coredinator.enabled": (("false", "true"), ('"false"', "0", '"no"')),
     "backends.coredinator.strip": (("true", "false"), ('"/api"', "1")),
     "backends.coredinator.max_body": COUNT,
+    "backends.coredinator.openapi.path": (
+        ('"/"', '"/v1/openapi.json?x=1"', '""'),
+        ('"a"', '"/a b"', "1"),
+    ),
+    "backends.coredinator.openapi.file": (('"api.json"', '"/etc/a b.json"', '""'), ("1", '"a\\nb"')),
+    "backends.coredinator.openapi.refresh": SECONDS,
+    "backends.coredinator.openapi.stale": PAUSE,
+    "backends.coredinator.openapi.hide": (
+        ("[]", '["/a", "/internal/*", "/a/{id}", "/*"]'),
+        ('["a"]', '["/a*"]', '["/*/a"]', '["/a b"]', '["/a", "/a"]', '"/a"', "[1]"),
+    ),
+    "backends.coredinator.openapi.max_size": (("1024", "67108864"), ("0", "1023", "67108865", "1.5", '"1"')),
     "backends.coredinator.health.path": (('"/"', '"/a/b?c=d"', '""'), ('"a"', '"/a b"', '"/a\\n"', "1")),
     **{
         f"backends.coredinator.timeouts.{each}": SECONDS

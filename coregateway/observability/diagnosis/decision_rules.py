@@ -1,9 +1,10 @@
 """Findings of what the node has decided: an upstream is ejected or back, a breaker open or closed, a client
-ended for others."""
+ended for others, a document not shown."""
 
-from coregateway.observability.diagnosis.rules import Finding
+from coregateway.observability.diagnosis.rules import AN_HOUR, Finding
 from coregateway.observability.status.decisions import BreakerStatus, EjectionStatus
 from coregateway.observability.status.reachability import in_words
+from coregateway.prober.document_states import DocumentState
 
 MEANWHILE = {
     "local": "each node limits by itself",
@@ -103,3 +104,16 @@ def breaker_closed(backend: str, before: BreakerStatus, now: BreakerStatus) -> F
         return None
     message = f"backend {backend} gets requests again: it has answered one, and its breaker is closed"
     return Finding("breaker_closed", backend, message, {"backend": backend}, level="INFO")
+
+
+def document_unusable(backend: str, document: DocumentState) -> Finding | None:
+    """A backend's API document that cannot be had, or of which no use can be made."""
+    if document.state not in ("stale", "refused"):
+        return None
+    shown = "the last one is shown" if document.state == "stale" else "its operations are shown nowhere"
+    message = (
+        f"the API document of backend {backend} is not to be had, {document.reason}: {shown}; "
+        f"look at backends.{backend}.openapi"
+    )
+    fields: dict[str, object] = {"backend": backend, "state": document.state, "reason": document.reason}
+    return Finding("document_unusable", backend, message, fields, pause=AN_HOUR)

@@ -28,6 +28,7 @@ from coregateway.observability.status.decisions import (
 from coregateway.observability.status.overview import verdict_of
 from coregateway.observability.status.reachability import Verdict
 from coregateway.observability.status.store import store_answers
+from coregateway.prober.document_states import decoded as decoded_documents
 from coregateway.prober.knowledge import decoded
 from coregateway.settings import BackendSettings, Settings
 from coregateway.shared_memory import Board, Part
@@ -145,6 +146,7 @@ class Observer:
             self._tell(rules.certificate_ends(certificate.name, left=certificate.ends - time()), now)
         living = [part for part in self._board.parts if part.living]
         known = decoded(self._board.probed.read()).by_upstream()
+        documents = decoded_documents(self._board.documents.read()).backends
         ejections = Ejections(self._board.upstreams)
         for count, (name, row) in enumerate(self._settings.backends.items()):
             if count % AT_ONCE == 0:
@@ -154,6 +156,8 @@ class Observer:
                 if (found := known.get((name, str(url)))) is not None:
                     self._tell(rules.name_unresolved(name, url, found), now)
                     self._tell(rules.checks_failed(name, url, found), now)
+            if (document := documents.get(name)) is not None:
+                self._tell(decision_rules.document_unusable(name, document), now)
             self._look_at_decisions(name, row, ejections, now)
 
     def _look_at(self, name: str, row: BackendSettings, living: list[Part], now: float) -> None:

@@ -76,6 +76,7 @@ type Kind = Literal[
     "keys_stale",
     "auth_service_failing",
     "rate_refuses",
+    "document_unusable",
 ]
 
 

@@ -8,6 +8,8 @@ from coregateway.observability.metrics.reading import Snapshot
 from coregateway.observability.status.decisions import Ejections, breaker_of
 from coregateway.observability.status.overview import upstreams_of
 from coregateway.observability.status.store import store_answers
+from coregateway.prober.document_states import STATES as DOCUMENT_STATES
+from coregateway.prober.document_states import decoded as documents
 from coregateway.prober.key_sets import decoded as key_sets
 from coregateway.prober.knowledge import decoded
 from coregateway.settings import Settings
@@ -29,6 +31,15 @@ def add_decisions(
     for name, keys in key_sets(board.key_sets.read()).items():
         if keys.fetched and name in settings.auth.jwt:
             ages[(name,)] = max(time() - keys.fetched, 0.0)
+    document_ages = snapshot.values(families.OPENAPI_AGE)
+    document_states = snapshot.values(families.OPENAPI_STATE)
+    for name, document in documents(board.documents.read()).backends.items():
+        if name not in settings.backends:
+            continue
+        if document.is_shown:
+            document_ages[(name,)] = max(time() - document.fetched, 0.0)
+        for state in DOCUMENT_STATES:
+            document_states[name, state] = float(state == document.state)
     snapshot.values(families.RATE_EVICTIONS)[()] = float(board.rates.evictions)
     ejected = Ejections(board.upstreams)
     known = decoded(board.probed.read()).by_upstream()

@@ -45,6 +45,7 @@ _LAG = "rate(coregateway_event_loop_lag_seconds_bucket[$__rate_interval])"
 _ANSWERS = "rate(coregateway_auth_forward_seconds_bucket[$__rate_interval])"
 _TRIPS = "rate(coregateway_rate_store_seconds_bucket[$__rate_interval])"
 _BY_UPSTREAM = "{{backend}} {{upstream}}"
+_OTHER_DOCUMENTS = 'max by (backend, state) (coregateway_openapi_state{state!="fetched"})'
 _STATES = _gauge("upstream_state", "backend, upstream, state", 'backend=~"$backend",state!="up"')
 _OPEN = _gauge("breaker_state", "backend, state", 'backend=~"$backend",state=~"open|half_open"')
 
@@ -150,6 +151,26 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Age of issuers' keys",
                 "s",
                 (("max by (provider) (coregateway_jwks_age_seconds)", "{{provider}}"),),
+            ),
+            Panel(
+                "Age of API documents",
+                "s",
+                (("max by (backend) (coregateway_openapi_age_seconds)", "{{backend}}"),),
+            ),
+            Panel(
+                "Fetches of API documents",
+                "reqps",
+                ((_rate("openapi_fetches", "backend, outcome"), "{{backend}} {{outcome}}"),),
+            ),
+            Panel(
+                "API documents that are not the latest",
+                "short",
+                (
+                    (
+                        'max by (backend, state) (coregateway_openapi_state{state!="fetched"})',
+                        "{{backend}} {{state}}",
+                    ),
+                ),
             ),
             Panel(
                 "Fetches of issuers' keys",

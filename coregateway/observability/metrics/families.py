@@ -165,6 +165,17 @@ CONCURRENCY_REJECTED = _counter(
 )
 JWKS_FETCHES = _counter("jwks_fetches", "Fetches of the keys of an issuer of tokens.", "provider", "outcome")
 JWKS_AGE = _gauge("jwks_age_seconds", "Since the keys of an issuer were fetched last.", "provider")
+OPENAPI_FETCHES = _counter(
+    "openapi_fetches", "Fetches of the API document of a backend.", "backend", "outcome"
+)
+OPENAPI_AGE = _gauge(
+    "openapi_age_seconds", "Since the API document of a backend was fetched last; with one.", "backend"
+)
+OPENAPI_STATE = _gauge(
+    "openapi_state",
+    "1 for the state of the API document of a backend: waiting, fetched, stale, absent or refused.",
+    *("backend", "state"),
+)
 RETRIES = _counter(
     "upstream_retries", "Tries after the first, by what ended the one before.", "backend", "reason"
 )
@@ -255,6 +266,7 @@ FAMILIES = (
     *(CHECKS, RESOLUTIONS, SURPLUS, SHARES, MIRRORED, RATE_DECISIONS, RATE_EVICTIONS, CONCURRENCY_REJECTED),
     *(RATE_STORE_UP, RATE_STORE_SECONDS),
     *(AUTH, AUTH_REFUSED, AUTH_FORWARD_SECONDS, AUTH_FORWARD_FAILURES, JWKS_FETCHES, JWKS_AGE),
+    *(OPENAPI_FETCHES, OPENAPI_AGE, OPENAPI_STATE),
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, NOT_SECURED, REFUSED, HANDSHAKES),
     *(TUNNELS_OPENED, IN_FLIGHT, TUNNELS),
     SLOW_CLIENTS,

@@ -17,6 +17,8 @@ from coregateway.observability.status import places
 from coregateway.observability.status.decisions import Ejections, EjectionStatus, breaker_of
 from coregateway.observability.status.probed import probed
 from coregateway.observability.status.reachability import Sighting, Verdict, in_words, judge
+from coregateway.prober.document_states import DocumentState
+from coregateway.prober.document_states import decoded as decoded_documents
 from coregateway.prober.knowledge import Known, decoded
 from coregateway.settings import BackendSettings, Settings
 from coregateway.settings.tls_report import of_backend as tls_of_backend
@@ -48,6 +50,7 @@ async def overview(
     """
     living = [part for part in board.parts if part.living]
     known = decoded(board.probed.read()).by_upstream()
+    documents = decoded_documents(board.documents.read())
     ejections = Ejections(board.upstreams)
     backends: dict[str, Any] = {}
     for number, (name, row) in enumerate(settings.backends.items()):
@@ -55,7 +58,8 @@ async def overview(
             await sleep(0)
         out = {url for backend, url in drained if backend == name}
         upstreams = upstreams_of(name, row, board, ejections, known, living, out)
-        backends[name] = _backend(name, row, board, upstreams, living, counted)
+        document = documents.backends.get(name)
+        backends[name] = _backend(name, row, board, upstreams, living, counted, document)
     return {
         "version": __version__,
         "ready": node.ready(),
@@ -104,6 +108,7 @@ def _backend(
     upstreams: list[dict[str, Any]],
     living: list[Part],
     counted: Counted | None,
+    document: DocumentState | None,
 ) -> dict[str, Any]:
     active, idle, opening, queued, in_flight, *_ = sums = list(map(int, pool_of(name, living)))
     streaming, slow_clients = sums[places.STREAMING], pool_of(name, board.parts)[places.SLOW_CLIENTS]
@@ -111,6 +116,7 @@ def _backend(
     return {
         "prefix": row.prefix,
         "upstreams": upstreams,
+        "openapi": _document(document),
         "breaker": breaker_of(board.upstreams, name, row).state,
         "in_flight": in_flight,
         "queued": queued,
@@ -119,6 +125,21 @@ def _backend(
         "slow_clients": int(slow_clients),
         "requests": requests,
         "errors": errors,
+    }
+
+
+def _document(state: DocumentState | None) -> dict[str, Any] | None:
+    """Of a backend's API document; None: none is asked for."""
+    if state is None:
+        return None
+    return {
+        "state": state.state,
+        "reason": state.reason or None,
+        "since": _rounded(state.since),
+        "fetched": _rounded(state.fetched),
+        "dialect": state.dialect or None,
+        "operations": state.operations,
+        "remarks": state.remarks,
     }
 
 

@@ -5,6 +5,7 @@ import pytest
 from coregateway.observability.diagnosis.decision_rules import (
     breaker_closed,
     breaker_open,
+    document_unusable,
     ejected,
     rate_store_back,
     rate_store_lost,
@@ -13,6 +14,7 @@ from coregateway.observability.diagnosis.decision_rules import (
     slow_clients,
 )
 from coregateway.observability.status.decisions import BreakerStatus, EjectionStatus
+from coregateway.prober.document_states import DocumentState, State
 
 URL = "http://a:1"
 
@@ -113,3 +115,18 @@ def test_slow_clients_that_were_ended_are_told_with_the_keys_to_change(ended: in
             "limits.client_rate, 1024 bytes/s"
         )
         assert finding.fields == {"backend": "billing", "ended": ended, "client_rate": 1024}
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [("stale", "the last one is shown"), ("refused", "shown nowhere"), ("absent", ""), ("fetched", "")],
+)
+def test_a_document_that_cannot_be_had_is_told(state: State, shown: str) -> None:
+    document = DocumentState("a", state=state, reason="status 500")
+    finding = document_unusable("billing", document)
+    if not shown:
+        assert finding is None
+        return
+    assert finding is not None
+    assert "billing is not to be had, status 500: " in finding.message
+    assert shown in finding.message
