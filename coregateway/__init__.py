@@ -16,11 +16,10 @@ The packages, from the outside in; imports go downwards only. ARCHITECTURE.md te
     node            processes: listeners, supervisor, watchdog, signals
     prober          asks upstreams how they are, and name servers where
     settings        types, sources, mistakes
-    openapi         the API documents of backends, made into one, pure
     logs            lines, and their way out of the process
     net             transports, epoll, batched writes, flow control, time limits, splice
     validation      requests held against the operations of their backends, pure
-    openapi         documents of APIs, and their operations, pure
+    openapi         API documents of backends, made into parts of one, and their operations, pure
     model           exchange, errors, problem documents, ids, addresses
     http1           the grammar of both sides, pure
     shared_memory   what belongs to the node: each process writes its part, all read everything

@@ -23,7 +23,6 @@ LAYERS = (
     ("node",),
     ("prober",),
     ("settings",),
-    ("openapi",),
     ("logs",),
     ("net",),
     ("validation",),

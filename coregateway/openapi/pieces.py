@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from coregateway.openapi.document import base_of, rebuild
+from coregateway.openapi.operations import book_of
 from coregateway.openapi.reading import Dialect, Document, read
 from coregateway.openapi.recipe import Recipe
 from coregateway.openapi.references import table
@@ -43,13 +44,16 @@ def pieces_of(given: bytes, recipe: Recipe) -> Pieces:
         remarks = ["Swagger 2 is shown on a page of its own, and not merged"]
         remarks += [f"{taken} references that lead elsewhere are taken out"] if taken else []
         return _pieces({"whole": orjson.dumps(whole)}, document, 0, remarks)
-    made = rebuild(document, recipe, base_of(document.table, recipe))
+    base = base_of(document.table, recipe)
+    made = rebuild(document, recipe, base)
+    seen = rebuild(document, recipe.as_backend_sees, base)
     texts = {
         "info": orjson.dumps(_info(document.table, recipe)),
         "tags": _members([dict(each) for each in made.tags]),
         "tags.stale": _members([each | STALE for each in made.tags]),
         "paths": _members(made.paths),
     }
+    texts["book"] = book_of({"paths": seen.paths, "components": seen.components})
     texts |= {f"components.{kind}": _members(each) for kind, each in made.components.items()}
     return _pieces(texts, document, made.operations, made.remarks)
 

@@ -35,6 +35,11 @@ class Recipe:
     anonymous: bool = False
     """Whether callers may do without."""
 
+    @property
+    def as_backend_sees(self) -> "Recipe":
+        """The same document as the backend itself has it, hidden paths included: nothing gets another name."""
+        return Recipe("", "")
+
 
 def separator(name: str, names: Iterable[str]) -> str:
     """What stands between a backend's name and an operation's id, so that no two backends' meet: a dot, which
