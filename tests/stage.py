@@ -11,6 +11,7 @@ ends, it checks what holds for every test: a clean stderr, no defect in the log,
 
 import os
 import signal
+import ssl
 from asyncio import sleep
 from collections import Counter
 from collections.abc import Generator, Mapping
@@ -28,11 +29,15 @@ from coregateway.testing import (
     RecordedRequest,
     Response,
     ScriptedBackend,
+    TlsRawClient,
 )
 
 PREFIX = "/api/v1/coredinator"
 
 PIECEMEAL = {"COREGATEWAY_LIMITS__REQUEST__GATHER": "1"}
+
+TRANSPORTS = ("clear", "tls")
+"""How clients come: for the `params` of a fixture."""
 
 _numbers = count(1)
 
@@ -40,17 +45,30 @@ _numbers = count(1)
 class Stage:
     """`backend` is coredinator; `toml`, `backends` and `workers` are as for `GatewayProcess`.
 
+    `tls`: it speaks TLS to its clients.
+
     In `toml`, `{backend}` stands for its URL: another row may lead to it, too, with limits of its own. Where
     it does not say how much of a body is gathered, the backend gets each piece as it comes.
     """
 
     def __init__(
-        self, *, toml: str = "", backends: Mapping[str, str] | None = None, workers: int = 1
+        self,
+        *,
+        toml: str = "",
+        backends: Mapping[str, str] | None = None,
+        workers: int = 1,
+        tls: bool = False,
     ) -> None:
         self.backend = ScriptedBackend()
         self._toml = toml
         self._backends = backends or {}
         self._workers = workers
+        self._tls: ssl.SSLContext | None = None
+        if tls:
+            from tests import certificates  # whose library the processes of some tests do not find
+
+            self._tls = certificates.trusting()
+            self._toml = f'tls.cert = "{certificates.pair_file("localhost")}"\n{toml}'
         self._running = AsyncExitStack()
         self._gateway: GatewayProcess | None = None
 
@@ -67,6 +85,7 @@ class Stage:
                     backends={"coredinator": self.backend.url, **self._backends},
                     toml=self._toml.replace("{backend}", self.backend.url),
                     workers=self._workers,
+                    tls=self._tls,
                     env={} if "gather" in self._toml else PIECEMEAL,
                 )
             )
@@ -97,8 +116,16 @@ class Stage:
         """A request id that no other test uses."""
         return f"id-{next(_numbers)}"
 
+    @property
+    def is_secured(self) -> bool:
+        """Whether clients come over TLS."""
+        return self._tls is not None
+
     def client(self, *, within: float = PATIENCE, receive_buffer: int | None = None) -> RawClient:
-        return RawClient(self.gateway.address, within=within, receive_buffer=receive_buffer)
+        address = self.gateway.address
+        if self._tls is None:
+            return RawClient(address, within=within, receive_buffer=receive_buffer)
+        return TlsRawClient(address, self._tls, within=within, receive_buffer=receive_buffer)
 
     async def ask(self, path: str, *fields: str, method: str = "GET", body: bytes = b"") -> Response:
         """The answer to one request on a connection of its own; the path is the backend's."""

@@ -25,6 +25,7 @@ gateway     a gateway in processes of its own
 plugged     one with plugins, its backend and a client of it
 faults      what can be wrong on the way to an upstream
 fault_proxy   a proxy that spoils what passes by them
+tls_client  the same client over TLS
 tls_front   TLS in front of what speaks in the clear
 ports       ports that no other test takes
 queues      what the kernel holds for a connection
@@ -66,6 +67,7 @@ from coregateway.testing.steps import (
     send,
     wait,
 )
+from coregateway.testing.tls_client import TlsRawClient
 from coregateway.testing.tls_front import TlsFront
 
 __all__ = [
@@ -96,6 +98,7 @@ __all__ = [
     "SlowClose",
     "Step",
     "TlsFront",
+    "TlsRawClient",
     "WireError",
     "Write",
     "chunk",

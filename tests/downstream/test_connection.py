@@ -21,7 +21,7 @@ from coregateway.testing import (
     send,
     wait,
 )
-from tests.stage import PREFIX, Stage, request
+from tests.stage import PREFIX, TRANSPORTS, Stage, request
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,8 +33,8 @@ LINGER = 1.0
 nothing in a test waits for."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage() -> AsyncIterator[Stage]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=TRANSPORTS)
+async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     async with ScriptedBackend(accepting=False) as deaf:
         toml = f"""
             [timeouts]
@@ -45,15 +45,15 @@ async def stage() -> AsyncIterator[Stage]:
             prefix = "/deaf"
             urls = ["{deaf.url}"]
         """
-        async with Stage(toml=toml) as stage:
+        async with Stage(toml=toml, tls=request.param == "tls") as stage:
             yield stage
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def hurried() -> AsyncIterator[Stage]:
+async def hurried(stage: Stage) -> AsyncIterator[Stage]:
     """A gateway that gives a client little time."""
-    async with Stage(toml=f"timeouts.client = {CLIENT}") as stage:
-        yield stage
+    async with Stage(toml=f"timeouts.client = {CLIENT}", tls=stage.is_secured) as hurried:
+        yield hurried
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -29,7 +29,7 @@ from coregateway.testing import (
     send,
 )
 from coregateway.testing.queues import kernel_queues
-from tests.stage import PREFIX, Stage, request
+from tests.stage import PREFIX, TRANSPORTS, Stage, request
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -46,9 +46,9 @@ SWITCHED = send(b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\
 HALF = send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage(down: str) -> AsyncIterator[Stage]:
-    async with Stage(toml=SETTINGS.format(down=down)) as stage:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=TRANSPORTS)
+async def stage(down: str, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    async with Stage(toml=SETTINGS.format(down=down), tls=request.param == "tls") as stage:
         await script(stage)
         yield stage
 

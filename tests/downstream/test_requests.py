@@ -11,14 +11,13 @@ from coregateway.testing import (
     LAST_CHUNK,
     Exchange,
     Filler,
-    RawClient,
     chunk,
     hang,
     read_body,
     respond,
     wait,
 )
-from tests.stage import PREFIX, Stage, request
+from tests.stage import PREFIX, TRANSPORTS, Stage, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,8 +25,8 @@ MAX_BODY = 200_000
 MAX_HEAD = 4096
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage(down: str) -> AsyncIterator[Stage]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=TRANSPORTS)
+async def stage(down: str, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     toml = f"""
         [timeouts]
         client = 1.0
@@ -42,7 +41,7 @@ async def stage(down: str) -> AsyncIterator[Stage]:
         prefix = "/down"
         urls = ["{down}"]
     """
-    async with Stage(toml=toml) as stage:
+    async with Stage(toml=toml, tls=request.param == "tls") as stage:
         yield stage
 
 
@@ -442,7 +441,7 @@ async def test_many_clients_at_once_each_get_their_own_answer(stage: Stage) -> N
     stage.backend.on("/own", echo)
 
     async def ask(client_number: int) -> None:
-        async with RawClient(stage.gateway.address, within=20) as client:
+        async with stage.client(within=20) as client:
             for number in range(20):
                 target = f"/own?{client_number}-{number}"
                 await client.send(request(PREFIX + target))

@@ -24,7 +24,7 @@ from coregateway.testing import (
     response,
     send,
 )
-from tests.stage import PREFIX, Stage, request
+from tests.stage import PREFIX, TRANSPORTS, Stage, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -34,17 +34,17 @@ NARROW = "[limits]\nmax_connections = 1"
 HEAD = render_head(200, [("Content-Length", str(2 * SIZE))])
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage() -> AsyncIterator[Stage]:
-    async with Stage() as stage:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=TRANSPORTS)
+async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    async with Stage(tls=request.param == "tls") as stage:
         yield stage
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def hurried() -> AsyncIterator[Stage]:
+async def hurried(stage: Stage) -> AsyncIterator[Stage]:
     """A gateway whose limits pass soon."""
-    async with Stage(toml="[timeouts]\nread = 0.6\nclient = 0.6") as stage:
-        yield stage
+    async with Stage(toml="[timeouts]\nread = 0.6\nclient = 0.6", tls=stage.is_secured) as hurried:
+        yield hurried
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -31,7 +31,8 @@ from coregateway.testing import (
     send,
     wait,
 )
-from tests.stage import PREFIX, Stage, request
+from tests import certificates
+from tests.stage import PREFIX, TRANSPORTS, Stage, request
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -80,14 +81,14 @@ async def server() -> AsyncIterator[Server]:
         yield server
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage(server: Server) -> AsyncIterator[Stage]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=TRANSPORTS)
+async def stage(server: Server, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     toml = f"""
         [backends.chat]
         prefix = "/chat"
         urls = ["{url_of(server)}"]
     """
-    async with Stage(toml=toml) as stage:
+    async with Stage(toml=toml, tls=request.param == "tls") as stage:
         yield stage
 
 
@@ -102,8 +103,10 @@ def url_of(server: Server) -> str:
     return f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
 
 
-def talk(stage: Stage, path: str = "", **options: object) -> connect:
-    url = f"ws://127.0.0.1:{stage.gateway.port}/chat{path}"
+def talk(stage: Stage, path: str = "", prefix: str = "/chat", **options: object) -> connect:
+    if stage.is_secured:
+        options["ssl"] = certificates.trusting()
+    url = f"{'wss' if stage.is_secured else 'ws'}://localhost:{stage.gateway.port}{prefix}{path}"
     return connect(url, proxy=None, max_size=None, **options)  # pyright: ignore[reportArgumentType] -- passed on
 
 
@@ -173,7 +176,7 @@ async def test_the_backend_sees_the_path_and_who_asks(stage: Stage) -> None:
     assert "upgrade: websocket" in headers
     assert "cookie: a=1" in headers
     assert "x-forwarded-prefix: /chat" in headers
-    assert f"x-forwarded-host: 127.0.0.1:{stage.gateway.port}" in headers
+    assert f"x-forwarded-host: localhost:{stage.gateway.port}" in headers
 
 
 async def test_the_answer_to_the_upgrade_carries_what_every_answer_does(stage: Stage) -> None:
@@ -394,7 +397,7 @@ async def test_another_answer_is_relayed_as_it_is(stage: Stage, status: int, bod
 
 async def test_a_library_learns_of_the_refusal(stage: Stage) -> None:
     with pytest.raises(InvalidStatus) as raised:
-        async with connect(f"ws://127.0.0.1:{stage.gateway.port}{PREFIX}{stage.path()}", proxy=None):
+        async with talk(stage, stage.path(), PREFIX):
             pass
     assert raised.value.response.status_code == 200
 
