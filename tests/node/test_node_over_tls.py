@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from coregateway.testing import LAST_CHUNK, Exchange, chunk, render_head, respond
+from coregateway.testing import LAST_CHUNK, Exchange, chunk, render_head, respond, send
 from tests.stage import PREFIX, Stage, request
 from tests.waiting import eventually
 
@@ -53,13 +53,7 @@ async def test_a_reload_turns_nothing_off(stage: Stage) -> None:
     path, tunnel = stage.path(), stage.path()
     ticking = Ticking(stage, path)
 
-    heard = asyncio.Event()
-
-    async def switch(exchange: Exchange) -> None:
-        await exchange.send(SWITCHED)
-        await heard.wait()
-
-    stage.backend.on(tunnel, switch)
+    stage.backend.on(tunnel, send(SWITCHED), early=True)
     async with stage.client() as kept, stage.client() as streaming, stage.client() as tunnelled:
         await kept.send(request(PREFIX + stage.path()))
         assert (await kept.read_response()).values("x-set") == [b"before"]
@@ -84,7 +78,6 @@ async def test_a_reload_turns_nothing_off(stage: Stage) -> None:
         await tunnelled.send(b"still there")
         switched = stage.connection_of(stage.seen(tunnel)[0])
         await eventually(lambda: switched.unread.endswith(b"still there"))
-        heard.set()
         ticking.tick(last=True)
         await streaming.read_until(b"0\r\n\r\n")
 
