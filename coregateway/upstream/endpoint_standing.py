@@ -8,7 +8,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import Final
 
-from coregateway.model.errors import UpstreamError
+from coregateway.model.errors import UpstreamClosed, UpstreamError
 from coregateway.upstream.breaker import Breaker
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.ejection import Ejection
@@ -137,7 +137,7 @@ class EndpointStanding:
             if connection.answered:
                 self.health.answered = connection.idle_since
                 self._note_answer(connection)
-        elif not error.reused:  # else the connection was old, and tells nothing of the endpoint
+        elif not (error.reused and isinstance(error, UpstreamClosed)):  # else its idle time was over
             self.note_failure(error.cause, connection.idle_since)
 
     def _fail_to_connect(self, cause: str) -> None:

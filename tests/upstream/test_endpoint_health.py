@@ -6,7 +6,7 @@ from socket import gaierror
 import pytest
 
 from coregateway.model.errors import GatewayError
-from coregateway.testing import ScriptedBackend, close, hang, reset, respond, send
+from coregateway.testing import ScriptedBackend, close, hang, respond, send
 from coregateway.upstream.endpoint_health import EndpointHealth
 from coregateway.upstream.pool import Pool
 from tests.upstream.pools import fetch, pool_to
@@ -94,20 +94,16 @@ async def test_a_name_that_nothing_is_known_of_is_noted() -> None:
     ],
     ids=["closed", "no HTTP", "silent"],
 )
+@pytest.mark.parametrize("kept", [False, True], ids=["new", "kept"])
 async def test_a_request_without_a_sound_answer_is_noted(
-    steps: tuple[object, ...], cause: str, backend: ScriptedBackend
+    steps: tuple[object, ...], cause: str, backend: ScriptedBackend, *, kept: bool
 ) -> None:
-    backend.default(*steps)  # pyright: ignore[reportArgumentType] -- steps they are
     async with pool_to(backend.url, timeouts={"read": 0.1} if cause == "read_timeout" else None) as pool:
+        if kept:
+            await fetch(pool)
+        backend.default(*steps)  # pyright: ignore[reportArgumentType] -- steps they are
+        if kept and cause == "upstream_closed":
+            await failed(pool)  # the connection may have been at its end
+            assert health_of(pool).failures == 0
         await failed(pool)
         assert (health_of(pool).failures, health_of(pool).cause) == (1, cause)
-
-
-async def test_a_kept_connection_that_was_closed_meanwhile_says_nothing_of_its_upstream(
-    backend: ScriptedBackend,
-) -> None:
-    async with pool_to(backend.url) as pool:
-        await fetch(pool)
-        backend.default(reset())
-        await failed(pool)
-        assert health_of(pool).failures == 0
