@@ -5,5 +5,6 @@
     history   the last hour, from before the page was opened
     routes    `/dashboard`, its files, and the stream of events that feeds it
 
-`page.html`, `page.css` and `page.js` are the page itself; nothing of it comes from elsewhere.
+`page.html`, `page.css` and `page.js` are the page itself; `plots.js` draws, `past.js` has the hour, and
+`request.js` shows one request. Nothing of it comes from elsewhere.
 """

@@ -1,6 +1,8 @@
 // The live page: takes in one event a second and shows it. Whatever came from a request goes in as text.
 
-import { History, SECONDS, drawTimes, drawTraffic, readColours, secondsAgo } from "./plots.js";
+import { MINUTES, inWords as minuteInWords, minuteOf, minutesAgo, minutesOf, past, secondsOf } from "./past.js";
+import { History, SECONDS, drawTimes, drawTraffic, readColours, spansAgo } from "./plots.js";
+import { show } from "./request.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -10,6 +12,8 @@ const ALL = "*";
 
 const SILENCE = 6000; // milliseconds without an event after which the gateway counts as gone
 const CALM = 15; // seconds for which a backend keeps its place among those in trouble
+const AGAIN = 15000; // milliseconds between two looks at the hour while it is shown
+const FEW = 8; // lines of a list until the reader asks for more
 const LONG = 12; // backends from which on the list scrolls by itself
 
 const WORDS = {
@@ -39,6 +43,23 @@ const CAUSES = {
   overloaded: "too many waiting",
   draining: "gateway was stopping",
   client_closed: "client left",
+  no_upstream: "no upstream can be used",
+  breaker_open: "breaker open",
+  maintenance: "under maintenance",
+  total_timeout: "its time was spent",
+  auth_missing: "no credentials",
+  auth_invalid: "wrong credentials",
+  auth_ambiguous: "two credentials",
+  auth_unavailable: "credentials cannot be checked",
+  forbidden: "not permitted",
+  ip_denied: "address not admitted",
+  rate_limited: "rate exceeded",
+  too_many_in_flight: "too many in flight",
+  rate_store_unavailable: "no store of rates",
+  media_type: "wrong media type",
+  schema_mismatch: "does not fit the document",
+  no_operation: "not in the document",
+  middleware_failed: "a middleware failed",
   internal_error: "fault in the gateway",
 };
 
@@ -47,7 +68,11 @@ let order = [];
 let selected = ALL;
 let onlyTrouble = false;
 let wanted = "";
-let hovered = null;
+let hovered = null; // spans ago
+let pinned = null; // a minute of the hour, in seconds since the epoch, that the lists tell of
+let hour = null; // what the node has of the last hour of what is selected, and how it is drawn
+let ranged = "live";
+const opened = new Set(); // lists of which all is shown
 let skew = 0; // seconds by which the gateway's clock is ahead of this one
 const histories = new Map();
 const trouble = new Map(); // name → [level, until]
@@ -275,22 +300,45 @@ async function drain(line, url) {
   }
 }
 
+const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+
+function drawnHistory() {
+  if (ranged === "hour") return hour?.history ?? new History(MINUTES, [[60, ""], [0, "now"]]);
+  return histories.get(selected) ?? new History();
+}
+
+// Which spans ago the numbers are told of: where the pointer is, or the minute that was chosen.
+function marked() {
+  if (hovered !== null || ranged === "live" || pinned === null || !hour) return hovered;
+  const ago = Math.round((minuteOf(hour.told, 0) - pinned) / 60);
+  return ago >= 0 && ago < MINUTES ? ago : null;
+}
+
+function sayThen(at) {
+  if (ranged === "live" || !hour || at === null) return say(element("then"), ranged === "live" || !hour ? "" : "Choose a minute: what happened then?");
+  say(element("then"), `${minute.format(new Date(minuteOf(hour.told, at) * 1000))}: ${minuteInWords(hour.told, at, { grouped, time })}`);
+}
+
 function drawTop() {
-  const history = histories.get(selected) ?? new History();
+  const history = drawnHistory();
+  const hovered = marked();
+  sayThen(hovered);
   drawTraffic(element("traffic"), history, { large: true, hovered, count });
   drawTimes(element("times"), history, { large: true, hovered, time });
   const row = rowOf(selected);
+  const span = ranged === "hour" ? "hour" : "three minutes";
   const spoken = row ? `now ${count(row[RATE])}, ${percent(share(row))} failing` : "nothing yet";
-  element("traffic").setAttribute("aria-label", `Requests a second in the last three minutes: ${spoken}`);
+  element("traffic").setAttribute("aria-label", `Requests a second in the last ${span}: ${spoken}`);
   const times = row ? `half within ${time(row[P50])}, 99 % within ${time(row[P99])}` : "nothing yet";
-  element("times").setAttribute("aria-label", `Time to answer in the last three minutes: ${times}`);
+  element("times").setAttribute("aria-label", `Time to answer in the last ${span}: ${times}`);
   if (hovered === null) {
     say(element("traffic-at"), "");
     say(element("times-at"), "");
     return;
   }
   const [rate, failed, half, most, nearly] = [RATE, FAILED, P50, P95, P99].map((number) => history.get(number, hovered));
-  const at = hovered ? `${hovered} s ago` : "now";
+  const ago = hovered ? `${hovered} s ago` : "now";
+  const at = ranged === "hour" && hour ? minute.format(new Date(minuteOf(hour.told, hovered) * 1000)) : ago;
   say(element("traffic-at"), Number.isNaN(rate) ? "" : `${at}: ${count(rate)}, ${count(failed)} failing`);
   say(element("times-at"), Number.isNaN(half) ? "" : `${at}: ${[half, most, nearly].map(time).join(" · ")}`);
 }
@@ -415,6 +463,8 @@ function showRows() {
 
 function select(name) {
   selected = name;
+  hour = null;
+  look();
   refresh();
   if (name !== ALL) {
     element("verdict").scrollIntoView({ block: "nearest", behavior: "smooth" });
@@ -423,9 +473,26 @@ function select(name) {
 
 // Requests, findings, workers
 
+const built = new Map(); // what each list was made of
+
+// Make the lines of a list anew where they have changed. The focus stays, and so does a button that is pressed.
+function fill(id, value, lines) {
+  const text = JSON.stringify(value);
+  const list = element(id);
+  if (built.get(id) === text || list.querySelector("button:active")) return;
+  built.set(id, text);
+  const focused = list.contains(document.activeElement) ? document.activeElement.textContent : null;
+  list.replaceChildren(...lines());
+  if (focused !== null) [...list.querySelectorAll("button")].find((each) => each.textContent === focused)?.focus({ preventScroll: true });
+}
+
 function showRequests(id, records) {
   element(`${id}-none`).hidden = Boolean(records.length);
-  const items = records.map((record) => {
+  fill(id, records, () => requestLines(records));
+}
+
+function requestLines(records) {
+  return records.map((record) => {
     const left = record.status === 499 || record.status === null;
     const status = make("span", `status${record.status >= 500 ? " bad" : ""}`, left ? "left" : String(record.status));
     const what = make("span", "what", `${record.method || "–"} ${record.path || "no path"}`);
@@ -435,21 +502,112 @@ function showRequests(id, records) {
     if (record.skipped) pieces.push(`and ${plural(record.skipped, "other")} like it before`);
     const when = make("time", "", clock.format(new Date(record.time * 1000)));
     when.dateTime = new Date(record.time * 1000).toISOString();
-    const more = make("span", "more", `${pieces.map((piece) => `${piece}, `).join("")}`, when, " ", make("span", "id", record.id));
+    const more = make("span", "more", `${pieces.map((piece) => `${piece}, `).join("")}`, when, " ", idOf(record.id));
     return make("li", "", status, what, make("span", "took", time(record.ms / 1000)), more);
   });
-  element(id).replaceChildren(...items);
 }
 
-function showSaid(records) {
-  element("said-section").hidden = !records.length;
-  element("said").replaceChildren(
-    ...records.map((record) => {
-      const when = make("time", "", clock.format(new Date(record.began * 1000)));
-      when.dateTime = new Date(record.began * 1000).toISOString();
-      return make("li", "", when, make("span", "", record.text.charAt(0).toUpperCase() + record.text.slice(1)));
+// The id of a request: a button that tells what became of it, where the page may ask.
+function idOf(id) {
+  if (!id || !("controls" in document.body.dataset)) return make("span", "id", id ?? "");
+  const button = make("button", "id", id);
+  button.type = "button";
+  button.title = "What became of this request";
+  button.addEventListener("click", () => find(id));
+  return button;
+}
+
+function find(id) {
+  const hash = `#request=${encodeURIComponent(id)}`;
+  if (location.hash !== hash) history.replaceState(null, "", hash);
+  show(id, CAUSES);
+}
+
+function when(seconds) {
+  const node = make("time", "", clock.format(new Date(seconds * 1000)));
+  node.dateTime = new Date(seconds * 1000).toISOString();
+  return node;
+}
+
+// Of a list the first lines, unless the reader has asked for all; with a minute chosen, all of that minute.
+function shownOf(id, all, began, ended) {
+  const then = pinned !== null && ranged === "hour";
+  const fitting = then ? all.filter((each) => began(each) < pinned + 60 && ended(each) >= pinned) : all;
+  say(element(`${id}-when`), then ? `at ${minute.format(new Date(pinned * 1000))}` : "in the last hour");
+  element(`${id}-section`).hidden = !all.length && !then;
+  element(`${id}-none`).hidden = Boolean(fitting.length);
+  const more = element(`${id}-more`);
+  more.hidden = fitting.length <= FEW || opened.has(id);
+  say(more, `Show all ${fitting.length}`);
+  return opened.has(id) ? fitting : fitting.slice(0, FEW);
+}
+
+function showSaid() {
+  const records = shownOf("said", state.said, (each) => each.began, (each) => each.ended ?? Infinity);
+  fill("said", records.map(({ times, ...rest }) => rest), () =>
+    records.map((record) => {
+      const long = record.ended === null ? "now" : record.ended - record.began >= 1 ? when(record.ended) : "";
+      const span = make("span", "span", when(record.began), ...(long ? [" – ", long] : []));
+      const text = record.text.charAt(0).toUpperCase() + record.text.slice(1);
+      return make("li", record.ended === null && record.level !== "INFO" ? "holds" : "", span, make("span", "", text));
     }),
   );
+}
+
+function showCauses() {
+  const groups = shownOf("causes", state.causes, (each) => each.first, (each) => each.last);
+  fill("causes", groups, () =>
+    groups.map((group) => {
+      const cause = group.error ? (CAUSES[group.error] ?? group.error) : "the backend says so";
+      const what = make("td", "", make("b", group.status >= 500 ? "bad" : "", `${group.status === 499 ? "left" : (group.status ?? "–")}`), ` ${cause}`);
+      what.title = group.error ?? "";
+      const rest = [group.route ?? "none", group.upstream ?? "–", grouped.format(group.count)];
+      const cells = rest.map((text) => make("td", "", text));
+      return make("tr", "", what, ...cells, make("td", "", when(group.first)), make("td", "", when(group.last)), make("td", "", idOf(group.example)));
+    }),
+  );
+}
+
+const OUT = 30; // upstreams that are not up, of more the rest is counted
+
+function showOut() {
+  const out = [];
+  for (const [name, row] of Object.entries(state.backends)) {
+    for (const upstream of row[UPSTREAMS]) if (isOut(upstream[1]) || upstream[1] === "draining") out.push([name, upstream]);
+  }
+  element("out-section").hidden = !out.length;
+  say(element("out-count"), out.length > OUT ? `${OUT} of ${grouped.format(out.length)}` : String(out.length));
+  fill("out", [Math.floor(now() / 10), out.slice(0, OUT)], () =>
+    out.slice(0, OUT).map(([name, [url, how, reason, since]]) => {
+      const dot = make("td", how, make("span", "dot"), how);
+      return make("tr", "", make("td", "", name), make("td", "", make("code", "", url)), dot, make("td", "", since ? duration(now() - since) : "–"), make("td", "why", reason));
+    }),
+  );
+}
+
+function showMade() {
+  const made = state.settings;
+  if (made) say(element("settings"), `version ${made.version}, ${made.hash}`);
+  say(element("plugins"), state.plugins?.length ? state.plugins.join(", ") : "none");
+}
+
+// Links to the other pages of this gateway: on the main port to those that are there.
+function showLinks() {
+  const nav = element("links");
+  if (nav.childElementCount || !state.links) return;
+  const onAdmin = "controls" in document.body.dataset;
+  const docs = state.links.docs;
+  const origin = `${docs.tls ? "https" : "http"}:` + `//${location.hostname.includes(":") ? `[${location.hostname}]` : location.hostname}:${docs.port}`;
+  const found = [];
+  if (!onAdmin) found.push(["API documents", "/docs"]);
+  else if (docs.port) found.push(["API documents", `${origin}/docs`]);
+  if (onAdmin) found.push(["Status", "/status"]);
+  if (onAdmin && state.measured) found.push(["Metrics", "/metrics"]);
+  for (const [text, href] of found) {
+    const link = make("a", "", text);
+    link.href = href;
+    nav.append(link);
+  }
 }
 
 const LIFE = { ready: "up", down: "down", starting: "unknown", draining: "unknown" };
@@ -505,13 +663,37 @@ function takeIn(change, whole) {
     if (row[RATE] || histories.has(name)) remember(name, row, missed);
   }
   judge(change.time);
-  if (change.failed) showRequests("failed", state.failed);
-  if (change.slow) showRequests("slow", state.slow);
-  if (change.said) showSaid(state.said);
+  lookAgain();
   refresh();
 }
 
 let lastTime = 0;
+
+// Ask the node for what was before, of what is selected.
+async function look() {
+  const name = selected;
+  if (!state?.measured) return;
+  let told = null;
+  try {
+    told = await past(name === ALL ? "" : name);
+  } catch {
+    return; // the stream tells that the gateway does not answer
+  }
+  if (!told || name !== selected) return;
+  hour = { told, history: minutesOf(told, minute) };
+  const live = histories.get(name);
+  if (!live || live.next < SECONDS) histories.set(name, secondsOf(told));
+  refresh();
+}
+
+let lookedAt = 0;
+
+function lookAgain() {
+  if (document.hidden || (ranged === "live" && hour)) return;
+  if (Date.now() - lookedAt < AGAIN) return;
+  lookedAt = Date.now();
+  look();
+}
 
 function remember(name, row, missed) {
   let history = histories.get(name);
@@ -527,8 +709,15 @@ function refresh() {
   showTop();
   drawTop();
   showRows();
+  showRequests("failed", state.failed);
+  showRequests("slow", state.slow);
+  showSaid();
+  showCauses();
   showRoutes();
+  showOut();
   showWorkers();
+  showMade();
+  showLinks();
   element("tools").hidden = Object.keys(state.backends).length < 4 && !wanted && !onlyTrouble;
 }
 
@@ -602,14 +791,58 @@ element("scroller").addEventListener("scroll", () => {
 for (const id of ["traffic", "times"]) {
   const canvas = element(id);
   canvas.addEventListener("pointermove", (event) => {
-    hovered = secondsAgo(canvas, event);
+    hovered = spansAgo(canvas, event, drawnHistory().size);
     if (state) drawTop();
   });
   canvas.addEventListener("pointerleave", () => {
     hovered = null;
     if (state) drawTop();
   });
+  canvas.addEventListener("click", (event) => {
+    if (ranged === "hour" && hour) pin(minuteOf(hour.told, spansAgo(canvas, event, MINUTES)));
+  });
 }
+
+function range(which) {
+  ranged = which;
+  hovered = null;
+  element("live").setAttribute("aria-pressed", String(which === "live"));
+  element("hour").setAttribute("aria-pressed", String(which === "hour"));
+  element("at-label").hidden = which === "live";
+  if (which === "hour") {
+    lookedAt = 0;
+    lookAgain();
+  }
+  refresh();
+}
+
+// Have the lists tell of one minute, or of all that they have: null.
+function pin(at) {
+  pinned = at === pinned ? null : at;
+  element("at").value = pinned === null ? "" : minute.format(new Date(pinned * 1000));
+  refresh();
+}
+
+element("live").addEventListener("click", () => range("live"));
+element("hour").addEventListener("click", () => range("hour"));
+element("at").addEventListener("change", (event) => {
+  const ago = event.target.value && hour ? minutesAgo(hour.told, event.target.value) : null;
+  pinned = ago === null ? null : minuteOf(hour.told, ago);
+  refresh();
+  if (event.target.value && ago === null) say(element("then"), "That is more than an hour ago.");
+});
+for (const id of ["said", "causes"]) {
+  element(`${id}-more`).addEventListener("click", () => {
+    opened.add(id);
+    refresh();
+  });
+}
+element("find").hidden = !("controls" in document.body.dataset);
+element("find").addEventListener("submit", (event) => {
+  event.preventDefault();
+  find(element("id").value.trim());
+});
+element("request").addEventListener("close", () => history.replaceState(null, "", location.pathname));
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   readColours();
@@ -619,3 +852,5 @@ addEventListener("resize", refresh);
 document.addEventListener("visibilitychange", refresh);
 readColours();
 connect();
+const named = location.hash.match(/^#request=(.+)$/);
+if (named && "controls" in document.body.dataset) find(decodeURIComponent(named[1]));

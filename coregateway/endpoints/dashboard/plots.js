@@ -1,4 +1,4 @@
-// The last three minutes of one backend, and how they are drawn.
+// The last three minutes, or the last hour, of one backend, and how they are drawn.
 
 export const SECONDS = 180;
 
@@ -9,15 +9,20 @@ const P95 = 3;
 const P99 = 4;
 const WIDTH = 5;
 
-// A ring of seconds; each holds the numbers above, NaN where nothing is known.
+const MARKS = [[180, "3 min ago"], [120, "2 min ago"], [60, "1 min ago"], [0, "now"]];
+
+// A ring of spans, seconds unless it says so; each holds the numbers above, NaN where nothing is known.
+// `marks`: of the axis, each with how many spans ago it is.
 export class History {
-  constructor() {
-    this.numbers = new Float64Array(SECONDS * WIDTH).fill(NaN);
+  constructor(size = SECONDS, marks = MARKS) {
+    this.size = size;
+    this.marks = marks;
+    this.numbers = new Float64Array(size * WIDTH).fill(NaN);
     this.next = 0;
   }
 
   push(row) {
-    const at = (this.next % SECONDS) * WIDTH;
+    const at = (this.next % this.size) * WIDTH;
     for (let number = 0; number < WIDTH; number++) {
       const value = row === null ? NaN : row[number];
       this.numbers[at + number] = value === null ? NaN : value;
@@ -28,7 +33,7 @@ export class History {
   // A number `ago` seconds before now.
   get(number, ago) {
     const second = this.next - 1 - ago;
-    return second < 0 || ago < 0 || ago >= SECONDS ? NaN : this.numbers[(second % SECONDS) * WIDTH + number];
+    return second < 0 || ago < 0 || ago >= this.size ? NaN : this.numbers[(second % this.size) * WIDTH + number];
   }
 
   most(number) {
@@ -87,7 +92,7 @@ function roundUp(number) {
 function runs(history, number, x, y, positive = false) {
   const found = [];
   let run = null;
-  for (let ago = SECONDS - 1; ago >= 0; ago--) {
+  for (let ago = history.size - 1; ago >= 0; ago--) {
     const value = history.get(number, ago);
     const rests = positive && ![-1, 0, 1].some((near) => history.get(number, ago + near) > 0);
     if (Number.isNaN(value) || rests) {
@@ -134,7 +139,7 @@ function band(context, upper, lower, colour, alpha) {
 
 const LABELS = 54;
 
-function frame({ context, width, height }, marks, y, bottom, hovered, x) {
+function frame({ context, width, height }, history, marks, y, bottom, hovered, x) {
   context.font = "12px system-ui, sans-serif";
   context.textBaseline = "middle";
   context.textAlign = "right";
@@ -150,9 +155,10 @@ function frame({ context, width, height }, marks, y, bottom, hovered, x) {
     context.fillText(text, width, at);
   }
   context.textBaseline = "alphabetic";
-  for (const ago of width < 440 ? [180, 0] : [180, 120, 60, 0]) {
-    context.textAlign = ago === 180 ? "left" : ago ? "center" : "right";
-    context.fillText(ago ? `${ago / 60} min ago` : "now", x(ago), height - 3);
+  const [first, ...others] = history.marks;
+  for (const [ago, text] of width < 440 ? [first, others[others.length - 1]] : history.marks) {
+    context.textAlign = ago === first[0] ? "left" : ago ? "center" : "right";
+    context.fillText(text, Math.max(x(ago), 0), height - 3);
   }
   if (hovered !== null) {
     context.strokeStyle = colours.quiet;
@@ -176,9 +182,9 @@ export function drawTraffic(canvas, history, { large = false, hovered = null, co
   const bottom = large ? height - 22 : height - 2;
   const right = large ? width - LABELS : width;
   const most = roundUp(Math.max(history.most(RATE), 1));
-  const x = (ago) => right - (ago / SECONDS) * right;
+  const x = (ago) => right - (ago / history.size) * right;
   const y = (value) => bottom - (value / most) * (bottom - 8);
-  if (large) frame(on, [[0, "0"], [most / 2, count(most / 2)], [most, count(most)]], y, bottom, hovered, x);
+  if (large) frame(on, history, [[0, "0"], [most / 2, count(most / 2)], [most, count(most)]], y, bottom, hovered, x);
   else baseline(on, bottom);
   for (const points of runs(history, RATE, x, y)) {
     area(context, points, bottom, colours.accent, 0.13);
@@ -200,13 +206,13 @@ export function drawTimes(canvas, history, { large = false, hovered = null, time
   let low = Math.floor(Math.log10(Math.max(Math.min(history.least(P50), 1), 0.0001)));
   let high = Math.ceil(Math.log10(Math.max(history.most(P99), 0.001)));
   if (high - low < 2) high = low + 2;
-  const x = (ago) => right - (ago / SECONDS) * right;
+  const x = (ago) => right - (ago / history.size) * right;
   const y = (value) =>
     bottom - ((Math.log10(Math.max(value, 10 ** low)) - low) / (high - low)) * (bottom - 8);
   if (large) {
     const marks = [];
     for (let power = low; power <= high; power++) marks.push([10 ** power, time(10 ** power)]);
-    frame(on, marks, y, bottom, hovered, x);
+    frame(on, history, marks, y, bottom, hovered, x);
   } else baseline(on, bottom);
   const [half, most, nearly] = [P50, P95, P99].map((number) => runs(history, number, x, y));
   nearly.forEach((points, at) => {
@@ -217,10 +223,10 @@ export function drawTimes(canvas, history, { large = false, hovered = null, time
   for (const points of half) line(context, points, colours.half, large ? 2 : 1.5);
 }
 
-// How many seconds ago the pointer means.
-export function secondsAgo(canvas, event) {
+// How many spans of a history ago the pointer means.
+export function spansAgo(canvas, event, size) {
   const box = canvas.getBoundingClientRect();
   const right = box.width - LABELS;
   const share = (right - (event.clientX - box.left)) / right;
-  return Math.min(Math.max(Math.round(share * SECONDS), 0), SECONDS - 1);
+  return Math.min(Math.max(Math.round(share * size), 0), size - 1);
 }

@@ -43,7 +43,7 @@ async def test_the_page_is_where_the_settings_say(gateway: StartGateway) -> None
     assert "access-control-allow-origin" not in headers
     links = re.findall(r'(?:src|href)="(/[^"]+)"', page)
     assert links == ["/dashboard/page.css", "/dashboard/page.js"]
-    for link in [*links, "/dashboard/plots.js"]:
+    for link in [*links, "/dashboard/plots.js", "/dashboard/past.js", "/dashboard/request.js"]:
         assert (await ask(admin, link))[0] == 200
     assert (await ask(admin, "/dashboard/feed.py"))[0] == 404
 
@@ -65,7 +65,7 @@ async def test_on_the_main_port_no_other_page_may_read_it(gateway: StartGateway)
 
 
 def test_the_files_of_the_page_name_no_other_host() -> None:
-    for name in ("page.html", "page.css", "page.js", "plots.js"):
+    for name in ("page.html", "page.css", "page.js", "plots.js", "past.js", "request.js"):
         text = (FILES / name).read_text("utf-8")
         assert set(re.findall(r"https?://[\w.]+", text)) <= {"http://www.w3.org"}, name
         assert "innerHTML" not in text

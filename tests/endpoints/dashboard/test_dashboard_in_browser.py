@@ -16,6 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 import coregateway.endpoints.dashboard
+from coregateway.endpoints.dashboard.feed import CAUSES
 from coregateway.endpoints.dashboard.routes import FILES, HEADERS
 from coregateway.testing import (
     Exchange,
@@ -138,6 +139,12 @@ def checked(page: Page) -> None:
     assert page.complaints() == []
 
 
+def checked_but_for_404(page: Page) -> None:
+    """As `checked`: the browser complains of the answer to an id that is not known."""
+    complaints = [each for each in page.complaints() if "404" not in each["message"]]
+    assert complaints == []
+
+
 def whole_text(page: Page, selector: str, width: int) -> str:
     """The text of an element in a window of this width; it must not be cut off."""
     page.browser.set_window_size(width, 900)  # pyright: ignore[reportUnknownMemberType] # its numbers
@@ -247,6 +254,80 @@ async def test_an_upstream_is_taken_out_and_had_back_by_its_button(browser: Chro
         )
 
 
+async def test_it_tells_what_happened_before_it_was_opened(browser: Chrome) -> None:
+    node = Node()
+    path = "/api/v1/coredinator/x"
+
+    def choose(page: Page, minute: str) -> None:
+        """As one does who asks what happened at that time."""
+        page.run(
+            f"const at = document.querySelector('#at'); at.value = '{minute}'; "
+            "at.dispatchEvent(new Event('change'))"
+        )
+
+    def use(page: Page) -> None:
+        page.browser.find_element(By.CSS_SELECTOR, "#hour").click()
+        page.until(lambda: page.text("#then") == "Choose a minute: what happened then?", "the hour")
+        now = page.run("return new Date().toTimeString().slice(0, 5)")
+        choose(page, now)
+        page.until(lambda: page.text("#then").startswith(f"{now}: "), "the numbers of the minute")
+        assert page.text("#causes-when") == f"at {now}"
+        choose(page, "")
+        page.until(lambda: page.text("#causes-when") == "in the last hour", "all of it")
+        told = page.run("return fetch('/dashboard/history').then((it) => it.json())")
+        assert sum(row[4] for row in told["minutes"]) >= 3
+        example = page.browser.find_element(By.CSS_SELECTOR, "#causes button.id")
+        name = example.text
+        example.click()
+        page.until(lambda: page.text("#request-title") == name, "the request")
+        page.says("Policies")
+        page.says("connect_failed")
+        assert page.browser.current_url.endswith(f"#request={name}")
+        page.browser.find_element(By.CSS_SELECTOR, "#close").click()
+        page.until(lambda: "#" not in page.browser.current_url, "the dialog to close")
+        search = page.browser.find_element(By.CSS_SELECTOR, "#id")
+        search.send_keys("unheard-of", Keys.ENTER)
+        page.says("No request with this id is kept")
+        page.browser.find_element(By.TAG_NAME, "body").send_keys(Keys.ESCAPE)
+        checked_but_for_404(page)
+        page.browser.get(f"{page.url}#request={name}")
+        page.browser.refresh()
+        page.until(lambda: page.text("#request-title") == name, "the request by its link")
+        page.says("Policies")
+        links = page.run("return [...document.querySelectorAll('#links a')].map((it) => it.href)")
+        assert [link.rpartition("/")[2] for link in links] == ["docs", "status", "metrics"]
+
+    async with node.start() as gateway:
+        assert await ask(gateway, path, 3) == 502
+        (line, *_) = gateway.log_lines(event="request", status=502)
+        assert line["error"] == "connect_failed"
+        page = await asyncio.to_thread(Page, browser, node.url)
+        await asyncio.to_thread(page.says, "no connection possible")
+        await asyncio.to_thread(use, page)
+
+
+async def test_on_the_main_port_requests_are_not_told(browser: Chrome) -> None:
+    node = Node()
+    gateway = node.start("[dashboard]\non_main_port = true\n")
+    async with gateway:
+        assert await ask(gateway, "/api/v1/coredinator/x", 2) == 502
+        page = await asyncio.to_thread(Page, browser, f"{gateway.url}/dashboard")
+        await asyncio.to_thread(page.says, "Failures by cause")
+
+        def look() -> tuple[bool, int, list[str]]:
+            shown = page.browser.find_element(By.CSS_SELECTOR, "#find").is_displayed()
+            buttons = page.run("return document.querySelectorAll('button.id').length")
+            return (
+                shown,
+                buttons,
+                page.run("return [...document.querySelectorAll('nav a')].map(e => e.pathname)"),
+            )
+
+        assert await asyncio.to_thread(look) == (False, 0, ["/docs"])
+        assert await ask(gateway, "/requests/an-id") == 404
+        await asyncio.to_thread(checked, page)
+
+
 async def test_what_strangers_send_is_shown_as_text(browser: Chrome) -> None:
     node = Node()
     async with node.start() as gateway:
@@ -284,7 +365,7 @@ async def test_a_backend_is_looked_at_by_keyboard(browser: Chrome) -> None:
             seen = [page.text("#verdict")]
             body = page.browser.find_element(By.TAG_NAME, "body")
             body.send_keys(Keys.TAB)
-            for _ in range(6):
+            for _ in range(20):
                 if page.run("return document.activeElement.className") == "row":
                     break
                 page.browser.switch_to.active_element.send_keys(Keys.TAB)
@@ -295,6 +376,16 @@ async def test_a_backend_is_looked_at_by_keyboard(browser: Chrome) -> None:
             return seen
 
         assert await asyncio.to_thread(use) == ["All is well", "coredinator", "All is well"]
+
+
+def many_causes() -> list[dict[str, Any]]:
+    """As many groups of failures as a feed sends."""
+    names = ("backend", "route", "upstream")
+    group = {"error": "connect_failed", "status": 502, "count": 1000, "first": 1.7e9, "last": 1.7e9}
+    return [
+        group | dict.fromkeys(names, f"service-{number:03}") | {"example": f"id-{number}"}
+        for number in range(CAUSES)
+    ]
 
 
 def made_up(second: int) -> bytes:
@@ -322,6 +413,8 @@ def made_up(second: int) -> bytes:
         prefixes = {name: f"/api/{name}" for name in rows}
         data |= {"version": "1", "ready": True, "started": time.time(), "measured": True, "limit": 50}
         data |= {"workers": [], "prefixes": prefixes, "failed": [], "slow": [], "said": []}
+        data |= {"settings": {"version": 1, "hash": "0"}, "plugins": [], "causes": many_causes()}
+        data |= {"links": {"docs": {"port": 8001, "tls": False}}}
         data |= {"route_count": 500}
         data["routes"] = [
             [f"r-{each}", f"/r-{each}/*", "308 https://a/*", 25 - each, 0] for each in range(25)
@@ -361,6 +454,12 @@ async def test_a_thousand_busy_backends_stay_responsive(browser: Chrome) -> None
         search.send_keys(Keys.SPACE)
         page.browser.find_element(By.CSS_SELECTOR, "#trouble").click()
         page.until(lambda: page.run(rows) == 10, "those in trouble alone")
+        causes = "return document.querySelectorAll('#causes tr').length"
+        assert page.run(causes) == 8
+        assert page.text("#causes-more") == f"Show all {CAUSES}"
+        page.browser.find_element(By.CSS_SELECTOR, "#causes-more").click()
+        page.until(lambda: page.run(causes) == CAUSES, "all causes")
+        page.until(lambda: page.text("#out-count") == "10", "the upstreams that are down")
         # A page that were slow would be so at every change, twice a second; once is the machine's doing.
         assert len([task for task in page.run("return window.long") if task > 500]) <= 1  # milliseconds
         checked(page)
