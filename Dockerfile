@@ -12,10 +12,12 @@ WORKDIR /src
 COPY . .
 # --no-editable builds the wheel, whose hook compiles; versions are those that pyproject.toml pins
 RUN uv sync --no-default-groups --no-editable --all-extras
-# What nothing reads: setuptools, of which Sanic imports nothing; Swagger's editor and other builds; debuggers' symbols.
+# What nothing reads: setuptools, of which Sanic imports nothing; Swagger's editor and other builds; sources and types
+# for other compilers and checkers; debuggers' symbols.
 RUN uv pip uninstall --python /app/.venv setuptools \
     && find /app/.venv -path '*/swagger_ui/static/*.*' ! -name swagger-ui-bundle.js ! -name swagger-ui.css \
         ! -name favicon-32x32.png -delete \
+    && find /app/.venv -name '*.py[ix]' -delete -o -name '*.pxd' -delete \
     && find /app/.venv -name '*.so' -exec strip --strip-unneeded {} + \
     && /app/.venv/bin/coregateway check
 
