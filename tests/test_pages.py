@@ -138,6 +138,18 @@ def test_every_file_that_is_named_is_there(name: str) -> None:
         assert (ROOT / "docs" / link).exists(), link
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_every_section_that_a_link_names_is_there(name: str) -> None:
+    for page, section in re.findall(r"\]\((?!http)([\w/.]*)#([^)]+)\)", PAGES[name]):
+        text = PAGES[Path(page).stem] if page else PAGES[name]
+        assert section in {anchor(heading) for heading in re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)}
+
+
+def anchor(heading: str) -> str:
+    """As Markdown's renderers make it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 # The demo, as the pages show it.
 
 

@@ -1,5 +1,6 @@
 """What `coregateway export` prints to run a gateway is valid where it goes, and its values fit together."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,8 +15,9 @@ import yaml
 from coregateway import __version__
 from coregateway.deployment.files import FILES, compose, kubernetes, systemd
 from coregateway.settings import Flag, Settings, load
+from coregateway.settings.model import leaves
 from tests.documents import PAGES
-from tests.markdown import blocks
+from tests.markdown import blocks, code, table
 from tests.node.running_node import ROOT
 
 type Resource = dict[str, Any]
@@ -172,6 +174,14 @@ def test_the_image_runs_as_a_number_and_without_a_shell() -> None:
 def test_the_linter_of_dockerfiles_finds_nothing() -> None:
     done = subprocess.run([HADOLINT, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_defaults_to_think_of_are_those_of_the_settings() -> None:
+    real = {".".join(key): value for key, value in leaves(Settings())}
+    for keys, defaults, _ in table(PAGES["deploying"], "setting"):
+        for key, shown in zip(code(keys), code(defaults), strict=False):
+            found = json.dumps(real[key], default=str)
+            assert json.loads(found) == json.loads(shown), key
 
 
 def test_the_socket_unit_of_the_page_passes_the_verification_of_systemd(tmp_path: Path) -> None:
