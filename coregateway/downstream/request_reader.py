@@ -43,7 +43,7 @@ class RequestReader(ResponseWriter):
         self.request_body: RequestBody | None = None
         """While more of it is to come."""
         self.read_ahead = b""
-        """Content that a middleware has read, and that is still to be forwarded."""
+        """Content that a step of admission has read, and that is still to be forwarded."""
         self.expecting_continue = False
         self.head_only = False
         """Whether a response goes without its body: the request is a HEAD."""
@@ -73,6 +73,9 @@ class RequestReader(ResponseWriter):
         self.expecting_continue = False
         content = self._content(self.take())
         return ahead + content if ahead else content
+
+    def return_body(self, content: bytes) -> None:
+        self.read_ahead = content
 
     async def read_body(self) -> bytes | None:
         while self.request_body is not None:

@@ -15,7 +15,17 @@ REQUEST: Final = (
 TRACE: Final = ("trace_id", "span_id")
 """Then these, while tracing is on."""
 
-RARE: Final = ("route", "client_cert", "consumer", "auth", "auth_error", "limited_by", "share", "reason")
+RARE: Final = (
+    "route",
+    "client_cert",
+    "consumer",
+    "auth",
+    "auth_error",
+    "limited_by",
+    "share",
+    "validation",
+    "reason",
+)
 """Last come those that a line has only when there is something to tell."""
 
 CHOOSABLE: Final = (*REQUEST, *TRACE, *RARE)

@@ -11,11 +11,14 @@
     │   │   └── Forbidden               403 forbidden
     │   ├── IPDenied                    403 ip_denied
     │   ├── NoRoute                     404 no_route
+    │   ├── NoOperation                 404 no_operation
     │   ├── MethodNotAllowed            405 method_not_allowed
     │   ├── ClientTimeout               408 client_timeout
     │   ├── BodyTooLarge                413 body_too_large
     │   ├── URITooLong                  414 uri_too_long
+    │   ├── MediaTypeUnknown            415 media_type
     │   ├── Misdirected                 421 misdirected         (on the admin address only)
+    │   ├── SchemaMismatch              422 schema_mismatch
     │   ├── RateLimited                 429 rate_limited
     │   │   └── TooManyInFlight         429 too_many_in_flight
     │   ├── HeadTooLarge                431 head_too_large
@@ -183,6 +186,15 @@ class NoRoute(ClientError):
     detail = "Not found: no route of this gateway matches the path"
 
 
+class NoOperation(ClientError):
+    """The backend's document has no such operation, and the settings refuse what it does not have."""
+
+    status = 404
+    cause = "no_operation"
+    title = "Not Found"
+    detail = "Not found: the API has no such operation"
+
+
 class MethodNotAllowed(ClientError):
     """`allow` holds the methods for the `Allow` header (RFC 9110 §15.5.6)."""
 
@@ -237,6 +249,29 @@ class Misdirected(ClientError):
     cause = "misdirected"
     title = "Misdirected Request"
     detail = "Misdirected request: this address does not answer for the host that the request names"
+
+
+class MediaTypeUnknown(ClientError):
+    """The operation does not take a body of this media type."""
+
+    status = 415
+    cause = "media_type"
+    title = "Unsupported Media Type"
+    detail = "Unsupported media type: the operation takes no such body"
+
+
+class SchemaMismatch(ClientError):
+    """The request does not fit the operation. `errors`: where, and why, as `(in, at, message)`; they quote
+    nothing of it."""
+
+    status = 422
+    cause = "schema_mismatch"
+    title = "Unprocessable Content"
+    detail = "Unprocessable content: the request does not fit the operation"
+
+    def __init__(self, errors: tuple[tuple[str, str, str], ...]) -> None:
+        super().__init__()
+        self.errors = errors
 
 
 class RateLimited(ClientError):

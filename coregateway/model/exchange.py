@@ -107,6 +107,8 @@ class Exchange:
         "upstream_ended",
         "upstream_started",
         "upstream_status",
+        "validation",
+        "validation_mode",
         "verdicts_waited",
         "waited",
     )
@@ -175,6 +177,11 @@ class Exchange:
         """The members of `RateLimit-Policy` that its answer has; empty: it has no such field."""
         self.quota_left = b""
         """Those of `RateLimit`."""
+        self.validation: str | None = None
+        """Whether it fits the document of its backend: `ok`, `failed` or `skipped`; None: that is switched
+        off."""
+        self.validation_mode = ""
+        """What becomes of one that does not: `report` or `enforce`."""
         self.trace: Trace | None = None
         """None: tracing is off, or no head was read."""
 

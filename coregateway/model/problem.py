@@ -1,6 +1,6 @@
 """Problem documents (RFC 9457): how the gateway tells a client what went wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +13,7 @@ from coregateway.model.errors import (
     GatewayError,
     MethodNotAllowed,
     RateLimited,
+    SchemaMismatch,
     Unavailable,
 )
 
@@ -22,16 +23,23 @@ MEDIA_TYPE = "application/problem+json"
 def document(error: GatewayError, request_id: str) -> bytes:
     """The body. Its words are those of the error's class and rule: no address, no traceback, nothing of the
     request."""
-    return body(error.title, error.status, error.explanation, request_id)
+    errors = error.errors if isinstance(error, SchemaMismatch) else ()
+    return body(error.title, error.status, error.explanation, request_id, errors=errors)
 
 
 def body(
-    title: str, status: int, detail: str, request_id: str, *, context: Mapping[str, Any] | None = None
+    title: str,
+    status: int,
+    detail: str,
+    request_id: str,
+    *,
+    context: Mapping[str, Any] | None = None,
+    errors: Sequence[tuple[str, str, str]] = (),
 ) -> bytes:
     """The document of any status.
 
     `context`: what else there is to tell, as an extension member (RFC 9457 §3.2); what JSON does not know
-    goes as text.
+    goes as text. `errors`: what is wrong with the request, as another.
     """
     members: dict[str, object] = {
         "type": "about:blank",
@@ -42,6 +50,8 @@ def body(
     }
     if context:
         members["context"] = context
+    if errors:
+        members["errors"] = [{"in": where, "at": at, "message": message} for where, at, message in errors]
     return orjson.dumps(members, default=str, option=orjson.OPT_NON_STR_KEYS)
 
 

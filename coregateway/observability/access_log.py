@@ -74,6 +74,8 @@ def _describe(exchange: Exchange, fields: dict[str, object], *, traced: bool) ->
         fields["limited_by"] = exchange.limited_by
     if exchange.share is not None:
         fields["share"] = exchange.share
+    if exchange.validation is not None:
+        fields["validation"] = exchange.validation
     if exchange.rule is not None:
         fields["reason"] = exchange.rule.words
 

@@ -44,6 +44,7 @@ type Kind = tuple[
     str | None,
     str | None,
     str | None,
+    str | None,
     bool,
 ]
 
@@ -75,6 +76,7 @@ class Pieces:
         "_status",
         "_upstream",
         "_upstream_status",
+        "_validation",
         "after",
         "behind",
         "bytes_in",
@@ -103,6 +105,7 @@ class Pieces:
             route_name,
             share,
             auth,
+            validation,
             is_named,
         ) = kind
         self._method = method
@@ -116,6 +119,7 @@ class Pieces:
         self._route_name = route_name
         self._share = share
         self._auth = auth
+        self._validation = validation
         self.is_named = is_named
         """Whether a consumer has a name."""
         shared: dict[str, str | int | None] = {
@@ -140,6 +144,9 @@ class Pieces:
             shared["auth"] = auth
         if share is not None:
             names.append("share")
+        if validation is not None:
+            names.append("validation")
+            shared["validation"] = validation
         pieces = between(names, shared)
         self.size = sum(map(len, pieces.values()))
         self.client = pieces["client"]
@@ -169,6 +176,7 @@ class Pieces:
             and exchange.route_name is self._route_name
             and exchange.share is self._share
             and exchange.auth is self._auth
+            and exchange.validation is self._validation
             and (exchange.consumer is not None) is self.is_named
         )
 
@@ -270,6 +278,7 @@ class RequestLines:
             exchange.route_name,
             exchange.share,
             exchange.auth,
+            exchange.validation,
             exchange.consumer is not None,
         )
         pieces = self._kinds.get(kind)

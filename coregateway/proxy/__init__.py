@@ -20,6 +20,8 @@ flight_check         its link that limits requests in flight
 limit_checks         makes these from the settings
 rate_store           the store in which several nodes count rates together
 limits               what the rates and limits of a worker share
+validation           its link that holds requests against the documents of their backends
+validators           these, as one worker has them, and what has not fitted
 share                its link that chooses one of several backends
 response_chain       the mirror of it for responses
 middleware           the application's, as the request path calls it

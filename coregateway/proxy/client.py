@@ -85,6 +85,10 @@ class Client(Receiver):
         """
         raise NotImplementedError
 
+    def return_body(self, content: bytes) -> None:
+        """Have content that was taken or read be what is taken next: it was looked at, and goes on."""
+        raise NotImplementedError
+
     async def ask_for_body(self) -> None:
         """Tell a client that waits for it to send its body (RFC 9110 §10.1.1), unless it has begun to."""
         raise NotImplementedError

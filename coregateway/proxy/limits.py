@@ -1,5 +1,5 @@
-"""What the rates, limits and authentication of one worker share: the tables of the node, services that are
-asked, and what was counted."""
+"""What the policies of one worker share: the tables of the node, services that are asked, documents that
+requests are held against, and what was counted."""
 
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Protocol as Interface
 
 from coregateway.policy.rates import RateCounts
 from coregateway.proxy.rate_store import RateStore
+from coregateway.proxy.validators import Validators
 from coregateway.shared_memory.flight_table import FlightTable
 from coregateway.shared_memory.flight_table import size_of as flights_size
 from coregateway.shared_memory.memory import SharedMemory
@@ -48,6 +49,7 @@ class Limits:
         "part",
         "services",
         "store",
+        "validators",
     )
 
     def __init__(self) -> None:
@@ -57,6 +59,8 @@ class Limits:
         """The keys of issuers, as the node's prober publishes them; None: nothing does."""
         self.services: Mapping[str, AuthService] = {}
         """Those that say whether requests may pass, by their names; a plan that is made takes them over."""
+        self.validators = Validators()
+        """Hold requests against the documents of their backends."""
         self.store: RateStore | None = None
         """In which several nodes count together; None: each counts by itself."""
         self._closing: set[Task[None]] = set()

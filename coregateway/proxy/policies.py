@@ -41,10 +41,12 @@ from coregateway.proxy.steps import (
     refuse_while_open,
     show_to_chosen,
 )
+from coregateway.proxy.validation import Validation
 from coregateway.settings import Settings
 from coregateway.settings.contradiction import KeyPath
 from coregateway.settings.model import RouteSettings
 from coregateway.settings.observability import OPTIONAL_PATHS
+from coregateway.settings.validation import ValidationSettings
 from coregateway.settings.values import OWN_PATHS
 from coregateway.upstream.backend import Backend
 
@@ -126,6 +128,7 @@ def _routes(
         steps = Steps(access_of(row.allow, row.deny), middleware[name], told, auth.step_of(row.auth))
         steps.is_closed = row.maintenance
         steps.has_breaker = row.breaker.enabled
+        steps.validation = _validation_of(row.validation, limits)
         if row.rates or row.concurrency:
             given = RouteLimits(row.rates, row.concurrency, name, name)
             steps.limits = limit_checks(settings, given, limits)
@@ -146,6 +149,7 @@ def _routes(
         rows = {each: settings.backends[each] for each in route.weights if each in backends}
         if not rows:
             continue
+        steps.validation = _validation_of(route.validation, limits)
         steps.middleware = middleware[next(iter(rows)) if len(rows) == 1 else ""]
         forwardings = {
             each: forwarding_of(
@@ -219,6 +223,7 @@ class Steps:
         "middleware",
         "shows_to_chosen",
         "told",
+        "validation",
     )
 
     def __init__(
@@ -245,6 +250,8 @@ class Steps:
         self.answer: Step | None = None
         """Gives every request its answer; None: a backend does."""
         self.limits = LimitChecks()
+        self.validation: Step | None = None
+        """Holds requests against the document of the backend that gets them."""
 
     def first(self) -> list[Step]:
         """Those that are asked before all others."""
@@ -257,8 +264,17 @@ class Steps:
         closed = refuse_for_maintenance if self.is_closed else None
         breaker = refuse_while_open if self.has_breaker else None
         chosen = show_to_chosen if self.shows_to_chosen else None
-        steps = (self.auth, *self.limits.after, shown, self.answer, closed, self.choice, chosen, breaker)
+        behind = (closed, self.choice, chosen, self.validation, breaker)
+        steps = (self.auth, *self.limits.after, shown, self.answer, *behind)
         return [step for step in steps if step is not None]
+
+
+def _validation_of(given: ValidationSettings, limits: Limits) -> Step | None:
+    """The step that holds requests against the document of their backend; None: it is switched off."""
+    if given.mode == "off":
+        return None
+    rejects = given.unknown == "reject"
+    return Validation(limits.validators, given.mode, given.max_body, rejects_unknown=rejects).check
 
 
 def _answer_of(settings: Settings, name: str, route: RouteSettings, cors: Cors) -> Step | None:

@@ -265,6 +265,14 @@ def chosen_middleware(case: Case) -> Told | None:
     )
 
 
+def validation(case: Case) -> Told | None:
+    exchange = case.exchange
+    told = case.of_step("validation", f"{exchange.validation_mode}: {exchange.validation}")
+    if told is None or told.verdict != PASSES or case.live:
+        return told
+    return Told(KNOWN_LATER, exchange.validation_mode)
+
+
 def mirror(case: Case) -> Told | None:
     rule = None if case.forwarding is None else case.forwarding.mirror
     if rule is None:
@@ -342,6 +350,7 @@ POLICIES: tuple[tuple[str, Policy], ...] = (
     ("maintenance", maintenance),
     ("share", share),
     ("its backend's middleware", chosen_middleware),
+    ("validation", validation),
     ("mirror", mirror),
     ("breaker", breaker),
     ("balance", balance),

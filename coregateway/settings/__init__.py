@@ -24,6 +24,7 @@ explain     which live requests are told what becomes of them
 tls_report  what the settings of TLS come to, for a reader
 tls         certificates and authorities
 openapi     where backends have their API documents
+validation  whether requests are held against the documents of their backends
 health      how upstreams are asked whether they are well, and how their names are resolved
 inheritance   what backends and routes have of the tables above them
 keys        every key with its variable; what a mistyped one may have meant

@@ -70,6 +70,7 @@ def _completed_route(
     all_have = [_given(backends[name]["auth"]) for name in names if name in backends] or [required]
     shared = {key: all_have[0][key] for key in REQUIREMENT if key in all_have[0]}
     completed["auth"] = {**required, **shared, **_given(row.get("auth", {}))}
+    completed["validation"] = {**_given(heir.get("validation", {})), **_given(row.get("validation", {}))}
     given = heir.get("max_body", most)
     if given is not None:
         completed.setdefault("max_body", given)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from coregateway.settings import tls
+from coregateway.settings import tls, validation
 from coregateway.settings.contradiction import ITS_VALUE, KeyPath, names_of
 from coregateway.settings.inheritance import INHERITED
 from coregateway.settings.keys import (
@@ -261,6 +261,14 @@ def _not_installed(effective: Mapping[KeyPath, Given]) -> Iterator[Mistake]:
             shown(store.value),
             "pip install 'coregateway[redis]'",
         )
+
+    for key in validation.switched_on({key: given.value for key, given in effective.items()}):
+        if not validation.is_installed():
+            mode = effective[key]
+            expected = '"off" while jsonschema-rs is not installed'
+            yield Mistake(
+                mode.source.where, expected, shown(mode.value), "pip install 'coregateway[validation]'"
+            )
 
 
 def _has_redis() -> bool:

@@ -44,6 +44,7 @@ from coregateway.settings.table import Table
 from coregateway.settings.tls import BackendTlsSettings, TlsSettings
 from coregateway.settings.tls import contradictions as tls_rules
 from coregateway.settings.upstreams import Balance, HashOn, URLs
+from coregateway.settings.validation import ValidationSettings
 from coregateway.settings.values import (
     BACKEND_NAME,
     BodySize,
@@ -220,6 +221,7 @@ class BackendSettings(Table):
     """The same of `[concurrency.NAME]`."""
     auth: RequirementSettings = RequirementSettings()
     """Complete: what it requires is `auth.default`, unless it says otherwise."""
+    validation: ValidationSettings = ValidationSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     """Complete, as the next three: the node-wide ones, with those that the backend has of its own in their
     place."""
@@ -236,6 +238,9 @@ class RouteSettings(RouteTable):
     auth: RequirementSettings = RequirementSettings()
     """Complete: what its one backend requires, or all of its backends, or `auth.default`, with its own in the
     place of that."""
+    validation: ValidationSettings = ValidationSettings()
+    """Complete: that of its one backend, with its own in the place of that; a route with several has its own
+    alone."""
 
 
 class Settings(Table):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 from coregateway.settings.contradiction import Contradiction, KeyPath, names_of
 from coregateway.settings.spelling import closest, slip_of
 
-OF_BACKENDS = ("strip", "rewrite", "request", "sticky", "force", "mirror")
+OF_BACKENDS = ("strip", "rewrite", "request", "sticky", "force", "mirror", "validation")
 """Keys that mean nothing where no backend gets the request."""
 
 BODILESS = (204, 205, 304)
@@ -76,6 +76,9 @@ _DEFAULTS: Mapping[KeyPath, tuple[object, ...]] = {
     ("cost",): (1,),
     ("mirror", "share"): (1.0,),
     ("mirror", "methods"): (("GET", "HEAD"),),
+    ("validation", "mode"): ("off",),
+    ("validation", "max_body"): (1048576,),
+    ("validation", "unknown"): ("allow",),
     ("redirect", "status"): (308,),
     ("respond", "status"): (0,),
     ("respond", "type"): ("text/plain; charset=utf-8",),

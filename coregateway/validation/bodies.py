@@ -16,11 +16,6 @@ class NotJson(Exception):
     """A body is no JSON, though its media type says so."""
 
 
-def media_type_of(content_type: str) -> str:
-    """The media type that a field names, without its parameters, in lower case."""
-    return content_type.partition(";")[0].strip(" \t").lower()
-
-
 def known_as(media_type: str, content: Mapping[str, Any]) -> str | None:
     """The media type among those of an operation that holds for one; None: none does.
 

@@ -14,7 +14,7 @@ from jsonschema_rs import Draft202012Validator
 from coregateway.openapi.operations import Book, Found
 from coregateway.validation.bodies import NotJson, holds_json, known_as, value_of
 from coregateway.validation.mismatches import MOST, Finder, Mismatch
-from coregateway.validation.parameters import Malformed, Missing, Parameter, Parts
+from coregateway.validation.parameters import Malformed, Missing, Parameter, Parts, query_of
 from coregateway.validation.readings import as_read, compiled, matchable, widened
 
 _find_references: Final = re.compile(rb'"\$ref":"#/\$defs/(d[0-9]+)"').findall
@@ -133,6 +133,13 @@ class OperationCheck:
     def has_parameters(self) -> bool:
         return bool(self._parameters)
 
+    def judge_parameters(
+        self, values: Mapping[str, str], target: bytes, fields: Mapping[str, Sequence[str]]
+    ) -> list[Mismatch]:
+        """The same of a request with this target. `values`: of the parameters in its path; `fields`: as
+        `Parts` has them."""
+        return self.parameter_mismatches(Parts(values, query_of(target), fields))
+
     def parameter_mismatches(self, parts: Parts) -> list[Mismatch]:
         """What is wrong with the parameters of a request."""
         found: list[Mismatch] = []
@@ -169,7 +176,7 @@ class OperationCheck:
         return bool(self._content)
 
     def takes(self, media_type: str) -> bool:
-        """Whether a body may have a media type."""
+        """Whether a body may have a media type (in lower case, without parameters; empty: none is given)."""
         return not self._content or known_as(media_type, self._content) is not None
 
     def checks_body(self, media_type: str) -> bool:

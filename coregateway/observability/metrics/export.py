@@ -148,6 +148,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ((_rate("mirrored", "backend, outcome"), "{{backend}} {{outcome}}"),),
             ),
             Panel(
+                "Requests, by what came of their validation",
+                "reqps",
+                ((_rate("validation", "backend, outcome"), "{{backend}} {{outcome}}"),),
+            ),
+            Panel(
                 "Age of issuers' keys",
                 "s",
                 (("max by (provider) (coregateway_jwks_age_seconds)", "{{provider}}"),),

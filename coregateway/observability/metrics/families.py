@@ -142,6 +142,11 @@ AUTH_FORWARD_SECONDS = _histogram(
 AUTH_FORWARD_FAILURES = _counter(
     "auth_forward_failures", "Questions that such a service did not answer, by why.", "service", "reason"
 )
+VALIDATION = _counter(
+    "validation",
+    "Requests that were held against the document of their backend: ok, failed, or skipped.",
+    *("backend", "mode", "outcome"),
+)
 RATE_DECISIONS = _counter(
     "rate_decisions",
     "Requests that a rate admits, refuses (limited), would refuse if it were enforced, or decides without "
@@ -265,6 +270,7 @@ FAMILIES = (
     *(RETRIES_AT, EJECTIONS, UPSTREAM_STATE, BREAKER_STATE),
     *(CHECKS, RESOLUTIONS, SURPLUS, SHARES, MIRRORED, RATE_DECISIONS, RATE_EVICTIONS, CONCURRENCY_REJECTED),
     *(RATE_STORE_UP, RATE_STORE_SECONDS),
+    VALIDATION,
     *(AUTH, AUTH_REFUSED, AUTH_FORWARD_SECONDS, AUTH_FORWARD_FAILURES, JWKS_FETCHES, JWKS_AGE),
     *(OPENAPI_FETCHES, OPENAPI_AGE, OPENAPI_STATE),
     *(REQUEST_BYTES, RESPONSE_BYTES, DISCONNECTS, ERRORS, NOT_SECURED, REFUSED, HANDSHAKES),

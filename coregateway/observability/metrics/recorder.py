@@ -228,6 +228,9 @@ class Recorder:
         if exchange.share is not None:
             route = exchange.route or ""
             self._numbers[self._place(families.SHARES, route, exchange.share, exchange.chosen_by)] += 1.0
+        if exchange.validation is not None:
+            kind = exchange.backend or "", exchange.validation_mode, exchange.validation
+            self._numbers[self._place(families.VALIDATION, *kind)] += 1.0
         if exchange.auth_outcome is not None:
             self._count_auth(exchange.backend or "", exchange.auth or "", exchange.auth_outcome)
             if exchange.auth_error is not None:

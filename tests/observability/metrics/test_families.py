@@ -32,6 +32,7 @@ PROMISED = {
     "coregateway_concurrency_rejected_total": ("policy",),
     "coregateway_rate_store_up": (),
     "coregateway_rate_store_seconds": (),
+    "coregateway_validation_total": ("backend", "mode", "outcome"),
     "coregateway_shares_total": ("route", "backend", "way"),
     "coregateway_mirrored_total": ("backend", "outcome"),
     "coregateway_auth_total": ("backend", "method", "outcome"),
