@@ -126,6 +126,8 @@ def test_every_kind_of_example_has_its_test() -> None:
         ("sanic", "python"),
         ("start", "toml"),
         ("tls", "toml"),
+        ("validation", "json"),
+        ("validation", "toml"),
     }
 
 

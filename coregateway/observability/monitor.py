@@ -13,6 +13,7 @@ from coregateway.node.listeners import worker_number
 from coregateway.observability.diagnosis.observer import LOOK, Observer
 from coregateway.observability.history import Historian
 from coregateway.observability.samples import Samples
+from coregateway.observability.status.mismatches import MismatchWriter
 from coregateway.observability.status.nearest import Nearest
 from coregateway.observability.status.reporter import Reporter
 from coregateway.sanic_app.gateway import Gateway
@@ -39,6 +40,7 @@ class Monitor:
         self._nearest = Nearest(app.ctx.worker, part.ring.add)
         counts = settings.metrics.enabled and settings.dashboard.enabled
         self._historian = Historian(app.ctx.board) if counts else None
+        self._mismatches = MismatchWriter(app.ctx.worker.limits.validators, part.series)
         self._task: Task[None] | None = None
 
     def start(self) -> None:
@@ -50,6 +52,7 @@ class Monitor:
 
     def stop(self) -> None:
         self._reporter.stop()
+        self._mismatches.write()
         if self._historian is not None:
             self._historian.stop()
         if self._task is not None:
@@ -65,6 +68,7 @@ class Monitor:
         while True:
             await sleep(EVERY)
             now = monotonic()
+            self._mismatches.write()
             if self._samples is not None:
                 self._samples.flush(now)
             self._observer.flush()

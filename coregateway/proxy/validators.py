@@ -43,13 +43,15 @@ class Validators:
     They outlive plans. An operation is made ready when it is first called.
     """
 
-    __slots__ = ("_checks", "_versions", "books", "tallies")
+    __slots__ = ("_checks", "_versions", "books", "counted", "tallies")
 
     def __init__(self) -> None:
         self.books: Books | None = None
         """None: there are no documents."""
         self._versions: dict[str, int] = {}
         self._checks: dict[str, BackendChecks | None] = {}
+        self.counted = 0
+        """How often anything was."""
         self.tallies: dict[str, dict[tuple[str, str], Tally]] = {}
         """By backend, by operation and place."""
 
@@ -77,6 +79,7 @@ class Validators:
 
     def count(self, backend: str, operation: str, places: Sequence[str]) -> None:
         """Count a request that does not fit, by where it does not."""
+        self.counted += 1
         rows = self.tallies.setdefault(backend, {})
         for place in places:
             kind = operation, place

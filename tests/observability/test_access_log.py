@@ -243,17 +243,19 @@ def limited() -> Exchange:
         exchange(path='/"', upstream_started=100.1, route_name="start-agent", share="next"),
         refused(),
         limited(),
+        exchange(path="/x", upstream_started=100.1, validation="ok", share="next"),  # put together
+        exchange(path='/"', upstream_started=100.1, validation="failed", share="next"),
     ],
     ids=[
         *("unknown", "usual", "traced", "escaped", "shared", "named", "called"),
         *("called and traced", "forbidden", "named and escaped", "both", "both and escaped", "refused"),
-        "limited",
+        *("limited", "validated", "validated and escaped"),
     ],
 )
 def test_a_line_has_the_fields_that_are_written_down_in_their_order(finished: Exchange, traced: bool) -> None:
     """Whichever way writes it."""
     caller = finished.consumer, finished.auth, finished.auth_error
-    why = finished.limited_by, finished.share, finished.rule
+    why = finished.limited_by, finished.share, finished.validation, finished.rule
     rare = (finished.route_name, finished.client_cert, *caller, *why)
     told = [name for name, value in zip(RARE, rare, strict=True) if value is not None]
     expected = (*CORE, *REQUEST, *(TRACE if traced else ()), *told)

@@ -10,7 +10,7 @@ from coregateway.settings import Settings, SettingsError, load
 from coregateway.settings.keys import ROUTE_KEYS, dotted
 from coregateway.settings.report import effective
 from coregateway.settings.shadowed import shadowed, warnings
-from tests.settings.test_settings import COUNT, SECONDS, SWITCH, WAYS, WORDS
+from tests.settings.test_settings import COUNT, SECONDS, SWITCH, VALIDATED, WAYS, WORDS
 
 BASE = """
 [backends.next]
@@ -111,6 +111,9 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "respond.type": (('"text/plain"', '"text/html; charset=utf-8"'), ('"text"', '"a/b\\n"', "1")),
     "respond.retry_after": (("0", "300"), ("-1", "1.5", '"1"')),
     "enabled": (("true", "false"), ('"false"', "0")),
+    "validation.mode": VALIDATED["mode"],
+    "validation.max_body": VALIDATED["max_body"],
+    "validation.unknown": VALIDATED["unknown"],
     "auth.require": WAYS,
     "auth.roles": (("[]",), WORDS),
     "auth.scopes": (("[]",), WORDS),
@@ -125,6 +128,7 @@ NEEDED = {
     "sticky": "backend = { coredinator = 1, next = 1 }",
     "force": "backend = { coredinator = 1, next = 1 }",
     "mirror": 'backend = "coredinator"\nmirror.backend = "next"',
+    "validation": 'backend = "coredinator"',
     "redirect": 'redirect.to = "/a"',
     "respond": "respond.status = 200",
 }

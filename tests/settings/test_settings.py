@@ -159,6 +159,9 @@ CONTRACT: Mapping[str, object] = {
     "backends.coredinator.rates": (),
     "backends.coredinator.concurrency": (),
     "backends.coredinator.maintenance": False,
+    "backends.coredinator.validation.mode": "off",
+    "backends.coredinator.validation.max_body": 1048576,
+    "backends.coredinator.validation.unknown": "allow",
     "backends.coretelemetry.prefix": "/api/v1/coretelemetry",
     "backends.coretelemetry.urls": ("http://localhost:7001",),
     "backends.coretelemetry.methods": ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"),
@@ -184,6 +187,9 @@ CONTRACT: Mapping[str, object] = {
     "backends.coretelemetry.rates": (),
     "backends.coretelemetry.concurrency": (),
     "backends.coretelemetry.maintenance": False,
+    "backends.coretelemetry.validation.mode": "off",
+    "backends.coretelemetry.validation.max_body": 1048576,
+    "backends.coretelemetry.validation.unknown": "allow",
 }
 
 WAYS = ("[]", '["keys"]'), ('["key"]', '["jwt."]', '["keys", "keys"]', '"keys!"', "[1]")
@@ -198,6 +204,12 @@ SHARE = ("0", "0.25", "1"), ("-0.1", "1.01", "nan", '"1"')
 SWITCH = ("false", "true"), ('"true"', "1", '"no"')
 COUNT = ("0", "1", "100000"), ("-1", "1.5", "true", '"1"')
 POSITIVE = ("1", "7"), ("0", "-1", "1.0", "false")
+
+VALIDATED = {
+    "mode": (('"off"', '"report"', '"enforce"'), ('"on"', '"Report"', "true", "1")),
+    "max_body": (("1", "67108864"), ("0", "-1", "67108865", "1.5", '"1"')),
+    "unknown": (('"allow"', '"reject"'), ('"deny"', "false")),
+}
 
 FIELDS = (
     ("{}", '{ X-Env = "prod" }', '{ X-A = "${client} ${request_id} ${consumer} ${route}", X-B = "" }'),
@@ -466,6 +478,7 @@ VALUES = {
     "backends.coredinator.concurrency": (("[]",), ('"a"', "[1]", '["A"]', '["a", "a"]')),
     "limits.concurrency": (("[]",), ('"a"', "[1]", '["A"]', '["a", "a"]')),
     "backends.coredinator.maintenance": SWITCH,
+    **{f"backends.coredinator.validation.{key}": values for key, values in VALIDATED.items()},
     "auth.default": WAYS,
     "auth.realm": (('"a"', '"Acme (staging)"'), ('""', "'a\"b'", '"a\\\\b"', '"é"', "1")),
     "auth.keys.header": (

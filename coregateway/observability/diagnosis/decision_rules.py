@@ -1,6 +1,9 @@
 """Findings of what the node has decided: an upstream is ejected or back, a breaker open or closed, a client
 ended for others, a document not shown."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from coregateway.observability.diagnosis.rules import AN_HOUR, Finding
 from coregateway.observability.status.decisions import BreakerStatus, EjectionStatus
 from coregateway.observability.status.reachability import in_words
@@ -117,3 +120,20 @@ def document_unusable(backend: str, document: DocumentState) -> Finding | None:
     )
     fields: dict[str, object] = {"backend": backend, "state": document.state, "reason": document.reason}
     return Finding("document_unusable", backend, message, fields, pause=AN_HOUR)
+
+
+def requests_unfit(
+    backend: str, times: int, worst: Mapping[str, Any], mode: str, window: float
+) -> Finding | None:
+    """Requests did not fit the document of their backend since the last look. `worst`: the kind of them with
+    the highest count, as `status.mismatches` has it."""
+    if times <= 0:
+        return None
+    where = f"{worst['in']} {worst['at']}".strip()
+    message = (
+        f"requests did not fit the API document of backend {backend} {times} times in the last {window:.0f} s"
+        f"{', and were refused' if mode == 'enforce' else ''}; most often so far: {worst['operation']}"
+        f"{f' at {where}' if where else ''}, {worst['count']} times"
+    )
+    fields: dict[str, object] = {"backend": backend, "operation": worst["operation"], "place": where}
+    return Finding("requests_unfit", backend, message, fields)

@@ -25,6 +25,7 @@ from coregateway.observability.status.decisions import (
     EjectionStatus,
     breaker_of,
 )
+from coregateway.observability.status.mismatches import is_validated, mismatches_of
 from coregateway.observability.status.overview import verdict_of
 from coregateway.observability.status.reachability import Verdict
 from coregateway.observability.status.store import store_answers
@@ -79,6 +80,8 @@ class Observer:
         self._store: bool | None = None
         """Whether the store of rates answered at the last look."""
         self._callers = CallerFindings(board)
+        self._unfit: dict[str, int] | None = None
+        """By backend, how many requests did not fit until the last look; None: there was none."""
         self._forgotten = -1
         """Keys of rates, until the last look; -1: there was none."""
         self._surpluses: dict[tuple[str, int], int] = {}
@@ -129,10 +132,12 @@ class Observer:
             self._before.clear()
             self._forgotten = -1
             self._callers.forget()
+            self._unfit = None
             return
         for finding in self._callers.look(self._settings, now):
             self._tell(finding, now)
             yield
+        self._look_at_mismatches(now)
         forgotten, before = self._board.rates.evictions, self._forgotten
         self._forgotten = forgotten
         answers = store_answers([part for part in self._board.parts if part.living])
@@ -208,6 +213,18 @@ class Observer:
                 self._ages[name] = ages
         for url in row.urls:
             self._look_at_upstream(name, url, verdict_of(name, str(url), self._board.parts), now)
+
+    def _look_at_mismatches(self, now: float) -> None:
+        if not is_validated(self._settings):
+            return
+        found = mismatches_of(self._board.parts)
+        before = self._unfit
+        self._unfit = {name: sum(row["count"] for row in rows) for name, rows in found.items()}
+        for name, rows in found.items():
+            if before is not None and name in self._settings.backends:
+                times = self._unfit[name] - before.get(name, 0)
+                mode = self._settings.backends[name].validation.mode
+                self._tell(decision_rules.requests_unfit(name, times, rows[0], mode, LOOK), now)
 
     def _look_at_decisions(self, name: str, row: BackendSettings, ejections: Ejections, now: float) -> None:
         breaker = breaker_of(self._board.upstreams, name, row)

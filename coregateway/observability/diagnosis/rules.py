@@ -66,6 +66,7 @@ type Kind = Literal[
     "rate_table_full",
     "rate_store_lost",
     "rate_store_back",
+    "requests_unfit",
     "breaker_open",
     "breaker_closed",
     "loop_blocked",

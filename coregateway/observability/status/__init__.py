@@ -5,6 +5,7 @@ reporter        writes a worker's share
 reachability    how an upstream is, from what workers have met
 probed          what checks and look-ups add
 decisions       what the node has decided: ejections and open breakers
+mismatches      which operations are called in ways that their documents do not allow
 nearest         the keys of rates that are nearest to their limits
 callers         who is refused and why, and how all that tells stands
 store           whether the store of rates answers

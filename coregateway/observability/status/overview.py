@@ -15,6 +15,7 @@ from coregateway.net.tls_server import Certificate
 from coregateway.node.state import Node
 from coregateway.observability.status import places
 from coregateway.observability.status.decisions import Ejections, EjectionStatus, breaker_of
+from coregateway.observability.status.mismatches import is_validated, mismatches_of
 from coregateway.observability.status.probed import probed
 from coregateway.observability.status.reachability import Sighting, Verdict, in_words, judge
 from coregateway.prober.document_states import DocumentState
@@ -52,6 +53,7 @@ async def overview(
     known = decoded(board.probed.read()).by_upstream()
     documents = decoded_documents(board.documents.read())
     ejections = Ejections(board.upstreams)
+    mismatches = mismatches_of(board.parts) if is_validated(settings) else {}
     backends: dict[str, Any] = {}
     for number, (name, row) in enumerate(settings.backends.items()):
         if number % AT_ONCE == 0:
@@ -60,6 +62,7 @@ async def overview(
         upstreams = upstreams_of(name, row, board, ejections, known, living, out)
         document = documents.backends.get(name)
         backends[name] = _backend(name, row, board, upstreams, living, counted, document)
+        backends[name]["validation"] = {"mode": row.validation.mode, "mismatches": mismatches.get(name, [])}
     return {
         "version": __version__,
         "ready": node.ready(),

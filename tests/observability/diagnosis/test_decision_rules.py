@@ -10,6 +10,7 @@ from coregateway.observability.diagnosis.decision_rules import (
     rate_store_back,
     rate_store_lost,
     rate_table_full,
+    requests_unfit,
     returned,
     slow_clients,
 )
@@ -74,6 +75,18 @@ def test_a_store_that_is_lost_or_back_is_told_once(
     if told == "rate_store_lost":
         assert found[0] is not None
         assert "503 rate_store_unavailable" in found[0].message
+
+
+WORST = {"operation": "POST /agents", "in": "body", "at": "/name", "count": 12}
+
+
+@pytest.mark.parametrize(("times", "told"), [(0, False), (-3, False), (3, True)])
+def test_requests_that_do_not_fit_are_told_with_where_most_do_not(times: int, told: bool) -> None:
+    finding = requests_unfit("billing", times, WORST, "enforce", 5.0)
+    assert (finding is not None) is told
+    if finding is not None:
+        assert "3 times in the last 5 s, and were refused" in finding.message
+        assert "POST /agents at body /name, 12 times" in finding.message
 
 
 @pytest.mark.parametrize(("forgotten", "told"), [(0, False), (-3, False), (3, True)])
