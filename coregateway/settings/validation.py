@@ -8,9 +8,16 @@ from pydantic import Field
 
 from coregateway.settings.contradiction import KeyPath
 from coregateway.settings.table import Table
+from coregateway.settings.values import Choices
 
-Mode = Literal["off", "report", "enforce"]
-Unknown = Literal["allow", "reject"]
+Mode = Annotated[
+    Literal["off", "report", "enforce"],
+    Field(description='"off", "report" or "enforce"'),
+    Choices(("off", "report", "enforce")),
+]
+Unknown = Annotated[
+    Literal["allow", "reject"], Field(description='"allow" or "reject"'), Choices(("allow", "reject"))
+]
 
 LARGEST = 67_108_864
 
