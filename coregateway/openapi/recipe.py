@@ -37,7 +37,7 @@ class Recipe:
 
     @property
     def as_backend_sees(self) -> "Recipe":
-        """The same document as the backend itself has it, hidden paths included: nothing gets another name."""
+        """The same document as the backend itself has it, with hidden paths: nothing gets another name."""
         return Recipe("", "")
 
 

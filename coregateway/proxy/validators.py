@@ -3,28 +3,21 @@
 from collections.abc import Sequence
 from time import time
 from typing import TYPE_CHECKING, Final
-from typing import Protocol as Interface
+
+from coregateway.prober.document_states import DocumentsOfNode
+from coregateway.shared_memory.editions import Overtaken
 
 if TYPE_CHECKING:
     from coregateway.validation.checks import BackendChecks
+
+BOOK: Final = "book"
+"""The piece of a document that has its operations."""
 
 MOST_KINDS: Final = 100
 """Kinds of mismatches of a backend that a worker counts apart; the others count together."""
 
 OTHERS: Final = ("", "")
 """The operation and the place of these."""
-
-
-class Books(Interface):
-    """The operations of the documents of backends, as the node has them."""
-
-    def version(self, backend: str) -> int:
-        """Which of a backend's documents there is now; 0: none. It costs next to nothing to ask."""
-        ...
-
-    def read(self, backend: str) -> bytes:
-        """The book of that document (`openapi.operations`); empty: another is just being written."""
-        ...
 
 
 class Tally:
@@ -43,13 +36,16 @@ class Validators:
     They outlive plans. An operation is made ready when it is first called.
     """
 
-    __slots__ = ("_checks", "_versions", "books", "counted", "tallies")
+    __slots__ = ("_checks", "_digests", "_looked", "_news", "counted", "documents", "tallies")
 
     def __init__(self) -> None:
-        self.books: Books | None = None
-        """None: there are no documents."""
-        self._versions: dict[str, int] = {}
-        self._checks: dict[str, BackendChecks | None] = {}
+        self.documents: DocumentsOfNode | None = None
+        """Those of the node; None: this process knows none."""
+        self._news = -1
+        self._looked: set[str] = set()
+        """Backends whose documents are the newest."""
+        self._digests: dict[str, str] = {}
+        self._checks: dict[str, BackendChecks] = {}
         self.counted = 0
         """How often anything was."""
         self.tallies: dict[str, dict[tuple[str, str], Tally]] = {}
@@ -57,25 +53,39 @@ class Validators:
 
     def of(self, backend: str) -> "BackendChecks | None":
         """The operations of a backend; None: it has no document, or none yet."""
-        if self.books is None:
+        documents = self.documents
+        if documents is None:
             return None
-        version = self.books.version(backend)
-        if version != self._versions.get(backend, 0):
-            self._take(backend, version, self.books)
+        if documents.news != self._news:
+            self._news = documents.news
+            self._looked.clear()
+        if backend not in self._looked:
+            self._look(backend, documents)
         return self._checks.get(backend)
 
-    def _take(self, backend: str, version: int, books: Books) -> None:
+    def _look(self, backend: str, documents: DocumentsOfNode) -> None:
+        now = documents.now()
+        state = now.backends.get(backend)
+        if state is None or BOOK not in state.pieces:
+            self._digests.pop(backend, None)
+            self._checks.pop(backend, None)
+        elif state.digest != self._digests.get(backend):
+            try:
+                book = documents.piece(now, backend, BOOK)
+            except Overtaken:
+                return  # the next request finds the newer one
+            self._take(backend, book, state.digest)
+        self._looked.add(backend)
+
+    def _take(self, backend: str, book: bytes, digest: str) -> None:
         # Not before: it brings the extra `validation`, and takes memory for it.
         from coregateway.validation.checks import BackendChecks
 
-        text = books.read(backend) if version else b""
-        if version and not text:
-            return  # it is asked for again
-        self._versions[backend] = version
+        self._digests[backend] = digest
         try:
-            self._checks[backend] = BackendChecks(text) if text else None
+            self._checks[backend] = BackendChecks(book)
         except ValueError:
-            self._checks[backend] = None
+            self._checks.pop(backend, None)
 
     def count(self, backend: str, operation: str, places: Sequence[str]) -> None:
         """Count a request that does not fit, by where it does not."""

@@ -219,6 +219,7 @@ class Context:
         self.worker.limits.use(self.board.rates, self.board.flights, number)
         self.worker.limits.key_sets = self.board.key_sets
         self.documents = DocumentsOfNode(self.board.documents, self.board.document_texts)
+        self.worker.limits.validators.documents = self.documents
         self.worker.limits.connect(get_running_loop(), self.settings.store)
         self.link = NodeLink(get_running_loop(), self.board.upstreams, self.part, self.board.parts)
         retries = self.settings.retries

@@ -1,15 +1,17 @@
 """Requests held against the document of their backend, on a gateway that runs."""
 
 import json
+from asyncio import sleep
 from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from coregateway.testing import Response
+from coregateway.testing import PATIENCE, Response
 from tests.stage import PREFIX, Stage, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -44,16 +46,14 @@ DOCUMENT: dict[str, Any] = {
 }
 
 TOML = """
-plugins = ["tests.proxy.books_plugin"]
 [metrics]
 on_main_port = true
 [explain]
 header = true
 [limits.request]
 gather = 1
-[plugin."tests.proxy.books_plugin"]
-file = "{document}"
 [backends.coredinator]
+openapi.file = "{document}"
 validation = {{ mode = "enforce", max_body = 2000 }}
 [routes.reported]
 path = "/reported/*"
@@ -84,7 +84,16 @@ async def stage() -> AsyncIterator[Stage]:
         file = Path(directory) / "openapi.json"
         file.write_text(json.dumps(DOCUMENT))
         async with Stage(toml=TOML.format(document=file)) as stage:
+            await until_known(stage)
             yield stage
+
+
+async def until_known(stage: Stage) -> None:
+    """Wait until the node has read the document."""
+    end = monotonic() + PATIENCE
+    while (await stage.ask_gateway("/known/nowhere")).status != 404:
+        assert monotonic() < end
+        await sleep(0.02)
 
 
 JSON = "Content-Type: application/json"
