@@ -6,8 +6,9 @@ on from what the lane says was counted until then. So what a process has counted
 row, for its counters lie in its own part of the board.
 """
 
+from array import array
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from coregateway.shared_memory.memory import SharedMemory
 from coregateway.shared_memory.series import MAX_KEY
@@ -40,6 +41,10 @@ MOST: Final = 0xFFFF_FFFF
 
 _WRITER: Final = 1 << 22
 """The number of the writer's lock in the memory's file; those of a board's parts are far below."""
+
+
+_NOTHING: Final = memoryview(array("I", [0] * WORDS))
+"""A row in which nothing stands."""
 
 
 class Row(NamedTuple):
@@ -86,12 +91,16 @@ class Lanes:
         """Where the lane of a name was found."""
         self._read = 0
         """Lanes whose names are known."""
+        self._full_until = 0.0
+        """Before this moment no lane falls free."""
 
     # For the writer
 
     def lane(self, name: str, now: float) -> int | None:
         """Where the lane of a name begins, in bytes; None: all are others'. `now`: since the epoch."""
         encoded = name.encode()[:MAX_KEY]
+        if now < self._full_until and encoded not in self._places:
+            return None
         at = self._find(encoded)
         if at is not None:
             return at
@@ -104,7 +113,9 @@ class Lanes:
         if not self._is_reused:
             return None
         oldest = min((8 + number * self._size for number in range(used)), key=self._written)
-        if now - self._written(oldest) < self._rows * self.seconds:
+        free = self._written(oldest) + self._rows * self.seconds
+        if now < free:
+            self._full_until = free
             return None
         self._give(oldest, encoded, now)
         return oldest
@@ -117,30 +128,30 @@ class Lanes:
     def counted(self, lane: int) -> list[float]:
         """What was counted of a name until its lane was written last, from the beginning."""
         first = (lane + _WRITTEN) // 8 + 1
-        return [self._doubles[number] for number in range(first, first + AMOUNTS)]
+        return cast(list[float], self._doubles[first : first + AMOUNTS].tolist())  # typeshed says int
 
     def note_counted(self, lane: int, amounts: Sequence[float]) -> None:
         """Note what was counted of a name from the beginning until now."""
         first = (lane + _WRITTEN) // 8 + 1
-        for number in range(AMOUNTS):
-            self._doubles[first + number] = amounts[number]
+        self._doubles[first : first + AMOUNTS] = memoryview(array("d", amounts))
 
     def add(self, lane: int, now: float, span: float, amounts: Sequence[float]) -> None:
         """Add what was counted in the last `span` seconds to the row of `now`."""
         slot = int(now) // self.seconds
         at = (lane + _HEADER) // 4 + slot % self._rows * WORDS
-        words, fractions = self._words, self._fractions
+        words = self._words
         when = slot * self.seconds
         if words[at + _WHEN] != when:
-            words[at + _WHEN] = 0
-            for number in range(at + 1, at + WORDS):
-                words[number] = 0
-        words[at + _SPAN] = min(words[at + _SPAN] + int(1000 * span + 0.5), MOST)
-        first = at + _FIRST
+            words[at : at + WORDS] = _NOTHING
+        row = words[at + _SPAN : at + _FIRST + _WHOLE].tolist()
+        row[0] = min(row[0] + int(1000 * span + 0.5), MOST)
         for number in range(_WHOLE):
-            words[first + number] = min(words[first + number] + int(amounts[number]), MOST)
-        for number in range(_WHOLE, AMOUNTS):
-            fractions[first + number] += amounts[number]
+            amount = amounts[number]
+            if amount:
+                row[1 + number] = min(row[1 + number] + int(amount), MOST)
+        words[at + _SPAN : at + _FIRST + _WHOLE] = memoryview(array("I", row))
+        for number in range(at + _FIRST + _WHOLE, at + WORDS):
+            self._fractions[number] += amounts[number - at - _FIRST]
         words[at + _WHEN] = when
         self._doubles[(lane + _WRITTEN) // 8] = now
 
@@ -159,8 +170,9 @@ class Lanes:
             if when < since:
                 continue
             start = at + _FIRST
-            amounts = [float(self._words[number]) for number in range(start, start + _WHOLE)]
-            amounts += [self._fractions[number] for number in range(start + _WHOLE, start + AMOUNTS)]
+            counts = self._words[start : start + _WHOLE].tolist()
+            fractions = self._fractions[start + _WHOLE : start + AMOUNTS].tolist()
+            amounts = [float(number) for number in (*counts, *fractions)]
             row = Row(when, self._words[at + _SPAN] / 1000, amounts)
             if self._words[at + _WHEN] == when:
                 found.append(row)

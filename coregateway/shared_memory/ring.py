@@ -9,9 +9,13 @@ MAX_TEXT = RECORD - 16
 """Bytes that a record holds; a longer one is not taken."""
 
 
+HEADER = 16
+"""Bytes before the first record: the number of the last one, by which untouched memory is never looked at."""
+
+
 def size_of(records: int) -> int:
-    """Bytes of a ring."""
-    return records * RECORD
+    """Bytes of a ring. Pages that were never written cost nothing."""
+    return HEADER + records * RECORD
 
 
 class Ring:
@@ -22,21 +26,22 @@ class Ring:
     """
 
     def __init__(self, memory: SharedMemory, offset: int, records: int) -> None:
-        self._bytes = memory.bytes(offset, records * RECORD)
-        self._numbers = memory.doubles(offset, records * RECORD // 8)
+        size = size_of(records)
+        self._bytes = memory.bytes(offset, size)
+        self._numbers = memory.doubles(offset, size // 8)
         self._records = records
-        self._last = max((int(self._numbers[at]) for at in self._places()), default=0)
 
     def add(self, record: bytes) -> bool:
         """Take a record; False when it is too long."""
         if len(record) > MAX_TEXT:
             return False
-        self._last += 1
-        start = (self._last - 1) % self._records * RECORD
-        self._numbers[start // 8] = 0
-        self._numbers[start // 8 + 1] = len(record)
-        self._bytes[start + 16 : start + 16 + len(record)] = record
-        self._numbers[start // 8] = self._last
+        number = int(self._numbers[0]) + 1
+        at = self._place(number)
+        self._numbers[at] = 0
+        self._numbers[at + 1] = len(record)
+        self._bytes[8 * at + 16 : 8 * at + 16 + len(record)] = record
+        self._numbers[at] = number
+        self._numbers[0] = number
         return True
 
     def read(self) -> list[bytes]:
@@ -46,15 +51,17 @@ class Ring:
     def read_since(self, last: int) -> list[tuple[int, bytes]]:
         """The records with greater numbers than `last`, and their numbers; oldest first."""
         found: list[tuple[int, bytes]] = []
-        for at in self._places():
-            number = int(self._numbers[at])
-            if number <= last:
+        latest = int(self._numbers[0])
+        for number in range(max(last, latest - self._records) + 1, latest + 1):
+            at = self._place(number)
+            if int(self._numbers[at]) != number:
                 continue
             length = int(self._numbers[at + 1])
             record = bytes(self._bytes[8 * at + 16 : 8 * at + 16 + length])
             if int(self._numbers[at]) == number:
                 found.append((number, record))
-        return sorted(found)
+        return found
 
-    def _places(self) -> range:
-        return range(0, self._records * RECORD // 8, RECORD // 8)
+    def _place(self, number: int) -> int:
+        """Where the record with this number is among the numbers."""
+        return (HEADER + (number - 1) % self._records * RECORD) // 8

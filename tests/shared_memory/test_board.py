@@ -4,9 +4,14 @@ import multiprocessing
 import os
 import signal
 from multiprocessing.connection import Connection
+from pathlib import Path
 from time import sleep
 
 from coregateway.shared_memory import Board
+from coregateway.shared_memory.board import FAILURES, NOTICED, RECORDS
+from coregateway.shared_memory.history import SIZE as HISTORY_SIZE
+from coregateway.shared_memory.publication import size_of as publication_size
+from coregateway.shared_memory.ring import size_of as ring_size
 from coregateway.shared_memory.series import OF_PROCESS
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -99,3 +104,28 @@ def test_what_a_process_had_under_way_ends_with_it_and_what_it_counted_stays() -
     part.enter(os.getppid(), 1)
     assert part.series.numbers[under_way] == 0.0
     assert part.series.numbers[counted] == 3.0
+
+
+def test_what_is_kept_for_operators_has_its_bounds() -> None:
+    """Per process of a node: requests, failures by their causes, what was noticed; and the hour per node."""
+    assert ring_size(RECORDS) <= 516 * 1024
+    assert publication_size(FAILURES) + publication_size(NOTICED) <= 226 * 1024
+    assert HISTORY_SIZE <= 8 * 1024 * 1024
+
+
+def resident_shared() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssShmem:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no RssShmem")
+
+
+def test_a_board_that_nobody_has_written_to_takes_next_to_no_memory() -> None:
+    before = resident_shared()
+    board = Board(8, 100)
+    for part in board.parts:
+        assert part.ring.read() == []
+        assert part.failures.read() == b""
+        assert part.noticed.read() == b""
+    assert board.history.minutes.read("*", 0.0) == []
+    assert resident_shared() - before < 1024 * 1024

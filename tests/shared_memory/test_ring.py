@@ -1,7 +1,7 @@
 """The latest records of a process."""
 
 from coregateway.shared_memory.memory import SharedMemory
-from coregateway.shared_memory.ring import MAX_TEXT, RECORD, Ring, size_of
+from coregateway.shared_memory.ring import HEADER, MAX_TEXT, RECORD, Ring, size_of
 
 
 def test_a_ring_keeps_the_latest_records_oldest_first() -> None:
@@ -34,7 +34,7 @@ def test_a_record_that_is_being_written_is_left_out() -> None:
     ring = Ring(memory, 0, 2)
     ring.add(b"first")
     ring.add(b"second")
-    memory.doubles(RECORD, 1)[0] = 0
+    memory.doubles(HEADER + RECORD, 1)[0] = 0
     assert ring.read() == [b"first"]
 
 
