@@ -65,6 +65,7 @@ ONE_REQUEST = [
     "curl http://localhost:9001/dashboard/history?backend=coredinator",
 ]
 VERSION = ".venv/bin/coregateway version"
+OVER_TLS = "make run ARGS=--tls"
 REQUESTS = [
     "curl -i http://localhost:8001/api/v1/coredinator/..%2fsecrets",
     "curl -i http://localhost:9001/status",
@@ -99,6 +100,7 @@ def test_every_command_is_run() -> None:
         KEY,
         INIT,
         VERSION,
+        OVER_TLS,
         *REQUESTS,
         *ONE_REQUEST,
     }
@@ -223,6 +225,11 @@ def test_a_dashboard_and_alert_rules_are_printed() -> None:
     dashboard, rules = (run(command).stdout for command in EXPORTS[:2])
     assert json.loads(dashboard)["title"] == "CoreGateway"
     assert "alert: " in rules
+
+
+def test_the_demo_over_tls_is_asked_for() -> None:
+    """`tests/demo` has what comes of it."""
+    assert run(f"{OVER_TLS} --dry-run").stdout.splitlines()[-1].endswith("coregateway demo --tls")
 
 
 def test_the_version_is_printed() -> None:
