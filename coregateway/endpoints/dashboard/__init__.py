@@ -2,9 +2,10 @@
 
     figures   rates and quantiles, from what was counted between two moments; pure
     feed      one picture of the node a second, while there are watchers
+    refusals  whom the gateway refuses or ends, and why
     history   the last hour, from before the page was opened
     routes    `/dashboard`, its files, and the stream of events that feeds it
 
-`page.html`, `page.css` and `page.js` are the page itself; `plots.js` draws, `past.js` has the hour, and
-`request.js` shows one request. Nothing of it comes from elsewhere.
+`page.html`, `page.css` and `page.js` are the page itself; `plots.js` draws, `past.js` has the hour,
+`request.js` shows one request, and `refusals.js` who is refused. Nothing of it comes from elsewhere.
 """

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from coregateway.endpoints.dashboard.figures import difference, quantiles
+from coregateway.endpoints.dashboard.refusals import refusals
 from coregateway.logs.events import event
 from coregateway.model.errors import Overloaded
 from coregateway.node.running import Upstream
@@ -24,6 +25,7 @@ from coregateway.observability.metrics.families import ATTEMPTS, DURATION, REQUE
 from coregateway.observability.metrics.reading import Reader, Snapshot
 from coregateway.observability.request_record import FAILED, SLOW
 from coregateway.observability.samples import WINDOW
+from coregateway.observability.status.callers import COUNTED
 from coregateway.observability.status.overview import overview
 from coregateway.settings import Settings
 from coregateway.shared_memory import Board
@@ -83,6 +85,7 @@ class Feed:
         self._closed = False
         self._picture: dict[str, Any] = {}
         self._change = b""
+        self._snapshot: Snapshot | None = None
         self._counted: deque[Counted] = deque(maxlen=LATELY + 1)
         self._read: list[int] = []
         """The number of the last record of each part that was read."""
@@ -177,6 +180,7 @@ class Feed:
             },
             **self._read_records(),
             **self._read_texts(),
+            **refusals(self.settings, self._board, self._snapshot, status["backends"]),
         }
         await sleep(0)
         before = self._picture
@@ -201,8 +205,9 @@ class Feed:
         if self._reader is None:
             return {}
         snapshot = Snapshot()
-        for _ in self._reader.steps(snapshot, REQUESTS, DURATION, ATTEMPTS):
+        for _ in self._reader.steps(snapshot, REQUESTS, DURATION, ATTEMPTS, *COUNTED):
             await sleep(0)
+        self._snapshot = snapshot
         now = Counted(snapshot, monotonic())
         self._counted.append(now)
         rows: dict[str, Row] = {}

@@ -2,6 +2,7 @@
 
 import { MINUTES, inWords as minuteInWords, minuteOf, minutesAgo, minutesOf, past, secondsOf } from "./past.js";
 import { History, SECONDS, drawTimes, drawTraffic, readColours, spansAgo } from "./plots.js";
+import { show as showRefusals } from "./refusals.js";
 import { show } from "./request.js";
 
 const element = (id) => document.getElementById(id);
@@ -715,6 +716,7 @@ function refresh() {
   showCauses();
   showRoutes();
   showOut();
+  showRefusals(state);
   showWorkers();
   showMade();
   showLinks();

@@ -27,6 +27,7 @@ FILES = {
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/past.js": ("past.js", "text/javascript; charset=utf-8"),
+    "/refusals.js": ("refusals.js", "text/javascript; charset=utf-8"),
     "/request.js": ("request.js", "text/javascript; charset=utf-8"),
     "/plots.js": ("plots.js", "text/javascript; charset=utf-8"),
 }

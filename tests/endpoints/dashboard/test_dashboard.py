@@ -65,7 +65,7 @@ async def test_on_the_main_port_no_other_page_may_read_it(gateway: StartGateway)
 
 
 def test_the_files_of_the_page_name_no_other_host() -> None:
-    for name in ("page.html", "page.css", "page.js", "plots.js", "past.js", "request.js"):
+    for name in ("page.html", "page.css", "page.js", "plots.js", "past.js", "request.js", "refusals.js"):
         text = (FILES / name).read_text("utf-8")
         assert set(re.findall(r"https?://[\w.]+", text)) <= {"http://www.w3.org"}, name
         assert "innerHTML" not in text

@@ -18,6 +18,7 @@ from selenium.webdriver.common.keys import Keys
 import coregateway.endpoints.dashboard
 from coregateway.endpoints.dashboard.feed import CAUSES
 from coregateway.endpoints.dashboard.routes import FILES, HEADERS
+from coregateway.policy.keys import hash_of
 from coregateway.testing import (
     Exchange,
     GatewayProcess,
@@ -188,6 +189,56 @@ async def test_it_shows_a_backend_that_goes_down_and_comes_back(browser: Chrome)
             assert await ask(gateway, path) == 200
             await asyncio.to_thread(how, page, "up")
         await asyncio.to_thread(checked, page)
+
+
+async def test_it_shows_who_is_refused_and_what_is_nearest_to_its_limit(browser: Chrome) -> None:
+    node = Node()
+    toml = f"""
+[auth.consumers.robot]
+keys = ["{hash_of("cg_" + "k" * 43)}"]
+[rates.seldom]
+key = "client"
+rate = "1/h"
+burst = 2
+[routes.keyed]
+path = "/keyed"
+backend = "coredinator"
+auth.require = ["keys"]
+[routes.rated]
+path = "/rated"
+respond.status = 200
+rates = ["seldom"]
+"""
+
+    def rows(page: Page, table: str) -> list[list[str]]:
+        cells = "row => [...row.cells].map(cell => cell.textContent)"
+        return page.run(f"return [...document.querySelectorAll('#{table} tr')].map({cells})")
+
+    def seen(page: Page) -> None:
+        page.until(lambda: rows(page, "callers"), "a caller that is refused")
+        [[which, why, times]] = rows(page, "callers")
+        assert (which, times) == ("keys", "3")
+        assert why.startswith("no consumer has these keys")
+        page.until(lambda: rows(page, "rates") == [["seldom", "1/h", "2", "1"]], "what a rate has decided")
+        page.until(lambda: rows(page, "nearest"), "the key that is nearest to its limit")
+        [[policy, key, left, following]] = rows(page, "nearest")
+        assert (policy, key, left) == ("seldom", "127.0.0.1", "0 of 2")
+        assert following.startswith("in ")
+        assert not page.run("return document.querySelector('#ended-section').checkVisibility()")
+        checked(page)
+
+    async with node.start(toml) as gateway:
+        page = await asyncio.to_thread(Page, browser, node.url)
+        assert await asyncio.to_thread(page.text, "#callers-none") == "No credentials were refused so far."
+        for path, field, statuses in (
+            ("/keyed", "X-API-Key: cg_" + "x" * 43, [401, 401, 401]),
+            ("/rated", "Accept: */*", [200, 200, 429]),
+        ):
+            for status in statuses:
+                async with RawClient(gateway.address) as client:
+                    await client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n".encode())
+                    assert (await client.read_response()).status == status
+        await asyncio.to_thread(seen, page)
 
 
 async def test_it_says_why_an_upstream_is_ejected_and_that_a_breaker_is_open(browser: Chrome) -> None:

@@ -1,6 +1,7 @@
 """The feed: one picture a second for all who watch, and nothing at all for nobody."""
 
 import asyncio
+import os
 from contextlib import aclosing
 from typing import Any
 
@@ -9,9 +10,20 @@ import pytest
 
 from coregateway.endpoints.dashboard import feed as feeds
 from coregateway.endpoints.dashboard.feed import BYE, Feed
+from coregateway.endpoints.dashboard.refusals import refusals
 from coregateway.model.errors import Overloaded
 from coregateway.node.state import Node
-from coregateway.observability.metrics.families import DURATION, REQUESTS, key
+from coregateway.observability.metrics.families import (
+    AUTH_REFUSED,
+    CONCURRENCY_REJECTED,
+    DURATION,
+    RATE_DECISIONS,
+    REQUESTS,
+    key,
+)
+from coregateway.observability.status import places
+from coregateway.observability.status.nearest import NEAREST
+from coregateway.policy.keys import hash_of
 from coregateway.settings import Settings
 from coregateway.shared_memory import Board, Part
 
@@ -161,3 +173,52 @@ async def test_the_busiest_routes_come_first_with_their_rates(board: Board) -> N
         rate, failing = change["routes"][0][3:]
         assert rate == pytest.approx(3 * failing, rel=0.01)
         assert failing > 0
+
+
+REFUSING = {
+    "auth": {"consumers": {"robot": {"keys": [hash_of("cg_" + "k" * 43)]}}},
+    "rates": {"slow": {"rate": "1/h"}},
+    "concurrency": {"few": {"max": 3}},
+}
+
+
+async def test_who_is_refused_and_why_is_told_where_the_settings_have_it(feed: Feed, board: Board) -> None:
+    part = board.parts[0]
+    part.enter(os.getpid(), 0)
+    async with aclosing(feed.watch()) as watch:
+        _, whole = read(await anext(watch))
+    assert (whole["callers"], whole["rates"], whole["slow_clients"]) == (None, None, [])
+
+    feed = Feed(Settings.model_validate(SETTINGS.model_dump() | REFUSING), board, Node(board))
+    for family, labels, number in (
+        (AUTH_REFUSED, ("key", "unknown_key"), 7),
+        (RATE_DECISIONS, ("slow", "limited"), 5),
+        (CONCURRENCY_REJECTED, ("few",), 2),
+    ):
+        at = part.series.slot(key(family, *labels))
+        assert at is not None
+        part.series.numbers[at] = number
+    pool = part.series.slot(places.pool("b"))
+    assert pool is not None
+    part.series.numbers[pool + places.SLOW_CLIENTS] = 3
+    async with aclosing(feed.watch()) as watch:
+        _, whole = read(await anext(watch))
+    [row] = whole["callers"]["refused"]
+    assert (row["method"], row["reason"], row["count"]) == ("key", "unknown_key", 7)
+    assert row["why"].startswith("no consumer has these keys")
+    assert whole["rates"]["policies"][0]["limited"] == 5
+    assert whole["rates"]["concurrency"][0]["rejected"] == 2
+    assert whole["slow_clients"] == [["b", 3]]
+
+
+@pytest.mark.parametrize("on_main_port", [False, True])
+def test_what_is_nearest_to_its_limit_is_for_operators_alone(board: Board, *, on_main_port: bool) -> None:
+    part = board.parts[0]
+    part.enter(os.getpid(), 0)
+    rows = [("slow", "192.0.2.1", 0, 1, 60.0)]
+    part.ring.add(orjson.dumps({"kind": NEAREST, "time": feeds.time(), "rows": rows}))
+    settings = Settings.model_validate(
+        SETTINGS.model_dump() | REFUSING | {"dashboard": {"on_main_port": on_main_port}}
+    )
+    told = refusals(settings, board, None, {})
+    assert [row["key"] for row in told["rates"]["nearest"]] == ([] if on_main_port else ["192.0.2.1"])

@@ -1,0 +1,80 @@
+// Whom the gateway refuses or ends, and why: callers, rates, limits, slow clients. All of it goes in as text.
+
+const element = (id) => document.getElementById(id);
+const grouped = new Intl.NumberFormat();
+
+const built = new Map(); // what each table was made of
+
+// Make the lines of a table anew where they have changed: a reader may be marking some of them.
+function fill(id, rows) {
+  const text = JSON.stringify(rows);
+  element(`${id}-table`).hidden = !rows.length;
+  if (built.get(id) === text) return;
+  built.set(id, text);
+  element(id).replaceChildren(
+    ...rows.map((cells) => {
+      const line = document.createElement("tr");
+      for (const cell of cells) line.insertCell().textContent = cell;
+      return line;
+    }),
+  );
+}
+
+const count = (number) => (number === null || number === undefined ? "–" : grouped.format(number));
+
+function span(seconds) {
+  if (seconds === null) return "never";
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
+}
+
+function credentials(method) {
+  if (method === "key") return "keys";
+  return method ? `tokens of ${method.replace(/^jwt\./, "")}` : "of no known kind";
+}
+
+function sum(counts) {
+  return Object.values(counts ?? {}).reduce((all, each) => all + each, 0);
+}
+
+function showCallers(callers) {
+  element("callers-section").hidden = !callers;
+  if (!callers) return;
+  const refused = callers.refused ?? [];
+  element("callers-none").hidden = refused.length > 0;
+  fill("callers", refused.map((row) => [credentials(row.method), row.why || row.reason, count(row.count)]));
+  fill(
+    "issuers",
+    callers.key_sets.map((row) => [row.name, count(row.keys), row.age_s === null ? "never" : `${span(row.age_s)} ago`, row.problem || "none"]),
+  );
+  fill(
+    "services",
+    callers.services.map((row) => [row.name, count(row.answered), row.mean_ms ? `${row.mean_ms} ms` : "–", count(row.failed && sum(row.failed))]),
+  );
+}
+
+function showRates(rates) {
+  element("rates-section").hidden = !rates;
+  if (!rates) return;
+  element("rates-store").textContent = rates.store ? `The store of rates is ${rates.store}` : "";
+  element("rates-store").className = rates.store === "down" ? "bad" : "quiet";
+  fill(
+    "rates",
+    [
+      ...rates.policies.map((row) => [row.name, row.rate, count(row.allowed), count(row.enforced ? row.limited : row.would_limit), row]),
+      ...rates.concurrency.map((row) => [row.name, `${row.max} at a time`, "–", count(row.rejected), row]),
+    ].map(([name, limit, allowed, refused, row]) => [row.enforced ? name : `${name} (not enforced)`, limit, allowed, refused]),
+  );
+  fill(
+    "nearest",
+    rates.nearest.map((row) => [row.policy, row.key, `${count(row.remaining)} of ${count(row.quota)}`, row.remaining ? "–" : `in ${span(row.wait_s)}`]),
+  );
+}
+
+export function show(state) {
+  showCallers(state.callers);
+  showRates(state.rates);
+  const slow = state.slow_clients ?? [];
+  element("ended-section").hidden = !slow.length;
+  fill("ended", slow.map(([backend, ended]) => [backend, count(ended)]));
+}
