@@ -37,7 +37,7 @@ class Monitor:
         self._reporter = Reporter(
             part.series, app.ctx.backends.values(), lambda: app.ctx.worker.clients, on_late=self._notice
         )
-        self._nearest = Nearest(app.ctx.worker, part.ring.add)
+        self._nearest = Nearest(app.ctx.worker, lambda text: part.nearest.write(text, news=True))
         counts = settings.metrics.enabled and settings.dashboard.enabled
         self._historian = Historian(app.ctx.board) if counts else None
         self._mismatches = MismatchWriter(app.ctx.worker.limits.validators, part.series)
@@ -52,7 +52,7 @@ class Monitor:
 
     def stop(self) -> None:
         self._reporter.stop()
-        self._mismatches.write()
+        self._flush(monotonic())
         if self._historian is not None:
             self._historian.stop()
         if self._task is not None:
@@ -68,16 +68,20 @@ class Monitor:
         while True:
             await sleep(EVERY)
             now = monotonic()
-            self._mismatches.write()
-            if self._samples is not None:
-                self._samples.flush(now)
-            self._observer.flush()
+            self._flush(now)
             if now - looked >= LOOK:
                 looked = now
                 for _ in self._observer.look(now, self._connections):
                     await sleep(0)
                 for _ in self._nearest.look():
                     await sleep(0)
+
+    def _flush(self, now: float) -> None:
+        """Write down what is new, but for numbers that are written at once."""
+        self._mismatches.write()
+        if self._samples is not None:
+            self._samples.flush(now)
+            self._observer.flush()
 
     def _notice(self, late: float, computed: float) -> None:
         self._observer.notice(late, computed, monotonic())

@@ -42,6 +42,9 @@ RECORDS = 256
 FAILURES = 64 * 1024
 """Bytes of the text in which a part has its failures by their causes."""
 
+NEAREST = 4 * 1024
+"""Bytes of the text in which a part has the keys of rates that are nearest to their limits."""
+
 NOTICED = 48 * 1024
 """Bytes of the text in which a part has what its process has noticed."""
 
@@ -74,7 +77,7 @@ class Layout:
 
     @property
     def part_size(self) -> int:
-        texts = publication_size(FAILURES) + publication_size(NOTICED)
+        texts = sum(map(publication_size, (FAILURES, NOTICED, NEAREST)))
         return _HEADER + series_size(self.slots) + ring_size(RECORDS) + texts + PENDING_SIZE
 
     @property
@@ -122,7 +125,7 @@ class Layout:
 
 class Part:
     """What one process at a time writes and all may read: its numbers, the requests that it keeps (`ring`),
-    its failures, what it has noticed, and its log lines on their way out."""
+    its failures, what it has noticed, keys near their limits, and its log lines on their way out."""
 
     def __init__(self, memory: SharedMemory, layout: Layout, number: int) -> None:
         self.number = number
@@ -136,7 +139,9 @@ class Part:
         self.failures = Publication(memory, start, FAILURES)
         start += publication_size(FAILURES)
         self.noticed = Publication(memory, start, NOTICED)
-        self.pending = Pending(memory, start + publication_size(NOTICED))
+        start += publication_size(NOTICED)
+        self.nearest = Publication(memory, start, NEAREST)
+        self.pending = Pending(memory, start + publication_size(NEAREST))
 
     @property
     def owner(self) -> int:

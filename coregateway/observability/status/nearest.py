@@ -1,4 +1,4 @@
-"""The keys of rates that are nearest to their limits: what each worker knows of its own, in its part's ring.
+"""The keys of rates that are nearest to their limits: what each worker knows of its own, in its part.
 
 The node's table of rates holds hashes; the keys behind them are known to the workers that have met them. Each
 looks at the ones that it remembers, a few at a time.
@@ -16,9 +16,6 @@ from coregateway.proxy.rate_check import RateCheck
 from coregateway.proxy.worker import Worker
 from coregateway.shared_memory import Part
 
-NEAREST = "nearest"
-"""The kind of a record in a part's ring that holds them."""
-
 MOST = 8
 """Keys of one worker, and of the node."""
 
@@ -29,18 +26,18 @@ STEP = 256
 """Keys that are looked at between two turns of the loop."""
 
 FRESH = 15.0
-"""Seconds for which a record counts."""
+"""Seconds for which what a worker has written counts."""
 
 type Row = tuple[str, str, int, int, float]
 """A rate, a key as it may be shown, requests that it may send now, its burst, and seconds until one more."""
 
 
 class Nearest:
-    """Of one worker. `add` takes a record."""
+    """Of one worker. `write` takes a text, or refuses one that is too long: False."""
 
-    def __init__(self, worker: Worker, add: Callable[[bytes], object]) -> None:
+    def __init__(self, worker: Worker, write: Callable[[bytes], bool]) -> None:
         self._worker = worker
-        self._add = add
+        self._write = write
         self._told = False
 
     def look(self) -> Iterator[None]:
@@ -65,7 +62,7 @@ class Nearest:
         rows = nearest(found.values())
         if rows or self._told:
             self._told = bool(rows)
-            while not self._add(orjson.dumps({"kind": NEAREST, "time": round(time(), 3), "rows": rows})):
+            while not self._write(orjson.dumps({"time": round(time(), 3), "rows": rows})):
                 rows.pop()
 
 
@@ -88,9 +85,9 @@ def nearest_of(parts: Iterable[Part]) -> list[dict[str, Any]]:
     """Those of the node, by what its workers have written down of late."""
     found: dict[tuple[str, str], tuple[float, Row]] = {}
     for part in parts:
-        records = [orjson.loads(record) for record in part.ring.read()]
-        latest = next((each for each in reversed(records) if each["kind"] == NEAREST), None)
-        if latest is None or time() - latest["time"] > FRESH:
+        text = part.nearest.read()
+        latest = orjson.loads(text) if text else {"time": 0.0}
+        if time() - latest["time"] > FRESH:
             continue
         for row in latest["rows"]:
             before = found.get((row[0], row[1]))
