@@ -22,6 +22,7 @@ from peers import BENCHMARKS, Peer, Site, gateway
 from processes import Server, free_ports, prepare, running
 from rounds import upstream
 from scenarios import Figures, Setup
+from tokens import issued
 
 from coregateway.compiled import INTERPRETED
 from coregateway.policy.keys import hash_of
@@ -51,11 +52,13 @@ end
 function request() return chunked end
 """
 KEY = "cg_benchmark_key"
+ISSUED = issued()
 LOADS = {
     "small GET": "",
     "browser's GET": "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in BROWSER.items()),
     "1 KiB chunked POST": CHUNKED,
     "keyed GET": f'wrk.headers["X-API-Key"] = "{KEY}"',
+    "GET with a token": f'wrk.headers["Authorization"] = "Bearer {ISSUED.token}"',
 }
 """Requests, as lines of wrk's script."""
 
@@ -86,6 +89,21 @@ def routes(number: int) -> dict[str, str]:
     }
 
 
+TOKENS = {
+    "AUTH__JWT__BENCH__ISSUER": "bench",
+    "AUTH__JWT__BENCH__AUDIENCES": "bench",
+    "AUTH__JWT__BENCH__JWKS": ISSUED.keys,
+    "BACKENDS__COREDINATOR__AUTH__REQUIRE": "jwt.bench",
+}
+RATE_AND_FIELDS = {
+    "RATES__A__RATE": "1000000/s",
+    "RATES__A__KEY": "consumer",
+    "LIMITS__RATES": "a",
+    "REQUEST__SET": '{ X-Env = "prod", X-Client = "${client}" }',
+    "RESPONSE__SET": '{ Cache-Control = "no-store" }',
+}
+"""A rate, two fields of requests and one of responses."""
+
 COSTS = {
     "strictness": Cost({}, {}, 1.05, tuple(LOADS)[:3], "lenient_app:app"),
     "observability": Cost(
@@ -114,20 +132,21 @@ COSTS = {
     # 2 µs of about 25.
     "rate": Cost({"RATES__A__RATE": "1000000/s", "LIMITS__RATES": "a"}, {}, 1.08, connections=50),
     "in flight": Cost({"CONCURRENCY__A__MAX": "1000", "LIMITS__CONCURRENCY": "a"}, {}, 1.12, connections=50),
-    "key, rate and fields": Cost(
+    # 4 µs of about 25.
+    "token": Cost(TOKENS, {}, 1.16, ("GET with a token",), connections=50),
+    "key with rate and fields": Cost(
         {
             "AUTH__CONSUMERS__BENCH__KEYS": hash_of(KEY),
             "BACKENDS__COREDINATOR__AUTH__REQUIRE": "keys",
-            "RATES__A__RATE": "1000000/s",
-            "RATES__A__KEY": "consumer",
-            "LIMITS__RATES": "a",
-            "REQUEST__SET": '{ X-Env = "prod", X-Client = "${client}" }',
-            "RESPONSE__SET": '{ Cache-Control = "no-store" }',
+            **RATE_AND_FIELDS,
         },
         {},
         1.5,
         ("keyed GET",),
         connections=50,
+    ),
+    "token with rate and fields": Cost(
+        TOKENS | RATE_AND_FIELDS, {}, 1.5, ("GET with a token",), connections=50
     ),
     # Middleware. The last two limits are generous: the documentation promises nothing of these.
     "reading": Cost({}, {}, 1.35, added="middleware_app:reads", connections=50),

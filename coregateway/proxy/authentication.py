@@ -66,20 +66,20 @@ class IdentityFields:
         """Take the fields of identity and of keys away; returns the keys."""
         kinds = self._kinds
         lines = head.lines
-        for line in lines:
-            if kinds[line]:
-                break
-        else:
-            return _NONE
-        kept: list[bytes] = []
-        keys: list[bytes] = []
-        for line in lines:
+        kept: list[bytes] | None = None
+        keys = _NONE
+        for number, line in enumerate(lines):
             kind = kinds[line]
             if not kind:
-                kept.append(line)
-            elif kind == KEY:
-                keys.append(line.partition(b":")[2].strip(b" \t"))
-        head.lines = kept
+                if kept is not None:
+                    kept.append(line)
+                continue
+            if kept is None:
+                kept = lines[:number]
+            if kind == KEY:
+                keys = [*keys, line.partition(b":")[2].strip(b" \t")]
+        if kept is not None:
+            head.lines = kept
         return keys
 
 

@@ -68,7 +68,12 @@ class RateCheck:
             key = rule.key.of(head, exchange)
             if key is None:
                 return self._lacks_key(rule, exchange)
-            asked = [_take_one(rule, key, rule.marks.of(key, table.mark), table, now)]
+            mark = rule.marks.of(key, table.mark)
+            decision = _take_one(rule, mark, table, now)
+            if store is None and not decision.wait and rule.enforced:
+                self._pass_one(rule, decision, exchange)
+                return None
+            asked = [_Asked(rule, key, mark, decision)]
         else:
             keyed: list[tuple[RateRule, str, int]] = []
             for rule in self.rules:
@@ -84,6 +89,17 @@ class RateCheck:
             elif asked and not any(each.decision.wait and each.rule.enforced for each in asked):
                 return self._ask_store(store, asked, exchange, head, table)
         return self._verdict(asked, exchange, head, table, now)
+
+    def _pass_one(self, rule: RateRule, decision: Decision, exchange: Exchange) -> None:
+        """As `_verdict`, of a request that the only rate admits: the most of them."""
+        rule.counts.allowed += 1
+        told = rule.told(decision)
+        if exchange.quotas:
+            exchange.quotas = exchange.quotas + b", " + self._members
+            exchange.quota_left = exchange.quota_left + b", " + told
+        else:
+            exchange.quotas = self._members
+            exchange.quota_left = told
 
     def _lacks_key(self, rule: RateRule, exchange: Exchange) -> Refusal | None:
         """What becomes of a request that has no key for a rate."""
@@ -225,7 +241,7 @@ def _give_back(taken: list[_Asked], table: RateTable, now: int) -> None:
             table.let_go(held)
 
 
-def _take_one(rule: RateRule, key: str, mark: int, table: RateTable, now: int) -> _Asked:
+def _take_one(rule: RateRule, mark: int, table: RateTable, now: int) -> Decision:
     held = table.hold(mark)
     try:
         cell = table.find(mark, now)
@@ -234,7 +250,7 @@ def _take_one(rule: RateRule, key: str, mark: int, table: RateTable, now: int) -
             table.write(cell, mark, decision.paid, now)
     finally:
         table.let_go(held)
-    return _Asked(rule, key, mark, decision)
+    return decision
 
 
 def _take_all(keyed: list[tuple[RateRule, str, int]], table: RateTable, now: int) -> list[_Asked]:

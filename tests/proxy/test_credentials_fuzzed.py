@@ -54,7 +54,7 @@ PIECES = (
 )
 NAMES = (
     *("Authorization", "authorization", "X-API-Key", "x-api-key", "X_API_KEY", "X-Consumer", "X-Auth-Roles"),
-    *("Proxy-Authorization", "Connection", "Cookie"),
+    *("Proxy-Authorization", "Connection", "Cookie", "X-Auth-Method", "x-consumer", "AUTHORIZATION"),
 )
 
 

@@ -27,6 +27,8 @@ from coregateway.testing import (
     send,
 )
 from coregateway.testing.exchange import Connection
+from coregateway.testing.tls_front import TlsFront
+from tests import certificates
 from tests.stage import PREFIX, Stage, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -68,6 +70,19 @@ on_error = "allow"
 [auth.forward.dead]
 url = "http://127.0.0.1:9/"
 timeout = 30.0
+[auth.forward.named]
+url = "http://localhost:{{port}}/check"
+timeout = 30.0
+consumer = "X-User"
+[auth.forward.secured]
+url = "https://localhost:{{tls}}/check"
+timeout = 30.0
+consumer = "X-User"
+tls.ca = "{certificates.ca_file()}"
+[auth.forward.doubted]
+url = "https://localhost:{{tls}}/check"
+timeout = 30.0
+tls.ca = "{certificates.other_ca_file()}"
 [backends.coredinator]
 auth.require = ["forward.sso"]
 [backends.coretelemetry]
@@ -93,6 +108,18 @@ auth.require = ["forward.hasty"]
 path = "/lax/*"
 backend = "coredinator"
 auth.require = ["forward.lax"]
+[routes.named]
+path = "/named"
+backend = "coredinator"
+auth.require = ["forward.named"]
+[routes.secured]
+path = "/secured"
+backend = "coredinator"
+auth.require = ["forward.secured"]
+[routes.doubted]
+path = "/doubted"
+backend = "coredinator"
+auth.require = ["forward.doubted"]
 [routes.dead]
 path = "/dead/*"
 backend = "coredinator"
@@ -128,7 +155,10 @@ async def stage() -> AsyncIterator[Guarded]:
         service = await running.enter_async_context(ScriptedBackend())
         service.on("/keys", respond(body=key_set(SIGNER)))
         service.on("/check", ALICE)
-        stage = Guarded(toml=TOML.replace("{service}", service.url))
+        context = certificates.serving(certificates.issued("localhost"))
+        front = await running.enter_async_context(TlsFront(service.address, context))
+        toml = TOML.replace("{port}", str(service.port)).replace("{tls}", str(front.port))
+        stage = Guarded(toml=toml.replace("{service}", service.url))
         stage.service = service
         await running.enter_async_context(stage)
         end = monotonic() + PATIENCE
@@ -315,6 +345,14 @@ async def test_one_that_is_not_there_refuses(stage: Guarded) -> None:
     answer = await stage.ask_gateway("/dead/x", "Cookie: a=1")
     assert (answer.status, answer.header("x-coregateway-error")) == (503, b"auth_unavailable")
     assert (await stage.gateway_line("/dead/x"))["auth_error"] == "connect_failed"
+
+
+async def test_it_may_have_a_name_and_a_certificate_of_an_authority_of_ones_own(stage: Guarded) -> None:
+    for path in ("/named", "/secured"):
+        assert (await stage.ask_gateway(path)).status == 200
+        assert (await stage.gateway_line(path))["consumer"] == "alice"
+    answer = await stage.ask_gateway("/doubted")
+    assert (answer.status, answer.header("x-coregateway-error")) == (503, b"auth_unavailable")
 
 
 async def test_a_slow_one_holds_no_other_request(stage: Guarded) -> None:

@@ -103,7 +103,8 @@ def test_the_node_goes_by_what_the_store_has_said(pauses: list[int], others: int
         for _ in range(others):
             if bucket.left(now) >= 1:
                 bucket.take(now, 1)
-        asked = [rate_check._take_one(one, "k", mark, kept, now)]  # pyright: ignore[reportPrivateUsage]
+        decision = rate_check._take_one(one, mark, kept, now)  # pyright: ignore[reportPrivateUsage]
+        asked = [rate_check._Asked(one, "k", mark, decision)]  # pyright: ignore[reportPrivateUsage]
         if asked[0].decision.wait:
             continue  # the store is not asked
         over = bucket.left(now) < 1
