@@ -9,7 +9,6 @@ stopped (SIGSTOP) the others wait `PATIENCE` once in each `REST`, and go without
 
 import ctypes
 import os
-from contextlib import suppress
 from importlib import import_module
 from time import monotonic
 from typing import Any, Final, cast
@@ -85,8 +84,10 @@ class SharedLocks:
     def let_go(self, number: int) -> None:
         """Give back a lock that `hold` has taken."""
         self._holders[(number * STRIDE + _HOLDER) // 8] = 0
-        with suppress(ValueError):  # another process took this one for dead, and has given it back
+        try:  # noqa: SIM105 -- which takes a third of a microsecond, of each request with a rate
             self._release[number]()
+        except ValueError:  # another process took this one for dead, and has given it back
+            pass
 
     def bury(self, owner: int) -> None:
         """Give back what a process held that has ended."""
