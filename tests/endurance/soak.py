@@ -5,12 +5,13 @@
 A node with several workers, its backends and its clients run on this machine, at a moderate rate: small
 GETs with keys, uploads, bodies of a mebibyte, event streams, WebSockets, clients who leave, slow clients, a
 backend whose requests are repeated, rates with callers without number, own answers, the admin pages; and
-every minute the settings are reloaded. It samples each process of the node. It fails, with exit status 1,
-where after a warm-up (a quarter of the time, ten minutes at most) one of them grows by more than 1 MiB an
-hour (a Theil-Sen fit of anonymous memory), or has ever more descriptors or tasks; where the median latency of
-the last third exceeds 1.5 times that of the first (with `--busy`, for machines on which others compute, this
-is only told); where one answer is other than it must be; and where the log has an error. Of a run that ends
-less than twenty minutes after its warm-up, memory is only told: its slope is still that of the warm-up.
+every minute, but every other second during the warm-up, the settings are reloaded. It samples each process of
+the node. It fails, with exit status 1, where after a warm-up (a quarter of the time, ten minutes at most) one
+of them grows by more than 1 MiB an hour (a Theil-Sen fit of anonymous memory), or has ever more descriptors
+or tasks; where the median latency of the last third exceeds 1.5 times that of the first (with `--busy`, for
+machines on which others compute, this is only told); where one answer is other than it must be; and where the
+log has an error. Of a run that ends less than twenty minutes after its warm-up, memory is only told: its
+slope is still that of the warm-up.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from argparse import ArgumentParser
 from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -61,6 +63,9 @@ EVERY = 60.0
 
 WARM_UP = 600.0
 """Seconds of the warm-up, at most; a quarter of the time."""
+
+WARMING = 2.0
+"""Seconds between reloads during the warm-up, at most: what they keep is full after two hundred of them."""
 
 SETTLED = 30.0
 """Seconds, at most, until nothing is under way after the last client has ended."""
@@ -159,18 +164,20 @@ async def run(
         port = next(iter(server.sockets)).getsockname()[1]
         nobody = running.enter_context(refusing())
         key = new_key()
+        warm_up = min(WARM_UP, seconds / 4)
+        passing = warm_up / min(every, WARMING) / 2
 
         def settings(number: int) -> str:
             """Each has other limits, a new key beside the one in use, and a route that comes and goes.
 
-            A backend does so during the warm-up alone, for that starts another prober.
+            A backend does so in the first half of the warm-up alone, for that starts another prober.
             """
             return TOML.format(
                 read=30.0 + number % 5,
                 timing=str(number % 2 > 0).lower(),
                 hashes=f'"{hash_of(key)}", "{hash_of(new_key())}"',
                 number=number % 7,
-                backend=min(number, int(min(WARM_UP, seconds / 4) / every)),
+                backend=number % 7 if number < passing else 0,
                 plain=plain.url,
                 bodies=bodies.url,
                 failing=failing.url,
@@ -183,18 +190,25 @@ async def run(
         before = await _tasks(node, workers)
         began = time.monotonic()
         going = asyncio.create_task(traffic.run())
+
+        async def reload_again_and_again() -> None:
+            for number in count(1):
+                warm = time.monotonic() - began > warm_up
+                await asyncio.sleep(every if warm else min(every, WARMING))
+                await _reload(node, settings(number), soak)
+
+        reloading = asyncio.create_task(reload_again_and_again())
         try:
-            number = 0
             while (left := began + seconds - time.monotonic()) > 0.01:
                 await asyncio.sleep(min(every, left))
-                number += 1
                 await _sample(node, traffic, soak, workers, began)
-                await _reload(node, settings(number), soak)
                 for backend in backends:
                     backend.forget()
         finally:
             traffic.stop()
             await going
+            reloading.cancel()
+            await asyncio.wait([reloading])
         await _settle(node, soak, before, workers)
         last = traffic.take()
         soak.outcomes += last.outcomes
@@ -212,12 +226,12 @@ def _backends() -> tuple[ScriptedBackend, ScriptedBackend, ScriptedBackend]:
     bodies.on("/events", events(*map(str, range(EVENTS)), every=0.05))
     bodies.on("/silent", hang())
     bodies.on("/half", send(render_head(200, [("Content-Length", "100000")])), send(bytes(50_000)), hang())
-    count = 0
+    asked = 0
 
     async def sometimes(exchange: Exchange) -> None:
-        nonlocal count
-        count += exchange.request.target != b"/health"
-        status = 503 if count % 10 == 0 and exchange.request.target != b"/health" else 200
+        nonlocal asked
+        asked += exchange.request.target != b"/health"
+        status = 503 if asked % 10 == 0 and exchange.request.target != b"/health" else 200
         answer = respond(status, b"x" * 100)(exchange)
         if answer is not None:
             await answer
