@@ -17,6 +17,8 @@ from tests.node.reloadable import PREFIX, Reloadable
 WITHIN = 10.0
 """Seconds for a WebSocket to echo."""
 
+BARE = 'openapi.path = ""\n'
+
 
 @dataclass
 class Reloaded:
@@ -73,11 +75,13 @@ async def run(
         def settings(number: int) -> str:
             """Each time limits, fields, and a backend that comes and goes are others."""
             urls = f'["{backend.url}"]' if number % 3 else f'["{backend.url}", "{other.url}"]'
-            late = f'[backends.late{number}]\nprefix = "/late{number}"\nurls = ["{other.url}"]\n'
+            # Each row says that it has no API document: one that goes takes that with it.
+            late = f'[backends.late{number}]\nprefix = "/late{number}"\nurls = ["{other.url}"]\n{BARE}'
             return (
                 f"timeouts.read = {30 + number}.0\ntracing.server_timing = {str(number % 2 > 0).lower()}\n"
-                f'[backends.coredinator]\nprefix = "{PREFIX}"\nurls = {urls}\n'
-                f'[backends.ws]\nprefix = "/ws"\nurls = ["http://127.0.0.1:{port}"]\n{late}'
+                f'[backends.coredinator]\nprefix = "{PREFIX}"\nurls = {urls}\n{BARE}'
+                f'[backends.ws]\nprefix = "/ws"\nurls = ["http://127.0.0.1:{port}"]\n{BARE}{late}'
+                f"[backends.coretelemetry]\n{BARE}"
             )
 
         async with Reloadable(settings(0)) as node:
