@@ -10,6 +10,7 @@ quartiles of all rounds with the part and without it, for what else a machine do
 The median of the ratios of each pair, and their spread, stand behind it. The exit status is 1 above a limit.
 """
 
+import json
 import sys
 from argparse import ArgumentParser, Namespace
 from contextlib import AbstractContextManager
@@ -51,12 +52,22 @@ function init()
 end
 function request() return chunked end
 """
+VALIDATED = {
+    "name": "agent",
+    "note": "n" * 100,
+    "tags": ["a" * 8] * 20,
+    "items": [{"id": number, "label": "x" * 10, "on": True, "value": 1.5} for number in range(12)],
+}
+"""What `validated.json` allows; as JSON, 1 KiB."""
+
 KEY = "cg_benchmark_key"
 ISSUED = issued()
 LOADS = {
     "small GET": "",
     "browser's GET": "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in BROWSER.items()),
     "1 KiB chunked POST": CHUNKED,
+    "1 KiB JSON POST": 'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
+    f"wrk.body = [[{json.dumps(VALIDATED)}]]",
     "keyed GET": f'wrk.headers["X-API-Key"] = "{KEY}"',
     "GET with a token": f'wrk.headers["Authorization"] = "Bearer {ISSUED.token}"',
 }
@@ -147,6 +158,17 @@ COSTS = {
     ),
     "token with rate and fields": Cost(
         TOKENS | RATE_AND_FIELDS, {}, 1.5, ("GET with a token",), connections=50
+    ),
+    # 20 µs of about 35.
+    "validation": Cost(
+        {
+            "BACKENDS__COREDINATOR__OPENAPI__FILE": str(BENCHMARKS / "validated.json"),
+            "BACKENDS__COREDINATOR__VALIDATION__MODE": "enforce",
+        },
+        {},
+        1.6,
+        ("1 KiB JSON POST",),
+        connections=50,
     ),
     # Middleware. The last two limits are generous: the documentation promises nothing of these.
     "reading": Cost({}, {}, 1.35, added="middleware_app:reads", connections=50),

@@ -49,7 +49,13 @@ _IGNORED: Final = re.compile(
 """Fields that are no parameters, whatever a document says (OpenAPI 3.1 §4.8.12.2.1), and those that
 the gateway writes."""
 
-_STYLES: Final = {"path": "simple", "query": "form", "header": "simple", "cookie": "form"}
+_STYLES: Final = {
+    "path": ("simple", "label", "matrix"),
+    "query": ("form", "spaceDelimited", "pipeDelimited", "deepObject"),
+    "header": ("simple",),
+    "cookie": ("form",),
+}
+"""By the place of a parameter, the default first."""
 
 _JSON: Final = re.compile(r"(?i)\s*[^/\s]+/(?:[^;\s]+\+)?json\s*(?:;.*)?", re.DOTALL).fullmatch
 
@@ -164,12 +170,12 @@ def _parameters(
         for each in cast("list[Any]", level.get("parameters") or []):
             row = _followed(document, each)
             place, name = row.get("in"), row.get("name")
-            if isinstance(name, str) and place in _STYLES:
+            if isinstance(name, str) and isinstance(place, str) and place in _STYLES:
                 given[place, name.lower() if place == "header" else name] = row
     for (place, name), row in given.items():
         if place == "header" and _IGNORED(name):
             continue
-        style = row.get("style") or _STYLES[place]
+        style = row["style"] if row.get("style") in _STYLES[place] else _STYLES[place][0]
         content = _table(row.get("content"))
         media_type = next(iter(content), None)
         schema = row.get("schema") if media_type is None else _table(content[media_type]).get("schema")

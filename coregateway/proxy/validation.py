@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from coregateway.http1.request import RequestHead
+from coregateway.logs.events import event
 from coregateway.model.errors import GatewayError, MediaTypeUnknown, NoOperation, SchemaMismatch
 from coregateway.proxy.admission import Refusal
 from coregateway.proxy.amendment import obey_connection
@@ -44,7 +45,16 @@ class Validation:
         self.policy = "validation"
 
     def check(self, client: Client, head: RequestHead) -> Refusal | Awaitable[Refusal | None] | None:
-        """A `Step`."""
+        """A `Step`. A defect of the check itself lets a request pass, and is told."""
+        try:
+            return self._check(client, head)
+        except GatewayError:
+            raise
+        except Exception as error:
+            event("validation.failed", level="ERROR", exception=error)
+            return None
+
+    def _check(self, client: Client, head: RequestHead) -> Refusal | Awaitable[Refusal | None] | None:
         exchange = client.exchange
         forwarding = client.forwarding
         if exchange is None or forwarding is None:
@@ -96,7 +106,13 @@ class Validation:
             size += len(piece)
         body = b"".join(pieces)
         client.return_body(body)
-        return None if size > self._most else self._judge_body(client, check, media_type, body)
+        if size > self._most:
+            return None
+        try:
+            return self._judge_body(client, check, media_type, body)
+        except Exception as error:
+            event("validation.failed", level="ERROR", exception=error)
+            return None
 
     def _judge_body(
         self, client: Client, check: "OperationCheck", media_type: str, body: bytes

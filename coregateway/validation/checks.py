@@ -6,7 +6,7 @@ What the compiler does not take (a type that there is not, a reference that lead
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 from jsonschema_rs import Draft202012Validator
@@ -19,8 +19,17 @@ from coregateway.validation.readings import as_read, compiled, matchable, widene
 
 _find_references: Final = re.compile(rb'"\$ref":"#/\$defs/(d[0-9]+)"').findall
 
+MOST_KINDS: Final = 20
+"""Media types of which an operation remembers what it makes of them."""
+
+MOST_PATHS: Final = 1000
+"""Paths without parameters of which a backend's checks remember which operation they call."""
+
+_NO_SCHEMA: Final = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""What is raised of schemas that are none."""
+
 MOST_CHECKS: Final = 500
-"""Operations of a backend that a worker has ready; the one that was made first goes first."""
+"""Operations of a backend that a worker has ready; with one more, it begins anew."""
 
 
 class ValueCheck:
@@ -39,7 +48,7 @@ class ValueCheck:
         self._strict = compiled(_whole(schema, document)) if strict else None
         self._widened: Draft202012Validator | None = None
         if lax and not strict:
-            self._widened = compiled(widened(_whole(schema, document)))
+            self._widened = compiled(_widened(schema, document))
         self._keywords: dict[tuple[int, str], Draft202012Validator] = {}
 
     def fits(self, value: Any) -> bool:
@@ -49,7 +58,7 @@ class ValueCheck:
         if not self._lax:
             return False
         if self._widened is None:
-            self._widened = compiled(widened(_whole(self._schema, self._document)))
+            self._widened = compiled(_widened(self._schema, self._document))
         return self._widened.is_valid(value)
 
     def mismatches(self, where: str, value: Any) -> list[Mismatch]:
@@ -80,11 +89,31 @@ def _whole(schema: Any, document: Mapping[str, Any]) -> Any:
     return {**schema, "$defs": {name: defs[name] for name in names}} if names else schema
 
 
+def _widened(schema: Any, document: Mapping[str, Any]) -> Any:
+    """The same, and what can be read as what they want."""
+    if not isinstance(schema, dict):
+        return schema
+    whole = _whole(cast("dict[str, Any]", schema), document)
+    defs: Mapping[str, Any] = whole.get("$defs", {})
+    made = widened({keyword: each for keyword, each in whole.items() if keyword != "$defs"})
+    return {**made, "$defs": {name: widened(each) for name, each in defs.items()}} if defs else made
+
+
 class OperationCheck:
     """One operation. `name`: its method and its path in the document; `unchecked`: why nothing of it is, or
     empty; `fields`: the names, in lower case, of those that have parameters."""
 
-    __slots__ = ("_bodies", "_body", "_content", "_each", "_parameters", "fields", "name", "unchecked")
+    __slots__ = (
+        "_bodies",
+        "_body",
+        "_content",
+        "_each",
+        "_kinds",
+        "_parameters",
+        "fields",
+        "name",
+        "unchecked",
+    )
 
     def __init__(self, name: str, text: bytes) -> None:
         self.name = name
@@ -93,19 +122,20 @@ class OperationCheck:
         self._content: Mapping[str, Any] = {}
         self._bodies: dict[str, ValueCheck] = {}
         self._body = False
+        self._kinds: dict[str, tuple[bool, ValueCheck | None]] = {}
         self._each = True
         given: Any = orjson.loads(text)
         if "unchecked" in given:
             self.unchecked = given["unchecked"]
         else:
-            try:
-                self._compile(given)
-            except ValueError:
+            for attempt in (given, None):
                 try:
-                    self._compile(_matchable(given))
-                except ValueError:
+                    self._compile(attempt or _matchable(given))
+                    break
+                except _NO_SCHEMA:
                     self._parameters, self._content, self._bodies = [], {}, {}
-                    self.unchecked = "its schemas are no JSON Schema"
+            else:
+                self.unchecked = "its schemas are no JSON Schema"
         names = [each.name for each, _ in self._parameters if each.place == "header"]
         cookies = any(each.place == "cookie" for each, _ in self._parameters)
         self.fields = frozenset([*names, "cookie"] if cookies else names)
@@ -177,12 +207,22 @@ class OperationCheck:
 
     def takes(self, media_type: str) -> bool:
         """Whether a body may have a media type (in lower case, without parameters; empty: none is given)."""
-        return not self._content or known_as(media_type, self._content) is not None
+        return self._kind(media_type)[0]
 
     def checks_body(self, media_type: str) -> bool:
         """Whether a body of this media type is looked into."""
-        known = known_as(media_type, self._content) if self._content else None
-        return known is not None and known in self._bodies and holds_json(media_type, known)
+        return self._kind(media_type)[1] is not None
+
+    def _kind(self, media_type: str) -> tuple[bool, ValueCheck | None]:
+        """Both, the second as what its body is held against."""
+        kind = self._kinds.get(media_type)
+        if kind is None:
+            known = known_as(media_type, self._content) if self._content else None
+            check = self._bodies.get(known or "") if holds_json(media_type, known) else None
+            kind = not self._content or known is not None, check
+            if len(self._kinds) < MOST_KINDS:
+                self._kinds[media_type] = kind
+        return kind
 
     def body_mismatches(self, media_type: str, body: bytes) -> Sequence[Mismatch]:
         """What is wrong with a body that is looked into; empty ones are there for nobody."""
@@ -192,8 +232,8 @@ class OperationCheck:
             value = value_of(body)
         except NotJson:
             return (Mismatch("body", "", "", "is no valid JSON"),)
-        check = self._bodies[known_as(media_type, self._content) or ""]
-        return () if check.fits(value) else check.mismatches("body", value)
+        check = self._kind(media_type)[1]
+        return () if check is None or check.fits(value) else check.mismatches("body", value)
 
     def missing_body(self) -> Sequence[Mismatch]:
         """What is wrong with a request without a body."""
@@ -215,21 +255,28 @@ def _matchable(given: Mapping[str, Any]) -> Mapping[str, Any]:
 class BackendChecks:
     """The operations of one version of a backend's document, in one worker."""
 
-    __slots__ = ("_book", "_known")
+    __slots__ = ("_book", "_known", "_paths")
 
     def __init__(self, book: bytes) -> None:
         """Raises ValueError: this is no book."""
         self._book = Book(book)
         self._known: dict[int, OperationCheck] = {}
+        self._paths: dict[tuple[str, str], tuple[OperationCheck, Found]] = {}
 
     def find(self, method: str, path: str) -> tuple[OperationCheck, Found] | None:
         """The operation that a request calls, ready to judge it; `path`: as the backend is sent it."""
+        known = self._paths.get((method, path))
+        if known is not None:
+            return known
         found = self._book.find(method, path)
         if found is None:
             return None
         check = self._known.get(found.start)
         if check is None:
             if len(self._known) >= MOST_CHECKS:
-                del self._known[next(iter(self._known))]
+                self._known.clear()
+                self._paths.clear()
             check = self._known[found.start] = OperationCheck(found.name, self._book.text_of(found))
+        if not found.values and len(self._paths) < MOST_PATHS:
+            self._paths[method, path] = check, found
         return check, found

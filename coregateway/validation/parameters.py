@@ -1,8 +1,7 @@
 """What a request says of each parameter: from paths, queries and fields to values, by style and place.
 
 The styles are those of OpenAPI 3.1 §4.8.12. What comes is a text, a list of texts, or a table of texts: which
-one, the schema says. Each text is read as what its schema wants when the value is held against it. A style
-that its place does not have passes unread.
+one, the schema says. Each text is read as what its schema wants when the value is held against it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -39,7 +39,7 @@ def widened(schema: Any) -> Any:
             made["anyOf" if keyword == "oneOf" and "anyOf" not in given else keyword] = [
                 widened(each) for each in value
             ]
-        elif keyword in NAMED or keyword == "$defs":
+        elif keyword in NAMED:
             made[keyword] = {name: widened(each) for name, each in value.items()}
         elif keyword != "uniqueItems":  # sets are made of lists, whatever they repeat
             made[keyword] = value
@@ -128,7 +128,7 @@ def matchable(schema: Any) -> Any:
             made[keyword] = matchable(value)
         elif keyword in SOME:
             made[keyword] = [matchable(each) for each in value]
-        elif keyword in NAMED or keyword == "$defs":
+        elif keyword in NAMED:
             made[keyword] = {name: matchable(each) for name, each in value.items()}
         elif keyword != "pattern" or _is_matchable(value):
             made[keyword] = value

@@ -28,7 +28,7 @@ def test_a_route_has_that_of_its_one_backend_key_by_key_and_a_share_only_its_own
 
 @pytest.mark.parametrize("table", ["backends.coredinator", "routes.a"])
 def test_it_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
-    monkeypatch.setattr(validation, "find_spec", lambda _: None)
+    monkeypatch.setattr(validation, "is_installed", lambda: False)
     text = '[routes.a]\npath = "/a"\nbackend = "coredinator"\n'
     assert loaded(tmp_path, text)
     with pytest.raises(SettingsError) as caught:

@@ -178,7 +178,7 @@ def _agent(random: Random) -> dict[str, Any]:
     return made
 
 
-def _bodies(random: Random) -> Iterator[tuple[str, bytes]]:
+def fuzzed_bodies(random: Random) -> Iterator[tuple[str, bytes]]:
     while True:
         path = random.choice(("/agents", "/strict", "/two", "/optional"))
         value: Any = _agent(random)
@@ -201,7 +201,7 @@ async def test_of_fuzzed_bodies_both_refuse_the_same(checks: BackendChecks) -> N
     random = Random(20)
     fields = [("content-type", "application/json")]
     accepted = refused = only_fastapi = 0
-    for (path, body), _ in zip(_bodies(random), range(1500), strict=False):
+    for (path, body), _ in zip(fuzzed_bodies(random), range(1500), strict=False):
         found = checks.find("POST", path)
         assert found is not None
         fits = not found[0].body_mismatches("application/json", body)
