@@ -14,7 +14,7 @@ from coregateway.proxy import retry, token_check
 from coregateway.settings import Settings, upstreams
 from coregateway.settings.model import leaves
 from coregateway.shared_memory import flight_table, rate_table
-from coregateway.upstream import mirror
+from coregateway.upstream import auth_service, mirror
 from tests.documents import PAGES
 from tests.markdown import code, table
 
@@ -35,6 +35,7 @@ FIXED = {
     "bytes of a token": tokens.LONGEST,
     "good tokens that are remembered": token_check.MOST,
     "bytes of an issuer's keys": key_sets.LARGEST,
+    "bytes of the answer of a service that is asked for callers": auth_service.LARGEST,
     "host names that name servers are silent about, without delaying others": resolving.MOST,
     "weight of an address": upstreams.HEAVIEST,
     "bytes of a log line": writer.MAX_LINE,
