@@ -1,4 +1,5 @@
-// Whom the gateway refuses or ends, and why: callers, rates, limits, slow clients. All of it goes in as text.
+// Whom the gateway refuses or ends, and why: callers, rates, limits, requests that do not fit the documents, slow
+// clients. All of it goes in as text.
 
 const element = (id) => document.getElementById(id);
 const grouped = new Intl.NumberFormat();
@@ -71,9 +72,33 @@ function showRates(rates) {
   );
 }
 
+const MODES = { report: "reported", enforce: "refused" };
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+function showValidation(validation) {
+  element("mismatches-section").hidden = !validation;
+  if (!validation) return;
+  const modes = Object.entries(validation.modes);
+  const few = modes.slice(0, 10).map(([name, mode]) => `${MODES[mode] ?? mode} at ${name}`);
+  if (modes.length > few.length) few.push(`and ${modes.length - few.length} more`);
+  const none = validation.mismatches.length ? "" : " All of them fit so far.";
+  element("validated").textContent = few.length ? `They are ${few.join(", ")}.${none}` : "";
+  fill(
+    "mismatches",
+    validation.mismatches.map((row) => [
+      row.backend,
+      row.operation || "others",
+      [row.in, row.at].filter(Boolean).join(" ") || "–",
+      count(row.count),
+      clock.format(new Date(row.last * 1000)),
+    ]),
+  );
+}
+
 export function show(state) {
   showCallers(state.callers);
   showRates(state.rates);
+  showValidation(state.validation);
   const slow = state.slow_clients ?? [];
   element("ended-section").hidden = !slow.length;
   fill("ended", slow.map(([backend, ended]) => [backend, count(ended)]));

@@ -1,4 +1,7 @@
-"""Whom the gateway refuses or ends, and why, as the page shows it: callers, rates, limits, slow clients."""
+"""Whom the gateway refuses or ends, and why, as the page shows it.
+
+Callers, rates, limits, requests that do not fit the documents of backends, slow clients.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +28,22 @@ def refusals(
     return {
         "callers": auth if given.consumers or given.jwt or given.forward else None,
         "rates": told["rates"] if settings.rates or settings.concurrency else None,
+        "validation": _validation(backends),
         "slow_clients": [
             [name, backend["slow_clients"]] for name, backend in backends.items() if backend["slow_clients"]
         ],
     }
+
+
+MISMATCHES = 40
+"""Rows of requests that do not fit."""
+
+
+def _validation(backends: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The mode of each backend whose requests are held against its document, and what did not fit, the most
+    frequent first; None: nothing is held against documents."""
+    known = {name: row["validation"] for name, row in backends.items()}
+    modes = {name: row["mode"] for name, row in known.items() if row["mode"] != "off"}
+    rows = [{"backend": name} | each for name, row in known.items() for each in row["mismatches"]]
+    rows.sort(key=lambda row: -row["count"])
+    return {"modes": modes, "mismatches": rows[:MISMATCHES]} if modes or rows else None

@@ -86,7 +86,7 @@ def nearest_of(parts: Iterable[Part]) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], tuple[float, Row]] = {}
     for part in parts:
         text = part.nearest.read()
-        latest = orjson.loads(text) if text else {"time": 0.0}
+        latest: dict[str, Any] = orjson.loads(text) if text else {"time": 0.0}
         if time() - latest["time"] > FRESH:
             continue
         for row in latest["rows"]:

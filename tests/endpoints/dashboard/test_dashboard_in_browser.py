@@ -465,6 +465,11 @@ def made_up(second: int) -> bytes:
         data |= {"version": "1", "ready": True, "started": time.time(), "measured": True, "limit": 50}
         data |= {"workers": [], "prefixes": prefixes, "failed": [], "slow": [], "said": []}
         data |= {"settings": {"version": 1, "hash": "0"}, "plugins": [], "causes": many_causes()}
+        fits_not = {"operation": "POST /x", "in": "body", "at": "/a", "count": 1234, "last": 1.7e9}
+        data["validation"] = {
+            "modes": {"service-001": "report"},
+            "mismatches": [{"backend": "service-001"} | fits_not],
+        }
         data |= {"links": {"docs": {"port": 8001, "tls": False}}}
         data |= {"route_count": 500}
         data["routes"] = [
@@ -511,6 +516,8 @@ async def test_a_thousand_busy_backends_stay_responsive(browser: Chrome) -> None
         page.browser.find_element(By.CSS_SELECTOR, "#causes-more").click()
         page.until(lambda: page.run(causes) == CAUSES, "all causes")
         page.until(lambda: page.text("#out-count") == "10", "the upstreams that are down")
+        assert page.text("#validated") == "They are reported at service-001."
+        assert page.text("#mismatches").startswith("service-001 POST /x body /a 1,234 ")
         # A page that were slow would be so at every change, twice a second; once is the machine's doing.
         assert len([task for task in page.run("return window.long") if task > 500]) <= 1  # milliseconds
         checked(page)

@@ -22,7 +22,6 @@ from coregateway.observability.metrics.families import (
     key,
 )
 from coregateway.observability.status import places
-from coregateway.observability.status.nearest import NEAREST
 from coregateway.policy.keys import hash_of
 from coregateway.settings import Settings
 from coregateway.shared_memory import Board, Part
@@ -188,6 +187,7 @@ async def test_who_is_refused_and_why_is_told_where_the_settings_have_it(feed: F
     async with aclosing(feed.watch()) as watch:
         _, whole = read(await anext(watch))
     assert (whole["callers"], whole["rates"], whole["slow_clients"]) == (None, None, [])
+    assert whole["validation"] is None
 
     feed = Feed(Settings.model_validate(SETTINGS.model_dump() | REFUSING), board, Node(board))
     for family, labels, number in (
@@ -216,9 +216,25 @@ def test_what_is_nearest_to_its_limit_is_for_operators_alone(board: Board, *, on
     part = board.parts[0]
     part.enter(os.getpid(), 0)
     rows = [("slow", "192.0.2.1", 0, 1, 60.0)]
-    part.ring.add(orjson.dumps({"kind": NEAREST, "time": feeds.time(), "rows": rows}))
+    part.nearest.write(orjson.dumps({"time": feeds.time(), "rows": rows}), news=True)
     settings = Settings.model_validate(
         SETTINGS.model_dump() | REFUSING | {"dashboard": {"on_main_port": on_main_port}}
     )
     told = refusals(settings, board, None, {})
     assert [row["key"] for row in told["rates"]["nearest"]] == ([] if on_main_port else ["192.0.2.1"])
+
+
+def test_what_does_not_fit_a_document_is_told_the_most_frequent_first(board: Board) -> None:
+    def backend(mode: str, *counts: int) -> dict[str, Any]:
+        found = [{"operation": f"POST /{count}", "count": count} for count in counts]
+        return {"slow_clients": 0, "validation": {"mode": mode, "mismatches": found}}
+
+    backends = {"a": backend("report", 3, 1), "b": backend("off"), "c": backend("enforce", 2)}
+    told = refusals(SETTINGS, board, None, backends)["validation"]
+    assert told["modes"] == {"a": "report", "c": "enforce"}
+    assert [(row["backend"], row["operation"], row["count"]) for row in told["mismatches"]] == [
+        ("a", "POST /3", 3),
+        ("c", "POST /2", 2),
+        ("a", "POST /1", 1),
+    ]
+    assert refusals(SETTINGS, board, None, {"b": backend("off")})["validation"] is None
