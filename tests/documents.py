@@ -1,6 +1,7 @@
 """The documents of the repository, and what it takes to try them: a fresh clone, a demo, a gateway."""
 
 import atexit
+import os
 import re
 import shlex
 import shutil
@@ -47,6 +48,9 @@ def clone() -> Path:
     for name in (".venv", ".uv"):
         if (ROOT / name).exists():
             (directory / name).symlink_to(ROOT / name)
+    # What pyproject.toml says is installed there: make must not install the clone itself in its place.
+    os.utime(directory / "pyproject.toml", (0, 0))
+    os.utime(directory / ".python-version", (0, 0))
     compiled = directory / "coregateway/__compiled__"
     if (DIRECTORY / digest()).is_dir():
         compiled.symlink_to(DIRECTORY)
