@@ -27,6 +27,9 @@ SKIPPED: Final = "skipped"
 
 ENFORCE: Final = "enforce"
 
+MOST_NAME: Final = 200
+"""Characters of an operation in the log."""
+
 UNKNOWN: Final = "no operation"
 
 
@@ -74,6 +77,10 @@ class Validation:
             return self._fail(client, UNKNOWN, [""], NoOperation())
         check, operation = found
         if check.unchecked:
+            if not check.is_told:
+                check.is_told = True
+                fields = {"backend": backend, "operation": check.name[:MOST_NAME], "reason": check.unchecked}
+                event("validation.operation_unchecked", level="WARNING", **fields)
             return None
         if check.has_parameters:
             fields = fields_of(client, head, forwarding, check.fields)

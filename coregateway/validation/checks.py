@@ -111,6 +111,7 @@ class OperationCheck:
         "_kinds",
         "_parameters",
         "fields",
+        "is_told",
         "name",
         "unchecked",
     )
@@ -118,6 +119,8 @@ class OperationCheck:
     def __init__(self, name: str, text: bytes) -> None:
         self.name = name
         self.unchecked = ""
+        self.is_told = False
+        """Whether it was told that it is not checked."""
         self._parameters: list[tuple[Parameter, ValueCheck]] = []
         self._content: Mapping[str, Any] = {}
         self._bodies: dict[str, ValueCheck] = {}

@@ -22,9 +22,13 @@ AGENT = {
     "properties": {"name": {"type": "string", "maxLength": 8}, "count": {"type": "integer"}},
 }
 BODY = {"required": True, "content": {"application/json": {"schema": AGENT}}}
+BRANCHES: dict[str, Any] = {
+    f"s{level}": {"allOf": [{"$ref": f"#/components/schemas/s{level + 1}"}] * 2} for level in range(12)
+} | {"s12": {"type": "string"}}
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
     "info": {"title": "agents", "version": "1"},
+    "components": {"schemas": BRANCHES},
     "paths": {
         "/agents/{number}": {
             "post": {
@@ -41,6 +45,7 @@ DOCUMENT: dict[str, Any] = {
                 ]
             },
         },
+        "/broken": {"get": {"parameters": [{"in": "query", "name": "q", "schema": BRANCHES["s0"]}]}},
         "/files": {"post": {"requestBody": {"content": {"multipart/form-data": {"schema": {}}}}}},
     },
 }
@@ -240,6 +245,14 @@ async def test_files_pass_and_are_counted_as_skipped(stage: Stage) -> None:
     answer = await post(stage, f"{PREFIX}/files", b"--x--", "Content-Type: multipart/form-data; boundary=x")
     assert answer.status == 200
     assert await outcome(stage, f"{PREFIX}/files") == "skipped"
+
+
+async def test_an_operation_that_cannot_be_checked_passes_and_is_told_once(stage: Stage) -> None:
+    for _ in range(2):
+        assert (await stage.ask("/broken?q=1")).status == 200
+    assert await outcome(stage, f"{PREFIX}/broken") == "skipped"
+    [line] = [each for each in stage.gateway.log_lines() if each["event"] == "validation.operation_unchecked"]
+    assert (line["operation"], line["reason"]) == ("GET /broken", "its schemas branch too often")
 
 
 async def test_reporting_changes_no_byte(stage: Stage) -> None:

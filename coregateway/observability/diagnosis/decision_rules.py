@@ -8,6 +8,7 @@ from coregateway.observability.diagnosis.rules import AN_HOUR, Finding
 from coregateway.observability.status.decisions import BreakerStatus, EjectionStatus
 from coregateway.observability.status.reachability import in_words
 from coregateway.prober.document_states import DocumentState
+from coregateway.proxy.validators import BOOK
 
 MEANWHILE = {
     "local": "each node limits by itself",
@@ -137,3 +138,14 @@ def requests_unfit(
     )
     fields: dict[str, object] = {"backend": backend, "operation": worst["operation"], "place": where}
     return Finding("requests_unfit", backend, message, fields)
+
+
+def not_validated(backend: str, mode: str, document: DocumentState | None) -> Finding | None:
+    """A backend's requests are to be held against its API document, and there is none."""
+    if mode == "off" or (document is not None and (document.state == "waiting" or BOOK in document.pieces)):
+        return None
+    message = (
+        f"requests to backend {backend} pass without validation, for there is no API document to hold them "
+        f"against: look at backends.{backend}.openapi"
+    )
+    return Finding("not_validated", backend, message, {"backend": backend, "mode": mode}, pause=AN_HOUR)

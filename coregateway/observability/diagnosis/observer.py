@@ -163,6 +163,8 @@ class Observer:
                     self._tell(rules.checks_failed(name, url, found), now)
             if (document := documents.get(name)) is not None:
                 self._tell(decision_rules.document_unusable(name, document), now)
+            if not self._is_young:
+                self._tell(decision_rules.not_validated(name, row.validation.mode, document), now)
             self._look_at_decisions(name, row, ejections, now)
 
     def _look_at(self, name: str, row: BackendSettings, living: list[Part], now: float) -> None:

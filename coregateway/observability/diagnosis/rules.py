@@ -67,6 +67,7 @@ type Kind = Literal[
     "rate_store_lost",
     "rate_store_back",
     "requests_unfit",
+    "not_validated",
     "breaker_open",
     "breaker_closed",
     "loop_blocked",

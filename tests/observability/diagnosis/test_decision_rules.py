@@ -7,6 +7,7 @@ from coregateway.observability.diagnosis.decision_rules import (
     breaker_open,
     document_unusable,
     ejected,
+    not_validated,
     rate_store_back,
     rate_store_lost,
     rate_table_full,
@@ -75,6 +76,27 @@ def test_a_store_that_is_lost_or_back_is_told_once(
     if told == "rate_store_lost":
         assert found[0] is not None
         assert "503 rate_store_unavailable" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("mode", "document", "told"),
+    [
+        ("enforce", None, True),
+        ("report", DocumentState("x", state="absent"), True),
+        ("report", DocumentState("x", state="refused"), True),
+        ("report", DocumentState("x", state="stale", pieces={"book": (0, 1)}), False),
+        ("enforce", DocumentState("x", state="fetched", pieces={"book": (0, 1)}), False),
+        ("enforce", DocumentState("x"), False),
+        ("off", None, False),
+    ],
+)
+def test_a_backend_without_a_document_to_validate_by_is_told(
+    mode: str, document: DocumentState | None, told: bool
+) -> None:
+    finding = not_validated("billing", mode, document)
+    assert (finding is not None) is told
+    if finding is not None:
+        assert "backends.billing.openapi" in finding.message
 
 
 WORST = {"operation": "POST /agents", "in": "body", "at": "/name", "count": 12}

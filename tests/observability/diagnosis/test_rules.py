@@ -175,6 +175,7 @@ def test_there_is_an_example_of_each_kind() -> None:
         "rate_store_back",
         "document_unusable",
         "requests_unfit",
+        "not_validated",
     }  # `test_decision_rules`
     of_callers = {"credentials_refused", "keys_stale", "auth_service_failing", "rate_refuses"}
     assert EXAMPLES.keys() == {*get_args(rules.Kind.__value__)} - of_decisions - of_callers
