@@ -62,6 +62,8 @@ VALIDATED = {
 
 KEY = "cg_benchmark_key"
 ISSUED = issued()
+CREDENTIALS = {"X-API-Key": KEY, "Authorization": f"Bearer {ISSUED.token}"}
+"""Where one of these is asked for, the other is none."""
 LOADS = {
     "small GET": "",
     "browser's GET": "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in BROWSER.items()),
@@ -252,7 +254,7 @@ def serving(
     if application:
         command = [sys.executable, "-m", "sanic", application, "--host", "127.0.0.1", "--port", str(port)]
         peer = Peer(command, peer.environment | {"PYTHONPATH": f"{BENCHMARKS}:{BENCHMARKS.parent}"})
-    return running(name, port, peer, folder)
+    return running(name, port, peer, folder, fields=CREDENTIALS)
 
 
 def figures(server: Server, load: str, seconds: float, connections: int) -> Figures:

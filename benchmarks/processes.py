@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from generators import Unanswered
 from peers import PREFIX, Peer
@@ -99,11 +100,18 @@ def leave(number: int, _: object) -> None:
 
 
 @contextmanager
-def running(name: str, port: int, peer: Peer, folder: Path, check: str = "/small") -> Generator[Server]:
-    """A server on its core, from the first answer to this path of the upstream on."""
+def running(
+    name: str,
+    port: int,
+    peer: Peer,
+    folder: Path,
+    check: str = "/small",
+    fields: Mapping[str, str] = MappingProxyType({}),
+) -> Generator[Server]:
+    """A server on its core, from the first answer to this path on; `fields`: that it is asked with."""
     with started(peer, SERVER_CORE, folder / f"{name}.out") as process:
         server = Server(name, port, process)
-        wait_until_answered(server.url(check), process)
+        wait_until_answered(server.url(check), process, fields)
         yield server
 
 
@@ -136,13 +144,16 @@ def end(process: "subprocess.Popen[bytes]") -> None:
             continue
 
 
-def wait_until_answered(url: str, process: "subprocess.Popen[bytes]") -> None:
+def wait_until_answered(
+    url: str, process: "subprocess.Popen[bytes]", fields: Mapping[str, str] = MappingProxyType({})
+) -> None:
     deadline = time.monotonic() + START
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise Unanswered(f"{url}: the server ended by itself, with status {process.returncode}")
         try:
-            with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 -- a loopback URL of our own
+            request = urllib.request.Request(url, headers=dict(fields))  # noqa: S310 -- a loopback URL of our own
+            with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310
                 if answer.status == 200:
                     return
         except OSError:
