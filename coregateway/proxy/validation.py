@@ -79,8 +79,13 @@ class Validation:
         if check.unchecked:
             if not check.is_told:
                 check.is_told = True
-                fields = {"backend": backend, "operation": check.name[:MOST_NAME], "reason": check.unchecked}
-                event("validation.operation_unchecked", level="WARNING", **fields)
+                event(
+                    "validation.operation_unchecked",
+                    level="WARNING",
+                    backend=backend,
+                    operation=check.name[:MOST_NAME],
+                    reason=check.unchecked,
+                )
             return None
         if check.has_parameters:
             fields = fields_of(client, head, forwarding, check.fields)
