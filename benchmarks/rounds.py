@@ -4,6 +4,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import upstreams
@@ -11,6 +12,8 @@ from generators import Unanswered
 from peers import PEERS, Site
 from processes import LOAD_CORE, Server, free_ports, running, started, wait_until_answered
 from scenarios import Figures, Scenario, Setup, by_setup
+
+from coregateway.demo.certificate import made
 
 type Rounds = dict[str, list[dict[str, Figures]]]
 """By scenario, for each round the figures of the servers that were able to do it."""
@@ -27,6 +30,8 @@ def measure(names: Sequence[str], scenarios: Sequence[Scenario], rounds: int, se
                     for scenario in group:
                         if scenario not in able:
                             say(f"{name} is not able to do {scenario.name}: skipped")
+                    if not able:
+                        continue
                     try:
                         with serving(name, setup, port, folder) as server:
                             for scenario in able:
@@ -60,12 +65,21 @@ class Missing(Exception):
 def serving(name: str, setup: Setup, behind: int, folder: Path) -> Generator[Server]:
     """A server that runs in front of an upstream's port; Missing where it is not installed."""
     port, admin = free_ports(2)
-    site = Site(port, behind, admin, folder, setup.workers, setup.connections, setup.streams)
+    pair = certificate(folder) if setup.tls else ""
+    site = Site(port, behind, admin, folder, setup.workers, setup.connections, setup.streams, pair)
     peer = PEERS[name].start(site)
     if peer is None:
         raise Missing(name)
-    with running(name, port, peer, folder) as server:
+    with running(name, port, peer, folder, secured=setup.tls) as server:
         yield server
+
+
+def certificate(folder: Path) -> str:
+    """A file with a certificate (ECDSA P-256) and its key, the same for all servers of a folder."""
+    file = folder / "tls.pem"
+    if not file.exists():
+        file.write_bytes(made(datetime.now(UTC)))
+    return str(file)
 
 
 def say(words: str) -> None:

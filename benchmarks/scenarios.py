@@ -21,6 +21,7 @@ CONNECTIONS = (1, 10, 50, 200, 1000)
 RATES = (500, 1000, 2000)
 STREAMS = 1000
 IDLE = (1000, 5000, 10_000)
+IDLE_OVER_TLS = 2000
 WORKERS = (1, 2, 4)
 
 type Figures = dict[str, float]
@@ -36,6 +37,8 @@ class Setup:
     """In front of the backend of streams instead of nginx."""
     fresh: bool = False
     """Not shared with other scenarios."""
+    tls: bool = False
+    """Clients come over TLS 1.3."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,24 @@ def saturating(
         return _figures(load, server.cpu() - before) | {"RSS MiB": server.resident()}
 
     return measure
+
+
+def connecting(server: Server, seconds: float) -> Figures:
+    """Each request on a connection of its own."""
+    lua = 'wrk.headers["Connection"] = "close"\n'
+    url = server.url("/small")
+    generators.saturating(url, 50, 1, lua=lua)
+    before = server.cpu()
+    load = generators.saturating(url, 50, seconds, lua=lua)
+    figures = _figures(load, server.cpu() - before)
+    return {"connections/s": figures.pop("requests/s"), **figures}
+
+
+def idle_over_tls(server: Server, _: float) -> Figures:
+    """What an idle connection takes of a server that has worked before, as in `memory`."""
+    generators.saturating(server.url("/small"), 50, 1)
+    warm = server.resident()
+    return {f"KiB each of {IDLE_OVER_TLS}": idle(server, IDLE_OVER_TLS, warm)}
 
 
 def at_rate(rate: int) -> Callable[[Server, float], Figures]:
@@ -219,6 +240,33 @@ SCENARIOS: dict[str, Scenario] = {
             Setup(connections=STREAMS + 100, streams=True),
             needs="websocket",
             lead="round trips/s",
+        ),
+        *(
+            Scenario(
+                f"tls-{kind}-c50",
+                f"{title} over TLS 1.3, c = 50",
+                saturating(path, 50),
+                Setup(tls=True),
+                needs="tls",
+            )
+            for kind, (title, path) in PAYLOADS.items()
+            if kind in ("get", "1m")
+        ),
+        Scenario(
+            "tls-new",
+            "connections over TLS 1.3, one small GET each, c = 50",
+            connecting,
+            Setup(tls=True),
+            needs="tls",
+            lead="connections/s",
+        ),
+        Scenario(
+            "tls-memory",
+            "memory of idle connections over TLS 1.3",
+            idle_over_tls,
+            Setup(tls=True, fresh=True),
+            needs="tls",
+            lead=f"KiB each of {IDLE_OVER_TLS}",
         ),
         Scenario("memory", "memory", memory, Setup(fresh=True), lead=f"KiB each of {IDLE[-1]}"),
     )

@@ -32,7 +32,7 @@ def certificate_file() -> Iterator[Path]:
 
     Raises NoCryptography.
     """
-    pem = _made(datetime.now(UTC))
+    pem = made(datetime.now(UTC))
     with TemporaryDirectory(prefix="coregateway-demo-") as directory:
         path = Path(directory, "tls.pem")
         path.touch(0o600)
@@ -40,7 +40,8 @@ def certificate_file() -> Iterator[Path]:
         yield path
 
 
-def _made(now: datetime) -> bytes:
+def made(now: datetime) -> bytes:
+    """The certificate and its key (ECDSA P-256), in PEM. Raises NoCryptography."""
     try:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes, serialization
