@@ -4,7 +4,7 @@ machine's names alone, and for a day.
 It takes the package `cryptography`, which comes with the extra `jwt`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -27,7 +27,7 @@ class NoCryptography(Exception):
 
 
 @contextmanager
-def certificate_file() -> Iterator[Path]:
+def certificate_file() -> Generator[Path]:
     """A file with the certificate and its key, which nobody else may read, until the end of the block.
 
     Raises NoCryptography.
