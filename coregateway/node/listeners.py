@@ -43,9 +43,8 @@ class Listeners(socket.socket):
     others: tuple[socket.socket, ...] = ()
     """In the main process: the sockets of the workers 1, 2, …"""
 
-    clear: socket.socket | None = None
-    """Of a port in the clear beside one that speaks TLS: the worker's own or, in the main process, those of
-    all workers, which are `Listeners`, too."""
+    clear: "Listeners | None" = None
+    """Of a port in the clear beside one that speaks TLS."""
 
     admin: socket.socket | None = None
     """The listening socket of the admin address, one for all workers."""
@@ -65,25 +64,18 @@ class Listeners(socket.socket):
 
     def __reduce__(self) -> tuple[Callable[..., "Listeners"], tuple[Any, ...]]:
         admin = self.admin and _handed_on(self.admin)
-        clear = self.clear and _handed_on(_of(self.clear, worker_number()))
-        return _inherit, (_handed_on(self.of(worker_number())), clear, admin, self.passed)
+        return _inherit, (_handed_on(self.of(worker_number())), self.clear, admin, self.passed)
 
     @property
     def ports(self) -> tuple[tuple[socket.socket, ...], ...]:
         """In the main process: the sockets of each port for clients, by worker."""
-        clear = self.clear
         own = (self, *self.others)
-        return (own, (clear, *clear.others)) if isinstance(clear, Listeners) else (own,)
+        return (own,) if self.clear is None else (own, (self.clear, *self.clear.others))
 
     def end(self, worker: int = 0) -> None:
         """As `end`, of a worker's sockets that no process is to accept from any more."""
-        end(self.of(worker))
-        if self.clear is not None:
-            end(_of(self.clear, worker))
-
-
-def _of(listener: socket.socket, worker: int) -> socket.socket:
-    return listener.of(worker) if isinstance(listener, Listeners) else listener
+        for sockets in self.ports:
+            end(sockets[worker % len(sockets)])
 
 
 def end(listener: socket.socket) -> None:
@@ -186,12 +178,12 @@ def _handed_on(sock: socket.socket) -> tuple[Any, int]:
 
 
 def _inherit(
-    own: tuple[Any, int], clear: tuple[Any, int] | None, admin: tuple[Any, int] | None, passed: bool
+    own: tuple[Any, int], clear: Listeners | None, admin: tuple[Any, int] | None, passed: bool
 ) -> Listeners:
     handle, family = own
     listeners = Listeners(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=handle.detach())
     listeners.passed = passed
-    listeners.clear = clear and _taken(*clear)
+    listeners.clear = clear
     listeners.admin = admin and _taken(*admin)
     return listeners
 

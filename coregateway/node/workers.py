@@ -16,6 +16,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from multiprocessing import active_children, parent_process
@@ -259,8 +260,9 @@ class Worker:
         retires = self.node.state(self._number) is State.RETIRED
         await asyncio.sleep(max(self._delay, HANDSHAKES) if retires else self._delay)
         if self._listeners is not None and (self.node.stopping or retires):
-            if not self._listeners.passed:
-                await _empty(self._listeners, self._listeners.clear)
+            found = (self._listeners, self._listeners.clear)
+            if owned := [each for each in found if each is not None and not each.passed]:
+                await _empty(owned)
                 self._listeners.end()
             await asyncio.sleep(SETTLE)
         self._app.stop(terminate=False)
@@ -291,14 +293,13 @@ class Worker:
             self.stop()
 
 
-async def _empty(*listeners: socket | None) -> None:
+async def _empty(listeners: Iterable[socket]) -> None:
     """Let the loop accept what waits in backlogs; not for longer than `EMPTYING`, should it never end."""
     loop = asyncio.get_running_loop()
     waiting = select.poll()
     for listener in listeners:
-        if listener is not None:
-            listener.listen(0)  # who comes now is left to try again, and will be refused
-            waiting.register(listener, select.POLLIN)
+        listener.listen(0)  # who comes now is left to try again, and will be refused
+        waiting.register(listener, select.POLLIN)
     end_at = loop.time() + EMPTYING
     while waiting.poll(0) and loop.time() < end_at:  # noqa: ASYNC110 - the kernel sets no event
         await asyncio.sleep(0)

@@ -30,7 +30,7 @@ from coregateway.net.sockets import peer_address
 from coregateway.net.tls_transport import TlsTransport
 from coregateway.net.transport import Transport
 from coregateway.node import descriptors
-from coregateway.node.listeners import BACKLOG, CannotListen, adopt, listen, listen_for_admin
+from coregateway.node.listeners import BACKLOG, CannotListen, Listeners, adopt, listen, listen_for_admin
 from coregateway.node.running import Running, RunningState
 from coregateway.node.service_manager import WrongSocket, passed_sockets
 from coregateway.node.workers import found
@@ -198,7 +198,7 @@ class Gateway(Sanic[Config, Context]):
             client.application = connection = SanicConnection(self, client)
             connection.begun = events.begin(connection.conn_info)
 
-    def _listen_in_the_clear(self, passed: socket | None, host: str, workers: int) -> socket | None:
+    def _listen_in_the_clear(self, passed: socket | None, host: str, workers: int) -> Listeners | None:
         if passed is not None:
             return adopt(passed)
         port = self.ctx.settings.tls.http_port

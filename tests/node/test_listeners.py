@@ -1,10 +1,12 @@
 """Listening sockets that several workers share, on the kernel that runs the tests."""
 
+import os
 import socket
 from contextlib import ExitStack, closing
 
 import pytest
 
+from coregateway.node import listeners as node_listeners
 from coregateway.node.listeners import CannotListen, Listeners, end, listen, listen_for_admin
 from coregateway.testing import PATIENCE
 
@@ -130,3 +132,42 @@ def test_a_socket_that_was_ended_serves_when_it_listens_again(times: int) -> Non
             with accepted:
                 client.sendall(b"x")
                 assert accepted.recv(1) == b"x"
+
+
+def test_a_worker_inherits_its_socket_of_each_port_and_ends_them_unless_they_were_passed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listeners = listen(HOST, 0, 2)
+    listeners.clear = listen(HOST, 0, 2)
+    assert [[sock.getsockname() for sock in sockets] for sockets in listeners.ports] == [
+        [listeners.getsockname()] * 2,
+        [listeners.clear.getsockname()] * 2,
+    ]
+    monkeypatch.setenv("SANIC_WORKER_NAME", "Sanic-Server-1-0")
+    monkeypatch.setattr(node_listeners, "DupFd", Duplicate)
+    make, arguments = listeners.__reduce__()
+    clear_make, clear_arguments = arguments[1].__reduce__()
+    inherited = make(arguments[0], clear_make(*clear_arguments), *arguments[2:])
+    assert inherited.clear is not None
+    assert same_socket(inherited, listeners.of(1))
+    assert same_socket(inherited.clear, listeners.clear.of(1))
+    inherited.clear.passed = True
+    inherited.end()
+    assert not inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    assert inherited.clear.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    for each in (listeners, listeners.clear, inherited, inherited.clear):
+        close(each)
+
+
+class Duplicate:
+    """As the descriptor that a process which is spawned is handed."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = os.dup(descriptor)
+
+    def detach(self) -> int:
+        return self._descriptor
+
+
+def same_socket(one: socket.socket, other: socket.socket) -> bool:
+    return os.fstat(one.fileno()).st_ino == os.fstat(other.fileno()).st_ino
