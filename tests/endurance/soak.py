@@ -67,6 +67,9 @@ WARM_UP = 600.0
 WARMING = 2.0
 """Seconds between reloads during the warm-up, at most: what they keep is full after two hundred of them."""
 
+FILLED = 4000
+"""Callers who come once, for each worker, during a warm-up: none of its tables remembers so many lines."""
+
 SETTLED = 30.0
 """Seconds, at most, until nothing is under way after the last client has ended."""
 
@@ -187,7 +190,7 @@ async def run(
 
         node = await running.enter_async_context(Reloadable(settings(0), workers=workers))
         traffic = Traffic(node.gateway.address, node.admin, key, rate)
-        before = await _tasks(node, workers)
+        before = {pid: tasks for pid, (tasks, _) in (await _counts(node, workers)).items()}
         began = time.monotonic()
         going = asyncio.create_task(traffic.run())
 
@@ -198,6 +201,7 @@ async def run(
                 await _reload(node, settings(number), soak)
 
         reloading = asyncio.create_task(reload_again_and_again())
+        filling = asyncio.create_task(traffic.fill(int(FILLED * workers * warm_up / WARM_UP), warm_up))
         try:
             while (left := began + seconds - time.monotonic()) > 0.01:
                 await asyncio.sleep(min(every, left))
@@ -208,7 +212,7 @@ async def run(
             traffic.stop()
             await going
             reloading.cancel()
-            await asyncio.wait([reloading])
+            await asyncio.wait([reloading, filling])
         await _settle(node, soak, before, workers)
         last = traffic.take()
         soak.outcomes += last.outcomes
@@ -253,24 +257,25 @@ async def _reload(node: Reloadable, toml: str, soak: Soak) -> None:
         soak.unexpected[f"reload: {str(error)[:200]!r}"] += 1
 
 
-async def _tasks(node: Reloadable, workers: int) -> dict[int, int]:
-    """Of each worker that answers, by its process. The kernel deals connections out at random."""
-    found: dict[int, int] = {}
+async def _counts(node: Reloadable, workers: int) -> dict[int, tuple[int, int]]:
+    """Tasks and allocations of each worker that answers, by its process. The kernel deals connections out at
+    random."""
+    found: dict[int, tuple[int, int]] = {}
     for _ in range(20 * workers):
         with suppress(OSError, ResponseCut, WireError):
             async with RawClient(node.gateway.address) as client:
                 await client.send(b"GET /counts HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 told = json.loads((await client.read_response()).body)
-            found[told["pid"]] = told["tasks"]
+            found[told["pid"]] = told["tasks"], told["blocks"]
         if len(found) == workers:
             break
     return found
 
 
 async def _sample(node: Reloadable, traffic: Traffic, soak: Soak, workers: int, began: float) -> None:
-    tasks = await _tasks(node, workers)
+    counts = await _counts(node, workers)
     pids = named(node.gateway.processes())
-    all_held = {name: held(pid, tasks.get(pid, -1)) for name, pid in pids.items()}
+    all_held = {name: held(pid, *counts.get(pid, ())) for name, pid in pids.items()}
     taken = traffic.take()
     soak.outcomes += taken.outcomes
     soak.unexpected += taken.unexpected
@@ -284,8 +289,10 @@ async def _sample(node: Reloadable, traffic: Traffic, soak: Soak, workers: int, 
     )
     soak.samples.append(sample)
     if len(soak.samples) == 1:
-        soak.say("of each process: MiB of anonymous, resident and proportional memory, descriptors, tasks")
-        names = "  ".join(f"{name.partition(' (')[0]:>31}" for name in sample.held)
+        soak.say(
+            "of each process: MiB of anonymous, resident, proportional memory; descriptors, tasks, blocks"
+        )
+        names = "  ".join(f"{name.partition(' (')[0]:>39}" for name in sample.held)
         soak.say(f"{'s':>6} {'asked':>7} {'wrong':>5} {'p50 ms':>7} {'p99 ms':>7}  {names}")
     cells = "  ".join(_cell(each) for each in sample.held.values())
     soak.say(
@@ -299,7 +306,8 @@ async def _sample(node: Reloadable, traffic: Traffic, soak: Soak, workers: int, 
 
 def _cell(held: Held) -> str:
     tasks = held.tasks if held.tasks >= 0 else "."
-    return f"{held.private:7.2f} {held.rss:7.2f} {held.pss:7.2f} {held.descriptors:3d} {tasks:>3}"
+    blocks = held.blocks if held.blocks >= 0 else "."
+    return f"{held.private:7.2f} {held.rss:7.2f} {held.pss:7.2f} {held.descriptors:3d} {tasks:>3} {blocks:>7}"
 
 
 async def _settle(node: Reloadable, soak: Soak, before: dict[int, int], workers: int) -> None:
@@ -311,7 +319,7 @@ async def _settle(node: Reloadable, soak: Soak, before: dict[int, int], workers:
             for name, backend in (await node.status())["backends"].items()
             if (here := {key: backend[key] for key in ("in_flight", "queued") if backend[key]})
         }
-        after = await _tasks(node, workers)
+        after = {pid: tasks for pid, (tasks, _) in (await _counts(node, workers)).items()}
         more = {pid: (before[pid], now) for pid, now in after.items() if now > before.get(pid, now) + TASKS}
         if not left and not more:
             return
@@ -334,7 +342,7 @@ def _judge(soak: Soak, seconds: float, allowed: Allowed, *, busy: bool) -> None:
     for name, trend in trends(warm).items():
         soak.say(
             f"{name}: {trend.private:+.2f} MiB an hour anonymous, {trend.rss:+.2f} resident, "
-            f"{trend.pss:+.2f} proportional, "
+            f"{trend.pss:+.2f} proportional, {trend.blocks:+.0f} blocks, "
             f"{trend.descriptors:+.1f} descriptors over {(warm[-1].time - warm[0].time) / HOUR:.2f} h"
         )
     soak.say(

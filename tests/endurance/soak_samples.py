@@ -37,7 +37,7 @@ _ROLLUP = re.compile(r"^(Rss|Pss):\s+(\d+) kB", re.MULTILINE)
 
 
 class Held(NamedTuple):
-    """By one process. `rss`, `pss` and `private` in MiB; `tasks` -1: it did not say.
+    """By one process. `rss`, `pss` and `private` in MiB; `blocks` are Python's allocations; -1: it did not say.
 
     `private` is anonymous memory of its own: what leaks is there, while memory that processes share has its
     size from the start, and becomes resident page by page.
@@ -48,6 +48,7 @@ class Held(NamedTuple):
     pss: float
     descriptors: int
     tasks: int
+    blocks: int = -1
 
 
 @dataclass
@@ -72,14 +73,16 @@ class Allowed:
     latency: float = LATENCY
 
 
-def held(pid: int, tasks: int = -1) -> Held | None:
+def held(pid: int, tasks: int = -1, blocks: int = -1) -> Held | None:
     """By a process; None if it has ended."""
     with suppress(OSError):
         found = dict(_ROLLUP.findall(Path(f"/proc/{pid}/smaps_rollup").read_text("utf-8")))
         status = Path(f"/proc/{pid}/status").read_text("utf-8")
         private = int(re.findall(r"RssAnon:\s+(\d+) kB", status)[0])
         descriptors = len(os.listdir(f"/proc/{pid}/fd"))
-        return Held(private / 1024, int(found["Rss"]) / 1024, int(found["Pss"]) / 1024, descriptors, tasks)
+        return Held(
+            private / 1024, int(found["Rss"]) / 1024, int(found["Pss"]) / 1024, descriptors, tasks, blocks
+        )
     return None
 
 
@@ -100,11 +103,12 @@ def named(pids: Sequence[int]) -> dict[str, int]:
 
 
 class Trend(NamedTuple):
-    """Of one process: MiB an hour, descriptors over the whole time."""
+    """Of one process: MiB and allocations an hour, descriptors over the whole time."""
 
     private: float
     rss: float
     pss: float
+    blocks: float
     descriptors: float
 
 
@@ -120,6 +124,7 @@ def trends(samples: Sequence[Sample]) -> dict[str, Trend]:
             HOUR * slope(times, [sample.held[name].private for sample in samples]),
             HOUR * slope(times, [sample.held[name].rss for sample in samples]),
             HOUR * slope(times, [sample.held[name].pss for sample in samples]),
+            HOUR * slope(times, [float(sample.held[name].blocks) for sample in samples]),
             lasted * slope(times, [float(sample.held[name].descriptors) for sample in samples]),
         )
         for name in always

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from math import ceil
 from random import Random
@@ -90,6 +90,19 @@ class Traffic:
                 for number in range(kind.clients):
                     draw = Random(f"{self.seed}:{name}:{number}")
                     clients.create_task(self._client(name, kind, draw))
+
+    async def fill(self, number: int, seconds: float) -> None:
+        """So many callers who come once, in so many seconds: what remembers lines is full from then on."""
+        draw = Random(self.seed)
+        left = number
+        while left > 0 and not self._stopping.is_set():
+            with suppress(OSError, ResponseCut, WireError):
+                async with RawClient(self.address, within=WITHIN) as raw:
+                    for _ in range(100):
+                        left -= 1
+                        await raw.send(_head("GET", "/rated/x", f"X-Caller: {draw.getrandbits(64)}"))
+                        await raw.read_response()
+                        await self._rest(seconds / number)
 
     def stop(self) -> None:
         self._stopping.set()
