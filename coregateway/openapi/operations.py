@@ -6,7 +6,8 @@ Pure. The prober makes a book of a whole document (`book_of`); a worker that has
     "s"   by literal segments, the trees below them
     "t"   segments with text around their parameters: what stands between these, and the tree below
     "p"   the tree below a segment that is one parameter
-    "o"   by methods, where the text of the operation is, and the names of the parameters in its path
+    "o"   by methods, where the text of the operation is: its length in four bytes, and itself, compressed
+    "n"   the path itself
 """
 
 import re
@@ -28,8 +29,8 @@ MOST_OPERATIONS: Final = 5000
 """Of a document; further ones are not known."""
 
 MOST_TEXT: Final = 65_536
-"""Bytes of an operation, with the schemas that it needs: what is larger would take a worker too long to read,
-some 10 ms at the first request, and is not checked."""
+"""Bytes of an operation, with the schemas that it needs: what is larger would take a worker too long to make
+ready, more than 5 ms at the first request, and is not checked."""
 
 MOST_WEIGHT: Final = 1000
 """See `check_weight`."""
@@ -66,13 +67,11 @@ def is_json(media_type: str) -> bool:
 
 
 class Found(NamedTuple):
-    """An operation that a request calls. `name`: its method, and its path in the document; `start`, `end`:
-    where its text is, which nothing else begins at; `values`: of the parameters in its path, as they were
-    written."""
+    """An operation that a request calls. `name`: its method, and its path in the document; `start`: where its
+    text is, and nothing else; `values`: of the parameters in its path, as they were written."""
 
     name: str
     start: int
-    end: int
     values: Mapping[str, str]
 
 
@@ -90,10 +89,10 @@ def book_of(document: Mapping[str, Any]) -> bytes:
     for template, method, operation in _operations(document):
         text = zlib.compress(_text(document, *operation), 6)
         row = _leaf(root, template)
-        names = _PARAMETER.findall(template)
-        row.setdefault("o", {})[method.upper()] = [start, start + len(text), template, names]
-        start += len(text)
-        texts.append(text)
+        row["n"] = template
+        row.setdefault("o", {})[method.upper()] = start
+        start += 4 + len(text)
+        texts.append(len(text).to_bytes(4) + text)
     index = orjson.dumps(root)
     return b"%d\n%b%b" % (len(index), index, b"".join(texts))
 
@@ -241,16 +240,20 @@ class Book:
         segments = path[1:].split("/")
         if len(segments) > MOST_SEGMENTS or not path.startswith("/"):
             return None
-        for rows, values in _Search(segments).below(self._root, 0, ()):
-            known = "GET" if method == "HEAD" and "HEAD" not in rows else method
-            if known in rows:
-                start, end, template, names = rows[known]
-                return Found(f"{known} {template}", start, end, dict(zip(names, values, strict=False)))
+        for leaf, values in _Search(segments).below(self._root, 0, ()):
+            starts = leaf["o"]
+            known = "GET" if method == "HEAD" and "HEAD" not in starts else method
+            if known in starts:
+                template = leaf["n"]
+                names = _PARAMETER.findall(template) if values else ()
+                return Found(f"{known} {template}", starts[known], dict(zip(names, values, strict=False)))
         return None
 
     def text_of(self, found: Found) -> bytes:
         """The text of an operation, as `_operation` makes it."""
-        return zlib.decompress(self._text[self._begin + found.start : self._begin + found.end])
+        start = self._begin + found.start
+        length = int.from_bytes(self._text[start : start + 4])
+        return zlib.decompress(self._text[start + 4 : start + 4 + length])
 
 
 class _Search:
@@ -262,13 +265,13 @@ class _Search:
     def below(
         self, node: Mapping[str, Any], at: int, values: tuple[str, ...]
     ) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...]]]:
-        """The operations of each template that fits, the best first, with the values in the path."""
+        """The leaf of each path that fits, the best first, with the values of its parameters."""
         self._steps += 1
         if self._steps > MOST_STEPS:
             return
         if at == len(self._segments):
             if "o" in node:
-                yield node["o"], values
+                yield node, values
             return
         literal = node.get("s", {}).get(self._plain[at])
         if literal is not None:
