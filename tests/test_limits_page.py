@@ -8,13 +8,15 @@ from coregateway.logs import writer
 from coregateway.net import lingering_close
 from coregateway.node import listeners
 from coregateway.observability.tracing import export
+from coregateway.openapi import operations
 from coregateway.policy import mirroring, tokens
 from coregateway.prober import key_sets, resolving
-from coregateway.proxy import retry, token_check
+from coregateway.proxy import retry, token_check, validators
 from coregateway.settings import Settings, upstreams
 from coregateway.settings.model import leaves
 from coregateway.shared_memory import flight_table, rate_table
 from coregateway.upstream import auth_service, mirror
+from coregateway.validation import checks, mismatches
 from tests.documents import PAGES
 from tests.markdown import code, table
 
@@ -36,6 +38,12 @@ FIXED = {
     "good tokens that are remembered": token_check.MOST,
     "bytes of an issuer's keys": key_sets.LARGEST,
     "bytes of the answer of a service that is asked for callers": auth_service.LARGEST,
+    "operations of a document that requests are held against": operations.MOST_OPERATIONS,
+    "bytes of an operation with its schemas, to be checked": operations.MOST_TEXT,
+    "operations that are ready to check requests": checks.MOST_CHECKS,
+    "mismatches that a client is told": mismatches.MOST,
+    "schemas that are looked at to find them": mismatches.MOST_STEPS,
+    "kinds of mismatches that are counted apart": validators.MOST_KINDS,
     "host names that name servers are silent about, without delaying others": resolving.MOST,
     "weight of an address": upstreams.HEAVIEST,
     "bytes of a log line": writer.MAX_LINE,
