@@ -223,6 +223,20 @@ async def test_a_client_that_waits_for_100_gets_it_only_where_its_body_is_wanted
         assert (await client.read_response()).status == 422
 
 
+async def test_nothing_of_a_refused_body_is_in_the_next_request(stage: Stage) -> None:
+    path, inside = new()
+    async with stage.client() as client:
+        for framing in ("Content-Length: 10", "Transfer-Encoding: chunked"):
+            body = b'{"name":1}' if "Length" in framing else b'a\r\n{"name":1}\r\n0\r\n\r\n'
+            head = f"POST {path} HTTP/1.1\r\nHost: a\r\n{JSON}\r\n{framing}\r\n\r\n".encode()
+            await client.send(head)
+            await client.send(body)
+            assert (await client.read_response()).status == 422
+            await client.send(request(path, JSON, method="POST", body=b'{"name":"b"}'))
+            assert (await client.read_response()).status == 200
+    assert [each.body for each in stage.seen(inside)] == [b'{"name":"b"}'] * 2
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_beyond_the_limit_passes_unread(stage: Stage, chunked: bool) -> None:
     path, inside = new()
