@@ -37,7 +37,7 @@ _ROLLUP = re.compile(r"^(Rss|Pss):\s+(\d+) kB", re.MULTILINE)
 
 
 class Held(NamedTuple):
-    """By one process. `rss`, `pss` and `private` in MiB; `blocks` are Python's allocations; -1: it did not say.
+    """By one process. `rss`, `pss` and `private` in MiB; `blocks`: Python's allocations; -1: it did not say.
 
     `private` is anonymous memory of its own: what leaks is there, while memory that processes share has its
     size from the start, and becomes resident page by page.
