@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-MOST: Final = 4
-"""Steps of handshakes that one turn of the loop takes, per worker."""
+MOST: Final = 8
+"""Steps of handshakes that one turn of the loop takes, per worker; most handshakes have two."""
 
 FULL: Final = "full"
 """The outcome of a handshake in full."""

@@ -103,6 +103,8 @@ class TlsTransport(PlainTransport):
     def ready(self, events: int) -> None:
         if self._handshakes is not None and events & ~OUT:
             if self._waits:
+                if events & OUT:
+                    super().ready(OUT)
                 return
             if not self._handshakes.admit(self._go_on):
                 self._waits = True
@@ -113,7 +115,7 @@ class TlsTransport(PlainTransport):
     def _go_on(self) -> None:
         """The handshake has its turn."""
         self._waits = False
-        if self._lost:
+        if self._closing:
             return
         try:
             self._epoll.watch(self, self.events | IN)

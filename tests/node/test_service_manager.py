@@ -124,8 +124,9 @@ def test_a_watchdog_that_is_meant_for_another_process_hears_nothing(manager: Man
             "admin",
             "for the admin address is no TCP socket",
         ),
+        ((socket.AF_UNIX, socket.SOCK_STREAM), "http", "for tls.http_port is no TCP socket"),
     ],
-    ids=["deaf", "datagrams", "unix"],
+    ids=["deaf", "datagrams", "unix", "clear"],
 )
 def test_a_socket_of_no_use_is_refused_in_words(
     monkeypatch: pytest.MonkeyPatch, kind: tuple[int, int], passed: str, said: str
