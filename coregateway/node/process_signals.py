@@ -6,12 +6,13 @@
     SIGUSR2, SIGALRM            nothing
 
 All of them are blocked in the main process (`hold_signals`), hence in every process that it starts, from
-their first moment on. The main process waits for them (`sigtimedwait(2)`), a worker takes them once it serves
+their first moment on. The main process waits for them (`SignalQueue`), a worker takes them once it serves
 (`handle_signals`): none finds a process that is not prepared for it.
 """
 
 import signal
 from asyncio import AbstractEventLoop
+from collections import deque
 from collections.abc import Callable
 from multiprocessing import resource_tracker
 
@@ -36,6 +37,29 @@ def hold_signals() -> None:
 def release_signals() -> None:
     """Let a process that is ready for them have the signals again."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+class SignalQueue:
+    """The signals of the main process, in the order in which they come.
+
+    A thread that is older than the blocking, as one of a plugin may be, can be handed a signal. Python calls
+    the handler in the main thread then, wherever that stands: it may hold the lock of the log. Hence the
+    handler only notes the number.
+    """
+
+    def __init__(self) -> None:
+        self._handed = deque[int]()
+        for number in SIGNALS:
+            signal.signal(number, lambda number, _: self._handed.append(number))
+
+    def next(self, limit: float) -> int | None:
+        """The next one; waits for it, at most `limit` seconds. None: none has come."""
+        if not self._handed:
+            # A process that was stopped and goes on (Ctrl-Z, `fg`) is woken without a signal: number 0.
+            received = signal.sigtimedwait(SIGNALS, limit)
+            if received is not None and received.si_signo:
+                return received.si_signo
+        return self._handed.popleft() if self._handed else None
 
 
 def handle_signals(loop: AbstractEventLoop, stop: Callable[[], None], hang_up: Callable[[], None]) -> None:

@@ -32,8 +32,8 @@ from coregateway.node.orphans import Orphans
 from coregateway.node.probing import ProbeSettings, Probing
 from coregateway.node.process_signals import (
     RELOAD,
-    SIGNALS,
     STOP_SIGNALS,
+    SignalQueue,
     warn_of_reload,
 )
 from coregateway.node.reload import Reload
@@ -99,6 +99,7 @@ class Supervisor:
         self._managed = ManagedProcesses(manager)
         self._orphans = Orphans()
         self._service_manager = service_manager()
+        self._signals = SignalQueue()
         self._lives: dict[str, Life] = {}
         """By the names of the workers."""
         self._stopped_at: float | None = None
@@ -108,14 +109,11 @@ class Supervisor:
         """None: the settings of this node never change."""
 
     def take_over(self) -> None:
-        """Have Sanic's manager run this; for `main_process_ready`. From now on signals have their meaning."""
+        """Have Sanic's manager run this; for `main_process_ready`."""
         self._node.enter(MAIN, State.READY, os.getpid())
         for child in active_children():
             if child.name.startswith("SyncManager"):
                 self._node.enter(STATE_KEEPER, State.READY, child.pid or 0)
-        # A thread that is older than the blocking may still be handed a signal.
-        for number in SIGNALS:
-            signal.signal(number, lambda number, _: self._take(number))
         manage = self._manager.manage  # pyright: ignore[reportUnknownMemberType] -- untyped
 
         def manage_aware(*arguments: Any, **options: Any) -> Worker:
@@ -163,9 +161,8 @@ class Supervisor:
 
     def _wait(self, limit: float) -> None:
         """Take the signals that have come, or wait so many seconds for one."""
-        # A process that was stopped and goes on (Ctrl-Z, `fg`) is woken without a signal: number 0.
-        while (received := signal.sigtimedwait(SIGNALS, limit)) is not None and received.si_signo:
-            self._take(received.si_signo)
+        while (number := self._signals.next(limit)) is not None:
+            self._take(number)
             limit = 0.0
 
     def _take(self, number: int) -> None:

@@ -2,11 +2,13 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from threading import Event, Thread
 
 import pytest
 
+from coregateway.node.process_signals import SIGNALS, SignalQueue
 from tests.node.running_node import RunningNode, until
 
 HARMLESS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
@@ -83,3 +85,39 @@ def test_a_stop_signal_to_a_worker_drains_that_one_and_another_takes_its_place()
         assert node.event("worker.died")["status"] == 0
         until(lambda: node.ready().pids()[0] not in (0, before[0]), "replaced")
         assert node.pids()[1] == before[1]
+
+
+@pytest.fixture
+def open_thread() -> Iterator[Thread]:
+    """One that is older than the blocking, as that of a plugin; afterwards signals are as before."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    ended = Event()
+    thread = Thread(target=ended.wait)
+    thread.start()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    yield thread
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    ended.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("number", sorted(SIGNALS))
+def test_a_signal_that_another_thread_was_handed_waits_for_its_turn(
+    open_thread: Thread, number: signal.Signals
+) -> None:
+    queue = SignalQueue()
+    assert open_thread.ident is not None
+    for _ in range(2):
+        signal.pthread_kill(open_thread.ident, number)
+    signal.raise_signal(number)  # of this thread itself
+    taken = [until(lambda: queue.next(0.0), "a signal")]
+    taken += iter(lambda: queue.next(0.1), None)
+    assert set(taken) == {number}
+    assert len(taken) >= 2
+
+
+def test_no_signal_is_no_number(open_thread: Thread) -> None:
+    assert open_thread.is_alive()
+    assert SignalQueue().next(0.0) is None
