@@ -4,7 +4,6 @@ Credentials of other kinds than those that a route accepts are none to it, and p
 client says of itself in fields of identity is taken away on every route, open ones included.
 """
 
-from collections.abc import Awaitable
 from time import time
 from typing import Final, cast
 
@@ -139,17 +138,17 @@ class Authentication:
             return self._judge(head, exchange, KEY_METHOD, self._keys.look_up(keys[0], time()))
         if token is not None and self._tokens is not None:
             found = self._tokens.look_up(token)
-            if not isinstance(found, Found):
-                return self._judge_later(head, exchange, found)
+            if found is None:
+                return self._judge_later(head, exchange, self._tokens, token)
             if self._forward is None or self._accepts(found):
                 return self._judge_token(head, exchange, found)
         return self._without(client, head, exchange)
 
     async def _judge_later(
-        self, head: RequestHead, exchange: Exchange, found: Awaitable[Found]
+        self, head: RequestHead, exchange: Exchange, tokens: TokenCheck, token: bytes
     ) -> Refusal | None:
         # only a token of an issuer that is known waits
-        return self._judge_token(head, exchange, await found)
+        return self._judge_token(head, exchange, await tokens.wait_for(token))
 
     def _accepts(self, found: Found) -> bool:
         """Whether a token claims to be of an issuer that the route accepts; a service may know others."""

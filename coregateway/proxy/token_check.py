@@ -6,7 +6,7 @@ seconds at most; one that is bad takes the place of no good one.
 """
 
 from asyncio import sleep
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from time import monotonic, time
 from typing import Any, Final
@@ -67,13 +67,14 @@ class TokenCheck:
         self._good: dict[bytes, Found] = {}
         self._bad: dict[bytes, Found] = {}
 
-    def look_up(self, token: bytes) -> Found | Awaitable[Found]:
-        """What a token comes to. It waits only where its key may be one that was published since."""
+    def look_up(self, token: bytes) -> Found | None:
+        """What a token comes to. None: `wait_for` it, for its key may be one that was published since, or the
+        plan is only looked at, and a node that runs has the keys."""
         found = self.look_up_now(token)
         publication = self._limits.key_sets
-        if found.error == KEY_ID and publication is not None and self._may_come(found, time()):
-            return self._wait(token, publication)
-        return found
+        if publication is None:
+            return None if found.error == UNAVAILABLE else found
+        return None if found.error == KEY_ID and self._may_come(found, time()) else found
 
     def look_up_now(self, token: bytes) -> Found:
         """The same without waiting."""
@@ -146,7 +147,11 @@ class TokenCheck:
         tried, cooldown = self._tried.get(name, (now, 1.0))
         return now >= tried + cooldown
 
-    async def _wait(self, token: bytes, publication: Publication) -> Found:
+    async def wait_for(self, token: bytes) -> Found:
+        """What a token comes to once its keys have been fetched again."""
+        publication = self._limits.key_sets
+        if publication is None:
+            return self.look_up_now(token)
         before = publication.news
         publication.ask(monotonic())
         end = monotonic() + PATIENCE

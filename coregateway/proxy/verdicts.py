@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from coregateway.http1.request import RequestHead
 from coregateway.model.exchange import Exchange
 from coregateway.policy.fields import FieldRules
-from coregateway.policy.requirement import Requirement
+from coregateway.policy.requirement import JWT, Requirement
 from coregateway.proxy.admission import Admission, Refusal
 from coregateway.proxy.client import Client
 from coregateway.proxy.route import Forwarding, Route
@@ -200,15 +200,21 @@ def authentication(case: Case) -> Told | None:
     who = f"{exchange.consumer} by {exchange.auth}" if exchange.consumer else "no caller"
     told = case.of_step("authentication", who)
     if told is not None and told.verdict == KNOWN_LATER:
-        requirement = _required(case)
-        service = "" if requirement is None or requirement.service is None else requirement.service
-        return told._replace(why=f"auth.forward.{service} is asked" if service else "")
+        return told._replace(why=_judges(case))
     return told or case.of_step("fields of identity", "open; what a client says of itself is taken away")
 
 
-def _required(case: Case) -> Requirement | None:
+def _judges(case: Case) -> str:
+    """What says who a caller is, where only a node that runs knows it."""
     owner = case.owners[case.steps.index("authentication")]
-    return getattr(owner, "requirement", None)
+    requirement: Requirement | None = getattr(owner, "requirement", None)
+    found: list[str] = []
+    if requirement is not None:
+        if b"authorization" in case.head.noted and any(way.startswith(JWT) for way in requirement.ways):
+            found.append("the keys of issuers tell")
+        if requirement.service is not None:
+            found.append(f"auth.forward.{requirement.service} is asked")
+    return ", or ".join(found)
 
 
 def rates_by_consumer(case: Case) -> Told | None:

@@ -3,8 +3,11 @@
 import asyncio
 import json
 from pathlib import Path
+from time import time
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from coregateway.__main__ import main
 from coregateway.policy.keys import hash_of
@@ -38,6 +41,15 @@ max = 7
 rates = ["per-client", "tenant", "caller"]
 concurrency = ["few"]
 auth.require = ["keys", "forward.sso"]
+[auth.jwt.corp]
+issuer = "https://idp.test/"
+audiences = ["gw"]
+jwks = "no-such-file.json"
+[routes.tokens]
+path = "/tokens"
+backend = "coredinator"
+rates = []
+auth.require = ["jwt.corp"]
 [routes.dear]
 path = "/dear"
 backend = "coredinator"
@@ -79,3 +91,14 @@ async def test_a_service_is_told_and_not_asked(capsys: pytest.CaptureFixture[str
     assert told["authentication"] == "decides when it runs: auth.forward.sso is asked"
     told = await explained(capsys, tmp_path, "GET", "/dear")
     assert told["rates"].endswith("(100 at once, then one each 0.1 s, by client, each request counts as 5)")
+
+
+async def test_a_token_is_judged_by_a_node_that_has_its_keys(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    claims = {"iss": "https://idp.test/", "aud": "gw", "exp": time() + 60}
+    signed = jwt.encode(claims, Ed25519PrivateKey.generate(), "EdDSA")
+    told = await explained(capsys, tmp_path, "GET", "/tokens", "-H", f"Authorization: Bearer {signed}")
+    assert told["authentication"] == "decides when it runs: the keys of issuers tell"
+    told = await explained(capsys, tmp_path, "GET", "/tokens", "-H", "Authorization: Bearer x.y.z")
+    assert told["authentication"] == "refuses: 401 auth_invalid"
