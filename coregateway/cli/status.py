@@ -59,6 +59,8 @@ def table(status: dict[str, Any], address: str, now: float) -> str:
                 remarks.append(f"  {name}: {upstream['url']} is {upstream['state']}, {upstream['reason']}")
         if backend.get("breaker") in ("open", "half_open"):
             remarks.append(f"  {name}: its breaker is {backend['breaker'].replace('_', ' ')}")
+        if ended := backend.get("slow_clients"):
+            remarks.append(f"  {name}: {_count(ended)} requests of slow clients were ended for others")
     lines += [*aligned(backends), *remarks, ""]
     workers: list[Sequence[str]] = [WORKERS]
     for worker in status["workers"]:

@@ -86,6 +86,21 @@ def test_the_table_is_for_people() -> None:
     assert len(set(columns)) == 1
 
 
+@pytest.mark.parametrize(
+    ("told", "remark"),
+    [
+        ({}, ""),
+        ({"breaker": "closed", "slow_clients": 0}, ""),
+        ({"breaker": "half_open"}, "  stock: its breaker is half open"),
+        ({"slow_clients": 1200}, "  stock: 1,200 requests of slow clients were ended for others"),
+    ],
+)
+def test_what_is_unusual_of_a_backend_is_told_below(told: dict[str, Any], remark: str) -> None:
+    backends = STATUS["backends"] | {"stock": STATUS["backends"]["stock"] | told}
+    lines = table(STATUS | {"backends": backends}, "h:9", NOW).splitlines()
+    assert [line for line in lines if line.startswith("  stock")] == [remark] * bool(remark)
+
+
 def test_without_a_gateway_one_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     address = f"127.0.0.1:{free_port()}"
     assert main(["status", "--address", address]) == 1
