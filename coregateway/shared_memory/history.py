@@ -171,8 +171,9 @@ class Lanes:
                 continue
             start = at + _FIRST
             counts = self._words[start : start + _WHOLE].tolist()
-            fractions = self._fractions[start + _WHOLE : start + AMOUNTS].tolist()
-            amounts = [float(number) for number in (*counts, *fractions)]
+            # typeshed says that these are whole, too
+            fractions = cast(list[float], self._fractions[start + _WHOLE : start + AMOUNTS].tolist())
+            amounts = [*map(float, counts), *fractions]
             row = Row(when, self._words[at + _SPAN] / 1000, amounts)
             if self._words[at + _WHEN] == when:
                 found.append(row)
