@@ -127,6 +127,8 @@ def test_every_kind_of_example_has_its_test() -> None:
         ("routes", "toml"),
         ("sanic", "python"),
         ("start", "toml"),
+        ("tls", "caddyfile"),
+        ("tls", "nginx"),
         ("tls", "toml"),
         ("validation", "json"),
         ("validation", "toml"),
