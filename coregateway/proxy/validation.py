@@ -94,8 +94,9 @@ class Validation:
                 return self._mismatch(client, check, mismatches)
         if not head.length:
             return self._judge(client, check, check.missing_body())
-        content_type = fields_of(client, head, forwarding, CONTENT_TYPE).get("content-type", [""])[-1]
-        media_type = content_type.partition(";")[0].strip(" \t").lower()
+        content = fields_of(client, head, forwarding, OF_CONTENT)
+        media_type = content.get("content-type", [""])[-1].partition(";")[0].strip(" \t").lower()
+        coded = "content-encoding" in content
         if not check.takes(media_type):
             return self._fail(client, check.name, ["content-type"], MediaTypeUnknown())
         if head.length > self._most or not check.checks_body(media_type):
@@ -103,11 +104,17 @@ class Validation:
         if client.has_whole_request():
             body = client.take_body()
             client.return_body(body)
-            return self._judge_body(client, check, media_type, body)
-        return self._wait(client, forwarding, check, media_type)
+            return self._judge_body(client, check, media_type, body, coded=coded)
+        return self._wait(client, forwarding, check, media_type, coded=coded)
 
     async def _wait(
-        self, client: Client, forwarding: Forwarding, check: "OperationCheck", media_type: str
+        self,
+        client: Client,
+        forwarding: Forwarding,
+        check: "OperationCheck",
+        media_type: str,
+        *,
+        coded: bool,
     ) -> Refusal | None:
         """Judge a body whose rest is still to come."""
         client.patience = forwarding.client_timeout
@@ -121,15 +128,16 @@ class Validation:
         if size > self._most:
             return None
         try:
-            return self._judge_body(client, check, media_type, body)
+            return self._judge_body(client, check, media_type, body, coded=coded)
         except Exception as error:
             event("validation.failed", level="ERROR", exception=error)
             return None
 
     def _judge_body(
-        self, client: Client, check: "OperationCheck", media_type: str, body: bytes
+        self, client: Client, check: "OperationCheck", media_type: str, body: bytes, *, coded: bool
     ) -> Refusal | None:
-        if len(body) > self._most:
+        """`coded`: the body may be compressed, which only the backend undoes; then it is no JSON here."""
+        if len(body) > self._most or (coded and not check.can_read(body)):
             return None
         return self._judge(client, check, check.body_mismatches(media_type, body))
 
@@ -159,7 +167,7 @@ class Validation:
         return Refusal(error=error) if self._enforces else None
 
 
-CONTENT_TYPE: Final = frozenset(("content-type",))
+OF_CONTENT: Final = frozenset(("content-encoding", "content-type"))
 
 
 def fields_of(

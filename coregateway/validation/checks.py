@@ -238,6 +238,15 @@ class OperationCheck:
         check = self._kind(media_type)[1]
         return () if check is None or check.fits(value) else check.mismatches("body", value)
 
+    @staticmethod
+    def can_read(body: bytes) -> bool:
+        """Whether a body is JSON as it is."""
+        try:
+            value_of(body)
+        except NotJson:
+            return False
+        return True
+
     def missing_body(self) -> Sequence[Mismatch]:
         """What is wrong with a request without a body."""
         return (Mismatch("body", "", "", "is missing"),) if self._body else ()
