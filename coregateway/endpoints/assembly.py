@@ -53,6 +53,8 @@ def merged(settings: Settings, own: OwnDocument, documents: Documents) -> Assemb
         if tag["name"] in settings.backends:
             state = documents.backends.get(tag["name"])
             tag["x-coregateway"] = {"state": "absent" if state is None else state.state}
+            if state is not None and "whole" in state.pieces:
+                tag["x-coregateway"]["alone"] = f"/openapi/{tag['name']}.json"
     tags = [about(name, settings.backends[name], state.state) for name, state in described.items()]
     components: JSON = whole["components"]
     parts: list[Part] = [

@@ -1,9 +1,9 @@
-"""The page of the API: Swagger UI, the OpenAPI document, and the redirect from `/`.
+"""The page of the API, the OpenAPI documents, and the redirect from `/`.
 
-Everything that the page loads comes from this gateway. Swagger UI's files are those of the installed
-`swagger-ui-py` distribution, found without importing it and sent from disk, so that a worker holds none of
-the bundle in memory. Links carry a digest of the file's bytes, hence
-browsers may keep a file for ever and still see the next one.
+The page lists all operations, and has Swagger UI show the one that is opened. Everything that it loads comes
+from this gateway. Swagger UI's files are those of the installed `swagger-ui-py` distribution, found without
+importing it and sent from disk, so that a worker holds none of the bundle in memory. Links carry a digest of
+the file's bytes, hence browsers may keep a file for ever and still see the next one.
 """
 
 import hashlib
@@ -36,26 +36,7 @@ SWAGGER_UI_FILES = {
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "favicon-32x32.png": "image/png",
 }
-OWN_FILES = {"docs.js": "text/javascript; charset=utf-8"}
-
-PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>CoreGateway</title>
-<link rel="icon" type="image/png" href="{favicon-32x32.png}">
-<link rel="stylesheet" href="{swagger-ui.css}">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<noscript>This page needs JavaScript. The document is <a href="/openapi.json">/openapi.json</a>.</noscript>
-<script src="{swagger-ui-bundle.js}"></script>
-<script src="{docs.js}"></script>
-</body>
-</html>
-"""
+OWN_FILES = {"docs.js": "text/javascript; charset=utf-8", "docs.css": "text/css; charset=utf-8"}
 
 # "img-src" besides our own: icons in the style sheet (data:), an image that a backend answered (blob:).
 CONTENT_SECURITY_POLICY = (
@@ -87,12 +68,13 @@ def blueprint(settings: Settings) -> Blueprint:
         FileNotFoundError: Swagger UI's files are not installed.
     """
     routes = Blueprint("docs")
-    page = PAGE
+    page = (Path(__file__).parent / "docs.html").read_text("utf-8")
     for asset in _assets():
         name = asset.location.name
         handler = excluded(_file(asset))
         routes.route(f"/docs/{name}", METHODS, name=name.replace(".", "_"), ignore_body=True)(handler)
         page = page.replace(f"{{{name}}}", asset.url)
+    page = page.replace("{links}", "".join(_links(settings)))
     page_headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": "no-referrer"}
     shown = Text(page.encode(), "text/html; charset=utf-8", page_headers)
 
@@ -129,6 +111,17 @@ def blueprint(settings: Settings) -> Blueprint:
     # Last of all listeners: others may add routes.
     routes.listener(describe, "before_server_start", priority=AFTER_OTHERS)
     return routes
+
+
+def _links(settings: Settings) -> Iterator[str]:
+    """To what else the gateway shows to those who come to this port."""
+    for name, is_here in (
+        ("dashboard", settings.dashboard.enabled and settings.dashboard.on_main_port),
+        ("metrics", settings.metrics.enabled and settings.metrics.on_main_port),
+        ("health", True),
+    ):
+        if is_here:
+            yield f'<a href="/{name}">{name}</a>'
 
 
 class Text:

@@ -84,6 +84,7 @@ class _Rebuilding:
             recipe, self._references, {name: table(each) for name, each in schemes.items()}
         )
         self._schemes = schemes
+        self._parameters_meant: dict[str, Any] = {}
         self._ids: set[str] = set()
         self._own_ids = self._count_ids()
         self._used_tags: dict[str, None] = {}
@@ -214,8 +215,9 @@ class _Rebuilding:
             made = self._parameter_or_reference(each)
             if made is MISSING:
                 continue
-            # A reference is taken apart once, to see which parameter it is.
-            meant = self._meant(each) if "$ref" in made else made
+            meant = self._meant(table(each)["$ref"]) if "$ref" in made else made
+            if meant is MISSING:
+                continue
             key = (str(meant.get("in")), str(meant.get("name")))
             if key in seen or (key[0] == "path" and key[1] not in names):
                 continue
@@ -223,15 +225,18 @@ class _Rebuilding:
             found.append({**made, _KEY: key})
         return found
 
-    def _meant(self, parameter: object) -> JSON:
-        found = table(parameter)
-        for _ in range(32):
-            reference = found.get("$ref")
-            if not isinstance(reference, str):
-                break
-            name = reference.rpartition("/")[2].replace("~1", "/").replace("~0", "~")
-            found = table(self._references.components["parameters"].get(name))
-        return found
+    def _meant(self, reference: str) -> Any:
+        """The parameter that a reference leads to; `MISSING`: what it leads to is none."""
+        if reference not in self._parameters_meant:
+            found: JSON = {"$ref": reference}
+            for _ in range(32):
+                further = found.get("$ref")
+                if not isinstance(further, str):
+                    break
+                name = further.rpartition("/")[2].replace("~1", "/").replace("~0", "~")
+                found = table(self._references.components["parameters"].get(name))
+            self._parameters_meant[reference] = self._parameter_or_reference(found)
+        return self._parameters_meant[reference]
 
     # Things
 
@@ -275,7 +280,7 @@ class _Rebuilding:
             {
                 "operationRef": self._operation_reference,
                 "operationId": self._operation_id,
-                "parameters": map_of(data),
+                "parameters": map_of(text),
                 "requestBody": data,
                 "description": text,
             }
@@ -382,7 +387,8 @@ class _Rebuilding:
                     parameters = _together(shared, self._parameters(own.get("parameters"), names), [])
                     if parameters:
                         called["parameters"] = parameters
-                    called.setdefault("responses", {"default": {"description": ""}})
+                    if not called.get("responses"):
+                        called["responses"] = {"default": {"description": ""}}
                     operations[method] = called
             made[expression] = operations
         return made
@@ -414,7 +420,10 @@ class _Rebuilding:
             found = self._references.rewritten(given["$ref"], kind)
             if found is None:
                 return dict(table(otherwise)) if is_table(otherwise) else otherwise
-            return {"$ref": found, **rebuilt(given, {"summary": text, "description": text})}
+            told = {
+                name: given[name] for name in ("summary", "description") if isinstance(given.get(name), str)
+            }
+            return {"$ref": found, **told}
 
         return made
 
@@ -458,16 +467,12 @@ class _Rebuilding:
 
     def _remarks(self) -> list[str]:
         told = (
-            (self._references.elsewhere, "{} that lead elsewhere are not followed", "reference"),
-            (self._references.unresolved, "{} lead to nothing in it", "reference"),
-            (self._unsafe, "{} that no request may have are left out", "path"),
-            (self._unreachable, "{} that no request through the gateway reaches are left out", "path"),
+            (self._references.elsewhere, "references that lead elsewhere, which are not followed"),
+            (self._references.unresolved, "references that lead to nothing in it"),
+            (self._unsafe, "paths that no request may have"),
+            (self._unreachable, "paths that no request through the gateway reaches"),
         )
-        return [
-            words.format(f"{number} {noun}{'s' if number != 1 else ''}")
-            for number, words, noun in told
-            if number
-        ]
+        return [f"{words}: {number}" for number, words in told if number]
 
 
 _KEY = "\0key"

@@ -116,7 +116,7 @@ def rebuilt(value: JSON, fields: Mapping[str, Make]) -> JSON:
             new = make(each)
             if new is not MISSING:
                 found[key] = new
-        elif key.startswith("x-") and key != "x-coregateway":
+        elif key.startswith("x-") and key != "x-coregateway" and "$ref" not in table(each):
             found[key] = each
     return found
 

@@ -46,14 +46,15 @@ def pieces_of(given: bytes, recipe: Recipe) -> Pieces:
         return _pieces({"whole": orjson.dumps(whole)}, document, 0, remarks)
     base = base_of(document.table, recipe)
     made = rebuild(document, recipe, base)
-    seen = rebuild(document, recipe.as_backend_sees, base)
     texts = {
         "info": orjson.dumps(_info(document.table, recipe)),
         "tags": _members([dict(each) for each in made.tags]),
         "tags.stale": _members([each | STALE for each in made.tags]),
         "paths": _members(made.paths),
     }
-    texts["book"] = book_of({"paths": seen.paths, "components": seen.components})
+    if recipe.with_book:
+        seen = rebuild(document, recipe.as_backend_sees, base)
+        texts["book"] = book_of({"paths": seen.paths, "components": seen.components})
     texts |= {f"components.{kind}": _members(each) for kind, each in made.components.items()}
     return _pieces(texts, document, made.operations, made.remarks)
 

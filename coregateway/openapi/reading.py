@@ -11,6 +11,8 @@ type JSON = dict[str, Any]
 DEEPEST = 100
 """Objects and lists within one another; more are refused."""
 
+_TOO_DEEP = f"it is nested more than {DEEPEST} deep"
+
 _OPENAPI = re.compile(r"3\.([01])(?:\.[0-9]{1,9})?(?:-[0-9A-Za-z.-]{1,40})?")
 
 
@@ -35,37 +37,35 @@ class Document(NamedTuple):
 
 def read(text: bytes) -> Document:
     """Raises Unusable."""
-    if _depth(text) > DEEPEST:
-        raise Unusable(f"it is nested more than {DEEPEST} deep")
     try:
         found: object = orjson.loads(text)
-    except orjson.JSONDecodeError:
+    except orjson.JSONDecodeError as error:
+        if "depth limit" in str(error):
+            raise Unusable(_TOO_DEEP) from None
         raise Unusable("it is no JSON", is_other=True) from None
     table = cast(JSON, found) if isinstance(found, dict) else {}
     version = table.get("openapi")
     if table.get("swagger") == "2.0":
+        if _is_too_deep(table):
+            raise Unusable(_TOO_DEEP)
         return Document(Dialect.SWAGGER_2, table)
     if version is None:
         raise Unusable("it is no OpenAPI document", is_other=True)
     match = _OPENAPI.fullmatch(version) if isinstance(version, str) else None
     if match is None:
         raise Unusable("its version of OpenAPI is neither 3.0 nor 3.1")
+    if _is_too_deep(table):
+        raise Unusable(_TOO_DEEP)
     return Document(Dialect.OPENAPI_3_1 if match[1] == "1" else Dialect.OPENAPI_3_0, table)
 
 
-_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
-
-
-def _depth(text: bytes) -> int:
-    """How deep it is nested, before anything is made of it."""
-    depth = deepest = 0
-    for match in _NESTING.finditer(text):
-        first = match[0][:1]
-        if first in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-            if deepest > DEEPEST:
-                return deepest
-        elif first in b"]}":
-            depth -= 1
-    return deepest
+def _is_too_deep(found: JSON) -> bool:
+    """Whether objects and lists are within one another more than `DEEPEST` deep; the parser knows a limit of
+    its own, above that."""
+    level: list[JSON | list[Any]] = [found]
+    for _ in range(DEEPEST):
+        within = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [cast(JSON, each) for holder in within for each in holder if isinstance(each, dict | list)]
+        if not level:
+            return False
+    return True

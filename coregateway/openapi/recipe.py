@@ -35,9 +35,12 @@ class Recipe:
     anonymous: bool = False
     """Whether callers may do without."""
 
+    with_book: bool = True
+    """Whether requests are held against it."""
+
     @property
     def as_backend_sees(self) -> "Recipe":
-        """The same document as the backend itself has it, with hidden paths: nothing gets another name."""
+        """The same document as the backend itself has it, with what is hidden, under its own names."""
         return Recipe("", "")
 
 

@@ -46,6 +46,7 @@ class References:
         """`paths`: by the document's own paths, those under the prefix; what is missing is left out."""
         self._document = document
         self._paths = paths
+        self._known: dict[tuple[str, str], str | None] = {}
         self.unresolved = 0
         self.elsewhere = 0
         components = table(document.get("components"))
@@ -61,12 +62,15 @@ class References:
         if not isinstance(reference, str) or not reference.startswith("#"):
             self.elsewhere += isinstance(reference, str)
             return None
-        steps = _steps(reference)
-        found = self._new_steps(steps)
-        if found is None or not self._leads(steps, kind):
-            self.unresolved += 1
-            return None
-        return "#/" + "/".join(map(_escaped, found))
+        key = (kind, reference)
+        if key not in self._known:  # most are there many times
+            steps = _steps(reference)
+            new = self._new_steps(steps)
+            leads = new is not None and self._leads(steps, kind)
+            self._known[key] = "#/" + "/".join(map(_escaped, new)) if new is not None and leads else None
+        found = self._known[key]
+        self.unresolved += found is None
+        return found
 
     @staticmethod
     def leads_within(document: JSON, reference: str) -> bool:
@@ -87,7 +91,7 @@ class References:
         """Whether it leads to a thing of that kind, and not around in a circle."""
         for _ in range(_LONGEST_CHAIN):
             is_component = len(steps) == 3 and steps[:2] == ["components", kind]
-            if not is_component and kind != "schemas":
+            if not is_component and not (kind == "schemas" and _is_schema(steps)):
                 return False
             thing = _at(self._document, steps)
             if not is_table(thing) and not (kind == "schemas" and isinstance(thing, bool)):
@@ -101,6 +105,17 @@ class References:
             if self._new_steps(steps) is None:
                 return True
         return False
+
+
+_HOLD_ONE = frozenset(("schema", "items", "additionalProperties", "not", "if", "then", "else", "contains"))
+_HOLD_SOME = frozenset(("properties", "patternProperties", "allOf", "anyOf", "oneOf", "prefixItems"))
+
+
+def _is_schema(steps: list[str]) -> bool:
+    """Whether there can be a schema, within a schema or at what has one."""
+    if steps[:2] != ["components", "schemas"] and "schema" not in steps[2:]:
+        return False
+    return len(steps) > 3 and (steps[-2] in _HOLD_SOME or steps[-1] in _HOLD_ONE)
 
 
 def _at(document: JSON, steps: list[str]) -> object:

@@ -32,7 +32,7 @@ UNRESOLVED = "Any value: the document refers to something that is not in it."
 _NOT_KEPT = frozenset(
     (
         *("$id", "$schema", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"),
-        *("$vocabulary", "id", "nullable"),
+        *("$vocabulary", "id", "nullable", "discriminator"),
     )
 )
 """Words by which a schema would be read in another way than the document that it is in."""
@@ -105,11 +105,11 @@ class Schemas:
                     made[key] = new
             elif key == "$ref":
                 self._refer(made, each)
-            elif key not in _NOT_KEPT and key != "discriminator" and not key.startswith("$"):
+            elif key not in _NOT_KEPT and not key.startswith("$") and "$ref" not in table(each):
                 made[key] = each  # words that JSON Schema does not know mean nothing to it
         if is_table(given.get("discriminator")):
             self._discriminate(made, given)
-        if "default" in made and not _fits(made["default"], made):
+        if "default" in made and not self._fits(made["default"], given):
             del made["default"]
         return made
 
@@ -154,6 +154,24 @@ class Schemas:
         if mapping:
             made["discriminator"]["mapping"] = mapping
 
+    def _fits(self, value: object, schema: JSON, steps: int = 8) -> bool:
+        """Whether a default may be one, as far as that can be seen at once; the schema is the document's."""
+        if is_table(value) and "$ref" in value:
+            return False  # those who read it would follow it
+        target = schema.get("$ref")
+        if isinstance(target, str) and steps:
+            schema = {**table(self._references.components["schemas"].get(_name_of(target))), **schema}
+            del schema["$ref"]
+            return self._fits(value, schema, steps - 1)
+        if value is None and self._is_3_0 and schema.get("nullable") is True:
+            return True
+        if not _is_of_type(value, schema) or not steps:
+            return False
+        choices = [row(schema[word]) for word in ("anyOf", "oneOf") if row(schema.get(word))]
+        return all(self._fits(value, table(each), steps - 1) for each in row(schema.get("allOf"))) and all(
+            any(self._fits(value, table(each), steps - 1) for each in some) for some in choices
+        )
+
     def _named(self, name: str) -> str | None:
         found = self._references.names["schemas"].get(name)
         return None if found is None else f"#/components/schemas/{found}"
@@ -183,10 +201,9 @@ def _type(value: object) -> Any:
     return found or MISSING
 
 
-def _fits(value: object, schema: JSON) -> bool:
-    """Whether a default is of the schema's type, as far as that can be seen at once."""
-    kinds = schema.get("type")
-    if kinds is not None:
+def _is_of_type(value: object, schema: JSON) -> bool:
+    kinds = _type(schema.get("type"))
+    if kinds is not MISSING:
         named = [kinds] if isinstance(kinds, str) else row(kinds)
         kept = [kind for name in named for kind in _PYTHON_TYPES[str(name)]]
         if isinstance(value, bool) and bool not in kept:
@@ -195,4 +212,6 @@ def _fits(value: object, schema: JSON) -> bool:
         if not isinstance(value, tuple(kept)) and not whole:
             return False
     choices = schema.get("enum")
-    return not is_row(choices) or value in choices
+    return not is_row(choices) or any(
+        value == each and isinstance(value, bool) == isinstance(each, bool) for each in choices
+    )
