@@ -72,6 +72,8 @@ def recipe_of(settings: Settings, name: str) -> Recipe:
         ),
         tuple(ways_of(settings, row.auth.require)),
         row.auth.anonymous,
+        row.validation.mode != "off"
+        or any(each.validation.mode != "off" for each in settings.routes.values()),
     )
 
 

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
+from werkzeug.wrappers import Response as BaseResponse
 
 app = Flask(__name__)
 
@@ -60,7 +61,7 @@ def told(operation: str, **received: Any) -> Response:
 
 
 @app.get("/openapi.json")
-def openapi() -> Response:
+def openapi() -> BaseResponse:
     answer = jsonify(DOCUMENT)
     answer.add_etag()
     return answer.make_conditional(request)

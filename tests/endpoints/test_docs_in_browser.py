@@ -6,7 +6,7 @@ Debian's packages `chromium` and `chromium-driver`; skipped where they are missi
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -384,7 +384,7 @@ async def test_it_reads_well_in_every_light_and_width(page: Page, scheme: str, w
     def read() -> tuple[int, list[str], str]:
         device = {"width": width, "height": 1400, "deviceScaleFactor": 1, "mobile": width < 600}
         emulated = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        command: Any = page.browser.execute_cdp_cmd  # pyright: ignore[reportUnknownMemberType]
+        command = cast(Any, page.browser).execute_cdp_cmd
         command("Emulation.setDeviceMetricsOverride", device)
         command("Emulation.setEmulatedMedia", emulated)
         try:
