@@ -136,6 +136,13 @@ def _one_spelling_each[T](fields: dict[str, T]) -> dict[str, T]:
     return fields
 
 
+def _known_schemes(fields: dict[str, str]) -> dict[str, str]:
+    demand(
+        all(value in ("http", "https") for name, value in fields.items() if name.lower().encode() == SCHEME)
+    )
+    return fields
+
+
 def _removed(names: tuple[str, ...]) -> tuple[str, ...]:
     demand(len({name.lower() for name in names}) == len(names))
     return names
@@ -190,9 +197,10 @@ HostPatterns = Annotated[
 Conditions = Annotated[
     dict[Annotated[str, AfterValidator(_seen_field)], Annotated[str, AfterValidator(_condition)]],
     AfterValidator(_one_spelling_each),
+    AfterValidator(_known_schemes),
     Field(
-        description='a table of field names and the values that they must have, "*" for any; '
-        "none that is dropped, or that only proxies set, but X-Forwarded-Proto"
+        description='a table of field names and the values that they must have, "*" for any; none that is '
+        'dropped, or that only proxies set, but X-Forwarded-Proto, "http" or "https"'
     ),
 ]
 BackendChoice = Annotated[

@@ -69,9 +69,15 @@ VALUES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ('["a:80"]', '["*"]', '["a.*"]', '["*.*.a"]', '["http://a"]', '["a", "A"]', '[""]', '"a"', "[1]"),
     ),
     "headers": (
-        ('{ X-A = "b" }', '{ X-A = "*", Accept = "text/html", Upgrade = "websocket" }', "{}"),
         (
+            '{ X-A = "b" }',
+            '{ X-A = "*", Accept = "text/html", Upgrade = "websocket" }',
             '{ X-Forwarded-Proto = "https" }',
+            "{}",
+        ),
+        (
+            '{ X-Forwarded-Proto = "ftp" }',
+            '{ X-Forwarded-Host = "a" }',
             '{ X-Real-IP = "*" }',
             '{ TE = "trailers" }',
             '{ X-A = "b", x-a = "c" }',
