@@ -76,6 +76,11 @@ path = "/amended/*"
 strip = "/amended"
 backend = "coredinator"
 request = {{ set = {{ X-Kind = "c" }} }}
+[routes.shared]
+path = "/shared/*"
+strip = "/shared"
+backend = {{ coredinator = 1, coretelemetry = 0 }}
+validation = {{ mode = "enforce" }}
 [routes.off]
 path = "/off/*"
 strip = "/off"
@@ -294,6 +299,15 @@ async def test_reporting_changes_no_byte(stage: Stage) -> None:
             each for each in other.headers if each[0].decode().lower() not in same
         ]
         assert await outcome(stage, off) is None
+
+
+async def test_of_several_backends_the_chosen_one_s_document_counts(stage: Stage) -> None:
+    path, inside = new("/shared")
+    assert (await post(stage, path, {"name": 1})).status == 422
+    line = await stage.gateway.wait_for_line(event="request", path=path)
+    assert (line["share"], line["validation"]) == ("coredinator", "failed")
+    assert (await post(stage, path, {"name": "a"})).status == 200
+    assert len(stage.seen(inside)) == 1
 
 
 async def test_unknown_operations_pass_unless_they_are_rejected(stage: Stage) -> None:
