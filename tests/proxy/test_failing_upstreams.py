@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from coregateway.testing import (
+    PATIENCE,
     Response,
     ResponseCut,
     ScriptedBackend,
@@ -76,9 +77,10 @@ async def test_no_request_fails_while_one_takes_no_connections_and_none_waits_lo
         assert statuses(list(together)) == {200: 8}
         assert monotonic() - began < 4.0, "less than timeouts.connect"
         assert statuses(await ask(stage, 30, method)) == {200: 30}
+        await eventually(lambda: len(stage.gateway.log_lines(event="request", backend="coredinator")) == 38)
         lines = stage.gateway.log_lines(event="request", backend="coredinator")
-        slow = [line for line in lines if line["duration_ms"] > 200.0]
-        assert len(slow) <= 8, "only those of the first moment were begun there"
+        slow = [line for line in lines[8:] if line["duration_ms"] >= 250.0]
+        assert len(slow) < 10, "else every second one would be begun there"
 
 
 async def test_what_hangs_is_kept_when_it_comes_after_all() -> None:
@@ -116,10 +118,12 @@ async def test_one_that_is_ejected_gets_no_request() -> None:
     async with two(bad, good, "[ejection]\nfailures = 3", workers=2) as stage:
         while len(bad.requests) < 3:
             await stage.ask("/any", method="POST")
-        await asyncio.sleep(0.1)  # until the other worker has heard of it
-        tried = len(bad.requests)
-        assert statuses(await ask(stage, 20, "POST")) == {200: 20}
-        assert len(bad.requests) == tried
+        tried, found = -1, Counter[int]()
+        async with asyncio.timeout(PATIENCE):  # until the other worker has heard of it, too
+            while len(bad.requests) != tried:
+                tried = len(bad.requests)
+                found = statuses(await ask(stage, 20, "POST"))
+        assert found == {200: 20}
 
 
 async def test_all_that_are_ejected_are_used_again() -> None:
