@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from coregateway.http1.request import RequestHead
+from coregateway.model.errors import BodyTooLarge
 from coregateway.model.exchange import BY_METHOD, NOT_REFUSED, Exchange
 from coregateway.policy.fields import FieldRules
 from coregateway.proxy.client import Client
@@ -136,7 +137,7 @@ def _way(client: Client, head: RequestHead, exchange: Exchange) -> dict[str, Any
 
 def _is_refused_early(exchange: Exchange) -> bool:
     """Whether it was refused before any policy was asked: its body is too large by its head."""
-    return exchange.error is not None and not exchange.attempts and exchange.rule is not None
+    return exchange.error == BodyTooLarge.cause and not exchange.attempts
 
 
 def _policies(client: Client, head: RequestHead, route: Route, exchange: Exchange) -> dict[str, Any]:
