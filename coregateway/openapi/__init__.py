@@ -6,7 +6,10 @@
     grammar      what an object of a document may hold
     references   what points to where, and is rewritten
     schemas      schemas, rebuilt
+    things       what operations are described by: parameters, bodies, answers
+    paths        where the paths of a document are, at the backend and at the gateway
     document     a whole document, rebuilt under its prefix
+    pruning      components that nothing refers to
     security     what a caller must show, the gateway's part included
     swagger2     documents of Swagger 2, which are shown alone
     pieces       what is published of a document

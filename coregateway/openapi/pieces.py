@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from coregateway.openapi.document import base_of, rebuild
+from coregateway.openapi.document import rebuild
 from coregateway.openapi.operations import book_of
+from coregateway.openapi.paths import base_of
 from coregateway.openapi.reading import Dialect, Document, read
 from coregateway.openapi.recipe import Recipe
 from coregateway.openapi.references import table

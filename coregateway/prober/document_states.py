@@ -39,6 +39,8 @@ class DocumentState:
     dialect: str = ""
     operations: int = 0
     remarks: list[str] = field(default_factory=list[str])
+    given: str = ""
+    """Of the document as it came, in hexadecimal."""
     digest: str = ""
     """Of what is shown; empty: nothing is."""
     pieces: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])

@@ -163,7 +163,7 @@ class DocumentFetcher:
             self._enter(state, "fetched", "")
             return
         text, marks = came
-        if state.is_shown and self._is_same(source.backend, text):
+        if state.is_shown and state.given == _digest(text):
             state.etag, state.modified, state.fetched = marks.etag, marks.modified, time()
             self._enter(state, "fetched", "")
             return
@@ -190,7 +190,8 @@ class DocumentFetcher:
             silent = built.is_other and not source.is_wanted
             self._fail(source, state, "absent" if silent else "refused", built.problem)
             return
-        self._kept[source.backend] = {**built.texts, GIVEN: compress(text, 1)}
+        self._kept[source.backend] = {**built.texts, GIVEN: await in_thread(lambda: compress(text, 1))}
+        state.given = _digest(text)
         state.etag, state.modified, state.fetched = marks.etag, marks.modified, time()
         state.dialect, state.operations = built.dialect, built.operations
         state.remarks, state.digest = list(built.remarks), built.digest
@@ -222,7 +223,7 @@ class DocumentFetcher:
             event("document.failed", level="WARNING", message=message, backend=source.backend, reason=reason)
 
     def _forget(self, state: DocumentState) -> None:
-        state.etag = state.modified = state.dialect = state.digest = ""
+        state.etag = state.modified = state.dialect = state.given = state.digest = ""
         state.operations, state.remarks = 0, []
 
     def _enter(self, state: DocumentState, named: State, reason: str, *, changed: bool = False) -> bool:
@@ -231,10 +232,6 @@ class DocumentFetcher:
             state.since = time()
         state.state, state.reason = named, reason
         return self._write(changed=changed)
-
-    def _is_same(self, backend: str, text: bytes) -> bool:
-        kept = self._kept.get(backend, {})
-        return GIVEN in kept and decompress(kept[GIVEN]) == text
 
     # All of them
 
@@ -274,6 +271,10 @@ class DocumentFetcher:
             documents = [(self._sources[backend].recipe, text) for backend, (text, _) in given.items()]
             for each in await in_thread(lambda documents=documents: self._build(documents)):
                 given[each.backend][1].set_result(each)
+
+
+def _digest(text: bytes) -> str:
+    return blake2b(text, digest_size=16).hexdigest()
 
 
 def in_thread[T](work: Callable[[], T]) -> Awaitable[T]:

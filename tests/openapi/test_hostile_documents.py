@@ -4,6 +4,7 @@ import copy
 import json
 from collections.abc import Iterator
 from random import Random
+from resource import RUSAGE_CHILDREN, getrusage
 from time import process_time
 from typing import Any, cast
 
@@ -179,3 +180,16 @@ def test_one_that_takes_too_long_takes_nothing_from_the_others(monkeypatch: pyte
 def test_a_process_that_takes_too_long_is_ended() -> None:
     [built] = build([(RECIPE, orjson.dumps(api()))], seconds=0.001)
     assert built.problem == "to read it takes too long, or too much memory"
+
+
+def test_fifty_documents_of_two_hundred_operations_take_seconds_of_no_loop() -> None:
+    """About one second of CPU, in the process that makes them."""
+    schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": ref("schemas", "A")}}
+    paths = {f"/a{number}/{{id}}": {"post": answering(ref("schemas", "A"))} for number in range(200)}
+    document = orjson.dumps(api(paths, components={"schemas": {"A": schema}}))
+    documents = [(Recipe(f"b{number}", f"/b{number}", with_book=False), document) for number in range(50)]
+    before = getrusage(RUSAGE_CHILDREN)
+    built = build(documents, seconds=120.0)
+    after = getrusage(RUSAGE_CHILDREN)
+    assert sum(each.operations for each in built) == 10_000
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 6.0

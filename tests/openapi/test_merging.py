@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from coregateway.openapi.document import base_of
+from coregateway.openapi.paths import base_of
 from coregateway.openapi.recipe import Recipe, separator
 from tests.openapi.merging import EVERYTHING, KEYS, RECIPE, answering, api, merged, pieces, ref
 
