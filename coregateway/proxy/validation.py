@@ -69,7 +69,14 @@ class Validation:
         if checks is None:
             return None
         target = forwarding.outbound.rewriting.inside(head.target)
-        found = checks.find(head.method, target.partition(b"?")[0].decode("latin-1"))
+        path = target.partition(b"?")[0]
+        found = checks.find(head.method, path.decode("latin-1"))
+        if found is None:
+            # The document may know its paths by the URL of the upstream, which has one itself.
+            bases = {endpoint.base for endpoint in forwarding.backend.pool.endpoints}
+            for base in bases:
+                if base and found is None:
+                    found = checks.find(head.method, (base + path).decode("latin-1"))
         if found is None:
             # Permissions of browsers are asked for by OPTIONS, which documents seldom have.
             if not self._rejects_unknown or head.method == "OPTIONS":

@@ -47,6 +47,7 @@ DOCUMENT: dict[str, Any] = {
             },
         },
         "/broken": {"get": {"parameters": [{"in": "query", "name": "q", "schema": BRANCHES["s0"]}]}},
+        "/v2/known": {"get": {"parameters": [{"in": "query", "name": "q", "schema": {"type": "integer"}}]}},
         "/files": {"post": {"requestBody": {"content": {"multipart/form-data": {"schema": {}}}}}},
     },
 }
@@ -61,6 +62,11 @@ gather = 1
 [backends.coredinator]
 openapi.file = "{document}"
 validation = {{ mode = "enforce", max_body = 2000 }}
+[backends.below]
+prefix = "/below"
+urls = ["{{backend}}/v2"]
+openapi.file = "{document}"
+validation = {{ mode = "enforce", unknown = "reject" }}
 [routes.reported]
 path = "/reported/*"
 strip = "/reported"
@@ -100,11 +106,12 @@ async def stage() -> AsyncIterator[Stage]:
 
 
 async def until_known(stage: Stage) -> None:
-    """Wait until the node has read the document."""
+    """Wait until the node has read the document for both backends."""
     end = monotonic() + PATIENCE
-    while (await stage.ask_gateway("/known/nowhere")).status != 404:
-        assert monotonic() < end
-        await sleep(0.02)
+    for front in ("/known", "/below"):
+        while (await stage.ask_gateway(f"{front}/nowhere")).status != 404:
+            assert monotonic() < end
+            await sleep(0.02)
 
 
 JSON = "Content-Type: application/json"
@@ -308,6 +315,11 @@ async def test_of_several_backends_the_chosen_one_s_document_counts(stage: Stage
     assert (line["share"], line["validation"]) == ("coredinator", "failed")
     assert (await post(stage, path, {"name": "a"})).status == 200
     assert len(stage.seen(inside)) == 1
+
+
+async def test_paths_are_known_with_that_of_the_upstream_s_url_and_without_it(stage: Stage) -> None:
+    for path, status in (("/known", 200), ("/known?q=x", 422), ("/agents/1", 200), ("/nothing", 404)):
+        assert (await stage.ask_gateway(f"/below{path}")).status == status
 
 
 async def test_unknown_operations_pass_unless_they_are_rejected(stage: Stage) -> None:
