@@ -94,8 +94,8 @@ class AuthService:
                 head, body = await self._answer(fields)
         except (TimeoutError, ConnectTimeout, ReadTimeout, WriteTimeout, PoolTimeout):
             raise self.failed(TIMEOUT) from None
-        except ServiceFailed as error:
-            raise self.failed(error.cause) from None
+        except ServiceFailed as failure:  # another name: the compiler gives each one type
+            raise self.failed(failure.cause) from None
         except GatewayError as error:
             raise self.failed(error.cause) from None
         self.times.add(loop.time() - began)
