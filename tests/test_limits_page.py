@@ -7,6 +7,8 @@ from coregateway.http1 import chunked, grammar, reader, response
 from coregateway.logs import writer
 from coregateway.net import lingering_close
 from coregateway.node import listeners
+from coregateway.observability import failures
+from coregateway.observability.diagnosis import noticed
 from coregateway.observability.tracing import export
 from coregateway.openapi import operations
 from coregateway.policy import mirroring, tokens
@@ -14,7 +16,7 @@ from coregateway.prober import key_sets, resolving
 from coregateway.proxy import retry, token_check, validators
 from coregateway.settings import Settings, upstreams
 from coregateway.settings.model import leaves
-from coregateway.shared_memory import flight_table, rate_table
+from coregateway.shared_memory import board, flight_table, history, rate_table
 from coregateway.upstream import auth_service, mirror
 from coregateway.validation import checks, mismatches
 from tests.documents import PAGES
@@ -49,6 +51,11 @@ FIXED = {
     "bytes of a log line": writer.MAX_LINE,
     "bytes of log lines that wait for a reader": writer.MAX_PENDING,
     "watchers of the live page": feed.WATCHERS,
+    "backends with an hour, the node as a whole among them": history.LANES,
+    "of these, with seconds": history.FINE_LANES,
+    "requests that are kept, failed or slow": board.RECORDS,
+    "groups of failures": failures.GROUPS,
+    "findings that are kept": noticed.MOST,
     "spans that wait for the collector": export.MAX_WAITING,
     "connections that wait to be accepted": listeners.BACKLOG,
 }

@@ -77,6 +77,8 @@ def _front_page(settings: Settings) -> bytes:
     if settings.dashboard.enabled:
         pages["dashboard"] = "the live page"
     links = "".join(f'<li><a href="/{name}">/{name}</a>: {what}</li>\n' for name, what in pages.items())
+    if settings.dashboard.enabled:
+        links += "<li>/requests/ID: what became of a request that failed or was slow</li>\n"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<title>CoreGateway</title>\n'
         f"<h1>CoreGateway {__version__}</h1>\n<ul>\n{links}</ul>\n</html>\n"
