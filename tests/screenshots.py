@@ -29,7 +29,9 @@ IMAGES = ROOT / "docs" / "images"
 LARGEST = 150_000
 """Bytes of a picture, at most: they are in every clone."""
 
-PAGES = {"dashboard": ("/dashboard", "#link-text", (1100, 820)), "docs": ("/docs", ".group", (1100, 760))}
+OPERATION = "/docs#/coredinator_post_api_agents_start"
+
+PAGES = {"dashboard": ("/dashboard", "#link-text", (1100, 820)), "docs": (OPERATION, ".execute", (1100, 760))}
 """Of each picture the path, what must be there, and its size in pixels."""
 
 CALLERS = 6

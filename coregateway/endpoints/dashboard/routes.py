@@ -14,6 +14,7 @@ from sanic.response import HTTPResponse
 
 from coregateway.endpoints.dashboard.feed import Feed
 from coregateway.endpoints.dashboard.history import hour
+from coregateway.sanic_app.documents import excluded
 from coregateway.sanic_app.request import GatewayRequest
 from coregateway.settings import Settings
 
@@ -94,6 +95,7 @@ def blueprint(feeds: list[Feed], *, controls: bool) -> Blueprint:
         _add_file(routes, path, body, media_type)
 
     @routes.get("/events")
+    @excluded  # the page's own business
     async def events(request: GatewayRequest) -> None:
         async with aclosing(feeds[0].watch()) as watch:
             first = await anext(watch)
@@ -105,6 +107,7 @@ def blueprint(feeds: list[Feed], *, controls: bool) -> Blueprint:
             await response.eof()
 
     @routes.get("/history")
+    @excluded
     async def history(request: GatewayRequest) -> HTTPResponse:
         name: str | None = request.args.get("backend")
         told = await hour(feeds[0].history, name or "")
@@ -118,4 +121,4 @@ def _add_file(routes: Blueprint, path: str, body: bytes, media_type: str) -> Non
         return HTTPResponse(body, headers=HEADERS, content_type=media_type)
 
     name = path.removeprefix("/").replace(".", "_") or "page"
-    routes.route(path, METHODS, name=name, ignore_body=True)(answer)
+    routes.route(path, METHODS, name=name, ignore_body=True)(excluded(answer))
