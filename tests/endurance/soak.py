@@ -6,7 +6,7 @@ A node with several workers, its backends and its clients run on this machine, a
 GETs with keys, uploads, bodies of a mebibyte, event streams, WebSockets, clients who leave, slow clients, a
 backend whose requests are repeated, rates with callers without number, own answers, the admin pages; and
 every minute, but every other second during the warm-up, the settings are reloaded. It samples each process of
-the node. It fails, with exit status 1, where after a warm-up (a quarter of the time, ten minutes at most) one
+the node. It fails, with exit status 1, where after a warm-up (half of the time, half an hour at most) one
 of them grows by more than 1 MiB an hour (a Theil-Sen fit of anonymous memory), or has ever more descriptors
 or tasks; where the median latency of the last third exceeds 1.5 times that of the first (with `--busy`, for
 machines on which others compute, this is only told); where one answer is other than it must be; and where the
@@ -61,8 +61,9 @@ from tests.node.reloadable import Reloadable
 EVERY = 60.0
 """Seconds between samples, and between reloads, at most; a short run has twenty of them."""
 
-WARM_UP = 600.0
-"""Seconds of the warm-up, at most; a quarter of the time."""
+WARM_UP = 1800.0
+"""Seconds of the warm-up, at most; half of the time. So long a heap goes on finding its highest mark: workers
+have been seen to take 4 MiB in that time, and half of one in the rest of an hour."""
 
 WARMING = 2.0
 """Seconds between reloads during the warm-up, at most: what they keep is full after two hundred of them."""
@@ -167,7 +168,7 @@ async def run(
         port = next(iter(server.sockets)).getsockname()[1]
         nobody = running.enter_context(refusing())
         key = new_key()
-        warm_up = min(WARM_UP, seconds / 4)
+        warm_up = min(WARM_UP, seconds / 2)
         passing = warm_up / min(every, WARMING) / 2
 
         def settings(number: int) -> str:
@@ -331,7 +332,7 @@ async def _settle(node: Reloadable, soak: Soak, before: dict[int, int], workers:
 
 
 def _judge(soak: Soak, seconds: float, allowed: Allowed, *, busy: bool) -> None:
-    warm = [sample for sample in soak.samples if sample.time >= min(WARM_UP, seconds / 4)]
+    warm = [sample for sample in soak.samples if sample.time >= min(WARM_UP, seconds / 2)]
     wrong, told = broken(warm, allowed, busy=busy)
     soak.broken += wrong
     soak.told += told
