@@ -106,6 +106,8 @@ ELSEWHERE: dict[str, str] = {
     "concurrency": "the tests of the policy",
     "store": "the tests of the policy",
     "explain": "the tests of the policy",
+    "openapi": "tests/prober/test_reloaded_documents.py",
+    "validation": "tests/prober/test_reloaded_documents.py",
     "health": "tests/prober/test_planning.py, tests/node/test_probing.py",
 }
 """What no object of a worker holds that outlives a reload, by a part of the key, and what shows that it
