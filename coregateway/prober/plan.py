@@ -88,8 +88,13 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether there is nothing to ask: every upstream is at a fixed address and has no checks, no tokens
         are accepted, and no documents are looked for."""
-        asked = self.names or self.key_sets or self.documents
-        return not asked and not any(upstream.check for upstream in self.upstreams)
+        return not self.documents and not self.is_of_upstreams
+
+    @property
+    def is_of_upstreams(self) -> bool:
+        """Whether workers go by what comes of it: names, checks or the keys of issuers; documents are read
+        where they are asked for."""
+        return bool(self.names or self.key_sets) or any(upstream.check for upstream in self.upstreams)
 
     @property
     def patience(self) -> float:

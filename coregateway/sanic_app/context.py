@@ -199,7 +199,7 @@ class Context:
         that this worker is of by now."""
         settings = self.settings
         # Once there is anything to know, also that there is nothing any more.
-        self.probed = self.probed or not plan_of_probes(settings, lambda *_: "").is_empty
+        self.probed = self.probed or plan_of_probes(settings, lambda *_: "").is_of_upstreams
         if self.following is None:
             self.following = Following(self.board.probed, get_running_loop())
         services = {service.key: service for service in self.services.values()}
