@@ -144,7 +144,10 @@ def test_without_the_package_that_makes_certificates_it_says_which_extra_has_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def without_signals(*_: object) -> None: ...
+
+    monkeypatch.setattr(signal, "signal", without_signals)
     assert showing.main(tls=True) == 1
     assert capsys.readouterr().err == (
         "coregateway demo: --tls makes a certificate by the package cryptography, which is not installed: "
