@@ -232,6 +232,7 @@ class Context:
         self.security.close()
         if self.following is not None:
             self.following.stop()
+            self.following = None  # an application that runs again does so on another loop
         if self.link is not None:
             self.link.stop()
         await self.worker.limits.close()

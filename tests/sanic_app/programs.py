@@ -20,15 +20,17 @@ from sanic import Request, Sanic, text
 from sanic_testing.reusable import ReusableClient
 
 from coregateway.app import create_app
-from coregateway.settings import AdminSettings, BackendSettings, Settings
+from coregateway.settings import AdminSettings, BackendSettings, HealthSettings, Settings
 from coregateway.testing import free_port
 
 OWN = "/own"
 PROXIED = "/api/v1/coredinator/x"
 
 
-def make(backend: str) -> Sanic[Any, Any]:
+def make(backend: str, *, checked: bool = False) -> Sanic[Any, Any]:
     row = BackendSettings(prefix="/api/v1/coredinator", urls=cast(Any, (backend,)))
+    if checked:
+        row = row.model_copy(update={"health": HealthSettings(path="/health")})
     settings = Settings(
         host="127.0.0.1", port=free_port(), backends={"coredinator": row}, admin=AdminSettings(address="")
     )
@@ -114,8 +116,16 @@ def reusable_client(backend: str) -> list[Any]:
 
 
 def test_client(backend: str) -> list[Any]:
-    client: Any = make(backend).test_client
-    answers: list[Any] = [client.get(path) for path in (OWN, PROXIED, OWN)]
+    return ask_by_test_client(make(backend))
+
+
+def test_client_with_checks(backend: str) -> list[Any]:
+    """The application runs once for each request, on a loop of its own, and asks its backend each time."""
+    return ask_by_test_client(make(backend, checked=True))
+
+
+def ask_by_test_client(app: Any) -> list[Any]:
+    answers: list[Any] = [app.test_client.get(path) for path in (OWN, PROXIED, OWN)]
     return [[answer.status, answer.text, "x-corerl-version" in answer.headers] for _, answer in answers]
 
 

@@ -35,6 +35,7 @@ WITHIN = 60.0
         "create_server_over_tls",
         "reusable_client",
         "test_client",
+        "test_client_with_checks",
     ],
 )
 async def test_a_program_serves_own_and_forwarded_requests(program: str) -> None:
