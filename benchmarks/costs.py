@@ -142,11 +142,11 @@ COSTS = {
         ("keyed GET",),
         connections=50,
     ),
+    # 4 µs of about 25.
+    "token": Cost(TOKENS, {}, 1.16, ("GET with a token",), connections=50),
     # 2 µs of about 25.
     "rate": Cost({"RATES__A__RATE": "1000000/s", "LIMITS__RATES": "a"}, {}, 1.08, connections=50),
     "in flight": Cost({"CONCURRENCY__A__MAX": "1000", "LIMITS__CONCURRENCY": "a"}, {}, 1.12, connections=50),
-    # 4 µs of about 25.
-    "token": Cost(TOKENS, {}, 1.16, ("GET with a token",), connections=50),
     "key with rate and fields": Cost(
         {
             "AUTH__CONSUMERS__BENCH__KEYS": hash_of(KEY),
