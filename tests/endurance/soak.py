@@ -121,12 +121,15 @@ health = {{ path = "/health", interval = 2.0 }}
 [backends.ws]
 prefix = "/ws"
 urls = ["{ws}"]
-[backends.late{backend}]
-prefix = "/late"
-urls = ["{plain}"]
-[routes.passing{number}]
+{late}[routes.passing{number}]
 path = "/late-route/*"
 backend = "plain"
+"""
+
+LATE = """[backends.late{number}]
+prefix = "/late"
+urls = ["{plain}"]
+openapi.path = ""
 """
 
 
@@ -181,7 +184,7 @@ async def run(
                 timing=str(number % 2 > 0).lower(),
                 hashes=f'"{hash_of(key)}", "{hash_of(new_key())}"',
                 number=number % 7,
-                backend=number % 7 if number < passing else 0,
+                late=LATE.format(number=number % 7, plain=plain.url) if 0 < number < passing else "",
                 plain=plain.url,
                 bodies=bodies.url,
                 failing=failing.url,
