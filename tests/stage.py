@@ -43,9 +43,10 @@ _numbers = count(1)
 
 
 class Stage:
-    """`backend` is coredinator; `toml`, `backends` and `workers` are as for `GatewayProcess`.
+    """`backend` is coredinator; `toml` and `backends` are as for `GatewayProcess`.
 
-    `tls`: it speaks TLS to its clients.
+    `workers`: 0 is one process that serves alone, which starts in half of the time that a node of one worker
+    takes. `tls`: it speaks TLS to its clients.
 
     In `toml`, `{backend}` stands for its URL: another row may lead to it, too, with limits of its own. Where
     it does not say how much of a body is gathered, the backend gets each piece as it comes.
@@ -56,7 +57,7 @@ class Stage:
         *,
         toml: str = "",
         backends: Mapping[str, str] | None = None,
-        workers: int = 1,
+        workers: int = 0,
         tls: bool = False,
     ) -> None:
         self.backend = ScriptedBackend()
@@ -85,6 +86,7 @@ class Stage:
                     backends={"coredinator": self.backend.url, **self._backends},
                     toml=self._toml.replace("{backend}", self.backend.url),
                     workers=self._workers,
+                    single=not self._workers,
                     tls=self._tls,
                     env={} if "gather" in self._toml else PIECEMEAL,
                 )

@@ -13,6 +13,7 @@ from coregateway.testing import RawClient, ScriptedBackend
 from tests.documents import PAGES, ROOT
 from tests.markdown import blocks, code, table
 from tests.sanic_app.serving import Served
+from tests.seeing_all import seeing_all
 from tests.stage import PREFIX, request
 
 WAITING, TESTING = (block.text for block in blocks(PAGES["sanic"]) if block.language == "python")
@@ -51,7 +52,9 @@ async def test_the_example_of_conditions_and_waiting_runs(tmp_path: Path) -> Non
 def test_the_example_of_a_test_passes(tmp_path: Path) -> None:
     (tmp_path / "test_page.py").write_text(TESTING)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=seeing_all(), capture_output=True, text=True, check=False, timeout=120
+    )
     assert ended.returncode == 0, ended.stdout
 
 

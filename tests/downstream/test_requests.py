@@ -29,7 +29,7 @@ MAX_HEAD = 4096
 async def stage(down: str, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     toml = f"""
         [timeouts]
-        client = 1.0
+        client = {5.0 if request.param == "tls" else 1.0}
         read = 1.0
         [limits.request]
         max_head = {MAX_HEAD}

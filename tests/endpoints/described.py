@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from os import environ
 
 from coregateway.testing import GatewayProcess, free_port
 from tests.node.running_node import ROOT
@@ -34,7 +35,8 @@ async def described(plain: str, more: str = "") -> AsyncGenerator[GatewayProcess
             port = free_port()
             urls[name] = f"http://127.0.0.1:{port}"
             command = [sys.executable, "-m", f"tests.endpoints.{made}_backend", str(port)]
-            process = subprocess.Popen(command, cwd=ROOT)  # noqa: ASYNC220 -- it starts at once
+            whole = {name: value for name, value in environ.items() if name != "PYTHONPATH"}
+            process = subprocess.Popen(command, cwd=ROOT, env=whole)  # noqa: ASYNC220 -- it starts at once
             running.callback(process.wait)
             running.callback(process.kill)
         gateway = GatewayProcess(backends=urls, toml=TOML.format(plain=plain) + more)

@@ -23,8 +23,10 @@ from coregateway.model.errors import (
     HeadTooLarge,
     IPDenied,
     Maintenance,
+    MediaTypeUnknown,
     MethodNotAllowed,
     MiddlewareFailed,
+    NoOperation,
     NoRoute,
     NoUpstream,
     Overloaded,
@@ -32,6 +34,7 @@ from coregateway.model.errors import (
     RateLimited,
     RateStoreUnavailable,
     ReadTimeout,
+    SchemaMismatch,
     TooManyInFlight,
     TotalTimeout,
     Unavailable,
@@ -51,10 +54,13 @@ TABLE: list[tuple[GatewayError, int, str]] = [
     (Forbidden(), 403, "forbidden"),
     (IPDenied(), 403, "ip_denied"),
     (NoRoute(), 404, "no_route"),
+    (NoOperation(), 404, "no_operation"),
     (MethodNotAllowed(("GET", "PUT")), 405, "method_not_allowed"),
     (ClientTimeout(), 408, "client_timeout"),
     (BodyTooLarge(1_048_576), 413, "body_too_large"),
     (URITooLong(16_384), 414, "uri_too_long"),
+    (MediaTypeUnknown(), 415, "media_type"),
+    (SchemaMismatch((("body", "/name", "expected a string"),)), 422, "schema_mismatch"),
     (RateLimited(7), 429, "rate_limited"),
     (TooManyInFlight(), 429, "too_many_in_flight"),
     (HeadTooLarge(head_size(16_384)), 431, "head_too_large"),
@@ -115,7 +121,8 @@ def test_status_and_cause_are_those_of_the_contract(error: GatewayError, status:
 @every_error
 def test_a_problem_document_says_what_rfc_9457_asks_for(error: GatewayError) -> None:
     told = json.loads(document(error, "id-1"))
-    assert list(told) == ["type", "title", "status", "detail", "request_id"]
+    more = ["errors"] if isinstance(error, SchemaMismatch) else []
+    assert list(told) == ["type", "title", "status", "detail", "request_id", *more]
     assert told["type"] == "about:blank"
     assert told["title"] == HTTPStatus(error.status).phrase  # RFC 9457 §4.2.1
     assert told["request_id"] == "id-1"

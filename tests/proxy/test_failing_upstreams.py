@@ -38,7 +38,7 @@ read = 0.3
 
 @asynccontextmanager
 async def two(
-    one: ScriptedBackend, other: ScriptedBackend, toml: str = "", workers: int = 1
+    one: ScriptedBackend, other: ScriptedBackend, toml: str = "", workers: int = 0
 ) -> AsyncGenerator[Stage]:
     async with AsyncExitStack() as running:
         for backend in (one, other):

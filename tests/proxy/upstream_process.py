@@ -3,7 +3,9 @@
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -62,6 +64,10 @@ class UpstreamProcess:
     def stop(self) -> None:
         """Let it stand still: its kernel takes connections and bytes, and nothing answers."""
         self._signal(signal.SIGSTOP)
+        # The signal stops all threads once one of them has seen it, and on a busy machine that takes a while.
+        tasks = Path(f"/proc/{self._running.pid}/task")
+        while any("\nState:\tT" not in (task / "status").read_text() for task in tasks.iterdir()):
+            time.sleep(0.001)
 
     def go_on(self) -> None:
         self._signal(signal.SIGCONT)

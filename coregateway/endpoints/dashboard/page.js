@@ -524,6 +524,12 @@ function find(id) {
   show(id, CAUSES);
 }
 
+// A link to a request, which also may be followed on the page itself.
+function follow() {
+  const named = location.hash.match(/^#request=(.+)$/);
+  if (named && "controls" in document.body.dataset) find(decodeURIComponent(named[1]));
+}
+
 function when(seconds) {
   const node = make("time", "", clock.format(new Date(seconds * 1000)));
   node.dateTime = new Date(seconds * 1000).toISOString();
@@ -854,5 +860,5 @@ addEventListener("resize", refresh);
 document.addEventListener("visibilitychange", refresh);
 readColours();
 connect();
-const named = location.hash.match(/^#request=(.+)$/);
-if (named && "controls" in document.body.dataset) find(decodeURIComponent(named[1]));
+addEventListener("hashchange", follow);
+follow();
