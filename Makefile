@@ -24,7 +24,7 @@ run: setup ## Run the gateway with two demo backends; Ctrl-C ends all of it
 # To compile and to check types take a core each. Most of the tests' time is waiting, hence more processes than cores. How tests are dealt out: tests/scheduling.py.
 test: .venv/.installed ## Check style and types, then run the whole test suite
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync compile lint
-	$(RUN)/pytest -n 6 --dist loadscope
+	$(RUN)/pytest -n 4 --dist loadscope
 
 bench: setup ## Compare the gateway with its peers, side by side
 	$(UV) sync --quiet --inexact --group bench

@@ -99,7 +99,11 @@ def build(scratch: Path) -> None:
     paths = [str((PACKAGE / source).relative_to(ROOT)) for source in SOURCES]
     options = [*MYPY, f"--cache-dir={scratch / 'cache'}"]
     extensions = mypycify(
-        [*options, *paths], debug_level="0", group_name=GROUP, target_dir=str(scratch / "c")
+        [*options, *paths],
+        opt_level=os.environ.get("MYPYC_OPT_LEVEL", "3"),  # the variable that mypy is compiled by, too
+        debug_level="0",
+        group_name=GROUP,
+        target_dir=str(scratch / "c"),
     )
     directories = [f"--build-lib={scratch / 'lib'}", f"--build-temp={scratch / 'o'}"]
     setup(name="coregateway", packages=[], ext_modules=extensions, script_args=["build_ext", *directories])

@@ -15,9 +15,10 @@ type Outcomes = dict[str, list[Outcome]]
 """By the id of the case: that of the whole request, and that of the request in segments."""
 
 SEGMENTED_UP_TO = 4096  # bytes; larger cases are only sent whole
-WHOLE = 4.0
-"""Seconds after which the gateway gives up a request that was sent whole and has no end."""
-IN_SEGMENTS = 6.0
+WHOLE = 10.0
+"""Seconds after which the gateway gives up a request that was sent whole and has no end. A busy machine may
+take some of them between a connection and its bytes."""
+IN_SEGMENTS = 12.0
 """The same for one in segments: not before a busy machine has sent the segments of the longest."""
 SETTINGS = "timeouts.client = {}\nlimits.max_connections = 1000\nlimits.request.gather = 1\n"
 """What has no end holds a connection to the backend until it is given up, and nothing may wait for that."""

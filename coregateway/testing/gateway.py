@@ -12,6 +12,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -67,7 +68,6 @@ class GatewayProcess:
         self.port = free_port()
         self._ready_within = ready_within
         self._tls = tls
-        self._directory = tempfile.TemporaryDirectory(prefix="coregateway-")
         self._process: subprocess.Popen[bytes] | None = None
         self._log: list[LogLine] = []
         self._log_read = self._log_told = 0  # bytes
@@ -202,6 +202,10 @@ class GatewayProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+
+    @cached_property
+    def _directory(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix="coregateway-")
 
     def _path(self, name: str) -> Path:
         return Path(self._directory.name, name)

@@ -66,18 +66,23 @@ class TlsFront:
         return await asyncio.open_connection(*self._target)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            upstream_reader, upstream_writer = await self._connect()
-            upwards = asyncio.ensure_future(_pass_on(reader, upstream_writer))
-            try:
-                if await _pass_on(upstream_reader, writer) and not self._ragged:
-                    writer.close()
-                else:
-                    writer.transport.abort()
-            finally:
-                upwards.cancel()
-                upstream_writer.close()
-                writer.transport.abort() if self._ragged else writer.close()
+        try:
+            with suppress(OSError):
+                await self._pass_both_ways(reader, writer)
+        finally:
+            writer.transport.abort() if self._ragged else writer.close()
+
+    async def _pass_both_ways(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await self._connect()
+        upwards = asyncio.ensure_future(_pass_on(reader, upstream_writer))
+        try:
+            if await _pass_on(upstream_reader, writer) and not self._ragged:
+                writer.close()
+            else:
+                writer.transport.abort()
+        finally:
+            upwards.cancel()
+            upstream_writer.close()
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

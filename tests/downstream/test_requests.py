@@ -435,6 +435,11 @@ async def test_an_answer_leaves_in_one_piece_whatever_the_client_is(stage: Stage
 
 
 async def test_many_clients_at_once_each_get_their_own_answer(stage: Stage) -> None:
+    async with Stage(tls=stage.is_secured) as patient:
+        await ask_at_once(patient)
+
+
+async def ask_at_once(stage: Stage) -> None:
     async def echo(exchange: Exchange) -> None:
         await exchange.play(respond(200, exchange.request.target))
 
