@@ -142,7 +142,7 @@ class RunningNode:
     def refuses(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=WAIT).close()
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):  # the socket may end between the two
             return True
         return False
 

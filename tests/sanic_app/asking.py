@@ -19,7 +19,7 @@ async def ask(gateway: Served, path: str, method: str = "GET") -> Response:
 
 async def holds(asked: Callable[[], Awaitable[bool]]) -> None:
     """Ask again until the answer is yes."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(3 * PATIENCE):
         while not await asked():  # noqa: ASYNC110 -- another process is asked
             await asyncio.sleep(0.02)
 
