@@ -15,7 +15,7 @@ import pytest
 from coregateway.http1.rules import PATH
 from coregateway.logs.console import console
 from coregateway.logs.fields import CHOOSABLE
-from coregateway.model.errors import CONTRACT
+from coregateway.model.contract import CONTRACT
 from coregateway.node.process_signals import SIGNALS
 from coregateway.observability.diagnosis.rules import connections_refused
 from coregateway.observability.metrics.families import FAMILIES

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import orjson
 
-from coregateway.model.errors import MediaTypeUnknown, NoOperation, SchemaMismatch
 from coregateway.model.problem import document
+from coregateway.model.refusals import MediaTypeUnknown, NoOperation, SchemaMismatch
 from coregateway.openapi.request_schemas import FORMATS
 from coregateway.settings import load
 from coregateway.settings.validation import ValidationSettings

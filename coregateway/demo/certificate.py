@@ -28,7 +28,7 @@ class NoCryptography(Exception):
 
 @contextmanager
 def certificate_file() -> Generator[Path]:
-    """A file with the certificate and its key, which nobody else may read, until the end of the block.
+    """A file with the certificate and its key, which its owner alone can read, until the end of the block.
 
     Raises NoCryptography.
     """

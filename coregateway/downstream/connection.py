@@ -23,13 +23,7 @@ from coregateway.http1.path_safety import is_confined
 from coregateway.http1.request import SCHEME, RequestHead
 from coregateway.http1.rules import FIELDS, NO_TLS, PATH, BrokenRule, late_head
 from coregateway.model.addresses import text_and_bytes
-from coregateway.model.errors import (
-    BadRequest,
-    ClientTimeout,
-    GatewayError,
-    HeadTooLarge,
-    MethodNotAllowed,
-)
+from coregateway.model.errors import BadRequest, ClientTimeout, GatewayError, HeadTooLarge, MethodNotAllowed
 from coregateway.model.exchange import Exchange
 from coregateway.net.deadline import RESOLUTION
 from coregateway.net.tls_transport import TlsTransport

@@ -114,7 +114,7 @@ def blueprint(settings: Settings) -> Blueprint:
 
 
 def _links(settings: Settings) -> Iterator[str]:
-    """To what else the gateway shows to those who come to this port."""
+    """Links to the other pages that this port serves."""
     for name, is_here in (
         ("dashboard", settings.dashboard.enabled and settings.dashboard.on_main_port),
         ("metrics", settings.metrics.enabled and settings.metrics.on_main_port),

@@ -16,7 +16,8 @@ from typing import Any
 from sanic_ext import openapi
 from sanic_ext.extensions.openapi.definitions import Response
 
-from coregateway.model.errors import CONTRACT, GatewayError, MethodNotAllowed, Unavailable
+from coregateway.model.contract import CONTRACT
+from coregateway.model.errors import GatewayError, MethodNotAllowed, Unavailable
 from coregateway.openapi.security import gateways
 from coregateway.prober.planning import ways_of
 from coregateway.sanic_app.documents import OwnDocument

@@ -2,25 +2,14 @@
 
     GatewayError                        500 internal_error: a defect of the gateway itself
     ├── MiddlewareFailed                500 middleware_failed: a defect of what users added to it
-    ├── ClientError                     the request is at fault
+    ├── ClientError                     the request is at fault; `refusals` has those of policies
     │   ├── BadRequest                  400 bad_request
-    │   ├── AuthRefused                 the credentials are at fault, or their absence
-    │   │   ├── AuthAmbiguous           400 auth_ambiguous
-    │   │   ├── AuthMissing             401 auth_missing
-    │   │   ├── AuthInvalid             401 auth_invalid
-    │   │   └── Forbidden               403 forbidden
-    │   ├── IPDenied                    403 ip_denied
     │   ├── NoRoute                     404 no_route
-    │   ├── NoOperation                 404 no_operation
     │   ├── MethodNotAllowed            405 method_not_allowed
     │   ├── ClientTimeout               408 client_timeout
     │   ├── BodyTooLarge                413 body_too_large
     │   ├── URITooLong                  414 uri_too_long
-    │   ├── MediaTypeUnknown            415 media_type
     │   ├── Misdirected                 421 misdirected         (on the admin address only)
-    │   ├── SchemaMismatch              422 schema_mismatch
-    │   ├── RateLimited                 429 rate_limited
-    │   │   └── TooManyInFlight         429 too_many_in_flight
     │   ├── HeadTooLarge                431 head_too_large
     │   └── ClientClosed                499 client_closed       (never sent, in the log only)
     ├── UpstreamError                   the backend is at fault
@@ -37,10 +26,8 @@
         ├── Overloaded                  503 overloaded
         ├── Draining                    503 draining
         ├── NoUpstream                  503 no_upstream
-        ├── RateStoreUnavailable        503 rate_store_unavailable
         ├── BreakerOpen                 503 breaker_open
-        ├── Maintenance                 503 maintenance
-        └── AuthUnavailable             503 auth_unavailable
+        └── Maintenance                 503 maintenance
 
 Each class carries the status, the cause token of the `X-CoreGateway-Error` header, and words that are safe
 to show to a client: no address, no traceback. `sent` tells whether any byte of the request may have reached
@@ -56,7 +43,6 @@ from coregateway.http1.rules import Rule, body_size, request_line_size
 
 Fault = Literal["client", "upstream", "gateway"]
 
-NETWORK: Final = Rule("network", "an address that this route does not admit")
 
 _TLS_RULES: Final = {
     "tls_name": Rule("tls_name", "the backend's certificate is for another name"),
@@ -128,71 +114,11 @@ class BadRequest(ClientError):
         super().__init__(rule=rule)
 
 
-class AuthRefused(ClientError):
-    """`challenges`: the values of `WWW-Authenticate` (RFC 9110 §11.6.1), one for each way to authenticate."""
-
-    def __init__(self, challenges: tuple[str, ...] = ()) -> None:
-        super().__init__()
-        self.challenges = challenges
-
-
-class AuthAmbiguous(AuthRefused):
-    """Two credentials, of which a backend might believe the other."""
-
-    status = 400
-    cause = "auth_ambiguous"
-    title = "Bad Request"
-    detail = "Bad request: more than one credential"
-    closes = True
-
-
-class AuthMissing(AuthRefused):
-    status = 401
-    cause = "auth_missing"
-    title = "Unauthorized"
-    detail = "Unauthorized: credentials are needed"
-
-
-class AuthInvalid(AuthRefused):
-    status = 401
-    cause = "auth_invalid"
-    title = "Unauthorized"
-    detail = "Unauthorized: the credentials are not valid"
-
-
-class Forbidden(AuthRefused):
-    status = 403
-    cause = "forbidden"
-    title = "Forbidden"
-    detail = "Forbidden: the credentials do not allow this"
-
-
-class IPDenied(ClientError):
-    """The client's address is of no network that the route admits, or of one that it denies."""
-
-    status = 403
-    cause = "ip_denied"
-    title = "Forbidden"
-    detail = "Forbidden: clients of this network are not admitted"
-
-    def __init__(self) -> None:
-        super().__init__(rule=NETWORK)
-
-
 class NoRoute(ClientError):
     status = 404
     cause = "no_route"
     title = "Not Found"
     detail = "Not found: no route of this gateway matches the path"
-
-
-class NoOperation(ClientError):
-    """The backend's document has no such operation, and the settings refuse what it does not have."""
-
-    status = 404
-    cause = "no_operation"
-    title = "Not Found"
-    detail = "Not found: the API has no such operation"
 
 
 class MethodNotAllowed(ClientError):
@@ -249,52 +175,6 @@ class Misdirected(ClientError):
     cause = "misdirected"
     title = "Misdirected Request"
     detail = "Misdirected request: this address does not answer for the host that the request names"
-
-
-class MediaTypeUnknown(ClientError):
-    """The operation does not take a body of this media type."""
-
-    status = 415
-    cause = "media_type"
-    title = "Unsupported Media Type"
-    detail = "Unsupported media type: the operation takes no such body"
-
-
-class SchemaMismatch(ClientError):
-    """The request does not fit the operation. `errors`: where, and why, as `(in, at, message)`; they quote
-    nothing of it."""
-
-    status = 422
-    cause = "schema_mismatch"
-    title = "Unprocessable Content"
-    detail = "Unprocessable content: the request does not fit the operation"
-
-    def __init__(self, errors: tuple[tuple[str, str, str], ...]) -> None:
-        super().__init__()
-        self.errors = errors
-
-
-class RateLimited(ClientError):
-    """`seconds`: after which the same request is admitted, if no other comes; `Retry-After` says them."""
-
-    status = 429
-    cause = "rate_limited"
-    title = "Too Many Requests"
-    detail = "Too many requests: the rate that this gateway admits is used up"
-
-    def __init__(self, seconds: int) -> None:
-        super().__init__()
-        self.seconds = seconds
-
-
-class TooManyInFlight(RateLimited):
-    """As many requests of its key are in flight as may be. When one of them ends is not known."""
-
-    cause = "too_many_in_flight"
-    detail = "Too many requests: as many as this gateway admits at a time are under way"
-
-    def __init__(self) -> None:
-        super().__init__(1)
 
 
 class HeadTooLarge(ClientError):
@@ -415,11 +295,6 @@ class NoUpstream(Unavailable):
     detail = "Service unavailable: no upstream of the service takes requests"
 
 
-class RateStoreUnavailable(Unavailable):
-    cause = "rate_store_unavailable"
-    detail = "Service unavailable: what counts requests for all gateways does not answer"
-
-
 class BreakerOpen(Unavailable):
     """`seconds`: until a request may try it again; `Retry-After` says them."""
 
@@ -435,48 +310,3 @@ class Maintenance(Unavailable):
     cause = "maintenance"
     detail = "Service unavailable: under maintenance"
     retry_after = 60
-
-
-class AuthUnavailable(Unavailable):
-    """What would tell whether credentials are valid cannot be asked."""
-
-    cause = "auth_unavailable"
-    detail = "Service unavailable: credentials cannot be checked at the moment"
-
-
-CONTRACT: Final[tuple[type[GatewayError], ...]] = (
-    BadRequest,
-    AuthAmbiguous,
-    AuthMissing,
-    AuthInvalid,
-    Forbidden,
-    IPDenied,
-    NoRoute,
-    NoOperation,
-    MethodNotAllowed,
-    ClientTimeout,
-    BodyTooLarge,
-    URITooLong,
-    MediaTypeUnknown,
-    SchemaMismatch,
-    RateLimited,
-    TooManyInFlight,
-    HeadTooLarge,
-    MiddlewareFailed,
-    ConnectFailed,
-    UpstreamClosed,
-    UpstreamProtocolError,
-    PoolTimeout,
-    Overloaded,
-    Draining,
-    NoUpstream,
-    RateStoreUnavailable,
-    BreakerOpen,
-    Maintenance,
-    AuthUnavailable,
-    ConnectTimeout,
-    WriteTimeout,
-    ReadTimeout,
-    TotalTimeout,
-)
-"""Every error that a client may be sent by a forwarded path, in order of status: the documents list them."""

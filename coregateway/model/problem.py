@@ -7,15 +7,8 @@ from typing import Any
 import orjson
 
 from coregateway.http1.date import date
-from coregateway.model.errors import (
-    AuthRefused,
-    BreakerOpen,
-    GatewayError,
-    MethodNotAllowed,
-    RateLimited,
-    SchemaMismatch,
-    Unavailable,
-)
+from coregateway.model.errors import BreakerOpen, GatewayError, MethodNotAllowed, Unavailable
+from coregateway.model.refusals import AuthRefused, RateLimited, SchemaMismatch
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -298,7 +298,7 @@ async def _empty(listeners: Iterable[socket]) -> None:
     loop = asyncio.get_running_loop()
     waiting = select.poll()
     for listener in listeners:
-        listener.listen(0)  # who comes now is left to try again, and will be refused
+        listener.listen(0)  # a connection that begins now tries again, and is refused then
         waiting.register(listener, select.POLLIN)
     end_at = loop.time() + EMPTYING
     while waiting.poll(0) and loop.time() < end_at:  # noqa: ASYNC110 - the kernel sets no event

@@ -1,7 +1,7 @@
 """What the objects of OpenAPI 3.1 may hold (§4.8): a table of fields and what each of them is.
 
-`Builder` makes an object anew from what fits. Schemas, references and what is renamed are made by those who
-know of them (`schemas`, `document`), under the names in capitals.
+`Builder` makes an object anew from what fits. `schemas` and `document` make schemas, references and
+whatever is renamed, under the names in capitals.
 """
 
 import re

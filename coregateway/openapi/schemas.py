@@ -157,7 +157,7 @@ class Schemas:
     def _fits(self, value: object, schema: JSON, steps: int = 8) -> bool:
         """Whether a default may be one, as far as that can be seen at once; the schema is the document's."""
         if is_table(value) and "$ref" in value:
-            return False  # those who read it would follow it
+            return False  # a reader of the document would follow it
         target = schema.get("$ref")
         if isinstance(target, str) and steps:
             schema = {**table(self._references.components["schemas"].get(_name_of(target))), **schema}

@@ -41,7 +41,7 @@ class ForwardRules:
         scopes: str = "",
     ) -> None:
         """`sent`: fields of a request that it gets; `taken`: fields of its answer that backends get.
-        `consumer`, `roles`, `scopes`: those of its answer that say who the caller is; empty: none does."""
+        `consumer`, `roles`, `scopes`: fields of its answer that name the caller; empty: none does."""
         self.name = name
         self.method = FORWARD + name
         """As log lines have it."""

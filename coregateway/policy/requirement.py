@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from coregateway.model.caller import FORWARD, Caller
-from coregateway.model.errors import AuthAmbiguous, AuthInvalid, AuthMissing, Forbidden
+from coregateway.model.refusals import AuthAmbiguous, AuthInvalid, AuthMissing, Forbidden
 
 KEYS: Final = "keys"
 JWT: Final = "jwt."

@@ -49,7 +49,7 @@ def request(target: str, authority: str, fields: Sequence[tuple[str, str]] = ())
 
 
 def trouble(error: OSError, *, connected: bool) -> str:
-    """Why there is no answer, in words. A `TimeoutError` is the caller's, who knows the time."""
+    """Why there is no answer, in words. Not for a `TimeoutError`: the caller knows the time that it set."""
     if isinstance(error, SSLError):
         return f"{_FAILURES[failure_of(error) or HANDSHAKE]}: {in_words(error)}"
     if isinstance(error, ConnectionRefusedError):

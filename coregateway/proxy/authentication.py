@@ -10,8 +10,8 @@ from typing import Final, cast
 from coregateway.http1.grammar import without
 from coregateway.http1.request import RequestHead
 from coregateway.model.caller import Caller
-from coregateway.model.errors import AuthUnavailable
 from coregateway.model.exchange import Exchange
+from coregateway.model.refusals import AuthUnavailable
 from coregateway.policy.cors import is_preflight
 from coregateway.policy.identity import KEY, FieldKinds
 from coregateway.policy.keys import PREFIX, Keys

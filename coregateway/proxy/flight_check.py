@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from mypy_extensions import mypyc_attr
 
 from coregateway.http1.request import RequestHead
-from coregateway.model.errors import TooManyInFlight
 from coregateway.model.exchange import Exchange, Holding
+from coregateway.model.refusals import TooManyInFlight
 from coregateway.policy.limit_keys import LimitKey
 from coregateway.policy.marks import Marks
 from coregateway.proxy.admission import Refusal

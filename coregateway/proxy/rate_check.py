@@ -14,8 +14,8 @@ from time import monotonic_ns
 from typing import Any
 
 from coregateway.http1.request import RequestHead
-from coregateway.model.errors import RateLimited, RateStoreUnavailable
 from coregateway.model.exchange import Exchange
+from coregateway.model.refusals import RateLimited, RateStoreUnavailable
 from coregateway.policy.gcra import Decision, decide, state, whole_seconds
 from coregateway.policy.rates import RateRule
 from coregateway.policy.store_script import StoreAnswer, store_arguments, store_key

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from coregateway.http1.request import RequestHead
-from coregateway.model.errors import BreakerOpen, IPDenied, Maintenance
+from coregateway.model.errors import BreakerOpen, Maintenance
+from coregateway.model.refusals import IPDenied
 from coregateway.policy.access import Access
 from coregateway.policy.cors import Cors
 from coregateway.policy.fields import FieldRules

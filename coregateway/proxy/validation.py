@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from coregateway.http1.request import RequestHead
 from coregateway.logs.events import event
-from coregateway.model.errors import GatewayError, MediaTypeUnknown, NoOperation, SchemaMismatch
+from coregateway.model.errors import GatewayError
+from coregateway.model.refusals import MediaTypeUnknown, NoOperation, SchemaMismatch
 from coregateway.proxy.admission import Refusal
 from coregateway.proxy.amendment import obey_connection
 from coregateway.proxy.client import Client

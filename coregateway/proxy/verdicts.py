@@ -205,7 +205,7 @@ def authentication(case: Case) -> Told | None:
 
 
 def _judges(case: Case) -> str:
-    """What says who a caller is, where only a node that runs knows it."""
+    """How a caller would be authenticated, where only a node that runs can tell."""
     owner = case.owners[case.steps.index("authentication")]
     requirement: Requirement | None = getattr(owner, "requirement", None)
     found: list[str] = []

@@ -16,7 +16,7 @@ _QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*")
 NOT_TAKEN = frozenset(
     ("authorization", "cookie", "forwarded", "x-real-ip", "content-type", "content-encoding")
 )
-"""Fields of an answer that name nobody to a backend."""
+"""Fields of an answer that no backend may take for an identity."""
 
 
 def _demand(holds: object) -> None:

@@ -228,7 +228,7 @@ class OperationCheck:
         return kind
 
     def body_mismatches(self, media_type: str, body: bytes) -> Sequence[Mismatch]:
-        """What is wrong with a body that is looked into; empty ones are there for nobody."""
+        """What is wrong with a body of a media type that is checked; an empty body counts as missing."""
         if not body:
             return self.missing_body()
         try:

@@ -10,7 +10,7 @@ from sanic import Sanic
 
 from coregateway.endpoints import docs, health
 from coregateway.endpoints.openapi import document
-from coregateway.model.errors import CONTRACT
+from coregateway.model.contract import CONTRACT
 from coregateway.sanic_app.documents import own_document
 from coregateway.settings import Settings
 

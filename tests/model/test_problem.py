@@ -5,12 +5,8 @@ from http import HTTPStatus
 import pytest
 
 from coregateway.http1.rules import FIELDS, NAME_SPACE, NO_HOST, TWO_LENGTHS, head_size
+from coregateway.model.contract import CONTRACT
 from coregateway.model.errors import (
-    CONTRACT,
-    AuthAmbiguous,
-    AuthInvalid,
-    AuthMissing,
-    AuthUnavailable,
     BadRequest,
     BodyTooLarge,
     BreakerOpen,
@@ -18,24 +14,16 @@ from coregateway.model.errors import (
     ConnectFailed,
     ConnectTimeout,
     Draining,
-    Forbidden,
     GatewayError,
     HeadTooLarge,
-    IPDenied,
     Maintenance,
-    MediaTypeUnknown,
     MethodNotAllowed,
     MiddlewareFailed,
-    NoOperation,
     NoRoute,
     NoUpstream,
     Overloaded,
     PoolTimeout,
-    RateLimited,
-    RateStoreUnavailable,
     ReadTimeout,
-    SchemaMismatch,
-    TooManyInFlight,
     TotalTimeout,
     Unavailable,
     UpstreamClosed,
@@ -45,6 +33,20 @@ from coregateway.model.errors import (
     WriteTimeout,
 )
 from coregateway.model.problem import document, fields, render
+from coregateway.model.refusals import (
+    AuthAmbiguous,
+    AuthInvalid,
+    AuthMissing,
+    AuthUnavailable,
+    Forbidden,
+    IPDenied,
+    MediaTypeUnknown,
+    NoOperation,
+    RateLimited,
+    RateStoreUnavailable,
+    SchemaMismatch,
+    TooManyInFlight,
+)
 
 TABLE: list[tuple[GatewayError, int, str]] = [
     (BadRequest(TWO_LENGTHS), 400, "bad_request"),

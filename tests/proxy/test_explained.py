@@ -8,7 +8,7 @@ import pytest
 
 from coregateway.cli.inspection import inspected
 from coregateway.http1.request import RequestHead
-from coregateway.model.errors import IPDenied
+from coregateway.model.refusals import IPDenied
 from coregateway.policy.access import access_of
 from coregateway.proxy.admission import ANSWERED, Refusal, Step, Verdict, Waiting
 from coregateway.proxy.client import Client

@@ -1,7 +1,7 @@
 import pytest
 
+from coregateway.model.contract import CONTRACT
 from coregateway.model.errors import (
-    CONTRACT,
     ClientTimeout,
     ConnectFailed,
     ConnectTimeout,

@@ -7,5 +7,5 @@
     routes    `/dashboard`, its files, and the stream of events that feeds it
 
 `page.html`, `page.css` and `page.js` are the page itself; `plots.js` draws, `past.js` has the hour,
-`request.js` shows one request, and `refusals.js` who is refused. Nothing of it comes from elsewhere.
+`request.js` shows one request, and `refusals.js` refused callers. Nothing of it comes from elsewhere.
 """

@@ -1,4 +1,4 @@
-"""Findings of callers: why credentials are refused, what cannot tell who they are, rates that refuse much.
+"""Findings of callers: refused credentials, keys and services that do not answer, rates that refuse much.
 
 Pure. Counts are those of the last `window` seconds, over the whole node.
 """
@@ -77,7 +77,7 @@ def keys_stale(name: str, *, age: float | None, refresh: float, stale: float, pr
 def auth_service_failing(
     name: str, reasons: Mapping[str, int], answered: int, window: float, on_error: str
 ) -> Finding | None:
-    """A service that says who may pass does not answer. `reasons`: questions without an answer, by why."""
+    """Forward authentication gets no answers. `reasons`: questions without one, by reason."""
     failed = sum(reasons.values())
     if not failed:
         return None

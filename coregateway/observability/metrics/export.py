@@ -193,7 +193,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ((_rate("auth_refused", "method, reason", ""), "{{method}} {{reason}}"),),
             ),
             Panel(
-                "Answers of services that say who may pass",
+                "Answers of forward authentication",
                 "s",
                 ((f"histogram_quantile(0.99, sum by (le, service) ({_ANSWERS}))", "{{service}} p99"),),
             ),

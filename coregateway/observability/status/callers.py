@@ -1,5 +1,6 @@
-"""Who is refused and why, and how all that tells stands: issuers' keys, services that are asked, rates, the
-store. For `/status` and the page.
+"""Refused callers by reason, and the state of issuers' keys, forward authentication, rates and the store.
+
+For `/status` and the page.
 """
 
 from collections.abc import Mapping
