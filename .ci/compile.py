@@ -21,6 +21,9 @@ from coregateway.compiled import DIRECTORY, INTERPRETED, PACKAGE, SOURCES, SUFFI
 GROUP = "coregateway.shared_code"
 """The library of all that was compiled; each module's own only leads there."""
 
+LEVEL = os.environ.get("MYPYC_OPT_LEVEL", "3")
+"""How far the C compiler optimizes, by the variable that mypy has for it. 0 takes half of the time."""
+
 # Of other modules the compiler knows nothing: what it makes depends on these sources alone.
 MYPY = [
     "--follow-imports=skip",
@@ -34,14 +37,12 @@ MYPY = [
 def main() -> None:
     name = digest()
     log = DIRECTORY / f"{name}.log"
-    if (DIRECTORY / name).is_dir() or log.exists():
+    if log.exists() or any((DIRECTORY / name / mark(level)).exists() for level in {LEVEL, "3"}):
         return
     if reason := missing():
         print(f"Not compiled, the sources run interpreted: {reason}")
         return
-    print(
-        f"Compiling {len(SOURCES)} modules, which takes a minute; without it all works, slower.", flush=True
-    )
+    print(f"Compiling {len(SOURCES)} modules, which takes minutes; without it all works, slower.", flush=True)
     DIRECTORY.mkdir(exist_ok=True)
     with TemporaryDirectory(prefix="coregateway-") as scratch:
         built = run(
@@ -65,6 +66,11 @@ def main() -> None:
         install(Path(scratch, "lib"), name)
 
 
+def mark(level: str) -> str:
+    """A file beside the libraries that says how they were compiled; no module has such a name."""
+    return f".O{level}"
+
+
 def missing() -> str | None:
     """What is not there to compile with."""
     compiler = os.environ.get("CC") or sysconfig.get_config_var("CC").split()[0]
@@ -84,7 +90,10 @@ def install(libraries: Path, name: str) -> None:
         for library in libraries.rglob(f"*{SUFFIX}"):
             module = ".".join(library.relative_to(libraries).parts).removesuffix(SUFFIX)
             shutil.copy(library, whole / f"{module}{SUFFIX}")
-        with suppress(OSError):  # another was faster
+        (whole / mark(LEVEL)).touch()
+        with suppress(OSError):  # none was there, or another was faster
+            (DIRECTORY / name).rename(Path(near, "replaced"))
+        with suppress(OSError):
             whole.rename(DIRECTORY / name)
     for path in earlier:
         if path.name != name:
@@ -100,7 +109,7 @@ def build(scratch: Path) -> None:
     options = [*MYPY, f"--cache-dir={scratch / 'cache'}"]
     extensions = mypycify(
         [*options, *paths],
-        opt_level=os.environ.get("MYPYC_OPT_LEVEL", "3"),  # the variable that mypy is compiled by, too
+        opt_level=LEVEL,
         debug_level="0",
         group_name=GROUP,
         target_dir=str(scratch / "c"),
