@@ -93,13 +93,16 @@ class RateCheck:
     def _pass_one(self, rule: RateRule, decision: Decision, exchange: Exchange) -> None:
         """As `_verdict`, of a request that the only rate admits: the most of them."""
         rule.counts.allowed += 1
-        told = rule.told(decision)
+        self._tell(exchange, rule.told(decision))
+
+    def _tell(self, exchange: Exchange, left: bytes) -> None:
+        """Have the answer say what is left, behind what the check before has to say."""
         if exchange.quotas:
             exchange.quotas = exchange.quotas + b", " + self._members
-            exchange.quota_left = exchange.quota_left + b", " + told
+            exchange.quota_left = exchange.quota_left + b", " + left
         else:
             exchange.quotas = self._members
-            exchange.quota_left = told
+            exchange.quota_left = left
 
     def _lacks_key(self, rule: RateRule, exchange: Exchange) -> Refusal | None:
         """What becomes of a request that has no key for a rate."""
@@ -141,8 +144,7 @@ class RateCheck:
                 member = rule.told(decision)
                 told = told + b", " + member if told else member
         if told:
-            exchange.quotas = exchange.quotas + b", " + self._members if exchange.quotas else self._members
-            exchange.quota_left = exchange.quota_left + b", " + told if exchange.quota_left else told
+            self._tell(exchange, told)
         if not wait:
             return None
         if self._after is not None:
