@@ -64,11 +64,12 @@ class Stage:
         self._toml = toml
         self._backends = backends or {}
         self._workers = workers
-        self._tls: ssl.SSLContext | None = None
+        self.tls: ssl.SSLContext | None = None
+        """Of its clients, where they come over TLS."""
         if tls:
             from tests import certificates  # whose library the processes of some tests do not find
 
-            self._tls = certificates.trusting()
+            self.tls = certificates.trusting()
             self._toml = f'tls.cert = "{certificates.pair_file("localhost")}"\n{toml}'
         self._running = AsyncExitStack()
         self._gateway: GatewayProcess | None = None
@@ -87,7 +88,7 @@ class Stage:
                     toml=self._toml.replace("{backend}", self.backend.url),
                     workers=self._workers,
                     single=not self._workers,
-                    tls=self._tls,
+                    tls=self.tls,
                     env={} if "gather" in self._toml else PIECEMEAL,
                 )
             )
@@ -121,13 +122,13 @@ class Stage:
     @property
     def is_secured(self) -> bool:
         """Whether clients come over TLS."""
-        return self._tls is not None
+        return self.tls is not None
 
     def client(self, *, within: float = PATIENCE, receive_buffer: int | None = None) -> RawClient:
         address = self.gateway.address
-        if self._tls is None:
+        if self.tls is None:
             return RawClient(address, within=within, receive_buffer=receive_buffer)
-        return TlsRawClient(address, self._tls, within=within, receive_buffer=receive_buffer)
+        return TlsRawClient(address, self.tls, within=within, receive_buffer=receive_buffer)
 
     async def ask(self, path: str, *fields: str, method: str = "GET", body: bytes = b"") -> Response:
         """The answer to one request on a connection of its own; the path is the backend's."""

@@ -137,16 +137,25 @@ class GatewayProcess:
 
     async def wait_for_line(self, *, within: float = PATIENCE, **fields: object) -> LogLine:
         """The first log line that has these values; raises TimeoutError."""
-        end = time.monotonic() + within
-        while not (found := self.log_lines(**fields)):
-            if time.monotonic() > end:
-                raise TimeoutError(f"no line with {fields} within {within} s; {self._last_words()}")
-            await asyncio.sleep(_POLL)
-        return found[0]
+        return (await self.wait_for_lines(1, within=within, **fields))[0]
 
     def processes(self) -> list[int]:
         """The ids of all processes of its group that are alive, the main one first."""
         return sorted(_group(self.process.pid), key=lambda pid: (pid != self.process.pid, pid))
+
+    async def wait_for_lines(
+        self, count: int, *, within: float = PATIENCE, **fields: object
+    ) -> list[LogLine]:
+        """All log lines that have these values, when they are so many at least; raises TimeoutError.
+
+        The line of a request may come after its answer.
+        """
+        end = time.monotonic() + within
+        while len(found := self.log_lines(**fields)) < count:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{len(found)} lines with {fields}, not {count}; {self._last_words()}")
+            await asyncio.sleep(_POLL)
+        return found
 
     def workers(self) -> list[int]:
         """The ids of the workers that serve at the moment, by what their log lines say."""

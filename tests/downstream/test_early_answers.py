@@ -30,7 +30,8 @@ from coregateway.testing import (
     respond,
     wait,
 )
-from tests.stage import PIECEMEAL, PREFIX, Stage, request, resting
+from tests import certificates
+from tests.stage import PIECEMEAL, PREFIX, TRANSPORTS, Stage, request, resting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -40,8 +41,8 @@ UPLOAD = 48 << 20
 MAX_BODY = 1 << 30
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage(down: str) -> AsyncIterator[Stage]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=TRANSPORTS, name="stage")
+async def fixture_stage(down: str, request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     toml = f"""
         [limits.request]
         max_body = {MAX_BODY}
@@ -57,7 +58,7 @@ async def stage(down: str) -> AsyncIterator[Stage]:
         urls = ["{down}"]
         timeouts.linger = 0
     """
-    async with Stage(toml=toml) as stage:
+    async with Stage(toml=toml, tls=request.param == "tls") as stage:
         stage.backend.on("/closes", respond(401, b"no"), close(), early=True)
         stage.backend.on("/hangs", respond(401, b"no"), hang(), early=True)
         stage.backend.on("/reads-some", read_body(1 << 20), respond(413), close(), early=True)
@@ -86,9 +87,13 @@ def pieces(size: int) -> Iterator[bytes]:
         yield bytes(1 << 16)
 
 
-def by_library(address: tuple[str, int], method: str, path: str, fields: dict[str, str]) -> int:
+def by_library(stage: Stage, method: str, path: str, fields: dict[str, str]) -> int:
     """The status that Python's own client gets: it sends, and then it reads."""
-    connection = http.client.HTTPConnection(*address, timeout=30)
+    if stage.tls is None:
+        connection = http.client.HTTPConnection(*stage.gateway.address, timeout=30)
+    else:
+        port = stage.gateway.port
+        connection = http.client.HTTPSConnection("localhost", port, timeout=30, context=stage.tls)
     try:
         connection.request(method, path, pieces(UPLOAD), fields, encode_chunked="Transfer-Encoding" in fields)
         answer = connection.getresponse()
@@ -98,19 +103,35 @@ def by_library(address: tuple[str, int], method: str, path: str, fields: dict[st
         connection.close()
 
 
-def by_socket(address: tuple[str, int], method: str, path: str, fields: dict[str, str]) -> int:
-    """The same by a bare socket that has little room, and reads up to the very end."""
-    with socket.socket() as client:
-        client.settimeout(30)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(address)
-        client.sendall(request(path, *(f"{name}: {value}" for name, value in fields.items()), method=method))
+def connected(stage: Stage, *, segments: int = 0) -> socket.socket:
+    """A bare socket that has little room, behind a handshake where the stage speaks TLS.
+
+    `segments`: how large they are, in bytes; 0: as the kernel likes.
+    """
+    bare = socket.socket()
+    bare.settimeout(30)
+    bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    if segments:
+        bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segments)
+    bare.connect(stage.gateway.address)
+    return bare if stage.tls is None else stage.tls.wrap_socket(bare, server_hostname="localhost")
+
+
+def read_all(client: socket.socket) -> bytes:
+    received = b""
+    while data := client.recv(65_536):
+        received += data
+    return received
+
+
+def by_socket(stage: Stage, method: str, path: str, fields: dict[str, str]) -> int:
+    """The same by a bare socket, which reads up to the very end."""
+    head = request(path, *(f"{name}: {value}" for name, value in fields.items()), method=method)
+    with connected(stage) as client:
+        client.sendall(head)
         for piece in pieces(UPLOAD):
             client.sendall(chunk(piece) if "Transfer-Encoding" in fields else piece)
-        received = b""
-        while data := client.recv(65_536):
-            received += data
-        return int(received.split(b" ", 2)[1])
+        return int(read_all(client).split(b" ", 2)[1])
 
 
 @pytest.mark.parametrize("client", [by_library, by_socket])
@@ -120,7 +141,7 @@ async def test_a_client_that_sends_all_before_it_reads_gets_its_answer(
     stage: Stage, name: str, fields: dict[str, str], client: Callable[..., int]
 ) -> None:
     method, path, status = ANSWERS[name]
-    assert await asyncio.to_thread(client, stage.gateway.address, method, path, fields) == status
+    assert await asyncio.to_thread(client, stage, method, path, fields) == status
 
 
 @pytest.mark.parametrize("ending", [hang(), close()], ids=["does not read", "closes"])
@@ -130,24 +151,20 @@ async def test_an_answer_that_the_kernel_does_not_keep_for_the_client_leaves_whi
 ) -> None:
     path, go = stage.path(), asyncio.Event()
     stage.backend.on(path, wait(go), respond(401, Filler(size)), ending, early=True)
-    loop = asyncio.get_running_loop()
-    with socket.socket() as client:
-        client.setblocking(False)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
-        await loop.sock_connect(client, stage.gateway.address)
-        head = request(PREFIX + path, f"Content-Length: {UPLOAD + 1}", method="POST")
-        await loop.sock_sendall(client, head + b"x")
+    head = request(PREFIX + path, f"Content-Length: {UPLOAD + 1}", method="POST")
+
+    def send_and_read() -> bytes:
+        for piece in pieces(UPLOAD):
+            client.sendall(piece)
+        return read_all(client)
+
+    with await asyncio.to_thread(connected, stage, segments=536) as client:
+        client.sendall(head + b"x")
         await stage.wait_seen(path)
         with resting(stage):
             go.set()
             await asyncio.sleep(0.05)  # the answer has come as a whole
-        async with asyncio.timeout(20):
-            for piece in pieces(UPLOAD):
-                await loop.sock_sendall(client, piece)
-            received = b""
-            while data := await loop.sock_recv(client, 65_536):
-                received += data
+        received = await asyncio.to_thread(send_and_read)
     assert len(received.partition(b"\r\n\r\n")[2]) == size
 
 
@@ -167,7 +184,7 @@ async def strict() -> AsyncIterator[Stage]:
 async def test_a_client_that_sends_too_much_is_told_when_it_has_sent_all(
     strict: Stage, fields: dict[str, str], path: str, client: Callable[..., int]
 ) -> None:
-    status = await asyncio.to_thread(client, strict.gateway.address, "POST", path, fields)
+    status = await asyncio.to_thread(client, strict, "POST", path, fields)
     assert status == (404 if path == "/nowhere" and "Transfer-Encoding" in fields else 413)
 
 
@@ -177,9 +194,10 @@ async def test_a_client_that_sends_too_much_is_told_when_it_has_sent_all(
     ("path", "status"), [(PREFIX + "/closes", "401"), ("/nowhere", "404"), ("/down", "502")]
 )
 async def test_curl_gets_its_answer(stage: Stage, path: str, status: str, expect: str) -> None:
-    url = "http://{}:{}{}".format(*stage.gateway.address, path)
+    url = f"{'https' if stage.is_secured else 'http'}://localhost:{stage.gateway.port}{path}"
     curl = await asyncio.create_subprocess_exec(
-        "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-H", expect, "--data-binary", "@-", url,
+        "curl", "-sS", "-4", "--cacert", certificates.ca_file(), "-o", "/dev/null", "-w", "%{http_code}",
+        "-H", expect, "--data-binary", "@-", url,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     written, _ = await curl.communicate(bytes(16 << 20))

@@ -299,10 +299,9 @@ async def test_failures_are_grouped_by_cause_route_and_upstream(node: Node) -> N
 
 
 async def test_the_hour_is_there_before_anybody_looks(node: Node) -> None:
-    name = ""
     for _ in range(4):
         _, name = await node.ask("/api/v1/coredinator/seen")
-    await node.gateway.wait_for_line(event="request", request_id=name)
+        await node.gateway.wait_for_line(event="request", request_id=name)
     lines = node.gateway.log_lines(event="request", backend="coredinator")
     minutes, seconds = await node.hour("coredinator", len(lines))
     assert requests_of(minutes) == requests_of(seconds) == len(lines)

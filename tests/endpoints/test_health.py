@@ -536,7 +536,7 @@ async def test_the_node_makes_one_probe_a_second_whichever_workers_are_called() 
                 assert (await stage.ask_gateway("/health")).status == 200
                 calls += 1
             took = monotonic() - began
-            lines = stage.gateway.log_lines(event="request", path="/health")
+            lines = await stage.gateway.wait_for_lines(calls, event="request", path="/health")
         assert len({line["worker"] for line in lines}) == 3
         for probes in (stage.seen(PATH), other.requests):
             assert 2 <= len(probes) <= took / HOLDS + 1

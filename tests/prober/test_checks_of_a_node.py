@@ -100,7 +100,7 @@ async def fixture_stage() -> AsyncIterator[Stage]:
 
 async def test_a_node_that_starts_beside_a_dead_upstream_knows_it_when_it_is_ready(stage: Stage) -> None:
     assert await stage.statuses("/three/a", 12) == {200}
-    lines = [line for line in stage.gateway.log_lines(event="request") if line["path"] == "/three/a"]
+    lines = await stage.gateway.wait_for_lines(12, event="request", path="/three/a")
     assert {line["attempts"] for line in lines} == {1}
     found = await stage.upstream("three", stage.dead)
     assert found["state"] == "down"

@@ -63,10 +63,8 @@ async def test_no_request_fails_while_one_refuses_and_few_try_it(method: str, do
         Stage(backends={"coredinator": f"{down},{up.url}"}) as stage,
     ):
         assert statuses(await ask(stage, 40, method)) == {200: 40}
-        tries = sum(
-            line["attempts"] for line in stage.gateway.log_lines(event="request", backend="coredinator")
-        )
-        assert tries <= 42, "once in five seconds is enough"
+        lines = await stage.gateway.wait_for_lines(40, event="request", backend="coredinator")
+        assert sum(line["attempts"] for line in lines) <= 42, "once in five seconds is enough"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -77,8 +75,7 @@ async def test_no_request_fails_while_one_takes_no_connections_and_none_waits_lo
         assert statuses(list(together)) == {200: 8}
         assert monotonic() - began < 4.0, "less than timeouts.connect"
         assert statuses(await ask(stage, 30, method)) == {200: 30}
-        await eventually(lambda: len(stage.gateway.log_lines(event="request", backend="coredinator")) == 38)
-        lines = stage.gateway.log_lines(event="request", backend="coredinator")
+        lines = await stage.gateway.wait_for_lines(38, event="request", backend="coredinator")
         slow = [line for line in lines[8:] if line["duration_ms"] >= 250.0]
         assert len(slow) < 10, "else every second one would be begun there"
 
@@ -139,7 +136,7 @@ async def test_all_that_are_ejected_are_used_again() -> None:
 async def test_a_lone_one_is_always_tried(down: str) -> None:
     async with Stage(toml="[ejection]\nfailures = 1", backends={"coredinator": down}) as stage:
         assert statuses(await ask(stage, 4)) == {502: 4}
-        lines = stage.gateway.log_lines(event="request", backend="coredinator")
+        lines = await stage.gateway.wait_for_lines(4, event="request", backend="coredinator")
         assert {line["error"] for line in lines} == {"connect_failed"}
 
 

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.xdist_group("real_upstreams"),  # one gateway for all of them
 ]
 
-READ = 0.4
+READ = 2.0
 """Seconds; `LONG` is more than a test takes."""
 LONG = 60.0
 
@@ -48,6 +48,7 @@ ejection.enabled = false
 [backends.holed]
 prefix = "/holed"
 urls = [{holed}]
+timeouts.read = {long}
 """
 
 

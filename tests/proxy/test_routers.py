@@ -29,7 +29,7 @@ ROUTES: dict[str, Rule] = {
 }
 """By the names of backends: what the router does in the beginning."""
 
-READ, LONG = 0.4, 60.0
+READ, LONG = 2.0, 60.0
 """Seconds; `LONG` is more than a test takes."""
 
 HEAD_START = 250.0
@@ -38,7 +38,7 @@ HEAD_START = 250.0
 TOML = f"""
 [timeouts]
 connect = 1.0
-read = {READ}
+read = {LONG}
 [retries]
 backoff = 0.0
 [ejection]
@@ -89,9 +89,10 @@ async def fixture_stage() -> AsyncIterator[Stage]:
         toml = TOML
         for number, backend in enumerate(ROUTES):
             url = f"http://{network.address(number)}:{beyond.port}"
-            ejected = LONG if "later" in backend else 0.5
+            later = "later" in backend
+            ejected = LONG if later else 0.5
             toml += f'[backends.{backend}]\nprefix = "/{backend}"\nurls = ["{url}", "{beside.url}"]\n'
-            toml += f"ejection.duration = {ejected}\n"
+            toml += f"ejection.duration = {ejected}\ntimeouts.read = {READ if later else LONG}\n"
         node = await running.enter_async_context(Reloadable(toml, workers=1))
         stage = Stage(network, beyond, node)
         for backend, rule in ROUTES.items():

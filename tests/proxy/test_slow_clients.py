@@ -308,10 +308,7 @@ async def test_while_others_wait_the_slow_lose_their_connections_and_the_quick_k
             assert (await client.read_response()).body == b"slow backend"
     line = await stage.gateway.wait_for_line(event="request", path="/many/sending")
     assert (line["error"], line["reason"]) == ("client_timeout", TOO_SLOW)
-    await eventually(
-        lambda: len(stage.gateway.log_lines(event="request", path="/many/reading")) == len(stuck)
-    )
-    lines = stage.gateway.log_lines(event="request", path="/many/reading")
+    lines = await stage.gateway.wait_for_lines(len(stuck), event="request", path="/many/reading")
     assert {(line["status"], line["error"], line["reason"]) for line in lines} == {
         (200, "client_timeout", TOO_SLOW)
     }

@@ -183,7 +183,7 @@ async def test_it_shows_a_backend_that_goes_down_and_comes_back(browser: Chrome)
             assert f"http://127.0.0.1:{node.backend_port}" in reason
         first = await asyncio.to_thread(lambda: page.text(row))
         assert first.startswith("coredinator")  # trouble comes first
-        (line, *_) = gateway.log_lines(event="request", status=502)
+        line = await gateway.wait_for_line(event="request", status=502)
         await asyncio.to_thread(page.says, line["request_id"])
         async with node.backend():
             assert await ask(gateway, path) == 200
@@ -352,7 +352,7 @@ async def test_it_tells_what_happened_before_it_was_opened(browser: Chrome) -> N
 
     async with node.start() as gateway:
         assert await ask(gateway, path, 3) == 502
-        (line, *_) = gateway.log_lines(event="request", status=502)
+        line = await gateway.wait_for_line(event="request", status=502)
         assert line["error"] == "connect_failed"
         page = await asyncio.to_thread(Page, browser, node.url)
         await asyncio.to_thread(page.says, "no connection possible")
