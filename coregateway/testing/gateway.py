@@ -153,7 +153,8 @@ class GatewayProcess:
         end = time.monotonic() + within
         while len(found := self.log_lines(**fields)) < count:
             if time.monotonic() > end:
-                raise TimeoutError(f"{len(found)} lines with {fields}, not {count}; {self._last_words()}")
+                some = f"{len(found)} of {count} lines" if found else "no line"
+                raise TimeoutError(f"{some} with {fields} within {within} s; {self._last_words()}")
             await asyncio.sleep(_POLL)
         return found
 

@@ -65,6 +65,16 @@ class Page:
         found = wait.until(lambda browser: browser.find_elements(By.CSS_SELECTOR, selector), f"no {selector}")
         return found[0]
 
+    def says(self, selector: str, *words: str) -> None:
+        """Wait until one of these elements begins with the first of the words, and has the others."""
+        first, *others = words
+
+        def is_there(_: Chrome) -> bool:
+            texts = self.texts(selector)
+            return any(text.startswith(first) and all(word in text for word in others) for text in texts)
+
+        WebDriverWait(self.browser, PATIENCE).until(is_there, f"no {selector} says {words}")
+
     def texts(self, selector: str) -> list[str]:
         return [element.text for element in self.browser.find_elements(By.CSS_SELECTOR, selector)]
 
@@ -268,13 +278,10 @@ async def test_a_large_backend_is_made_when_it_is_opened_and_each_operation_alon
 
 
 async def test_an_operation_tells_the_errors_of_the_gateway(page: Page) -> None:
-    def read() -> list[str]:
-        page.open("plain", "get_plain")
-        return page.texts('[data-operation="get_plain"] .responses-table .response')
-
-    answers = await asyncio.to_thread(read)
-    assert any(answer.startswith("502") and "connect_failed" in answer for answer in answers)
-    assert any(answer.startswith("503") and "Retry-After" in answer for answer in answers)
+    answers = '[data-operation="get_plain"] .responses-table .response'
+    await asyncio.to_thread(page.open, "plain", "get_plain")
+    await asyncio.to_thread(page.says, answers, "502", "connect_failed")
+    await asyncio.to_thread(page.says, answers, "503", "Retry-After")
 
 
 async def test_a_tried_path_reaches_the_backend_as_typed(page: Page, plain: ScriptedBackend) -> None:
