@@ -1,7 +1,7 @@
 """What a worker does with its memory once all that it needs for good is there.
 
-Bodies come in pieces of some 64 KiB, and glibc gives the end of its heap back to the kernel as soon as twice
-that is free: with each large body pages would go and come again, cleared by the kernel each time. And the
+Bodies come in pieces of some 128 KiB, and glibc gives the end of its heap back to the kernel as soon as one
+of them is free: with each large body pages would go and come again, cleared by the kernel each time. And the
 collector of Python would look again and again at objects that live as long as the worker.
 """
 
@@ -12,8 +12,11 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 """See mallopt(3)."""
 
-KEPT = 2 << 20
-"""Bytes of free memory at the end of the heap that a worker keeps."""
+KEPT = 8 << 20
+"""Bytes of free memory at the end of the heap that a worker keeps.
+
+50 answers of 1 MiB over TLS cost a fifth less CPU so than with 2 MiB, and no less with 32 MiB.
+"""
 
 OWN_PAGES = 1 << 20
 """Bytes of an allocation from which on it has pages of its own, which go when it does."""

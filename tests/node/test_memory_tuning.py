@@ -10,7 +10,7 @@ PROGRAM = """if True:
     def faults():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         for _ in range(200):
-            pieces = [b"x" * 66_000 for _ in range(24)]
+            pieces = [b"x" * 126_000 for _ in range(50)]
             del pieces
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
