@@ -9,7 +9,7 @@ PROGRAM = """if True:
 
     def faults():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(200):
+        for _ in range(40):
             pieces = [b"x" * 126_000 for _ in range(50)]
             del pieces
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
@@ -22,7 +22,7 @@ PROGRAM = """if True:
 
 
 def figures(state: str) -> tuple[int, int]:
-    """Page faults of 200 large bodies, and objects that are collected no more, in a process of its own."""
+    """Page faults of 40 large bodies, and objects that are collected no more, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, state], capture_output=True, text=True, check=True, timeout=60
     )
