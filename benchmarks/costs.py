@@ -19,7 +19,7 @@ from pathlib import Path
 
 import generators
 from figures import calm, ratio
-from peers import BENCHMARKS, Peer, Site, gateway
+from peers import BENCHMARKS, KEY, Peer, Site, gateway
 from processes import Server, free_ports, prepare, running
 from rounds import upstream
 from scenarios import Figures, Setup
@@ -60,7 +60,6 @@ VALIDATED = {
 }
 """What `validated.json` allows; as JSON, 1 KiB."""
 
-KEY = "cg_benchmark_key"
 ISSUED = issued()
 CREDENTIALS = {"X-API-Key": KEY, "Authorization": f"Bearer {ISSUED.token}"}
 """Where one of these is asked for, the other is none."""

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from coregateway.policy.keys import hash_of
+
 PREFIX = "/api/v1/coredinator"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 DROPPED = ("Forwarded", "HTTP2-Settings", "Proxy", "TE", "X-Original-URL", "X-Real-IP", "X-Rewrite-URL")
 BENCHMARKS = Path(__file__).resolve().parent
 SCRIPTS = Path(sys.executable).parent
+KEY = "cg_benchmark_key"
 CLIENTS = 10_500
 """Connections of clients that every server is made to take: the idle ones, and some."""
 
@@ -42,6 +45,9 @@ class Site:
     """What is sent in small pieces must arrive at once."""
     pair: str = ""
     """A file with the certificate that clients are shown, and its key: TLS 1.3. Empty: in the clear."""
+    guarded: bool = False
+    """A key is asked for, a rate counted by its consumer, two fields of the request are set and one of the
+    response. Caddy does none of it."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,46 @@ def gateway(site: Site) -> Peer:
             "COREGATEWAY_LIMITS__MAX_CONNECTIONS": str(site.connections),
             "COREGATEWAY_BACKENDS__COREDINATOR__URLS": f"http://127.0.0.1:{site.upstream}",
             **({"COREGATEWAY_TLS__CERT": site.pair, "COREGATEWAY_TLS__MIN": "1.3"} if site.pair else {}),
+            **(GUARDED if site.guarded else {}),
         },
     )
+
+
+GUARDED = {
+    "COREGATEWAY_AUTH__CONSUMERS__DASHBOARD__KEYS": hash_of(KEY),
+    "COREGATEWAY_BACKENDS__COREDINATOR__AUTH__REQUIRE": "keys",
+    "COREGATEWAY_RATES__A__RATE": "1000000/s",
+    "COREGATEWAY_RATES__A__KEY": "consumer",
+    "COREGATEWAY_LIMITS__RATES": "a",
+    "COREGATEWAY_REQUEST__SET": '{ X-Env = "prod" }',
+    "COREGATEWAY_RESPONSE__SET": '{ Cache-Control = "no-store" }',
+}
+"""What the gateway is told for `Site.guarded`; of itself it sets `X-Consumer`."""
+
+LUA = {
+    "modules": """
+load_module /usr/lib/nginx/modules/ndk_http_module.so;
+load_module /usr/lib/nginx/modules/ngx_http_lua_module.so;""",
+    "http": f"""
+  lua_shared_dict rates 16m;
+  init_by_lua_block {{ consumers = {{ ["{KEY}"] = "dashboard" }} }}""",
+    "location": """
+      access_by_lua_block {
+        local consumer = consumers[ngx.req.get_headers()["x-api-key"] or ""]
+        if not consumer then return ngx.exit(401) end
+        local now, rates = ngx.now(), ngx.shared.rates
+        local arrival = rates:get(consumer) or now
+        if arrival - now > 1 then ngx.header["Retry-After"] = "1"; return ngx.exit(429) end
+        rates:set(consumer, math.max(arrival, now) + 0.000001)
+        ngx.req.clear_header("x-api-key")
+        ngx.req.set_header("X-Consumer", consumer)
+        ngx.req.set_header("X-Env", "prod")
+      }
+      header_filter_by_lua_block { ngx.header["Cache-Control"] = "no-store" }""",
+}
+"""The same by nginx with its Lua module, by the place in its configuration."""
+
+LUA_MODULE = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 
 
 def caddy(site: Site) -> Peer | None:
@@ -104,19 +148,20 @@ def caddy(site: Site) -> Peer | None:
 
 
 def nginx(site: Site) -> Peer | None:
-    if shutil.which("nginx") is None:
+    if shutil.which("nginx") is None or (site.guarded and not LUA_MODULE.exists()):
         return None
+    lua = LUA if site.guarded else dict.fromkeys(LUA, "")
     tls = ""
     if site.pair:
         tls = f" ssl; ssl_certificate {site.pair}; ssl_certificate_key {site.pair}; ssl_protocols TLSv1.3"
     configuration = site.folder / "nginx.conf"
-    configuration.write_text(f"""
+    configuration.write_text(f"""{lua["modules"]}
 worker_processes {site.workers};
 daemon off;
 pid {site.folder}/nginx.pid;
 error_log {site.folder}/nginx.err;
 events {{ worker_connections {2 * CLIENTS}; }}
-http {{
+http {{{lua["http"]}
   access_log {site.folder}/nginx.log combined;
   keepalive_requests 1000000000;
   # Without it, what a client takes slowly goes through files: up to 1 GiB of each response.
@@ -129,7 +174,7 @@ http {{
   }}
   server {{
     listen 127.0.0.1:{site.port} backlog=4096{" reuseport" if site.workers > 1 else ""}{tls};
-    location {PREFIX}/ {{
+    location {PREFIX}/ {{{lua["location"]}
       proxy_pass http://backend/;
       proxy_http_version 1.1;
       proxy_set_header Connection $connection_to_backend;
@@ -236,12 +281,12 @@ def fastify(site: Site) -> Peer | None:
 PEERS: dict[str, Kind] = {
     "gateway": Kind(gateway),
     "caddy": Kind(caddy),
-    "haproxy": Kind(haproxy),
+    "haproxy": Kind(haproxy, frozenset({"guarded"})),
     "nginx": Kind(nginx),
-    "first-version": Kind(first_version, frozenset({"streaming", "websocket", "tls"})),
-    "sanic-httpx": Kind(sanic_httpx, frozenset({"websocket", "tls"})),
-    "sanic-aiohttp": Kind(sanic_aiohttp, frozenset({"websocket", "tls"})),
-    "fastify": Kind(fastify, frozenset({"tls"})),
+    "first-version": Kind(first_version, frozenset({"streaming", "websocket", "tls", "guarded"})),
+    "sanic-httpx": Kind(sanic_httpx, frozenset({"websocket", "tls", "guarded"})),
+    "sanic-aiohttp": Kind(sanic_aiohttp, frozenset({"websocket", "tls", "guarded"})),
+    "fastify": Kind(fastify, frozenset({"tls", "guarded"})),
 }
 """By name. The first version collects whole bodies; it and the plain Sanic gateways know no WebSocket. TLS is
 measured of those that are made for it."""

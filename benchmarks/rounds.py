@@ -9,7 +9,7 @@ from pathlib import Path
 
 import upstreams
 from generators import Unanswered
-from peers import PEERS, Site
+from peers import KEY, PEERS, Site
 from processes import LOAD_CORE, Server, free_ports, running, started, wait_until_answered
 from scenarios import Figures, Scenario, Setup, by_setup
 
@@ -66,11 +66,14 @@ def serving(name: str, setup: Setup, behind: int, folder: Path) -> Generator[Ser
     """A server that runs in front of an upstream's port; Missing where it is not installed."""
     port, admin = free_ports(2)
     pair = certificate(folder) if setup.tls else ""
-    site = Site(port, behind, admin, folder, setup.workers, setup.connections, setup.streams, pair)
+    site = Site(
+        port, behind, admin, folder, setup.workers, setup.connections, setup.streams, pair, setup.guarded
+    )
     peer = PEERS[name].start(site)
     if peer is None:
         raise Missing(name)
-    with running(name, port, peer, folder, secured=setup.tls) as server:
+    fields = {"X-API-Key": KEY} if setup.guarded else {}
+    with running(name, port, peer, folder, fields=fields, secured=setup.tls) as server:
         yield server
 
 

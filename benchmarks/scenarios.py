@@ -15,6 +15,7 @@ from typing import Self
 
 import generators
 from generators import Load, Unanswered
+from peers import KEY
 from processes import Server
 
 CONNECTIONS = (1, 10, 50, 200, 1000)
@@ -39,6 +40,8 @@ class Setup:
     """Not shared with other scenarios."""
     tls: bool = False
     """Clients come over TLS 1.3."""
+    guarded: bool = False
+    """As `Site.guarded`."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +58,14 @@ class Scenario:
 
 
 def saturating(
-    path: str, connections: int, *, post: bool = False, warm_up: float = 1
+    path: str, connections: int, *, post: bool = False, warm_up: float = 1, lua: str = ""
 ) -> Callable[[Server, float], Figures]:
     def measure(server: Server, seconds: float) -> Figures:
         url = server.url(path)
         if warm_up:
-            generators.saturating(url, connections, warm_up, post=post)
+            generators.saturating(url, connections, warm_up, post=post, lua=lua)
         before = server.cpu()
-        load = generators.saturating(url, connections, seconds, post=post)
+        load = generators.saturating(url, connections, seconds, post=post, lua=lua)
         return _figures(load, server.cpu() - before) | {"RSS MiB": server.resident()}
 
     return measure
@@ -223,6 +226,13 @@ SCENARIOS: dict[str, Scenario] = {
                 Setup(workers=count, fresh=True),
             )
             for count in WORKERS
+        ),
+        Scenario(
+            "guarded-c50",
+            "small GET with a key, a rate, two fields set upwards and one downwards, c = 50",
+            saturating("/small", 50, lua=f'wrk.headers["X-API-Key"] = "{KEY}"\n'),
+            Setup(guarded=True),
+            needs="guarded",
         ),
         Scenario("1g", "1 GiB streamed", large, needs="streaming", lead="MiB/s"),
         Scenario(
