@@ -23,6 +23,7 @@ PACKAGES = ("downstream", "http1", "model", "net", "policy", "proxy", "shared_me
 
 APART = {
     "proxy/explanation.py": "runs for requests that ask for it alone",
+    "proxy/step_verdicts.py": "likewise",
     "proxy/verdicts.py": "likewise",
     "net/budgeted_reader.py": "derives from asyncio's BufferedProtocol",
     "upstream/httpx_transport.py": "derives from classes of httpx",

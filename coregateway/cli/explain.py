@@ -11,7 +11,7 @@ from coregateway.cli.admin_address import NoAnswer, get
 from coregateway.cli.inspection import inspected
 from coregateway.net.tls_server import Certificate, ServerTls
 from coregateway.proxy.explanation import without_values
-from coregateway.proxy.verdicts import KNOWN_LATER, PASSES
+from coregateway.proxy.step_verdicts import KNOWN_LATER, PASSES
 from coregateway.settings import Settings
 from coregateway.settings.tls_report import backend_in_words, certificate_in_words, of_backend
 

@@ -26,7 +26,7 @@ from coregateway.proxy.explanation import facts, in_order, lost
 from coregateway.proxy.policies import plan_of
 from coregateway.proxy.route import Route
 from coregateway.proxy.routes import Candidate
-from coregateway.proxy.verdicts import Case
+from coregateway.proxy.step_verdicts import Case
 from coregateway.proxy.worker import Worker
 from coregateway.settings import Settings
 from coregateway.upstream.endpoint import Endpoint

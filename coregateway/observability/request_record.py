@@ -16,7 +16,8 @@ from coregateway.model.exchange import BY_METHOD, NOT_REFUSED, Exchange
 from coregateway.policy.fields import FieldRules
 from coregateway.proxy.client import Client
 from coregateway.proxy.route import Route
-from coregateway.proxy.verdicts import ANSWERS, REFUSES, Case, Told, policy_of, verdicts
+from coregateway.proxy.step_verdicts import ANSWERS, REFUSES, Case, Told, policy_of
+from coregateway.proxy.verdicts import verdicts
 from coregateway.shared_memory.ring import MAX_TEXT
 
 FAILED = "failed"

@@ -9,6 +9,7 @@ admission            the chain of policies that a request passes
 explained            the same, where live requests are told what becomes of them
 explanation          what becomes of a request, and why
 verdicts             what each policy says of it
+step_verdicts        what the steps of admission have said of it
 steps                its links that answer in the place of a backend
 auth_plan            its links that authenticate, from the settings
 authentication       what they do

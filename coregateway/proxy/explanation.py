@@ -15,7 +15,8 @@ from coregateway.proxy.client import Client
 from coregateway.proxy.retry import IDEMPOTENT, REPLAYABLE
 from coregateway.proxy.route import Forwarding, Route
 from coregateway.proxy.routes import Candidate, host_name
-from coregateway.proxy.verdicts import Case, verdicts
+from coregateway.proxy.step_verdicts import Case
+from coregateway.proxy.verdicts import verdicts
 from coregateway.upstream.endpoint import Endpoint
 from coregateway.upstream.tiers import DRAINED, EJECTED, UNFIT, USABLE
 

@@ -13,7 +13,8 @@ from coregateway.policy.access import access_of
 from coregateway.proxy.admission import ANSWERED, Refusal, Step, Verdict, Waiting
 from coregateway.proxy.client import Client
 from coregateway.proxy.explained import ExplainedAdmission
-from coregateway.proxy.verdicts import POLICIES, policy_of
+from coregateway.proxy.step_verdicts import policy_of
+from coregateway.proxy.verdicts import POLICIES
 from coregateway.settings import Settings
 
 RAW = b"GET /api/v1/coredinator/x HTTP/1.1\r\nHost: a\r\nX-CoreGateway-Explain: 1\r\n\r\n"
