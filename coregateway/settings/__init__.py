@@ -10,6 +10,7 @@ tokens      the tokens of an issuer
 forward_auth   services that are asked whether a request may pass
 auth_rules  the rules between those
 routes      the table of routes and its types
+fields      the fields that settings may name, and how they are changed
 route_rules the rules between the keys of a route, and between routes
 rates       the tables of rates and of limits in flight
 store       where the rates of several nodes are counted

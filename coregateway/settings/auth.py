@@ -10,11 +10,11 @@ from typing import Annotated, Any, Self, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
+from coregateway.settings.fields import changed_field
 from coregateway.settings.forward_auth import ForwardSettings
-from coregateway.settings.routes import changed_field
 from coregateway.settings.table import Table
 from coregateway.settings.tokens import JwtSettings
-from coregateway.settings.values import BACKEND_NAME, Secret, Switch, distinct, list_as_tuple
+from coregateway.settings.values import BACKEND_NAME, Secret, Switch, demand, distinct, list_as_tuple
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 # RFC 9110 §5.6.4 without what a backslash would have to stand before
@@ -60,45 +60,40 @@ class KeyHash(str):
         return bytes.fromhex(self.removeprefix("sha256:"))
 
 
-def _demand(holds: object) -> None:
-    if not holds:
-        raise ValueError
-
-
 def _key_hash(value: object) -> KeyHash:
     match value:
         case KeyHash():
             return value
         case str():
-            _demand(_HASH.fullmatch(value))
+            demand(_HASH.fullmatch(value))
             return KeyHash(value)
         case dict():
             given = cast("dict[str, Any]", value)
             text, expires = given.get("hash"), given.get("expires")
-            _demand(given.keys() == {"hash", "expires"} and isinstance(text, str) and _HASH.fullmatch(text))
-            _demand(isinstance(expires, datetime) and expires.tzinfo is not None)
+            demand(given.keys() == {"hash", "expires"} and isinstance(text, str) and _HASH.fullmatch(text))
+            demand(isinstance(expires, datetime) and expires.tzinfo is not None)
             return KeyHash(cast(str, text), cast(datetime, expires).timestamp())
         case _:
             raise ValueError
 
 
 def _key_field(text: str) -> str:
-    _demand(changed_field(text).lower() not in NO_KEY_FIELDS)
+    demand(changed_field(text).lower() not in NO_KEY_FIELDS)
     return text
 
 
 def _realm(text: str) -> str:
-    _demand(_REALM.fullmatch(text))
+    demand(_REALM.fullmatch(text))
     return text
 
 
 def _word(text: str) -> str:
-    _demand(_WORD.fullmatch(text))
+    demand(_WORD.fullmatch(text))
     return text
 
 
 def _way(text: str) -> str:
-    _demand(_WAY.fullmatch(text))
+    demand(_WAY.fullmatch(text))
     return text
 
 

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from coregateway.settings.routes import changed_field
+from coregateway.settings.fields import changed_field
 from coregateway.settings.table import Table
 from coregateway.settings.tls import BackendTlsSettings
 from coregateway.settings.upstreams import UNIX, sound_url
-from coregateway.settings.values import Choices, Seconds, list_as_tuple
+from coregateway.settings.values import Choices, Seconds, demand, list_as_tuple
 
 _QUERY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*")
 
@@ -19,14 +19,9 @@ NOT_TAKEN = frozenset(
 """Fields of an answer that no backend may take for an identity."""
 
 
-def _demand(holds: object) -> None:
-    if not holds:
-        raise ValueError
-
-
 def _url(text: str) -> str:
     place, mark, query = text.partition("?")
-    _demand(not mark or _QUERY.fullmatch(query))
+    demand(not mark or _QUERY.fullmatch(query))
     sound = sound_url(place)
     # a slash at the end is another path
     slash = "/" if place.endswith("/") and not place.startswith(UNIX) else ""
@@ -45,12 +40,12 @@ def parts_of(url: str) -> tuple[str, str]:
 
 
 def _taken(text: str) -> str:
-    _demand(changed_field(text).lower() not in NOT_TAKEN)
+    demand(changed_field(text).lower() not in NOT_TAKEN)
     return text
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    _demand(len({name.lower() for name in names}) == len(names))
+    demand(len({name.lower() for name in names}) == len(names))
     return names
 
 

@@ -18,6 +18,7 @@ from coregateway.settings.contradiction import Contradiction, KeyPath
 from coregateway.settings.cors import CorsSettings
 from coregateway.settings.cors import contradictions as cors_rules
 from coregateway.settings.explain import ExplainSettings
+from coregateway.settings.fields import FieldRules
 from coregateway.settings.health import DnsSettings, HealthSettings
 from coregateway.settings.inheritance import with_complete_rows
 from coregateway.settings.named_rows import tables_of_rows
@@ -38,7 +39,7 @@ from coregateway.settings.resilience import (
     NodeRetrySettings,
     RetrySettings,
 )
-from coregateway.settings.routes import FieldRules, RouteTable
+from coregateway.settings.routes import RouteTable
 from coregateway.settings.store import StoreSettings
 from coregateway.settings.table import Table
 from coregateway.settings.tls import BackendTlsSettings, TlsSettings

@@ -7,41 +7,44 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from coregateway.http1.grammar import is_token
 from coregateway.settings.table import Table
-from coregateway.settings.values import BACKEND_NAME, Count, PositiveCount, Switch, distinct, list_as_tuple
+from coregateway.settings.values import (
+    BACKEND_NAME,
+    Count,
+    PositiveCount,
+    Switch,
+    demand,
+    distinct,
+    list_as_tuple,
+)
 
 _RATE = re.compile(r"[1-9][0-9]{0,8}/[smhd]")
 _NAMED_PART = re.compile(r"(?P<kind>header|claim):(?P<name>.+)")
 _PARTS = ("client", "consumer", "route", "backend")
 
 
-def _demand(holds: object) -> None:
-    if not holds:
-        raise ValueError
-
-
 def _rate(text: str) -> str:
-    _demand(_RATE.fullmatch(text))
+    demand(_RATE.fullmatch(text))
     return text
 
 
 def _part(text: str) -> str:
     named = _NAMED_PART.fullmatch(text)
     if named is not None and named["kind"] == "header":
-        _demand(named["name"].isascii() and is_token(named["name"].encode()) and "_" not in named["name"])
+        demand(named["name"].isascii() and is_token(named["name"].encode()) and "_" not in named["name"])
     else:
-        _demand(named is not None or text in _PARTS)
+        demand(named is not None or text in _PARTS)
     return text
 
 
 def _key(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
     if isinstance(value, str):
         return _part(value) if value else value
-    _demand(value)
+    demand(value)
     return distinct(tuple(map(_part, value)))
 
 
 def _name(text: str) -> str:
-    _demand(BACKEND_NAME.fullmatch(text))
+    demand(BACKEND_NAME.fullmatch(text))
     return text
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from coregateway.http1.grammar import is_token
-from coregateway.http1.request import DROPPED, FORWARDED, NOTED, SCHEME
+from coregateway.settings.fields import Conditions, FieldRules, SeenName, seen_field
 from coregateway.settings.rates import PolicyNames
 from coregateway.settings.redirect_target import is_safe_target
 from coregateway.settings.table import Table
@@ -22,6 +22,7 @@ from coregateway.settings.values import (
     PositiveCount,
     Share,
     Switch,
+    demand,
     distinct,
     list_as_tuple,
 )
@@ -33,39 +34,7 @@ _FRONT = re.compile(rf"(?:/{_SEGMENT})*")
 _MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!-~][ -~]*")
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _HOST_PATTERN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
-# RFC 9110 §5.5, in ASCII; `$` begins a reference, and stands for itself elsewhere
-_FIELD_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
-_REFERENCE = re.compile(r"\$\{([^}]*)\}?")
 _CHOSEN_BY_FIELD = re.compile(r"(?:header|cookie):(?P<name>.+)")
-
-REFERENCES = ("client", "client_cert", "request_id", "consumer", "route")
-"""What `${...}` in a field's value may name."""
-
-FRAMING = frozenset(
-    (
-        *("connection", "content-length", "host", "http2-settings", "keep-alive", "te", "trailer"),
-        *("transfer-encoding", "upgrade"),
-    )
-)
-"""Fields of framing, or for one hop alone (RFC 9110 §7.6.1), which the gateway writes itself."""
-
-RESERVED = frozenset(
-    (
-        *("via", "x-request-id", "x-corerl-version", "x-coregateway-error", "date", "expect"),
-        *("max-forwards", "traceparent", "tracestate", "sec-websocket-accept", "sec-websocket-extensions"),
-        *("sec-websocket-key", "sec-websocket-version"),
-    )
-)
-"""Further ones that it writes itself."""
-
-RESERVED_FRONTS = ("proxy-", "x-forwarded-")
-"""What the names of still further ones begin with."""
-
-
-def demand(holds: object) -> None:
-    """Let the type that is checked refuse its value, with its own description, unless this is true."""
-    if not holds:
-        raise ValueError
 
 
 def _has_dots(path: str) -> bool:
@@ -94,60 +63,6 @@ def _host_pattern(text: str) -> str:
     return text.lower()
 
 
-def _field_name(text: str) -> str:
-    # Fields with an underscore are dropped from every request.
-    demand(text.isascii() and is_token(text.encode()) and "_" not in text)
-    return text
-
-
-def _seen_field(text: str) -> str:
-    """One that a request may still have when its route is looked up: proxies' are known apart."""
-    name = _field_name(text).lower()
-    own = name.encode()
-    demand(
-        own in NOTED
-        or own == SCHEME
-        or not (own in DROPPED or own in FORWARDED or name.startswith(RESERVED_FRONTS))
-    )
-    return text
-
-
-def changed_field(text: str) -> str:
-    """The name of a field that settings may change. Raises ValueError."""
-    name = _field_name(text).lower()
-    demand(name not in FRAMING and name not in RESERVED and not name.startswith(RESERVED_FRONTS))
-    return text
-
-
-def _field_value(text: str) -> str:
-    demand(_FIELD_VALUE.fullmatch(text) is not None)
-    demand(all(match.group() == f"${{{match[1]}}}" for match in _REFERENCE.finditer(text)))
-    demand(set(_REFERENCE.findall(text)) <= set(REFERENCES))
-    return text
-
-
-def _condition(text: str) -> str:
-    demand(_FIELD_VALUE.fullmatch(text) is not None and text != "")
-    return text
-
-
-def _one_spelling_each[T](fields: dict[str, T]) -> dict[str, T]:
-    demand(len({name.lower() for name in fields}) == len(fields))
-    return fields
-
-
-def _known_schemes(fields: dict[str, str]) -> dict[str, str]:
-    demand(
-        all(value in ("http", "https") for name, value in fields.items() if name.lower().encode() == SCHEME)
-    )
-    return fields
-
-
-def _removed(names: tuple[str, ...]) -> tuple[str, ...]:
-    demand(len({name.lower() for name in names}) == len(names))
-    return names
-
-
 def _backends(value: str | dict[str, int]) -> str | dict[str, int]:
     demand(isinstance(value, str) or sum(value.values()) > 0)
     return value
@@ -157,12 +72,8 @@ def _sticky(text: str) -> str:
     chosen = _CHOSEN_BY_FIELD.fullmatch(text)
     demand(text in ("", "client", "consumer") or (chosen is not None and is_token(chosen["name"].encode())))
     if text.startswith("header:"):
-        _seen_field(text.removeprefix("header:"))
+        seen_field(text.removeprefix("header:"))
     return text
-
-
-def _seen_field_or_nothing(text: str) -> str:
-    return _seen_field(text) if text else text
 
 
 def _token_or_nothing(text: str) -> str:
@@ -194,15 +105,6 @@ HostPatterns = Annotated[
     AfterValidator(distinct),
     Field(description='a list of distinct host names such as "api.example" or "*.example", without a port'),
 ]
-Conditions = Annotated[
-    dict[Annotated[str, AfterValidator(_seen_field)], Annotated[str, AfterValidator(_condition)]],
-    AfterValidator(_one_spelling_each),
-    AfterValidator(_known_schemes),
-    Field(
-        description='a table of field names and the values that they must have, "*" for any; none that is '
-        'dropped, or that only proxies set, but X-Forwarded-Proto, "http" or "https"'
-    ),
-]
 BackendChoice = Annotated[
     str | dict[str, Annotated[int, Field(ge=0, le=1_000_000)]],
     AfterValidator(_backends),
@@ -218,33 +120,10 @@ Rewrite = Annotated[
     AfterValidator(_rewrite),
     Field(description='a path such as "/v2/health", or "/v2/*" whose "*" stands for the rest of the path'),
 ]
-FieldsToSet = Annotated[
-    dict[Annotated[str, AfterValidator(changed_field)], Annotated[str, AfterValidator(_field_value)]],
-    AfterValidator(_one_spelling_each),
-    Field(
-        description="a table of field names and values in ASCII, in which "
-        f"{', '.join(f'${{{name}}}' for name in REFERENCES)} may stand; "
-        "no field of framing, of one hop, or that the gateway writes itself"
-    ),
-]
-FieldsToRemove = Annotated[
-    tuple[Annotated[str, AfterValidator(changed_field)], ...],
-    BeforeValidator(list_as_tuple),
-    AfterValidator(_removed),
-    Field(
-        description="a list of distinct field names; none of framing, of one hop, "
-        "or that the gateway writes itself"
-    ),
-]
 Sticky = Annotated[
     str,
     AfterValidator(_sticky),
     Field(description='"client", "consumer", "header:NAME", "cookie:NAME", or "" for each request anew'),
-]
-SeenName = Annotated[
-    str,
-    AfterValidator(_seen_field_or_nothing),
-    Field(description='the name of a field, or "" for none; none that is dropped, or that only proxies set'),
 ]
 FieldName = Annotated[str, AfterValidator(_token_or_nothing), Field(description='a name, or "" for none')]
 BackendName = Annotated[str, Field(description="a backend's name")]
@@ -272,15 +151,6 @@ RetryAfter = Annotated[int, Field(ge=0, le=31_536_000, description="a whole numb
 def _one_of_redirects(status: int) -> int:
     demand(status in (301, 302, 303, 307, 308))
     return status
-
-
-class FieldRules(Table):
-    """What is done to the fields of a message: removed first, then set, then added."""
-
-    set: FieldsToSet = Field(default_factory=dict)
-    """In the place of all lines of the name."""
-    add: FieldsToSet = Field(default_factory=dict)
-    remove: FieldsToRemove = ()
 
 
 class ForceSettings(Table):

@@ -5,10 +5,18 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from coregateway.settings.routes import changed_field
+from coregateway.settings.fields import changed_field
 from coregateway.settings.table import Table
 from coregateway.settings.tls import BackendTlsSettings
-from coregateway.settings.values import Pause, Seconds, Switch, distinct, list_as_tuple, split_authority
+from coregateway.settings.values import (
+    Pause,
+    Seconds,
+    Switch,
+    demand,
+    distinct,
+    list_as_tuple,
+    split_authority,
+)
 
 ALGORITHMS = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -21,45 +29,40 @@ _PATH = re.compile(r"[!-~]{1,200}")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def _demand(holds: object) -> None:
-    if not holds:
-        raise ValueError
-
-
 def _text(text: str) -> str:
-    _demand(_TEXT.fullmatch(text))
+    demand(_TEXT.fullmatch(text))
     return text
 
 
 def _claim(text: str) -> str:
-    _demand(not text or _PATH.fullmatch(text))
+    demand(not text or _PATH.fullmatch(text))
     return text
 
 
 def _place(text: str) -> str:
     scheme, separator, rest = text.partition("://")
     if not separator:
-        _demand(text and text.isprintable())
+        demand(text and text.isprintable())
         return text
     authority = split_authority(rest.partition("/")[0])
-    _demand(authority is not None and re.fullmatch(r"[!-~]+", text) and "#" not in text)
-    _demand(scheme == "https" or (scheme == "http" and authority and authority[0] in _LOOPBACK))
+    demand(authority is not None and re.fullmatch(r"[!-~]+", text) and "#" not in text)
+    demand(scheme == "https" or (scheme == "http" and authority and authority[0] in _LOOPBACK))
     return text
 
 
 def _algorithm(text: str) -> str:
-    _demand(text in ALGORITHMS)
+    demand(text in ALGORITHMS)
     return text
 
 
 def _fields(fields: dict[str, str]) -> dict[str, str]:
     names = [name.lower() for name in fields]
-    _demand(len(set(names)) == len(names))
+    demand(len(set(names)) == len(names))
     return fields
 
 
 def _identity_field(text: str) -> str:
-    _demand(changed_field(text).lower() not in ("authorization", "cookie", "forwarded", "x-real-ip"))
+    demand(changed_field(text).lower() not in ("authorization", "cookie", "forwarded", "x-real-ip"))
     return text
 
 

@@ -90,7 +90,8 @@ def _is_host(text: str) -> bool:
     return True
 
 
-def _demand(holds: bool) -> None:
+def demand(holds: object) -> None:
+    """Let the type that is checked refuse its value, with its own description, unless this is true."""
     if not holds:
         raise ValueError
 
@@ -102,7 +103,7 @@ def list_as_tuple(value: object) -> object:
 
 def distinct[T](values: tuple[T, ...]) -> tuple[T, ...]:
     """The values. Raises ValueError when one of them is there twice."""
-    _demand(len(set(values)) == len(values))
+    demand(len(set(values)) == len(values))
     return values
 
 
@@ -111,7 +112,7 @@ def _each_cpu(workers: int) -> int:
 
 
 def _host(text: str) -> str:
-    _demand(_is_host(text))
+    demand(_is_host(text))
     return plain(text)
 
 
@@ -120,14 +121,14 @@ def _capitals(value: object) -> object:
 
 
 def _prefix(text: str) -> str:
-    _demand(_PREFIX.fullmatch(text) is not None and not {".", ".."} & set(text.split("/")))
-    _demand(not any(text == own or text.startswith(own + "/") for own in OWN_PATHS))
+    demand(_PREFIX.fullmatch(text) is not None and not {".", ".."} & set(text.split("/")))
+    demand(not any(text == own or text.startswith(own + "/") for own in OWN_PATHS))
     return text
 
 
 def _method(text: str) -> str:
-    _demand(_METHOD.fullmatch(text) is not None and text not in REFUSED_METHODS)
-    _demand(slip_of(text, KNOWN_METHODS) is None)
+    demand(_METHOD.fullmatch(text) is not None and text not in REFUSED_METHODS)
+    demand(slip_of(text, KNOWN_METHODS) is None)
     return text
 
 
@@ -147,7 +148,7 @@ def _cors_origin(text: str) -> str:
         return text
     scheme, separator, rest = text.lower().partition("://")
     authority = split_authority(rest)
-    _demand(bool(separator) and _SCHEME.fullmatch(scheme) is not None and authority is not None)
+    demand(bool(separator) and _SCHEME.fullmatch(scheme) is not None and authority is not None)
     if authority is not None and authority[1] is not None and authority[1] == _ORIGIN_PORTS.get(scheme):
         rest = rest.rpartition(":")[0]
     return f"{scheme}://{rest}"
@@ -157,19 +158,19 @@ def _collector(text: str) -> str:
     scheme, separator, rest = text.partition("://")
     authority, slash, path = rest.partition("/")
     split = split_authority(authority)
-    _demand(bool(separator) and scheme in ("http", "https") and split is not None and split[1] != 0)
-    _demand(re.fullmatch(r"[A-Za-z0-9._~/-]*", slash + path) is not None)
+    demand(bool(separator) and scheme in ("http", "https") and split is not None and split[1] != 0)
+    demand(re.fullmatch(r"[A-Za-z0-9._~/-]*", slash + path) is not None)
     return text.rstrip("/")
 
 
 def _line_field(text: str) -> str:
-    _demand(text in CHOOSABLE)
+    demand(text in CHOOSABLE)
     return text
 
 
 def _address(text: str) -> str:
     authority = split_authority(text)
-    _demand(text == "" or (authority is not None and authority[1] is not None))
+    demand(text == "" or (authority is not None and authority[1] is not None))
     return plain_authority(text)
 
 
