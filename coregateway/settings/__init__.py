@@ -16,7 +16,8 @@ rates       the tables of rates and of limits in flight
 store       where the rates of several nodes are counted
 rate_rules  the rules between these, and where they are named
 shadowed    routes that never get a request
-model       the tables, defaults, and rules between keys
+model       all tables in one, with the rules between keys
+limits      how long things may take, and how many there may be
 cors        which pages of other origins may call the backends
 observability   what operators see
 upstreams   the addresses of a backend, and how requests are spread over them
@@ -45,17 +46,15 @@ report      the effective settings for a reader
 from coregateway.settings.cors import CorsSettings
 from coregateway.settings.explain import ExplainSettings
 from coregateway.settings.health import DnsSettings, HealthSettings
+from coregateway.settings.limits import LimitSettings, RequestLimits, TimeoutSettings
 from coregateway.settings.loading import Loaded, load
 from coregateway.settings.mistakes import Mistake, SettingsError
 from coregateway.settings.model import (
     AdminSettings,
     BackendSettings,
     ForwardingSettings,
-    LimitSettings,
-    RequestLimits,
     Settings,
     ShutdownSettings,
-    TimeoutSettings,
 )
 from coregateway.settings.observability import AccessLogSettings, DashboardSettings, TracingSettings
 from coregateway.settings.process import flags_here, load_or_exit

@@ -26,8 +26,9 @@ from coregateway.settings.keys import (
     value_meant_by,
     within_row,
 )
+from coregateway.settings.limits import YIELDING
 from coregateway.settings.mistakes import HIDDEN, Entry, Mistake, SettingsError, shown
-from coregateway.settings.model import DEFAULT_BACKENDS, YIELDING, Settings, contradictions, leaves
+from coregateway.settings.model import DEFAULT_BACKENDS, Settings, contradictions, leaves
 from coregateway.settings.plugins import resolve
 from coregateway.settings.sources import (
     DEFAULT,

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from coregateway.net.worker_io import WorkerIO
-from coregateway.settings.model import LimitSettings, TimeoutSettings
+from coregateway.settings.limits import LimitSettings, TimeoutSettings
 from coregateway.upstream.address import Address
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool

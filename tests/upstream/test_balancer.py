@@ -6,7 +6,7 @@ from random import seed
 import pytest
 
 from coregateway.net.worker_io import WorkerIO
-from coregateway.settings.model import LimitSettings, TimeoutSettings
+from coregateway.settings.limits import LimitSettings, TimeoutSettings
 from coregateway.upstream.address import Address
 from coregateway.upstream.balancer import HASH, LEAST_CONN, MODES, P2C, RANDOM, ROUND_ROBIN, Balancer, key_of
 from coregateway.upstream.endpoint import Endpoint

@@ -16,7 +16,7 @@ from coregateway.model.errors import (
     UpstreamProtocolError,
     WriteTimeout,
 )
-from coregateway.settings.model import TimeoutSettings
+from coregateway.settings.limits import TimeoutSettings
 from coregateway.testing import (
     LAST_CHUNK,
     PATIENCE,

@@ -4,7 +4,7 @@ import asyncio
 from time import monotonic
 
 from coregateway.net.worker_io import WorkerIO
-from coregateway.settings.model import LimitSettings, TimeoutSettings
+from coregateway.settings.limits import LimitSettings, TimeoutSettings
 from coregateway.settings.resilience import EjectionSettings
 from coregateway.shared_memory.memory import SharedMemory
 from coregateway.shared_memory.shared_rows import HOLD, ROWS, SIZE, SharedRows

@@ -12,7 +12,7 @@ import pytest
 from coregateway.model.errors import ConnectFailed, ConnectTimeout, UpstreamClosed
 from coregateway.net.tls_contexts import client_tls
 from coregateway.net.worker_io import WorkerIO
-from coregateway.settings.model import LimitSettings, TimeoutSettings
+from coregateway.settings.limits import LimitSettings, TimeoutSettings
 from coregateway.testing import (
     Filler,
     ScriptedBackend,

@@ -7,7 +7,7 @@ import pytest
 
 from coregateway.model.errors import Draining, GatewayError, Overloaded, PoolTimeout
 from coregateway.net.worker_io import WorkerIO
-from coregateway.settings.model import LimitSettings, TimeoutSettings
+from coregateway.settings.limits import LimitSettings, TimeoutSettings
 from coregateway.testing import PATIENCE, ScriptedBackend
 from coregateway.upstream.address import Address
 from coregateway.upstream.connection import UpstreamConnection
