@@ -101,7 +101,7 @@ class Inspection(NamedTuple):
         client.scheme = b"http" if self.settings.tls.options is None else b"https"
         plan = self.worker.plan
         if plan.routes.asks_scheme:
-            client.note_scheme(head)
+            plan.routes.note_scheme(head, client.scheme, told=client.trusted)
         try:
             route = plan.routes.match(head) or plan.own
         except BadRequest:

@@ -20,7 +20,7 @@ from coregateway.downstream.states import State
 from coregateway.http1.framing import persists
 from coregateway.http1.grammar import TooManyFields
 from coregateway.http1.path_safety import is_confined
-from coregateway.http1.request import SCHEME, RequestHead
+from coregateway.http1.request import RequestHead
 from coregateway.http1.rules import FIELDS, NO_TLS, PATH, BrokenRule, late_head
 from coregateway.model.addresses import text_and_bytes
 from coregateway.model.errors import BadRequest, ClientTimeout, GatewayError, HeadTooLarge, MethodNotAllowed
@@ -56,7 +56,6 @@ class ClientConnection(HeadReader):
         "application",
         "pending_error",
         "task_runs",
-        "waiting",
     )
 
     def __init__(
@@ -74,8 +73,6 @@ class ClientConnection(HeadReader):
         self.forwarding = None
         self.context = None
         self.forwarded = None
-        self.waiting: Waiting | None = None
-        """A verdict that the task has to wait for first."""
         self.pending_error: Exception | None = None
         """Why the request cannot be served."""
         self.application: object = None
@@ -139,7 +136,7 @@ class ClientConnection(HeadReader):
         if self._task is not None:
             self._task.cancel()
         if state is SERVING or state is FLUSHING or (state is TASK and not self.task_runs):
-            self._abandon()
+            self.abandon()
         elif state is HEAD:
             self.record_unread()
         if self.worker.on_disconnect is not None:
@@ -198,19 +195,10 @@ class ClientConnection(HeadReader):
         self.keep_alive = persists(head)
         self.head_only = head.method == "HEAD"
         if plan.routes.asks_scheme:
-            self.note_scheme(head)
+            plan.routes.note_scheme(head, self.scheme, told=self.trusted)
         self.route = route = plan.routes.match(head) or plan.own
         if head.length:
             self._open_body(head, route.max_body)
-
-    def note_scheme(self, head: RequestHead) -> None:
-        """Note how the client has come, which a trusted proxy may tell, for routes that ask."""
-        scheme = self.scheme
-        if self.trusted:
-            for name, value in head.forwarding:
-                if name == SCHEME:
-                    scheme = value.partition(b",")[0].strip(b" \t").lower()
-        head.noted[SCHEME] = scheme
 
     def _serve(self, head: RequestHead, exchange: Exchange) -> None:
         """Admit the request, and begin to serve it."""
@@ -329,16 +317,6 @@ class ClientConnection(HeadReader):
             self.worker.loop.call_soon(self.read_buffered)
         elif self._pause.lasts:
             self._pause.resume()
-
-    def _abandon(self) -> None:
-        """The client has left a request that no task serves."""
-        if self.forwarded is not None:
-            self.forwarded.abandon()
-        if self.waiting is not None:
-            self.waiting.drop()
-            self.waiting = None
-        self.note_departure()
-        self.finish()
 
     # Limits of time
 

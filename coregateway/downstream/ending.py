@@ -12,6 +12,7 @@ from coregateway.model.errors import ClientClosed, Draining
 from coregateway.model.exchange import Exchange, request_id
 from coregateway.net.lingering_close import DRAIN, LingeringClose
 from coregateway.net.transport import Transport
+from coregateway.proxy.admission import Waiting
 from coregateway.proxy.worker import Worker
 
 IDLE: Final = State.IDLE
@@ -29,7 +30,7 @@ FIRST_REQUEST: Final = 0.25
 class EndingConnection(RequestReader):
     """See the module."""
 
-    __slots__ = ("_lingering", "received_at", "served", "state")
+    __slots__ = ("_lingering", "received_at", "served", "state", "waiting")
 
     def __init__(self, worker: Worker, transport: Transport) -> None:
         super().__init__(worker, transport)
@@ -40,6 +41,8 @@ class EndingConnection(RequestReader):
         """Requests, with the one that is served."""
         self.route = None
         """Of the request that is served."""
+        self.waiting: Waiting | None = None
+        """A verdict of its admission that its task has to wait for first."""
         self._lingering: LingeringClose | None = None
 
     def enter(self, state: State) -> None:
@@ -73,6 +76,16 @@ class EndingConnection(RequestReader):
         if exchange.error is None:
             exchange.error = ClientClosed.cause
             exchange.status = ClientClosed.status
+
+    def abandon(self) -> None:
+        """The client has left a request that no task serves."""
+        if self.forwarded is not None:
+            self.forwarded.abandon()
+        if self.waiting is not None:
+            self.waiting.drop()
+            self.waiting = None
+        self.note_departure()
+        self.finish()
 
     def record_unread(self) -> None:
         """A head that began to come and never will be complete is a request, too."""

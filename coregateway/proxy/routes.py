@@ -179,6 +179,14 @@ class Routes:
         # A gateway is known by few names; what strangers make up finds the way back to the general ones.
         self._sites_of = lru_cache(maxsize=256)(self._find_sites)
 
+    def note_scheme(self, head: RequestHead, scheme: bytes, *, told: bool) -> None:
+        """Note how a client has come, for `match`; `told`: a proxy in front of it may tell otherwise."""
+        if told:
+            for name, value in head.forwarding:
+                if name == SCHEME:
+                    scheme = value.partition(b",")[0].strip(b" \t").lower()
+        head.noted[SCHEME] = scheme
+
     def match(self, head: RequestHead) -> Route | None:
         """The route of a request, or the nearest one if its path has none for its method.
 
