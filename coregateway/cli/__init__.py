@@ -1,5 +1,6 @@
-"""The commands of `coregateway` that have something to do of their own.
+"""The arguments of `coregateway`, and those of its commands that have something to do of their own.
 
+arguments       what each command takes, and what a wrong word is told
 routes          all routes, in the order in which they win
 explain         what would become of a request
 explained_request  what became of one that was served
