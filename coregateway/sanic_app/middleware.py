@@ -15,29 +15,26 @@ An answer of the gateway's own, or of a middleware, is sent by Sanic's means (`S
 from asyncio import CancelledError, Task
 from collections.abc import Awaitable, Coroutine, Iterable
 from contextvars import copy_context
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, cast
 
-from sanic.exceptions import SanicException
-from sanic.http import Stage
-from sanic.response import BaseHTTPResponse, HTTPResponse, ResponseStream
+from sanic.response import BaseHTTPResponse, HTTPResponse
 
 from coregateway.downstream.answers import write_refusal
 from coregateway.downstream.connection import ClientConnection
 from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
-from coregateway.logs.events import event
-from coregateway.model.errors import GatewayError, MethodNotAllowed, MiddlewareFailed
+from coregateway.model.errors import MethodNotAllowed, MiddlewareFailed
 from coregateway.proxy.admission import ANSWERED, Refusal, Verdict
 from coregateway.proxy.amendment import amend
 from coregateway.proxy.client import Client
 from coregateway.proxy.forwarded_request import ForwardedRequest
 from coregateway.proxy.middleware import Names, RouteMiddleware
 from coregateway.sanic_app.fields import PassingFields, of_requests
+from coregateway.sanic_app.middleware_answers import is_answered, log_failure, send
 from coregateway.sanic_app.middleware_calls import Function, Raised, Said, go_on
 from coregateway.sanic_app.middleware_times import name_of
 from coregateway.sanic_app.policy_answer import PolicyAnswer
-from coregateway.sanic_app.problems import Problems, gateway_problem
+from coregateway.sanic_app.problems import Problems
 from coregateway.sanic_app.proxied_response import ProxiedResponse, of_head
 from coregateway.sanic_app.request import CURRENT, GatewayRequest, open_request
 
@@ -202,7 +199,7 @@ class Chain:
         if said.error is None and said.answer is None and not request.responded:
             request.drop_stream()
             return None
-        await self._send(request, said)
+        await send(self._problems, request, said)
         return ANSWERED
 
     async def _review(
@@ -223,7 +220,7 @@ class Chain:
             return False
         forwarded.drop_answer()
         request._response_middleware_started = True  # pyright: ignore[reportPrivateUsage] -- Sanic's own
-        await self._send(request, said)
+        await send(self._problems, request, said)
         return True
 
     async def _refuse(self, request: GatewayRequest, refusal: Refusal, *, asks: bool) -> Refusal:
@@ -234,7 +231,7 @@ class Chain:
         if said.error is None and said.answer is None and not request.responded:
             error = refusal.error
             said = Said(PolicyAnswer(refusal)) if error is None else Said(None, error)
-        await self._send(request, said)
+        await send(self._problems, request, said)
         return ANSWERED
 
     async def show(self, request: GatewayRequest, response: BaseHTTPResponse) -> BaseHTTPResponse:
@@ -247,65 +244,13 @@ class Chain:
         said = await go_on(self._on_response, (request, response), -1, None)
         error = said.error
         if error is not None:
-            if self._is_answered(request, error):
+            if is_answered(self._problems, request, error):
                 raise error
-            _log(request, said.function, error)
+            log_failure(request, said.function, error)
             raise MiddlewareFailed
         if said.answer is None:
             return response
         return cast("SanicStream", request.stream).respond(said.answer)
-
-    # Own answers
-
-    async def _send(self, request: GatewayRequest, said: Said) -> None:
-        """Send what a middleware has answered, or the answer to an error."""
-        stream = cast("SanicStream", request.stream)
-        try:
-            for _ in range(3):  # the answer; the one to an error; the one to what fails at seeing that
-                try:
-                    if said.error is not None:
-                        if stream.stage is not Stage.HANDLER:
-                            raise said.error
-                        request.reset_response()
-                        said = said._replace(answer=await self._answer_to(request, said), error=None)
-                    await _send_out(request, said.answer)
-                except Exception as error:
-                    if stream.stage is not Stage.HANDLER:
-                        _log(request, said.function, error)
-                        request.exchange.fail(MiddlewareFailed())
-                        stream.client.break_off()
-                        return
-                    said = said._replace(error=error)
-                else:
-                    return
-            raise cast(Exception, said.error)
-        finally:
-            if not request.client.worker.via_sanic:
-                request.detach()
-
-    async def _answer_to(self, request: GatewayRequest, said: Said) -> Any:
-        """The answer to an error: as in Sanic where it is one that asks for an answer, else a 500."""
-        error = cast(Exception, said.error)
-        if isinstance(error, GatewayError):
-            if error.closes:
-                request.client.keep_alive = False
-            if not self._problems.handles(request, error):
-                return gateway_problem(request, error)
-        if self._is_answered(request, error):
-            handler = self._problems
-            try:
-                response = handler.response(request, error)
-                return await response if isawaitable(response) else response
-            except SanicException as other:
-                return handler.default(request, other)
-        _log(request, said.function, error)
-        return gateway_problem(request, MiddlewareFailed())
-
-    def _is_answered(self, request: GatewayRequest, error: BaseException) -> bool:
-        """Whether an error asks for an answer, and is no failure."""
-        if isinstance(error, SanicException | GatewayError):
-            return True
-        return self._problems.handles(request, error)
 
     @property
     def _problems(self) -> Problems:
@@ -329,24 +274,3 @@ def _settle(
         return response.without_body()
     forwarded.prepared = response.settle(to_head=to_head)
     return None
-
-
-async def _send_out(request: GatewayRequest, answer: Any) -> None:
-    """Send an own answer by Sanic's means."""
-    stream = cast("SanicStream", request.stream)
-    response: Any = stream.response if request.responded else await request.respond(answer)
-    if isinstance(response, ResponseStream):
-        await response(request)
-        await response.eof()
-    else:
-        await response.send(end_stream=True)
-
-
-def _log(request: GatewayRequest, function: Function | None, error: BaseException) -> None:
-    event(
-        "middleware.failed",
-        level="ERROR",
-        middleware=name_of(function),
-        request_id=request.exchange.request_id,
-        exception=error,
-    )

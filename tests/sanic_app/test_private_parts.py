@@ -38,7 +38,7 @@ class Part:
 PARTS = [
     Part(
         "a request is served as `http1` does it, with the same stages and events",
-        ("sanic_app/stream.py", "sanic_app/http_events.py"),
+        ("sanic_app/stream.py", "sanic_app/http_events.py", "sanic_app/middleware_answers.py"),
         {
             "sanic.http.http1:Http.http1": "488c9bede691",
             "sanic.http.http1:Http.http1_request_header": "c206e932aed9",
