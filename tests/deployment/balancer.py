@@ -5,33 +5,19 @@ node fails for the client.
 """
 
 import asyncio
-import select
-import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
 
-from coregateway.testing import RawClient, Response, ResponseCut, WireError
+from coregateway.testing import RawClient, ResponseCut
+from tests.deployment.kept_connection import Address, Answer, KeptConnection
 
 LOOKS = 0.1
 """Seconds between two looks at a node; well below the nodes' `shutdown.delay`."""
 
-WITHIN = 20.0
-
 _READY = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-
-type Address = tuple[str, int]
-
-
-class KeptConnection(RawClient):
-    """To a node."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is something to read while nothing was asked for: its end."""
-        return bool(select.select([self._sock], [], [], 0)[0])
 
 
 @dataclass
@@ -60,22 +46,21 @@ class Balancer:
                 for name in self.nodes:
                     self._drop(name)
 
-    async def ask(self, raw: bytes) -> Response:
+    async def ask(self, raw: bytes) -> Answer:
         """Send a request to the next node that is ready; its answer, whole.
 
         Raises:
-            OSError, ResponseCut, WireError: what came of it, for the client to see.
+            OSError, WireError: what came of it, for the client to see.
         """
         name = self._pick()
         self.asked[name] += 1
         connection = await self._connection(name)
         try:
-            await connection.send(raw)
-            answer = await connection.read_response()
+            answer = await connection.ask(raw)
         except BaseException:
             connection.close()
             raise
-        if answer.header("connection") == b"close":
+        if answer.fields.get(b"connection") == b"close":
             connection.close()
         else:
             self._idle[name].append(connection)
@@ -92,10 +77,10 @@ class Balancer:
     async def _connection(self, name: str) -> KeptConnection:
         while self._idle[name]:
             kept = self._idle[name].pop()
-            if not kept.ended:
+            if not kept.has_ended:
                 return kept
             kept.close()
-        return await KeptConnection(self.nodes[name], within=WITHIN).__aenter__()
+        return await KeptConnection.to(self.nodes[name])
 
     async def _look(self, name: str) -> None:
         while True:
@@ -117,61 +102,3 @@ async def is_ready(address: Address) -> bool:
             return (await client.read_response()).status == 200
     except (OSError, ResponseCut):
         return False
-
-
-@dataclass
-class Clients:
-    """Of a balancer; what they see that is no 200 is a failure."""
-
-    balancer: Balancer
-    rate: float
-    """Requests a second of all of them."""
-    number: int = 8
-    answered: Counter[str] = field(default_factory=Counter[str])
-    """By the version of the node."""
-    failures: list[str] = field(default_factory=list[str])
-
-    @asynccontextmanager
-    async def asking(self) -> AsyncGenerator[None]:
-        """They ask as long as the context lasts, and until they have their last answers."""
-        self._stopping = False
-        async with asyncio.TaskGroup() as group:
-            for number in range(self.number):
-                group.create_task(self._client(number))
-            try:
-                yield
-            finally:
-                self._stopping = True
-
-    async def some(self, number: int = 20) -> None:
-        """Wait for so many further answers."""
-        end = self.answered.total() + number
-        deadline = time.monotonic() + WITHIN
-        while self.answered.total() < end and not self.failures:
-            assert time.monotonic() < deadline, "clients get no answers"
-            await asyncio.sleep(0.02)
-
-    async def _client(self, number: int) -> None:
-        count = 0
-        while not self._stopping:
-            count += 1
-            try:
-                answer = await self.balancer.ask(_request(number, count))
-            except (OSError, ResponseCut, WireError) as error:
-                self.failures.append(repr(error))
-                with suppress(TimeoutError):
-                    await asyncio.sleep(0.1)
-                continue
-            if answer.status == 200:
-                self.answered[(answer.header("x-corerl-version") or b"").decode()] += 1
-            else:
-                self.failures.append(f"{answer.status} {answer.body[:200]!r}")
-            await asyncio.sleep(self.number / self.rate)
-
-
-def _request(client: int, count: int) -> bytes:
-    """Quick GETs, uploads that no balancer may send twice, and now and then an answer that takes a while."""
-    path = "slow" if count % 5 == client % 5 else "quick"
-    method, body = ("POST", b"x" * 2000) if count % 2 else ("GET", b"")
-    length = f"Content-Length: {len(body)}\r\n" if body else ""
-    return f"{method} /to/{path} HTTP/1.1\r\nHost: localhost\r\n{length}\r\n".encode() + body
