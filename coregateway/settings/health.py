@@ -45,7 +45,7 @@ class HealthSettings(Table):
     """Of a backend: how each of its addresses is asked whether it is well."""
 
     path: HealthPath = None
-    """What to GET at the backend to see that it is well; None: it is not asked."""
+    """What to GET at the backend to see that it is well; empty: it is not asked."""
     interval: Pause = 10.0
     """Between two checks of an address, ± 20 %; 0: only `/health` asks."""
     unhealthy_interval: Seconds = 2.0

@@ -128,7 +128,7 @@ class BackendSettings(Table):
     tls: BackendTlsSettings = BackendTlsSettings()
     openapi: OpenapiSettings = OpenapiSettings()
     enabled: Switch = True
-    """False: as if the row were not there. `Settings` holds no such backend."""
+    """False: as if the row were not there."""  # Settings hold no such backend
     cookies: Cookies = "pass"
     """What becomes of the `Path` of a `Set-Cookie`: it passes, or is mapped under the prefix."""
     strip: Switch = True
@@ -159,16 +159,15 @@ class BackendSettings(Table):
 
 
 class RouteSettings(RouteTable):
-    """See `routes`."""
+    """A further route: which requests it takes, and what becomes of them."""
 
+    # Settings hold these complete.
     timeouts: TimeoutSettings = TimeoutSettings()
-    """Complete: those of its one backend, or the node-wide ones, with its own in their place."""
+    """In the place of those of its one backend, or of the node."""
     auth: RequirementSettings = RequirementSettings()
-    """Complete: what its one backend requires, or all of its backends, or `auth.default`, with its own in the
-    place of that."""
+    """In the place of what its one backend requires, or all of its backends, or `auth.default`."""
     validation: ValidationSettings = ValidationSettings()
-    """Complete: that of its one backend, with its own in the place of that; a route with several has its own
-    alone."""
+    """In the place of that of its one backend; a route with several has its own alone."""
 
 
 class Settings(Table):
@@ -201,7 +200,7 @@ class Settings(Table):
     tracing: TracingSettings = TracingSettings()
     dashboard: DashboardSettings = DashboardSettings()
     plugins: PluginNames = ()
-    """Modules whose `attach(app)` is called before the start, in this order; see `settings.plugins`."""
+    """Modules whose `attach(app)` is called before the start, in this order."""
     plugin: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By the modules of plugins, what their tables say."""
     dns: DnsSettings = DnsSettings()

@@ -192,11 +192,14 @@ class RouteTable(Table):
     headers: Conditions = Field(default_factory=dict)
     backend: BackendChoice = ""
     strip: Strip = None
-    """None: the backend's prefix, where the path has it."""
+    """Not given: the backend's prefix, where the path has it."""
     rewrite: Rewrite = ""
     request: FieldRules = FieldRules()
+    """What is changed in the fields of its requests."""
     response: FieldRules = FieldRules()
+    """What is changed in the fields of its responses."""
     max_body: BodySize = 104857600
+    """Bytes of a request body. Not given: as its one backend has it, or `limits.request`."""
     allow: Networks = ()
     deny: Networks = ()
     sticky: Sticky = ""
@@ -211,7 +214,7 @@ class RouteTable(Table):
     redirect: RedirectSettings = RedirectSettings()
     respond: RespondSettings = RespondSettings()
     enabled: Switch = True
-    """False: as if the row were not there. `Settings` holds no such route."""
+    """False: as if the row were not there."""  # Settings hold no such route
 
     @property
     def weights(self) -> dict[str, int]:

@@ -12,9 +12,10 @@ from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from itertools import pairwise
 from textwrap import wrap
-from typing import Literal, cast, get_origin
+from typing import Literal, TypeIs, cast, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from coregateway.settings.keys import dotted
 from coregateway.settings.model import DEFAULT_BACKENDS, ROWS, KeyPath, Settings
@@ -70,12 +71,34 @@ def _table(kind: type[BaseModel], values: BaseModel, key: KeyPath, *, told: bool
 
 
 def _form(key: KeyPath, kind: type[BaseModel]) -> Iterator[str]:
-    """What a table may say of which there may be any number: remarks alone, for there is no default."""
+    """What a table may say of which there may be any number: remarks alone, for there is none by default."""
     yield ""
     yield from _remark(kind.__doc__ or "")
     yield f"# [{dotted(key)}.NAME]"
-    for name, text in _told(kind).items():
-        yield from _remark(f"{name}: {text}" if text else name)
+    yield from _forms(kind)
+
+
+def _forms(kind: type[BaseModel], under: str = "") -> Iterator[str]:
+    for name, field in kind.model_fields.items():
+        table, text = field.annotation, _texts(kind).get(name, "")
+        if not _is_table(table):
+            takes = _takes(field, told="Not given:" in text)
+            yield from _remark(f"{under}{name}: {text} {takes}")
+        elif table in _WITH_DEFAULTS:
+            yield from _remark(f"{under}{name}.{', .'.join(table.model_fields)}: {text}")
+        else:
+            yield from _forms(table, f"{under}{name}.")
+
+
+def _takes(field: FieldInfo, *, told: bool) -> str:
+    """What a key takes, and what holds without it, unless that was `told`."""
+    takes = field.description or ""
+    if field.is_required():
+        return f"Required: {takes}."
+    default = field.get_default(call_default_factory=True)
+    if told or default in (None, "", (), {}):
+        return f"Takes {takes}."
+    return f"Takes {takes}. Default: {_toml(default)}."
 
 
 def _told(kind: type[BaseModel]) -> Mapping[str, str]:
@@ -108,6 +131,21 @@ def _texts(kind: type[BaseModel]) -> Mapping[str, str]:
                 case _:
                     pass
     return found
+
+
+def _is_table(kind: object) -> TypeIs[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _tables_in(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for field in kind.model_fields.values():
+        if _is_table(field.annotation):
+            yield field.annotation
+            yield from _tables_in(field.annotation)
+
+
+_WITH_DEFAULTS = frozenset((*_tables_in(Settings), *_tables_in(ROWS[("backends",)])))
+"""Tables that stand in the file, with all that is to say of their keys: elsewhere the keys are named."""
 
 
 def _remark(text: str) -> list[str]:

@@ -83,7 +83,7 @@ class JwtSettings(Table):
     jwks: Annotated[
         str,
         AfterValidator(_place),
-        Field(description="where its keys are: an https URL (http: of this machine alone), or a file"),
+        Field(description="an https URL (http: of this machine alone), or a file"),
     ]
     """Where its keys are published (RFC 7517)."""
     algorithms: Annotated[

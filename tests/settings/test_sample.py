@@ -7,7 +7,6 @@ from pathlib import Path
 
 from coregateway.settings import Flag, Settings, load
 from coregateway.settings.keys import BACKEND_KEYS, NODE_KEYS
-from coregateway.settings.model import RouteSettings
 from coregateway.settings.sample import sample
 
 
@@ -41,15 +40,10 @@ def test_with_every_key_in_force_it_says_the_defaults(tmp_path: Path) -> None:
 
 
 def test_it_has_every_setting() -> None:
+    """But those of rows that are not there, whose keys it names (`test_every_setting`)."""
     keys = keys_of(tomllib.loads(given(sample())))
     assert {key for key in keys if key[0] != "backends"} == NODE_KEYS.keys()
     assert {key[2:] for key in keys if key[:2] == ("backends", "coredinator")} == BACKEND_KEYS.keys()
-
-
-def test_it_names_every_key_of_a_route() -> None:
-    _, _, form = sample().partition("\n# [routes.NAME]\n")
-    named = {row.removeprefix("# ").partition(":")[0] for row in form.partition("\n\n")[0].splitlines()}
-    assert RouteSettings.model_fields.keys() <= named
 
 
 def test_every_key_is_explained() -> None:
