@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 
 from coregateway import __version__
-from coregateway.endpoints.openapi import about, document, security_schemes
+from coregateway.endpoints.components import security_schemes
+from coregateway.endpoints.openapi import about, document
 from coregateway.openapi.references import KINDS
 from coregateway.prober.document_states import Documents, DocumentState
 from coregateway.sanic_app.documents import OwnDocument

@@ -9,23 +9,27 @@ Own routes, the gateway's and the user's, are described by the decorators of san
 """
 
 from collections.abc import Callable, Collection, Iterable
-from itertools import count, groupby
-from operator import attrgetter
+from itertools import count
 from typing import Any
 
 from sanic_ext import openapi
 from sanic_ext.extensions.openapi.definitions import Response
 
-from coregateway.model.contract import CONTRACT
-from coregateway.model.errors import GatewayError, MethodNotAllowed, Unavailable
+from coregateway.endpoints.components import (
+    ALWAYS,
+    JSON,
+    OWN_TAG,
+    by_status,
+    components,
+    own_schema,
+    path_of,
+    problem_of,
+    ref,
+)
 from coregateway.openapi.security import gateways
 from coregateway.prober.planning import ways_of
 from coregateway.sanic_app.documents import OwnDocument
 from coregateway.settings import BackendSettings, Settings
-
-type JSON = dict[str, Any]
-
-OWN_TAG = "gateway"
 
 USERS_TAG = "application"
 """Of the operations of users that name none, and belong to no blueprint."""
@@ -35,8 +39,6 @@ DESCRIBABLE = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PAT
 
 WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """Methods whose body has a meaning. Others are forwarded with their bodies too, but seldom have one."""
-
-EXAMPLE_REQUEST_ID = "0b9d1c6e4f5a47d2a3c8e7f601b2c3d4"
 
 DESCRIPTION = """\
 One address for every backend. A request to `<prefix>/<path>` is forwarded to `/<path>` of the backend that
@@ -81,38 +83,12 @@ def document(
         "tags": [{"name": name, **_described(description)} for name, description in tags.items()],
         "servers": [{"url": "/"}],
         "paths": {**paths, **own_paths},
-        "components": _merged(_components(settings, described), own.components),
+        "components": _merged(components(settings, described), own.components),
     }
 
 
 def _described(description: str) -> JSON:
     return {"description": description} if description else {}
-
-
-def _components(settings: Settings, described: Collection[str]) -> JSON:
-    schemes = security_schemes(settings)
-    return {
-        **({"securitySchemes": schemes} if schemes else {}),
-        "schemas": {
-            _own_schema(name): schema
-            for name, schema in (("Problem", _PROBLEM), ("Health", _HEALTH), ("State", _STATE))
-        },
-        "parameters": {
-            **{
-                _path_of(name): _path_parameter(backend)
-                for name, backend in settings.backends.items()
-                if name not in described
-            },
-            "Query": _QUERY,
-        },
-        "headers": {"Version": _VERSION, "RequestID": _REQUEST_ID, "RetryAfter": _RETRY_AFTER},
-        "requestBodies": {"Body": _BODY},
-        "responses": {
-            "Relayed": _RELAYED,
-            "Refused": _REFUSED,
-            **{_component(status): _problem(errors) for status, errors in _by_status().items()},
-        },
-    }
 
 
 def _merged(components: JSON, users: JSON) -> JSON:
@@ -129,37 +105,14 @@ def _about(name: str, backend: BackendSettings) -> str:
     return f"{words} `/health` asks its `{backend.health.path}`."
 
 
-def security_schemes(settings: Settings) -> JSON:
-    """How callers authenticate where a backend requires it."""
-    found: JSON = {}
-    for row in settings.backends.values():
-        for way in ways_of(settings, row.auth.require):
-            if way.scheme == "gateway.keys":
-                found[way.scheme] = {
-                    "type": "apiKey",
-                    "in": "header",
-                    "name": settings.auth.keys.header,
-                    "description": "A key of this gateway.",
-                }
-            else:
-                issuer = settings.auth.jwt[way.scheme.removeprefix("gateway.jwt.")].issuer
-                found[way.scheme] = {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "bearerFormat": "JWT",
-                    "description": f"A token of {issuer}.",
-                }
-    return found
-
-
 def about(name: str, backend: BackendSettings, state: str) -> JSON:
     """The tag of a backend; `state`: of its document."""
     return {"name": name, "description": _about(name, backend), "x-coregateway": {"state": state}}
 
 
 def _forwarded(settings: Settings, name: str, backend: BackendSettings) -> JSON:
-    responses = {str(status): _ref("responses", _component(status)) for status in _by_status()}
-    responses["default"] = _ref("responses", "Relayed")
+    responses = {str(status): ref("responses", problem_of(status)) for status in by_status()}
+    responses["default"] = ref("responses", "Relayed")
     security = gateways(ways_of(settings, backend.auth.require), anonymous=backend.auth.anonymous)
     item: JSON = {}
     for method in backend.methods:
@@ -170,41 +123,21 @@ def _forwarded(settings: Settings, name: str, backend: BackendSettings) -> JSON:
             "operationId": f"{method.lower()}_{name}",
             "summary": f"Forward to {name}",
             # Not at the path item, where Swagger UI shows them after the operation's and ignores references.
-            "parameters": [_ref("parameters", _path_of(name)), _ref("parameters", "Query")],
+            "parameters": [ref("parameters", path_of(name)), ref("parameters", "Query")],
             "responses": responses,
             **({"security": security} if security else {}),
         }
         if method in WITH_BODY:
-            operation["requestBody"] = _ref("requestBodies", "Body")
+            operation["requestBody"] = ref("requestBodies", "Body")
         item[method.lower()] = operation
     return item
-
-
-def _path_of(name: str) -> str:
-    return f"Path-{name}"
-
-
-def _path_parameter(backend: BackendSettings) -> JSON:
-    parameter: JSON = {
-        "name": "path",
-        "in": "path",
-        "required": True,
-        "description": (
-            "The path at the backend without its first slash, written as in a URL: it is forwarded byte "
-            "for byte. It may contain slashes, which must be sent as slashes and not as `%2F`."
-        ),
-        "schema": {"type": "string"},
-    }
-    if backend.health.path is not None:
-        parameter["example"] = backend.health.path.partition("?")[0].removeprefix("/")
-    return parameter
 
 
 def _own(operation: JSON, taken: set[str], described: Collection[str]) -> JSON:
     """An operation of an own route, with what every answer of the gateway has, and an id of its own, which
     no operation of a backend has."""
     answers = {
-        status: answer if "$ref" in answer else answer | {"headers": answer.get("headers", {}) | _ALWAYS}
+        status: answer if "$ref" in answer else answer | {"headers": answer.get("headers", {}) | ALWAYS}
         for status, answer in operation["responses"].items()
     }
     name = str(operation["operationId"])
@@ -218,7 +151,7 @@ def _own(operation: JSON, taken: set[str], described: Collection[str]) -> JSON:
         **operation,
         "operationId": name,
         "tags": operation.get("tags") or [USERS_TAG],
-        "responses": {**answers, "default": answers.get("default") or _ref("responses", "Refused")},
+        "responses": {**answers, "default": answers.get("default") or ref("responses", "Refused")},
     }
 
 
@@ -226,7 +159,7 @@ def state(
     operation: str, summary: str, schema: str, answers: Iterable[tuple[int, str, JSON]]
 ) -> Callable[[Any], Any]:
     """Describe a handler that answers by JSON; `answers`: status, words and an example of each."""
-    reference = _ref("schemas", _own_schema(schema))
+    reference = ref("schemas", own_schema(schema))
     responses = (
         Response({"application/json": {"schema": reference, "example": example}}, status, words)
         for status, words, example in answers
@@ -242,141 +175,3 @@ def own(operation: str, summary: str, *responses: Response) -> Callable[[Any], A
 def answer(status: int, description: str, media_type: str | None = None) -> Response:
     """An answer whose content needs no words."""
     return Response({media_type: {"schema": {}}} if media_type else None, status, description)
-
-
-def _by_status() -> dict[int, tuple[type[GatewayError], ...]]:
-    status = attrgetter("status")
-    return {key: tuple(errors) for key, errors in groupby(sorted(CONTRACT, key=status), key=status)}
-
-
-def _component(status: int) -> str:
-    return f"Problem{status}"
-
-
-def _problem(errors: tuple[type[GatewayError], ...]) -> JSON:
-    headers: JSON = {**_ALWAYS, "X-CoreGateway-Error": _cause(errors)}
-    if any(issubclass(error, Unavailable) for error in errors):
-        headers["Retry-After"] = _ref("headers", "RetryAfter")
-    if MethodNotAllowed in errors:
-        headers["Allow"] = {"description": "The methods of this backend.", "schema": {"type": "string"}}
-    causes = ", ".join(f"`{error.cause}`" for error in errors)
-    return {
-        "description": f"{errors[0].title}, from the gateway: {causes}.",
-        "headers": headers,
-        "content": {
-            "application/problem+json": {
-                "schema": _ref("schemas", _own_schema("Problem")),
-                "examples": {
-                    error.cause: {
-                        "value": {
-                            "type": "about:blank",
-                            "title": error.title,
-                            "status": error.status,
-                            "detail": error.detail,
-                            "request_id": EXAMPLE_REQUEST_ID,
-                        }
-                    }
-                    for error in errors
-                },
-            }
-        },
-    }
-
-
-def _cause(errors: Iterable[type[GatewayError]]) -> JSON:
-    return {
-        "description": "The cause, as one token. Only on answers of the gateway itself.",
-        "schema": {"type": "string", "enum": [error.cause for error in errors]},
-    }
-
-
-def _own_schema(name: str) -> str:
-    """A name that no class of a user has."""
-    return f"{OWN_TAG}.{name}"
-
-
-def _ref(kind: str, name: str) -> JSON:
-    return {"$ref": f"#/components/{kind}/{name}"}
-
-
-_ALWAYS: JSON = {
-    "X-CoreRL-Version": _ref("headers", "Version"),
-    "X-Request-ID": _ref("headers", "RequestID"),
-}
-
-_VERSION: JSON = {"description": "The gateway's version.", "schema": {"type": "string"}}
-
-_REQUEST_ID: JSON = {
-    "description": "The client's own `X-Request-ID` when it is usable, otherwise a new one.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
-}
-
-_RETRY_AFTER: JSON = {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}
-
-_PROBLEM: JSON = {
-    "type": "object",
-    "description": "A problem document (RFC 9457).",
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "request_id": {"type": "string", "description": "The same as in `X-Request-ID` and in the log."},
-    },
-    "required": ["type", "title", "status", "detail", "request_id"],
-}
-
-_HEALTH: JSON = {
-    "type": "object",
-    "properties": {
-        "status": {"type": "string", "enum": ["healthy", "degraded"]},
-        "services": {
-            "type": "object",
-            "additionalProperties": {"type": "string", "enum": ["healthy", "unhealthy"]},
-        },
-    },
-    "required": ["status", "services"],
-}
-
-_STATE: JSON = {
-    "type": "object",
-    "properties": {"status": {"type": "string", "enum": ["alive", "ready", "not ready"]}},
-    "required": ["status"],
-}
-
-_QUERY: JSON = {
-    "name": "query",
-    "in": "query",
-    "style": "form",
-    "explode": True,
-    "description": "Any query: each property becomes one `name=value`. It is forwarded byte for byte.",
-    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
-    "example": {},
-}
-
-_BODY: JSON = {
-    "description": "Any body of any media type.",
-    "content": {
-        "application/json": {"schema": {}, "example": {}},
-        "text/plain": {"schema": {"type": "string"}},
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-    },
-}
-
-_RELAYED: JSON = {
-    "description": (
-        "What the backend sent: its status, headers and body. It may have a status listed above too, "
-        "then without `X-CoreGateway-Error`."
-    ),
-    "headers": _ALWAYS,
-    "content": {"*/*": {"schema": {}}},
-}
-
-_REFUSED: JSON = {
-    "description": "The gateway refused the request.",
-    "headers": {
-        **_ALWAYS,
-        "X-CoreGateway-Error": {"description": "The cause, as one token.", "schema": {"type": "string"}},
-    },
-    "content": {"application/problem+json": {"schema": _ref("schemas", _own_schema("Problem"))}},
-}
