@@ -7,5 +7,6 @@ decided     what the node has decided, as numbers
 reading     `Reader`: sums over all parts, at a moment
 exposition  what was read, as text for Prometheus
 worker      what of it runs in a worker, and `/metrics`
-export      the Grafana dashboard and the alert rules that know these names
+panels      what a Grafana dashboard shows of them
+export      this dashboard and the alert rules, as files
 """
