@@ -3,6 +3,7 @@
     rules     from numbers to findings; pure
     decision_rules   the same of what the node has decided
     caller_rules     the same of callers: credentials, services, rates
+    worker_rules     the same of a worker's own: its loop, middleware, files, certificates
     callers   brings the numbers of those to them
     reminder  how often one finding is told
     noticed   from when to when each held, for an hour

@@ -13,7 +13,7 @@ from coregateway.logs.events import event
 from coregateway.model.call_times import CallTimes
 from coregateway.net.tls_server import Certificate
 from coregateway.node.state import Node, State
-from coregateway.observability.diagnosis import decision_rules, rules
+from coregateway.observability.diagnosis import decision_rules, rules, worker_rules
 from coregateway.observability.diagnosis.callers import CallerFindings
 from coregateway.observability.diagnosis.noticed import Noticed
 from coregateway.observability.diagnosis.reminder import Reminder
@@ -112,8 +112,8 @@ class Observer:
 
     def notice(self, late: float, computed: float, now: float) -> None:
         """Take in how late the loop was; see `reporter.Late`."""
-        if late >= rules.BLOCKED:
-            self._tell(rules.loop_blocked(self._number, late=late, computed=computed), now)
+        if late >= worker_rules.BLOCKED:
+            self._tell(worker_rules.loop_blocked(self._number, late=late, computed=computed), now)
 
     def look(self, now: float, connections: Callable[[], int]) -> Iterator[None]:
         """Look at the backends and at this worker, in steps that take well below a millisecond each.
@@ -121,10 +121,10 @@ class Observer:
         `now`: of the monotonic clock. `connections`: how many the worker has.
         """
         used, limit = connections() + OWN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._tell(rules.files_running_out(self._number, used=used, limit=limit), now)
+        self._tell(worker_rules.files_running_out(self._number, used=used, limit=limit), now)
         for times in self._middleware:
             held, longest = times.take_held()
-            finding = rules.middleware_held(
+            finding = worker_rules.middleware_held(
                 self._number, times.name, times=held, longest=longest, window=LOOK
             )
             self._tell(finding, now)
@@ -148,7 +148,7 @@ class Observer:
         if before >= 0:
             self._tell(decision_rules.rate_table_full(forgotten - before, LOOK), now)
         for certificate in self._certificates():
-            self._tell(rules.certificate_ends(certificate.name, left=certificate.ends - time()), now)
+            self._tell(worker_rules.certificate_ends(certificate.name, left=certificate.ends - time()), now)
         living = [part for part in self._board.parts if part.living]
         known = decoded(self._board.probed.read()).by_upstream()
         documents = decoded_documents(self._board.documents.read()).backends

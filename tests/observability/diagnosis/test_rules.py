@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from coregateway.observability.diagnosis import rules
+from coregateway.observability.diagnosis import rules, worker_rules
 from coregateway.observability.diagnosis.reminder import Reminder
 from coregateway.observability.diagnosis.rules import Ages, Finding
 from coregateway.observability.status.reachability import Verdict
@@ -146,10 +146,10 @@ EXAMPLES: dict[str, Finding | None] = {
     "answers_again": rules.answers_again(
         "billing", URLS[0], Verdict("up", None, 47.0, None, None, 3), down_since=13.0
     ),
-    "loop_blocked": rules.loop_blocked(2, late=0.34, computed=0.33),
-    "middleware_held": rules.middleware_held(1, "acme.slow", times=3, longest=0.0204, window=5.0),
-    "files_running_out": rules.files_running_out(1, used=1000, limit=1024),
-    "certificate_ends": rules.certificate_ends("localhost", left=3 * 86_400.0),
+    "loop_blocked": worker_rules.loop_blocked(2, late=0.34, computed=0.33),
+    "middleware_held": worker_rules.middleware_held(1, "acme.slow", times=3, longest=0.0204, window=5.0),
+    "files_running_out": worker_rules.files_running_out(1, used=1000, limit=1024),
+    "certificate_ends": worker_rules.certificate_ends("localhost", left=3 * 86_400.0),
 }
 """One finding of each kind."""
 
@@ -269,12 +269,12 @@ def test_an_upstream_that_is_back() -> None:
     ],
 )
 def test_a_loop_that_was_blocked(late: float, computed: float, told: str | None) -> None:
-    finding = rules.loop_blocked(2, late=late, computed=computed)
+    finding = worker_rules.loop_blocked(2, late=late, computed=computed)
     assert (finding and finding.message) == told
 
 
 def test_a_middleware_that_holds_the_loop() -> None:
-    assert rules.middleware_held(1, "acme.slow", times=0, longest=0.0, window=5.0) is None
+    assert worker_rules.middleware_held(1, "acme.slow", times=0, longest=0.0, window=5.0) is None
     assert example("middleware_held").message == (
         "middleware acme.slow held worker 1's event loop for 20 ms, 3 times in the last 5 s for 10 ms or "
         "longer: what computes or blocks belongs into a thread (asyncio.to_thread)"
@@ -282,8 +282,8 @@ def test_a_middleware_that_holds_the_loop() -> None:
 
 
 def test_files_that_run_out() -> None:
-    assert rules.files_running_out(1, used=800, limit=1024) is None
-    finding = rules.files_running_out(1, used=1000, limit=1024)
+    assert worker_rules.files_running_out(1, used=800, limit=1024) is None
+    finding = worker_rules.files_running_out(1, used=1000, limit=1024)
     assert finding is not None
     assert finding.message == "worker 1 has 1,000 of 1,024 files open: raise the hard limit (ulimit -Hn)"
 
@@ -307,7 +307,7 @@ def test_one_finding_is_told_once_a_minute() -> None:
     ],
 )
 def test_certificates_that_end_are_told(left: float, told: str | None) -> None:
-    finding = rules.certificate_ends("a.example", left=left)
+    finding = worker_rules.certificate_ends("a.example", left=left)
     assert (finding and finding.message) == (
         told and f"the certificate for a.example {told}: renew the files of tls.cert and tls.key"
     )
