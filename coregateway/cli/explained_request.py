@@ -84,5 +84,5 @@ def _changes(changed: dict[str, Any]) -> list[str]:
     found = [f"path: {changed['path']}"] if "path" in changed else []
     for direction in ("request", "response"):
         for what, names in changed.get(direction, {}).items():
-            found.append(f"{direction}: {', '.join(names)} {what}")
+            found.append(f"{direction}: {', '.join(names)} {what.replace('_', ' ')}")
     return found

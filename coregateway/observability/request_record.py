@@ -11,13 +11,22 @@ from typing import Any
 import orjson
 
 from coregateway.http1.request import RequestHead
-from coregateway.model.errors import BodyTooLarge
+from coregateway.model.errors import BodyTooLarge, ClientClosed
 from coregateway.model.exchange import BY_METHOD, NOT_REFUSED, Exchange
 from coregateway.policy.fields import FieldRules
 from coregateway.proxy.client import Client
 from coregateway.proxy.route import Route
-from coregateway.proxy.step_verdicts import ANSWERS, REFUSES, Case, Told, policy_of
-from coregateway.proxy.verdicts import verdicts
+from coregateway.proxy.step_verdicts import (
+    ANSWERS,
+    KNOWN_LATER,
+    NOT_ASKED,
+    REFUSES,
+    Case,
+    Told,
+    policy_of,
+)
+from coregateway.proxy.verdicts import CHANGES, verdicts
+from coregateway.sanic_app.middleware_changes import REMOVED, SET, changed_by_middleware
 from coregateway.shared_memory.ring import MAX_TEXT
 
 FAILED = "failed"
@@ -133,7 +142,20 @@ def _way(client: Client, head: RequestHead, exchange: Exchange) -> dict[str, Any
     route = client.route
     if route is None or (exchange.refused_at == NOT_REFUSED and _is_refused_early(exchange)):
         return found
-    return found | _policies(client, head, route, exchange) | _changed(client, head, exchange)
+    changed = _changed(client, head, exchange)
+    told = _policies(client, head, route, exchange)
+    for each in told:
+        if each["verdict"] == KNOWN_LATER:  # of a request that is over: middleware on its answer
+            each["verdict"] = _of_answer(changed, exchange)
+    return found | {"policies": told} | ({"changed": changed} if changed else {})
+
+
+def _of_answer(changed: dict[str, Any], exchange: Exchange) -> str:
+    """What response middleware has said."""
+    if SET in changed.get("response", {}) or REMOVED in changed.get("response", {}):
+        return CHANGES
+    has_left = exchange.error == ClientClosed.cause and exchange.upstream_status is None
+    return NOT_ASKED if has_left else "sees the answer"
 
 
 def _is_refused_early(exchange: Exchange) -> bool:
@@ -141,7 +163,7 @@ def _is_refused_early(exchange: Exchange) -> bool:
     return exchange.error == BodyTooLarge.cause and not exchange.attempts
 
 
-def _policies(client: Client, head: RequestHead, route: Route, exchange: Exchange) -> dict[str, Any]:
+def _policies(client: Client, head: RequestHead, route: Route, exchange: Exchange) -> list[dict[str, Any]]:
     chain = route.chain_of(head)
     steps = () if chain is None else chain.steps
     asked, said = len(steps), None
@@ -158,29 +180,27 @@ def _policies(client: Client, head: RequestHead, route: Route, exchange: Exchang
         for policy, seconds in waited.items():
             if policy.partition(" ")[0] == each["policy"].partition(" ")[0]:
                 each["ms"] = _ms(seconds)  # pyright: ignore[reportArgumentType] -- it becomes JSON
-    return {"policies": told}
+    return told
 
 
 def _changed(client: Client, head: RequestHead, exchange: Exchange) -> dict[str, Any]:
-    """What the settings change on its way, by the names of the fields."""
+    """What the settings and the application's middleware change on its way, by the names of the fields."""
     forwarding = client.forwarding
     if forwarding is None or not exchange.attempts:
         return {}
-    found: dict[str, Any] = {}
-    rules = forwarding.outbound.rules
-    if rules is not None:
-        found["request"] = _names(rules)
+    request, response = changed_by_middleware(client, head)
+    found: dict[str, Any] = {"request": _names(forwarding.outbound.rules) | request}
     inside = forwarding.outbound.rewriting.inside(head.target)
     if inside != head.target:
         found["path"] = inside.partition(b"?")[0].decode("latin-1")[:MAX_PATH]
-    if exchange.upstream_status is not None and forwarding.inbound.rules is not None:
-        found["response"] = _names(forwarding.inbound.rules)
-    return {"changed": found} if found else {}
+    if exchange.upstream_status is not None:
+        found["response"] = _names(forwarding.inbound.rules) | response
+    return {what: changes for what, changes in found.items() if changes}
 
 
-def _names(rules: FieldRules) -> dict[str, list[str]]:
+def _names(rules: FieldRules | None) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for change in rules.changes:
+    for change in () if rules is None else rules.changes:
         what = "removed" if not change.values else "set" if change.removes else "added"
         found.setdefault(what, []).append(change.name)
     return found

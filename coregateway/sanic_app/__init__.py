@@ -15,6 +15,7 @@ policy_answer       what a policy answers, likewise
 middleware          middleware on forwarded requests and their answers
 middleware_calls    calls it, once one of it waits, answers or fails
 middleware_answers  sends what it answers, or what its errors ask for
+middleware_changes  the fields that it has changed
 registered          which of it there is
 backend_handle      a backend as the application's code has it
 router              finds the handler of a backend for the routes of the settings

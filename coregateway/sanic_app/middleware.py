@@ -25,13 +25,13 @@ from coregateway.http1.request import RequestHead
 from coregateway.http1.response import ResponseHead
 from coregateway.model.errors import MethodNotAllowed, MiddlewareFailed
 from coregateway.proxy.admission import ANSWERED, Refusal, Verdict
-from coregateway.proxy.amendment import amend
 from coregateway.proxy.client import Client
 from coregateway.proxy.forwarded_request import ForwardedRequest
 from coregateway.proxy.middleware import Names, RouteMiddleware
-from coregateway.sanic_app.fields import PassingFields, of_requests
+from coregateway.sanic_app.fields import of_requests
 from coregateway.sanic_app.middleware_answers import is_answered, log_failure, send
 from coregateway.sanic_app.middleware_calls import Function, Raised, Said, go_on
+from coregateway.sanic_app.middleware_changes import amend_request, settle_answer
 from coregateway.sanic_app.middleware_times import name_of
 from coregateway.sanic_app.policy_answer import PolicyAnswer
 from coregateway.sanic_app.problems import Problems
@@ -157,7 +157,7 @@ class Chain:
                     return number, answer
                 number += 1
             if request.fields is not None:
-                _amend(request)
+                amend_request(request)
         except (Exception, CancelledError) as error:
             return number, Raised(error)
         return None
@@ -172,7 +172,7 @@ class Chain:
                 if answer := function(request, response):
                     return number, answer
                 number += 1
-            if response.is_changed and (answer := _settle(forwarded, request, response)):
+            if response.is_changed and (answer := settle_answer(forwarded, request, response)):
                 return number, answer
         except (Exception, CancelledError) as error:
             return number, Raised(error)
@@ -193,7 +193,7 @@ class Chain:
 
         def finish() -> None:
             if request.fields is not None:
-                _amend(request)
+                amend_request(request)
 
         said = await go_on(functions, (request,), number, answer, finish)
         if said.error is None and said.answer is None and not request.responded:
@@ -213,7 +213,7 @@ class Chain:
         """As `_go_on`; whether another answer was sent in the place of the backend's."""
 
         def finish() -> HTTPResponse | None:
-            return _settle(forwarded, request, response) if response.is_changed else None
+            return settle_answer(forwarded, request, response) if response.is_changed else None
 
         said = await go_on(self._on_response, (request, response), number, answer, finish)
         if said.error is None and said.answer is None:
@@ -255,22 +255,3 @@ class Chain:
     @property
     def _problems(self) -> Problems:
         return cast(Problems, self._app.error_handler)
-
-
-def _amend(request: GatewayRequest) -> None:
-    """Let the backend get the fields that the middleware has left."""
-    fields = cast(PassingFields, request.fields)
-    touched = fields.touched
-    if touched is not None:
-        amend(request.parsed, touched, fields.lines())
-
-
-def _settle(
-    forwarded: ForwardedRequest, request: GatewayRequest, response: ProxiedResponse
-) -> HTTPResponse | None:
-    """Let the client get what the middleware has made of a backend's answer; returns what takes its place."""
-    to_head = request.client.head_only
-    if response.loses_body(to_head=to_head):
-        return response.without_body()
-    forwarded.prepared = response.settle(to_head=to_head)
-    return None

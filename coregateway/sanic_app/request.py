@@ -28,6 +28,7 @@ from coregateway.sanic_app.fields import PassingFields, pairs_of, passing
 if TYPE_CHECKING:
     from coregateway.sanic_app.gateway import Gateway
     from coregateway.sanic_app.middleware import Chain
+    from coregateway.sanic_app.proxied_response import ProxiedResponse
     from coregateway.sanic_app.stream import SanicStream
 
 
@@ -36,17 +37,21 @@ class GatewayRequest(Request):  # pyright: ignore[reportMissingTypeArgument] -- 
 
     `parsed` is the strict head, `exchange` the record of it, `client` the connection. `chain` is the
     middleware of its route where it is forwarded, None on own routes. `fields` are its header fields, once
-    anything has looked at them; those of a forwarded request are `PassingFields`.
+    anything has looked at them; those of a forwarded request are `PassingFields`. `amended` has the names of
+    those that the backend gets as middleware has left them, `settled` its answer, if middleware has changed
+    that.
     """
 
-    __slots__ = ("chain", "client", "exchange", "fields", "parsed")
+    __slots__ = ("amended", "chain", "client", "exchange", "fields", "parsed", "settled")
 
+    amended: tuple[str, ...]
     app: "Gateway"
     chain: "Chain | None"
     client: ClientConnection
     exchange: Exchange
     fields: Header | None
     parsed: RequestHead
+    settled: "ProxiedResponse | None"
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         raise TypeError("requests are made by open_request")
@@ -223,6 +228,7 @@ _MADE: Final[Mapping[str, Callable[[GatewayRequest], Any]]] = {
     "_request_middleware_started": lambda _: False,
     "_response_middleware_started": lambda _: False,
     "_stream_id": lambda _: 0,
+    "amended": lambda _: (),
     "body": lambda _: b"",
     "conn_info": lambda request: request.app.connection_of(request.client).conn_info,
     "head": lambda request: request.parsed.raw.removesuffix(END),
@@ -240,6 +246,7 @@ _MADE: Final[Mapping[str, Callable[[GatewayRequest], Any]]] = {
     "raw_url": lambda request: request.parsed.target,
     "responded": lambda _: False,
     "route": _route,
+    "settled": lambda _: None,
     "stream": _stream,
     "transport": lambda request: request.app.connection_of(request.client).transport,
     "version": lambda request: "1.1" if request.parsed.minor else "1.0",

@@ -20,6 +20,7 @@ from coregateway.testing import GatewayProcess, RawClient, ScriptedBackend, free
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TOML = """
+plugins = ["tests.endpoints.changing_plugin"]
 [admin]
 address = "127.0.0.1:{admin}"
 [backends.silent]
@@ -42,11 +43,24 @@ remove = ["X-Powered-By"]
 [backends.gone]
 prefix = "/gone"
 urls = ["{down}"]
+[backends.looked]
+prefix = "/looked"
+urls = ["{backend}"]
+[backends.exchanged]
+prefix = "/exchanged"
+urls = ["{backend}"]
+request.set = {{ X-Env = "value-of-the-settings" }}
 [auth.consumers.someone]
 keys = ["sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
 """
 
-SECRETS = ("value-of-the-query", "value-of-the-settings", "value-of-a-token", "value-of-a-key")
+SECRETS = (
+    "value-of-the-query",
+    "value-of-the-settings",
+    "value-of-a-token",
+    "value-of-a-key",
+    "value-of-a-middleware",
+)
 
 
 def requests_of(rows: list[list[float]]) -> float:
@@ -168,6 +182,33 @@ async def test_what_a_backend_fails_at_is_told_with_what_was_changed(node: Node)
     }
 
 
+async def test_what_middleware_has_changed_is_told_by_its_names(node: Node) -> None:
+    status, name = await node.ask("/exchanged/ill")
+    assert status == 503
+    record = await node.record(name)
+    changed = record["changed"]
+    assert changed["request"] == {
+        "set": ["X-Env"],
+        "set_by_middleware": ["X-Tenant", "X-Waited"],
+        "removed_by_middleware": ["cookie"],
+    }
+    assert changed["response"] == {
+        "set_by_middleware": ["X-Signature"],
+        "removed_by_middleware": ["X-Powered-By"],
+    }
+    said = {each["policy"]: each["verdict"] for each in record["policies"]}
+    assert (said["request middleware"], said["response middleware"]) == ("passes", "changes")
+
+
+async def test_middleware_that_only_looks_has_changed_nothing(node: Node) -> None:
+    status, name = await node.ask("/looked/ill")
+    assert status == 503
+    record = await node.record(name)
+    assert record["changed"] == {"path": "/ill"}
+    (shown,) = [each for each in record["policies"] if each["policy"] == "request middleware"]
+    assert (shown["verdict"], shown["why"]) == ("passes", "tests.endpoints.changing_plugin.look")
+
+
 async def test_what_the_gateway_refuses_is_told_with_the_policy(node: Node) -> None:
     status, name = await node.ask("/closed/x")
     assert status == 401
@@ -226,7 +267,8 @@ async def test_either_worker_tells_of_what_the_other_has_served(node: Node) -> N
 
 
 async def test_no_value_that_is_secret_is_kept(node: Node) -> None:
-    for path in ("/gone/x", "/silent/x", "/closed/x", "/api/v1/coredinator/ill", "/nothing"):
+    ill = ("/api/v1/coredinator/ill", "/exchanged/ill", "/looked/ill")
+    for path in ("/gone/x", "/silent/x", "/closed/x", "/nothing", *ill):
         _, name = await node.ask(path)
         text = json.dumps([await node.record(name), await node.picture()])
         assert [secret for secret in SECRETS if secret in text] == []
@@ -261,6 +303,11 @@ async def test_the_command_explains_a_request_by_its_id(
         "answer    503",
     ):
         assert words in out
+    _, exchanged = await node.ask("/exchanged/ill")
+    await node.record(exchanged)
+    _, out, _ = await asyncio.to_thread(run, exchanged)
+    assert "request: X-Tenant, X-Waited set by middleware\n" in out
+    assert "response: X-Powered-By removed by middleware\n" in out
     status, out, _ = await asyncio.to_thread(run, name, "--json")
     assert json.loads(out)["requests"][0]["id"] == name
     status, out, err = await asyncio.to_thread(run, "unheard-of")

@@ -50,7 +50,7 @@ function changes(record) {
   const changed = record.changed ?? {};
   if (changed.path) found.push(["Path", changed.path]);
   for (const [direction, of] of [["Request", changed.request], ["Response", changed.response]]) {
-    for (const [what, names] of Object.entries(of ?? {})) found.push([`${direction}, ${what}`, names.join(", ")]);
+    for (const [what, names] of Object.entries(of ?? {})) found.push([`${direction}, ${what.replaceAll("_", " ")}`, names.join(", ")]);
   }
   return found;
 }
