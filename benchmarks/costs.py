@@ -11,9 +11,11 @@ The median of the ratios of each pair, and their spread, stand behind it. The ex
 """
 
 import json
+import socket
 import sys
 from argparse import ArgumentParser, Namespace
-from contextlib import AbstractContextManager
+from collections.abc import Generator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,6 +92,8 @@ class Cost:
     added: str = ""
     """What is served with the part, in the place of the gateway."""
     connections: int = CONNECTIONS
+    watched: bool = False
+    """The part is the live page, open somewhere: one gateway, with it and without it in turn."""
 
 
 def routes(number: int) -> dict[str, str]:
@@ -123,6 +127,7 @@ COSTS = {
         {"METRICS__ENABLED": "false", "DASHBOARD__ENABLED": "false", "ACCESS_LOG__SAMPLE": "0"},
         1.1,
     ),
+    "live page": Cost({}, {}, 1.02, connections=50, watched=True),
     "tracing": Cost({"TRACING__ENABLED": "true", "TRACING__SAMPLE": "0.1"}, {}, 1.05),
     "500 routes": Cost(routes(500), routes(2), 1.02, connections=50),
     "field rules": Cost(
@@ -219,18 +224,34 @@ def measure(name: str, cost: Cost, options: Namespace) -> bool:
 def measured(cost: Cost, rounds: int, seconds: float) -> dict[str, list[dict[str, Figures]]]:
     """Pairs of both for each load, after one start."""
     pairs: dict[str, list[dict[str, Figures]]] = {load: [] for load in cost.loads}
-    with (
-        upstream(Setup()) as (port, folder),
-        serving("on", port, folder, cost.on, cost.added, interpreted=bool(cost.application)) as on,
-        serving("off", port, folder, cost.off, cost.application, interpreted=bool(cost.application)) as off,
-    ):
+    [admin] = free_ports(1)
+    with upstream(Setup()) as (port, folder), ExitStack() as running_servers:
+        start, interpreted = running_servers.enter_context, bool(cost.application)
+        on = start(serving("on", port, folder, cost.on, cost.added, interpreted=interpreted, admin=admin))
+        off = on
+        if not cost.watched:
+            off = start(serving("off", port, folder, cost.off, cost.application, interpreted=interpreted))
+        both = {"on": on, "off": off}
         for load in cost.loads:
             for number in range(-1, rounds):
-                order = (on, off) if number % 2 else (off, on)
-                pair = {server.name: figures(server, load, seconds, cost.connections) for server in order}
+                pair: dict[str, Figures] = {}
+                for which in both if number % 2 else reversed(both):
+                    with watching(admin) if cost.watched and which == "on" else nullcontext():
+                        pair[which] = figures(both[which], load, seconds, cost.connections)
                 if number >= 0:  # the first one warms up
                     pairs[load].append(pair)
     return pairs
+
+
+@contextmanager
+def watching(admin: int) -> Generator[None]:
+    """The live page is open: the stream of events that feeds it, from its first picture on."""
+    with socket.create_connection(("127.0.0.1", admin)) as page, page.makefile("rb") as told:
+        page.sendall(b"GET /dashboard/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while (line := told.readline()).rstrip() != b"event: whole":
+            if not line:
+                raise SystemExit("the live page has ended")
+        yield  # what comes meanwhile fits into the socket's buffer
 
 
 def serving(
@@ -241,10 +262,11 @@ def serving(
     application: str = "",
     *,
     interpreted: bool,
+    admin: int = 0,
 ) -> AbstractContextManager[Server]:
-    """The gateway with these settings, running."""
-    port, admin = free_ports(2)
-    peer = gateway(Site(port, behind, admin, folder))
+    """The gateway with these settings, running; `admin`: the port of its admin address, 0: any."""
+    port, other = free_ports(2)
+    peer = gateway(Site(port, behind, admin or other, folder))
     settings = {"TRACING__ENDPOINT": f"http://127.0.0.1:{behind}", **settings}
     environment = {f"COREGATEWAY_{key}": value for key, value in settings.items()}
     if interpreted:
