@@ -14,6 +14,7 @@ BACKENDS = (
     *("BACKEND", "UPSTREAM", "STATE", "SINCE", "IN FLIGHT"),
     *("QUEUED", "CONNECTIONS", "REQUESTS", "ERRORS"),
 )
+NEAREST = ("NEAREST TO ITS LIMIT", "KEY", "LEFT", "NEXT ONE")
 WORKERS = (
     *("WORKER", "PID", "STATE", "SINCE", "RESTARTS", "SETTINGS"),
     *("CONNECTIONS", "IN FLIGHT", "LOOP LAG"),
@@ -62,6 +63,8 @@ def table(status: dict[str, Any], address: str, now: float) -> str:
         if ended := backend.get("slow_clients"):
             remarks.append(f"  {name}: {_count(ended)} requests of slow clients were ended for others")
     lines += [*aligned(backends), *remarks, ""]
+    if near := _nearest(status.get("rates", {})):
+        lines += [*aligned([NEAREST, *near]), ""]
     workers: list[Sequence[str]] = [WORKERS]
     for worker in status["workers"]:
         whole = map(
@@ -78,6 +81,28 @@ def _certificates(tls: dict[str, Any] | None, now: float) -> list[str]:
         [Certificate(tuple(each["names"]), each["not_after"]) for each in tls["certificates"]] if tls else []
     )
     return [f"certificate: {certificate_in_words(each, now)}" for each in known]
+
+
+def _nearest(rates: dict[str, Any]) -> list[Sequence[str]]:
+    """Keys of rates and of requests in flight, the one with the least left first."""
+    found: list[tuple[float, Sequence[str]]] = []
+
+    def add(row: dict[str, Any], left: int, most: int, following: str) -> None:
+        next_one = "-" if left else following
+        found.append(
+            (left / most, (row["policy"], _printable(row["key"]), f"{left:,} of {most:,}", next_one))
+        )
+
+    for row in rates.get("nearest", ()):
+        add(row, row["remaining"], row["quota"], f"in {max(row['wait_s'], 1):,.0f} s")
+    for row in rates.get("nearest_in_flight", ()):
+        add(row, max(row["max"] - row["in_flight"], 0), row["max"], "when one ends")
+    return [row for _, row in sorted(found, key=lambda each: each[0])]
+
+
+def _printable(key: str) -> str:
+    """A name that comes from a token may hold what a terminal obeys."""
+    return "".join(character if character.isprintable() else "?" for character in key)
 
 
 def _connections(counts: dict[str, int]) -> str:

@@ -43,7 +43,7 @@ FAILURES = 64 * 1024
 """Bytes of the text in which a part has its failures by their causes."""
 
 NEAREST = 4 * 1024
-"""Bytes of the text in which a part has the keys of rates that are nearest to their limits."""
+"""Bytes of the text in which a part has the keys that are nearest to their limits."""
 
 NOTICED = 48 * 1024
 """Bytes of the text in which a part has what its process has noticed."""

@@ -1,6 +1,7 @@
 """`coregateway status`: the table, and one clear line when there is nothing to show."""
 
 import json
+import re
 import socket
 import threading
 from typing import Any
@@ -99,6 +100,29 @@ def test_what_is_unusual_of_a_backend_is_told_below(told: dict[str, Any], remark
     backends = STATUS["backends"] | {"stock": STATUS["backends"]["stock"] | told}
     lines = table(STATUS | {"backends": backends}, "h:9", NOW).splitlines()
     assert [line for line in lines if line.startswith("  stock")] == [remark] * bool(remark)
+
+
+def test_keys_that_are_nearest_to_their_limits_are_told_the_fullest_first() -> None:
+    rates = {
+        "nearest": [
+            {"policy": "slow", "key": "192.0.2.1", "remaining": 0, "quota": 2000, "wait_s": 1799.6},
+            {"policy": "jobs", "key": "consumer:a\x1b[2J\x9b", "remaining": 36, "quota": 40, "wait_s": 0.0},
+        ],
+        "nearest_in_flight": [
+            {"policy": "few", "key": "consumer:c", "in_flight": 4, "max": 3},  # of before a reload
+            {"policy": "many", "key": "all requests", "in_flight": 3, "max": 4},
+        ],
+    }
+    lines = table(STATUS | {"rates": rates}, "h:9", NOW).splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("NEAREST"))
+    assert [re.split(" {2,}", line) for line in lines[first : first + 6]] == [
+        ["NEAREST TO ITS LIMIT", "KEY", "LEFT", "NEXT ONE"],
+        ["slow", "192.0.2.1", "0 of 2,000", "in 1,800 s"],
+        ["few", "consumer:c", "0 of 3", "when one ends"],
+        ["many", "all requests", "1 of 4", "-"],
+        ["jobs", "consumer:a?[2J?", "36 of 40", "-"],
+        [""],
+    ]
 
 
 def test_without_a_gateway_one_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from coregateway.policy.keys import hash_of
-from coregateway.testing import PATIENCE, RawClient, ScriptedBackend, free_port, respond
+from coregateway.testing import PATIENCE, RawClient, ScriptedBackend, free_port, hang, respond
 from tests.stage import PREFIX, Stage, request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -47,6 +47,10 @@ max = 100
 auth.require = ["keys"]
 rates = ["robots", "tenants"]
 concurrency = ["few"]
+[routes.held]
+path = "/held"
+backend = "coredinator"
+rates = []
 [routes.asked]
 path = "/asked"
 backend = "coredinator"
@@ -102,7 +106,7 @@ async def test_refusals_are_found_counted_and_named(stage: Seen) -> None:
     assert (await told(stage, "keys_stale", ask))["provider"] == "corp"
     assert (await told(stage, "rate_refuses", ask))["policy"] == "tenants"
     end = monotonic() + PATIENCE
-    while not (seen := await stage.status())["rates"]["nearest"]:
+    while len((seen := await stage.status())["rates"]["nearest"]) < 2:
         assert monotonic() < end
         await sleep(0.1)
     assert {"method": "key", "reason": "unknown_key"}.items() <= seen["auth"]["refused"][0].items()
@@ -123,6 +127,26 @@ async def test_refusals_are_found_counted_and_named(stage: Seen) -> None:
     assert first["key"].startswith("header:x-tenant #")
     assert first["key"].endswith(", route:coredinator")
     assert (second["policy"], second["key"], second["remaining"]) == ("robots", "consumer:robot", 36)
+    assert seen["rates"]["nearest_in_flight"] == []
     text = json.dumps(seen) + stage.gateway.stdout
     for secret in ("secret-tenant", KEY, hash_of(KEY).removeprefix("sha256:"), "cg_wrong"):
         assert secret not in text
+
+
+async def test_keys_with_requests_in_flight_are_told_while_they_have_them(stage: Seen) -> None:
+    async def in_flight() -> list[dict[str, Any]]:
+        return (await stage.status())["rates"]["nearest_in_flight"]
+
+    stage.backend.on("/held", hang())
+    async with stage.client() as one, stage.client() as other:
+        for client in (one, other):
+            await client.send(request("/held", f"X-API-Key: {KEY}"))
+        await stage.wait_seen("/held", 2)
+        end = monotonic() + PATIENCE
+        while not (found := await in_flight()):
+            assert monotonic() < end
+            await sleep(0.1)
+        assert found == [{"policy": "few", "key": "127.0.0.1", "in_flight": 2, "max": 100}]
+    while await in_flight():
+        assert monotonic() < end
+        await sleep(0.1)

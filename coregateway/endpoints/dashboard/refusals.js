@@ -54,6 +54,17 @@ function showCallers(callers) {
   );
 }
 
+// Keys of rates and of requests in flight, the one with the least left first.
+function nearestOf(rates) {
+  const row = (row, left, most, following) => [left / most, [row.policy, row.key, `${count(left)} of ${count(most)}`, left ? "–" : following]];
+  return [
+    ...rates.nearest.map((each) => row(each, each.remaining, each.quota, `in ${span(each.wait_s)}`)),
+    ...rates.nearest_in_flight.map((each) => row(each, Math.max(each.max - each.in_flight, 0), each.max, "when one ends")),
+  ]
+    .sort(([one], [other]) => one - other)
+    .map(([, cells]) => cells);
+}
+
 function showRates(rates) {
   element("rates-section").hidden = !rates;
   if (!rates) return;
@@ -66,10 +77,7 @@ function showRates(rates) {
       ...rates.concurrency.map((row) => [row.name, `${row.max} at a time`, "–", count(row.rejected), row]),
     ].map(([name, limit, allowed, refused, row]) => [row.enforced ? name : `${name} (not enforced)`, limit, allowed, refused]),
   );
-  fill(
-    "nearest",
-    rates.nearest.map((row) => [row.policy, row.key, `${count(row.remaining)} of ${count(row.quota)}`, row.remaining ? "–" : `in ${span(row.wait_s)}`]),
-  );
+  fill("nearest", nearestOf(rates));
 }
 
 const MODES = { report: "reported", enforce: "refused" };

@@ -24,7 +24,8 @@ def refusals(
     for row in auth["refused"] or ():
         row["why"] = WHY.get(row["reason"], "").format(table=row["method"] or "jwt.NAME")
     if settings.dashboard.on_main_port:
-        told["rates"]["nearest"] = []  # addresses of clients and names of callers are not for everybody
+        # addresses of clients and names of callers are not for everybody
+        told["rates"] |= {"nearest": [], "nearest_in_flight": []}
     return {
         "callers": auth if given.consumers or given.jwt or given.forward else None,
         "rates": told["rates"] if settings.rates or settings.concurrency else None,

@@ -10,7 +10,7 @@ from typing import Any
 from coregateway.observability.metrics import families
 from coregateway.observability.metrics.families import Family
 from coregateway.observability.metrics.reading import Snapshot
-from coregateway.observability.status.nearest import nearest_of
+from coregateway.observability.status.nearest import fullest_of, nearest_of
 from coregateway.observability.status.store import store_answers
 from coregateway.policy.rates import OUTCOMES
 from coregateway.prober.key_sets import decoded
@@ -120,6 +120,7 @@ def _rates(settings: Settings, board: Board, snapshot: Snapshot | None) -> dict[
         ],
         "store": None if answers is None else "up" if answers else "down",
         "nearest": nearest_of(living) if settings.rates else [],
+        "nearest_in_flight": fullest_of(board, living) if settings.concurrency else [],
     }
 
 

@@ -26,10 +26,14 @@ from coregateway.testing import (
     ScriptedBackend,
     close,
     free_port,
+    hang,
     render_head,
     respond,
 )
 from tests.endpoints.test_docs_in_browser import CHROMEDRIVER, CHROMIUM, FLAGS, PATIENCE
+
+NOTHING = "\N{EN DASH}"
+"""Where a table has nothing to say."""
 
 pytestmark = [
     pytest.mark.skipif(
@@ -200,10 +204,17 @@ keys = ["{hash_of("cg_" + "k" * 43)}"]
 key = "client"
 rate = "1/h"
 burst = 2
+[concurrency.few]
+key = "client"
+max = 2
 [routes.keyed]
 path = "/keyed"
 backend = "coredinator"
 auth.require = ["keys"]
+[routes.held]
+path = "/held"
+backend = "coredinator"
+concurrency = ["few"]
 [routes.rated]
 path = "/rated"
 respond.status = 200
@@ -219,11 +230,13 @@ rates = ["seldom"]
         [[which, why, times]] = rows(page, "callers")
         assert (which, times) == ("keys", "3")
         assert why.startswith("no consumer has these keys")
-        page.until(lambda: rows(page, "rates") == [["seldom", "1/h", "2", "1"]], "what a rate has decided")
-        page.until(lambda: rows(page, "nearest"), "the key that is nearest to its limit")
-        [[policy, key, left, following]] = rows(page, "nearest")
-        assert (policy, key, left) == ("seldom", "127.0.0.1", "0 of 2")
+        decided = [["seldom", "1/h", "2", "1"], ["few", "2 at a time", NOTHING, "0"]]
+        page.until(lambda: rows(page, "rates") == decided, "what a rate has decided")
+        page.until(lambda: len(rows(page, "nearest")) == 2, "the keys that are nearest to their limits")
+        [*named, following], held = rows(page, "nearest")
+        assert named == ["seldom", "127.0.0.1", "0 of 2"]
         assert following.startswith("in ")
+        assert held == ["few", "127.0.0.1", "1 of 2", NOTHING]
         assert not page.run("return document.querySelector('#ended-section').checkVisibility()")
         checked(page)
 
@@ -238,7 +251,11 @@ rates = ["seldom"]
                 async with RawClient(gateway.address) as client:
                     await client.send(f"GET {path} HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n".encode())
                     assert (await client.read_response()).status == status
-        await asyncio.to_thread(seen, page)
+        async with node.backend() as backend, RawClient(gateway.address) as holder:
+            backend.default(hang())
+            await holder.send(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+            await backend.wait_for_request()
+            await asyncio.to_thread(seen, page)
 
 
 async def test_it_says_why_an_upstream_is_ejected_and_that_a_breaker_is_open(browser: Chrome) -> None:

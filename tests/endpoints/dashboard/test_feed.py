@@ -215,13 +215,16 @@ async def test_who_is_refused_and_why_is_told_where_the_settings_have_it(feed: F
 def test_what_is_nearest_to_its_limit_is_for_operators_alone(board: Board, *, on_main_port: bool) -> None:
     part = board.parts[0]
     part.enter(os.getpid(), 0)
-    rows = [("slow", "192.0.2.1", 0, 1, 60.0)]
-    part.nearest.write(orjson.dumps({"time": feeds.time(), "rows": rows}), news=True)
+    assert board.flights.take(77, 0, 3) >= 0
+    rates, flights = [("slow", "192.0.2.1", 0, 1, 60.0)], [("few", "192.0.2.1", 1, 3, 77)]
+    text = {"time": feeds.time(), "rates": rates, "flights": flights}
+    part.nearest.write(orjson.dumps(text), news=True)
     settings = Settings.model_validate(
         SETTINGS.model_dump() | REFUSING | {"dashboard": {"on_main_port": on_main_port}}
     )
     told = refusals(settings, board, None, {})
-    assert [row["key"] for row in told["rates"]["nearest"]] == ([] if on_main_port else ["192.0.2.1"])
+    for kind in ("nearest", "nearest_in_flight"):
+        assert [row["key"] for row in told["rates"][kind]] == ([] if on_main_port else ["192.0.2.1"])
 
 
 def test_what_does_not_fit_a_document_is_told_the_most_frequent_first(board: Board) -> None:
