@@ -12,7 +12,7 @@ from typing import get_args
 from tests.fuzz.running import Run, Side, run
 
 RESPONSES = 4
-"""One input of so many is of the backends' side."""
+"""One input of so many is of the backends' side, and one of the side of services that are asked."""
 
 
 def main() -> int:
@@ -20,14 +20,12 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=randrange(1_000_000))
     parser.add_argument("--seconds", type=float, default=1800.0, help="the most that it may take")
-    parser.add_argument("--side", choices=[*get_args(Side.__value__), "both"], default="both")
+    parser.add_argument("--side", choices=[*get_args(Side.__value__), "all"], default="all")
     options = parser.parse_args()
-    sides: dict[Side, int] = {"requests": options.inputs, "responses": options.inputs}
-    if options.side == "both":
-        sides = {
-            "requests": options.inputs - options.inputs // RESPONSES,
-            "responses": options.inputs // RESPONSES,
-        }
+    sides: dict[Side, int]
+    if options.side == "all":
+        part = options.inputs // RESPONSES
+        sides = {"requests": options.inputs - 2 * part, "responses": part, "services": part}
     else:
         sides = {options.side: options.inputs}
     sys.stdout.write(f"seed {options.seed}\n")

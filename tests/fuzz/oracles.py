@@ -26,14 +26,14 @@ _REQUEST_DROPPED = _HOP | frozenset(
 """What is not passed on as it came; `traceparent` may be, when it is sound, and is left out of account."""
 
 _OWN_REQUEST = frozenset((b"host", b"via", b"x-request-id", b"traceparent")) | _HOP
-_RESPONSE_DROPPED = _HOP | frozenset((b"x-coregateway-error", b"x-corerl-version", b"x-request-id"))
+DROPPED_OF_RESPONSES = _HOP | frozenset((b"x-coregateway-error", b"x-corerl-version", b"x-request-id"))
 _MAPPED = re.compile(rb"(?s)/.*|.*//.*").fullmatch  # a Location that the gateway may map
 
 
 def about_asked(player: Asker, forwarded: Forwarded) -> Iterator[str]:
     """Everything that is wrong with how a client was served."""
     client, asked, sound = player.client, player.asked, player.input.sound
-    yield from _about_client(client)
+    yield from about_client(client)
     for number, answer in enumerate(client.answers):
         request = asked.requests[number] if number < len(asked.requests) else None
         numbers = answer.values(NUMBER)
@@ -62,7 +62,8 @@ def about_asked(player: Asker, forwarded: Forwarded) -> Iterator[str]:
         yield f"{client.cut}"
 
 
-def _about_client(client: Client) -> Iterator[str]:
+def about_client(client: Client) -> Iterator[str]:
+    """What is wrong with what came, whatever was asked for."""
     if client.fault:
         yield client.fault
     if client.cut and (client.cut.received or client.cut.response or client.cut.reset):
@@ -163,16 +164,16 @@ def about_answered(player: Answerer, forwarded: Forwarded) -> Iterator[str]:
     client, answered = player.client, player.answered
     cut_response = client.cut.response if client.cut else None
     if client.cut is None or cut_response is None:
-        yield from _about_client(client)
+        yield from about_client(client)
     if client.cut and cut_response is None:
         yield f"no answer: {client.cut}"
-    spoilt = client.cut or any(map(_is_problem, client.answers))
+    spoilt = client.cut or any(map(is_problem, client.answers))
     if player.input.sound and spoilt and not _was_lost(player):
         yield f"a sound response was not relayed: {client.cut or client.answers[0].raw_head!r}"
     for answer in [*client.answers, *filter(None, [cut_response])]:
         if answer.interim:
             yield f"interim responses that nobody has asked for: {answer.interim}"
-        if _is_problem(answer):
+        if is_problem(answer):
             if answer.status not in (502, 504) or (not answer.content.complete):
                 yield f"a problem that is none of the backend's: {answer.raw_head!r}"
             elif answer.content.framing != "none" and json.loads(answer.body)["status"] != answer.status:
@@ -197,8 +198,14 @@ def _was_lost(player: Answerer) -> bool:
     return player.input.method == b"POST" and not player.asked and causes == [[b"upstream_closed"]]
 
 
-def _is_problem(answer: Response) -> bool:
-    return bool(answer.values("x-coregateway-error"))
+def is_problem(answer: Response) -> bool:
+    """Whether it is the gateway's own, and tells of a failure."""
+    return as_a_problem(answer) is not None
+
+
+def as_a_problem(answer: Response) -> bytes | None:
+    """The token of a problem; None: it is none."""
+    return answer.header("x-coregateway-error")
 
 
 def _about_relayed(given: ReadResponse, answer: Response) -> Iterator[str]:
@@ -207,14 +214,14 @@ def _about_relayed(given: ReadResponse, answer: Response) -> Iterator[str]:
     nominated = {
         item.strip(b" \t") for line in values(given.fields, "connection") for item in line.lower().split(b",")
     }
-    dropped = _RESPONSE_DROPPED | nominated
+    dropped = DROPPED_OF_RESPONSES | nominated
     expected, found = (
         [
             (name, b"mapped" if low == b"location" and _MAPPED(value) else value)
             for name, value in fields
             if (low := name.lower()) not in out and not low.startswith((b"proxy-", b"access-control-"))
         ]
-        for fields, out in ((given.fields, dropped), (answer.headers, _RESPONSE_DROPPED))
+        for fields, out in ((given.fields, dropped), (answer.headers, DROPPED_OF_RESPONSES))
     )
     if not values(expected, "date"):
         dates = values(found, "date")
@@ -254,4 +261,4 @@ def verdict_on(player: Asker | Answerer) -> str:
         )
     if not client.answers:
         return "broken in the body"
-    return f"problem {client.answers[0].status}" if _is_problem(client.answers[0]) else "relayed"
+    return f"problem {client.answers[0].status}" if is_problem(client.answers[0]) else "relayed"

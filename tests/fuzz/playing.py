@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from coregateway.testing import (
     Exchange,
@@ -28,11 +28,10 @@ NUMBER = "X-Fuzz"
 PATIENCE = 20.0
 """Seconds; what takes longer hangs."""
 
-_SETTINGS = "[timeouts]\nclient = 2.0\nread = 2.0\n"  # s; what is left open ends soon
+SETTINGS = "[timeouts]\nclient = 2.0\nread = 2.0\n"  # s; what is left open ends soon
 _GAP = 0.0005  # s between two segments
 _PEEK = 0.005  # s for the gateway to refuse what is not complete, before the client leaves
 _SEGMENT = 32_768  # bytes that loopback carries in one piece
-_LOGGED = 5.0  # s until a line is in the log
 
 type Id = tuple[str, int]
 """Request id and status of an answer, as a log line repeats them."""
@@ -108,7 +107,7 @@ class Asker:
     async def play(self, address: tuple[str, int]) -> None:
         """Send it, and read as many answers as there should be."""
         async with RawClient(address, within=PATIENCE) as connection:
-            await _send(connection.send, self.input.pieces)
+            await send(connection.send, self.input.pieces)
             for request in self.asked.requests:
                 if not await self.client.hear(connection, to_head=request.method == b"HEAD"):
                     return
@@ -159,7 +158,7 @@ class Answerer:
     async def answer(self, exchange: Exchange) -> None:
         """Be the backend."""
         self.asked = True
-        await _send(exchange.send, self.input.pieces(self.number))
+        await send(exchange.send, self.input.pieces(self.number))
         if self.input.end != "kept":
             exchange.close(reset=self.input.end == "reset")
 
@@ -174,8 +173,20 @@ class Answerer:
                 await self.client.follow(connection, b"%b/after/%05d" % (PREFIXES[0], self.number))
 
 
+class Player(Protocol):
+    """One input."""
+
+    async def play(self, address: tuple[str, int]) -> None:
+        """Send it, and read what comes."""
+
+
 class Stage:
     """The gateway and the backends of a run; used in one loop."""
+
+    toml = SETTINGS
+    single = False
+    hidden: str | None = None
+    """Is in what clients send, and may be in no log line."""
 
     async def __aenter__(self) -> Self:
         self.forwarded: Forwarded = {}
@@ -191,7 +202,9 @@ class Stage:
                 prefix.decode().rpartition("/")[2]: backend.url
                 for prefix, backend in zip(PREFIXES, self.backends, strict=True)
             }
-            self.gateway = await stack.enter_async_context(GatewayProcess(backends=urls, toml=_SETTINGS))
+            self.gateway = await stack.enter_async_context(
+                GatewayProcess(backends=urls, toml=self.toml, single=self.single)
+            )
             await self.gateway.wait_for_line(event="request", path="/readyz", status=200)
             self.gateway.new_log_lines()
             self._stack = stack.pop_all()
@@ -222,19 +235,20 @@ class Stage:
     async def ask(self, inputs: Sequence[Asking]) -> list[Asker]:
         """Play them all at the same time, each on a connection of its own."""
         askers = [Asker(given, read_requests(given.raw)) for given in inputs]
-        await self._play(askers)
+        await self.play(askers)
         return askers
 
     async def answer(self, inputs: Sequence[Answering]) -> list[Answerer]:
         """Play them all at the same time, each on a connection of its own."""
         answerers = [Answerer.of(given, number) for number, given in enumerate(inputs)]
         self._answerers = {answerer.path: answerer for answerer in answerers}
-        await self._play(answerers)
+        await self.play(answerers)
         return answerers
 
-    async def _play(self, players: Sequence[Asker | Answerer]) -> None:
+    async def play(self, players: Sequence[Player], *others: ScriptedBackend) -> None:
+        """Play them all at the same time; forget before what the backends, and `others`, have seen."""
         self.forwarded.clear()
-        for backend in self.backends:
+        for backend in (*self.backends, *others):
             backend.requests.clear()
             backend.connections[:] = [each for each in backend.connections if not each.closed]
             for connection in backend.connections:
@@ -252,9 +266,11 @@ class Stage:
         wrong: list[str] = []
         expected = Counter(each for client in clients for each in client.ids)
         self._strangers += sum(client.left or client.ended for client in clients)
-        deadline = asyncio.get_running_loop().time() + _LOGGED
+        deadline = asyncio.get_running_loop().time() + PATIENCE
         while True:
             for line in self.gateway.new_log_lines():
+                if self.hidden is not None and self.hidden in str(line):
+                    wrong.append(f"log line that has what a client hides: {line}")
                 if line["event"].startswith("diagnosis."):
                     continue  # the backend is as bad as it says
                 answer: Id = (line.get("request_id", ""), line.get("status", 0))
@@ -276,7 +292,7 @@ class Stage:
         return wrong
 
 
-async def _send(send: Callable[[bytes], Awaitable[None]], pieces: Sequence[bytes]) -> None:
+async def send(send: Callable[[bytes], Awaitable[None]], pieces: Sequence[bytes]) -> None:
     """Send piece by piece; who refuses may end the connection meanwhile."""
     with suppress(ConnectionError):
         for piece in pieces:

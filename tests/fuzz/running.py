@@ -4,7 +4,7 @@ import asyncio
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,14 +14,22 @@ from hypothesis.errors import Flaky, HypothesisWarning
 
 from tests.fuzz.answering import Answering, answerings
 from tests.fuzz.asking import Asking, askings
+from tests.fuzz.guarded import Guarded, GuardedStage
+from tests.fuzz.guarded_oracles import about_guarded, verdict_on_guarded
+from tests.fuzz.guarding import Guarding, guardings
 from tests.fuzz.oracles import about_answered, about_asked, about_backends, verdict_on
 from tests.fuzz.playing import Answerer, Asker, Stage
 
-type Side = Literal["requests", "responses"]
+type Side = Literal["requests", "responses", "services"]
 
 BATCH = 48
 """Inputs that play at the same time; below the connections that a backend may have."""
 
+_STRATEGIES: dict[Side, st.SearchStrategy[Any]] = {
+    "requests": askings(),
+    "responses": answerings(),
+    "services": guardings(),
+}
 _BATCHES = 25  # in a round, after which the clock is looked at and the seed changes
 _SHRINKING = 60.0  # s for making a failing input smaller
 
@@ -53,7 +61,7 @@ def run(side: Side, inputs: int, *, first_seed: int, seconds: float) -> Run:
     done = Run(side)
     start = time.monotonic()
     with asyncio.Runner() as runner:
-        stage = runner.run(Stage().__aenter__())
+        stage = runner.run((GuardedStage() if side == "services" else Stage()).__aenter__())
         try:
             number = first_seed
             while done.inputs < inputs and done.failure is None and time.monotonic() - start < seconds:
@@ -68,7 +76,7 @@ def run(side: Side, inputs: int, *, first_seed: int, seconds: float) -> Run:
 
 def _round(done: Run, batches: int, number: int, complaints: Callable[[list[Any]], list[str]]) -> None:
     """So many batches from one seed; hypothesis makes a failing one smaller."""
-    one = askings() if done.side == "requests" else answerings()
+    one = _STRATEGIES[done.side]
     late = 0.0
 
     @seed(number)
@@ -106,20 +114,20 @@ def _round(done: Run, batches: int, number: int, complaints: Callable[[list[Any]
 
 async def _complaints(stage: Stage, batch: list[Any], done: Run) -> list[str]:
     found: list[str] = []
-    players: list[Asker] | list[Answerer]
-    if done.side == "requests":
+    players: list[Asker] | list[Answerer] | list[Guarded]
+    if isinstance(stage, GuardedStage):
+        players = await stage.guard(batch)
+        for player in players:
+            found += _told(player, about_guarded(player, stage.forwarded))
+        found += [f"a question about no request: {question.raw_head!r}" for question in stage.strays]
+    elif done.side == "requests":
         players = await stage.ask(batch)
         for player in players:
-            found += [
-                f"{complaint}\n{_shown(player.input)}" for complaint in about_asked(player, stage.forwarded)
-            ]
+            found += _told(player, about_asked(player, stage.forwarded))
     else:
         players = await stage.answer(batch)
         for player in players:
-            found += [
-                f"{complaint}\n{_shown(player.input)}"
-                for complaint in about_answered(player, stage.forwarded)
-            ]
+            found += _told(player, about_answered(player, stage.forwarded))
     apart = [
         *about_backends(stage.forwarded, stage.backends),
         *await stage.unlogged([player.client for player in players]),
@@ -127,10 +135,17 @@ async def _complaints(stage: Stage, batch: list[Any], done: Run) -> list[str]:
     if apart and not found:
         found = [_shown(player.input) for player in players]
     if done.failure is None:
-        done.verdicts.update(map(verdict_on, players))
+        done.verdicts.update(
+            verdict_on_guarded(player) if isinstance(player, Guarded) else verdict_on(player)
+            for player in players
+        )
     return found + apart
 
 
-def _shown(given: Asking | Answering) -> str:
+def _told(player: Asker | Answerer | Guarded, complaints: Iterable[str]) -> list[str]:
+    return [f"{complaint}\n{_shown(player.input)}" for complaint in complaints]
+
+
+def _shown(given: Asking | Answering | Guarding) -> str:
     shown = repr(given)
     return f"    {shown if len(shown) < 3000 else f'{shown[:2000]} ... {shown[-500:]}'}"
