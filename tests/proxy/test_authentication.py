@@ -171,6 +171,12 @@ async def test_other_requests_are_refused_with_a_challenge(
     assert ("auth" in line) == (error is not None)
 
 
+async def test_a_key_in_the_query_is_none(stage: Stage) -> None:
+    path = stage.path()
+    response = await stage.ask(f"{path}?X-API-Key={READER}&api_key={READER}&access_token={READER}")
+    assert (response.status, response.header("x-coregateway-error")) == (401, b"auth_missing")
+
+
 async def test_a_role_and_all_scopes_are_needed_where_the_route_says_so(stage: Stage) -> None:
     reader, writer = f"X-API-Key: {READER}", f"X-API-Key: {WRITER}"
     assert (await stage.ask_gateway("/write/x", writer)).status == 200
