@@ -1,7 +1,7 @@
 """Waiting for what sets no event."""
 
-from asyncio import sleep
-from collections.abc import Callable
+from asyncio import sleep, timeout
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
 from coregateway.testing import PATIENCE
@@ -13,3 +13,10 @@ async def eventually(holds: Callable[[], object], within: float = PATIENCE) -> N
     while not holds():
         assert monotonic() < end, f"not so within {within} s"
         await sleep(0.005)
+
+
+async def eventually_async(look: Callable[[], Awaitable[object]], within: float = PATIENCE) -> None:
+    """As `eventually`, of what has to be asked for; TimeoutError if it takes longer."""
+    async with timeout(within):
+        while not await look():  # noqa: ASYNC110 -- another process has no events
+            await sleep(0.02)

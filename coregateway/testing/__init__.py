@@ -65,6 +65,7 @@ from coregateway.testing.steps import (
     reset,
     respond,
     send,
+    until_taken,
     wait,
 )
 from coregateway.testing.tls_client import TlsRawClient
@@ -117,5 +118,6 @@ __all__ = [
     "respond",
     "response",
     "send",
+    "until_taken",
     "wait",
 ]

@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from coregateway.testing.messages import Body, WireError, request_framing, split_head
+from coregateway.testing.queues import has_taken
 from coregateway.testing.recording import Moment, RecordedRequest, Write
 
 type Step = Callable[[Exchange], Awaitable[None] | None]
@@ -128,6 +129,14 @@ class Connection:
         self.writes.append(Write(time.monotonic(), len(data)))
         self.sent += len(data)
         self.sent_hash.update(data)
+
+    async def until_taken(self) -> None:
+        """Wait until the peer, a process of this machine, has read all that was sent, or has left."""
+        with contextlib.suppress(OSError):  # it has left already
+            own, peer = self._sock.getsockname(), self._sock.getpeername()
+            # In a thread: where the kernel knows thousands of connections, to ask it takes long.
+            while not (self.closed_by_peer or await asyncio.to_thread(has_taken, own, peer)):  # noqa: ASYNC110 -- the kernel sets no event
+                await asyncio.sleep(0.005)
 
     def half_close(self) -> None:
         """Send FIN and go on reading."""

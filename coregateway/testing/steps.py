@@ -134,6 +134,11 @@ def read_body(limit: int | None = None) -> Step:
     return step
 
 
+def until_taken() -> Step:
+    """Wait until the peer's process, on this machine, has read all that was sent: then no RST destroys it."""
+    return lambda exchange: exchange.connection.until_taken()
+
+
 def half_close() -> Step:
     """Send FIN and go on reading."""
     return lambda exchange: exchange.connection.half_close()

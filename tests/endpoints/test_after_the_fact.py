@@ -9,13 +9,22 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import count
+from time import monotonic
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from coregateway.__main__ import main
-from coregateway.testing import GatewayProcess, RawClient, ScriptedBackend, free_port, hang, respond
+from coregateway.testing import (
+    PATIENCE,
+    GatewayProcess,
+    RawClient,
+    ScriptedBackend,
+    free_port,
+    hang,
+    respond,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -111,6 +120,11 @@ class Node:
                 break
             await asyncio.sleep(0.1)
         return told["minutes"], told["seconds"]
+
+    async def failed(self, backend: str) -> int:
+        """How many failures of a backend the groups have."""
+        causes = (await self.picture())["causes"]
+        return sum(each["count"] for each in causes if each["backend"] == backend)
 
     async def picture(self) -> dict[str, Any]:
         """The first event of the live page."""
@@ -364,9 +378,12 @@ async def test_a_killed_worker_takes_nothing_of_it_with_it(node: Node) -> None:
         _, name = await node.ask("/gone/x")
         line = await node.gateway.wait_for_line(event="request", request_id=name)
         served[line["worker"]] = name
-    await asyncio.sleep(1.2)  # groups are written down once a second
-    _, before = await node.told("/status")
     asked = len(node.gateway.log_lines(event="request", backend="gone"))
+    end = monotonic() + PATIENCE
+    while await node.failed("gone") < asked:  # groups are written down once a second
+        assert monotonic() < end
+        await asyncio.sleep(0.05)
+    _, before = await node.told("/status")
     for worker in before[
         "workers"
     ]:  # one after the other, so that the one that writes the hour is among them
@@ -383,5 +400,4 @@ async def test_a_killed_worker_takes_nothing_of_it_with_it(node: Node) -> None:
     _, name = await node.ask("/gone/x")
     minutes, _ = await node.hour("gone", asked + 1)
     assert requests_of(minutes) == asked + 1
-    causes = (await node.picture())["causes"]
-    assert sum(each["count"] for each in causes if each["backend"] == "gone") >= asked
+    assert await node.failed("gone") >= asked

@@ -46,6 +46,7 @@ async def test_lines_are_those_of_the_new_settings(node: Reloadable) -> None:
     await node.ask(f"{PREFIX}/unsampled")
     await node.reload(QUIET + "[access_log]\nsample = 0.0\nslow = 0.000001")
     await node.ask(f"{PREFIX}/slow")
+    await node.gateway.wait_for_line(event="request", path=f"{PREFIX}/slow")
     await node.reload(QUIET + '[access_log]\nfields = ["path"]')
     await node.ask(f"{PREFIX}/narrow")
     narrow = await node.gateway.wait_for_line(event="request", path=f"{PREFIX}/narrow")

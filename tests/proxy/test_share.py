@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from coregateway.testing import GatewayProcess, RawClient, ScriptedBackend, free_port, respond
+from tests.waiting import eventually_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -168,8 +169,12 @@ async def test_the_choice_is_in_the_log_line(stage: Stage) -> None:
 
 async def test_choices_are_counted_with_how_they_were_made(stage: Stage) -> None:
     await stage.chosen("/forced/counted", "X-Canary: next")
-    async with RawClient(("127.0.0.1", stage.admin)) as client:
-        await client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        text = (await client.read_response()).body.decode()
-    labels = re.findall(r"^coregateway_shares_total\{(.*)\} [0-9.]+$", text, re.MULTILINE)
-    assert 'backend="next",route="forced",way="force"' in labels
+
+    async def is_told() -> bool:
+        async with RawClient(("127.0.0.1", stage.admin)) as client:
+            await client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            text = (await client.read_response()).body.decode()
+        labels = re.findall(r"^coregateway_shares_total\{(.*)\} [0-9.]+$", text, re.MULTILINE)
+        return 'backend="next",route="forced",way="force"' in labels
+
+    await eventually_async(is_told)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -25,7 +25,7 @@ from coregateway.testing import (
 )
 from tests.proxy.test_tunnel import SWITCHED, UPGRADE
 from tests.stage import PREFIX, Stage, request
-from tests.waiting import eventually
+from tests.waiting import eventually, eventually_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -259,12 +259,6 @@ async def has_streams(stage: Stage, count: int) -> bool:
     """Whether `/status` shows so many, and no other request; it is written twice a second."""
     backend = (await status_of(stage))["backends"]["coredinator"]
     return (backend["connections"]["streaming"], backend["in_flight"]) == (count, count)
-
-
-async def eventually_async(look: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(10):
-        while not await look():  # noqa: ASYNC110 -- another process has no events
-            await asyncio.sleep(0.02)
 
 
 async def status_of(stage: Stage) -> dict[str, Any]:

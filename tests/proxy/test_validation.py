@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from coregateway.testing import PATIENCE, Response
 from tests.stage import PREFIX, Stage, request
+from tests.waiting import eventually_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -334,11 +335,16 @@ async def test_unknown_operations_pass_unless_they_are_rejected(stage: Stage) ->
 async def test_it_is_counted_by_backend_mode_and_outcome(stage: Stage) -> None:
     await post(stage, new()[0], {"name": 1})
     await post(stage, new("/reported")[0], {"name": 1})
-    await stage.gateway.wait_for_line(event="request", status=422)
-    metrics = (await stage.ask_gateway("/metrics")).body.decode()
-    for mode in ("enforce", "report"):
-        row = f'coregateway_validation_total{{backend="coredinator",mode="{mode}",outcome="failed"}}'
-        assert row in metrics
+    rows = [
+        f'coregateway_validation_total{{backend="coredinator",mode="{mode}",outcome="failed"}}'
+        for mode in ("enforce", "report")
+    ]
+
+    async def are_told() -> bool:
+        metrics = (await stage.ask_gateway("/metrics")).body.decode()
+        return all(row in metrics for row in rows)
+
+    await eventually_async(are_told)
 
 
 async def test_explain_names_it(stage: Stage) -> None:

@@ -36,8 +36,10 @@ async def stage(down: str) -> AsyncIterator[TracedStage]:
     """All traces that begin here are sampled."""
     settings = f"""
         sample = 1.0
-        [timeouts]
-        read = 0.3
+        [backends.hasty]
+        prefix = "/hasty"
+        urls = ["{{backend}}"]
+        timeouts.read = 0.3
         [backends.down]
         prefix = "/down"
         urls = ["{down}"]
@@ -214,8 +216,10 @@ async def test_a_backend_that_is_down_fails_each_attempt(stage: TracedStage) -> 
 async def test_a_backend_that_is_silent_fails_the_exchange(stage: TracedStage) -> None:
     path = stage.path()
     stage.backend.on(path, hang())
-    await stage.ask(path)
-    for span, status in zip(await stage.spans(path, 2), (504, None), strict=True):
+    await stage.ask_gateway(f"/hasty{path}")
+    line = await stage.gateway_line(f"/hasty{path}")
+    spans = await stage.collector.trace(line["trace_id"], 2)
+    for span, status in zip(spans, (504, None), strict=True):
         found = attributes(span.attributes)
         assert (found["error.type"], found.get("http.response.status_code")) == ("read_timeout", status)
         assert span.status.code == Status.STATUS_CODE_ERROR
