@@ -133,8 +133,14 @@ class TlsTransport(PlainTransport):
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing has come of which the rest is still to come."""
-        return self._codec is None or self._codec.is_settled
+        """Whether nothing has come that the receiver has not been told: a part of a record, or the end."""
+        codec = self._codec
+        return codec is None or (codec.is_settled and not codec.ended)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the peer's end has come, whether it was told or not."""
+        return self._has_ended or (self._codec is not None and self._codec.ended)
 
     def read_rest(self) -> bytes:
         """What has come and was not read, of a connection that is lost; empty at its end.
@@ -189,8 +195,25 @@ class TlsTransport(PlainTransport):
         elif codec.ended and not self._has_ended:
             if self._receiver is None:
                 self._lose(ConnectionResetError("the connection ended before it was used"))
+            elif plain:
+                self._loop.call_soon(self._tell_end)
             else:
                 super()._read_end()
+
+    def _tell_end(self) -> None:
+        """Tell the receiver of an end that has come with the peer's last bytes.
+
+        In the clear that takes another read: in between, the receiver acts on those bytes, and hears of
+        nothing while it has paused.
+        """
+        if not (self._closing or self._has_ended or self._is_paused):
+            super()._read_end()
+
+    def resume_reading(self) -> None:
+        super().resume_reading()
+        codec = self._codec
+        if codec is not None and codec.ended and not self._has_ended:
+            self._loop.call_soon(self._tell_end)
 
     def _keep_session(self, keep: Callable[[ssl.SSLSession], None], session: ssl.SSLSession | None) -> None:
         self.keep_session = None

@@ -217,7 +217,7 @@ class ResponseReceiver(Receiver):
         secured = self._secured
         if secured is not None and not self.closed:
             secured.catch_up()
-            return self.closing
+            return self.closing or secured.has_ended
         with suppress(OSError):
             while self._awaited and self.response is response and response.waiting < HIGH_WATER:
                 data = os.read(self.descriptor, HIGH_WATER) if secured is None else secured.read_rest()

@@ -21,7 +21,7 @@ from coregateway.testing import (
     send,
     wait,
 )
-from tests.stage import PREFIX, TRANSPORTS, Stage, request
+from tests.stage import PREFIX, TRANSPORTS, Stage, request, resting
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -140,6 +140,21 @@ async def test_a_client_that_closes_is_answered_before(stage: Stage) -> None:
         assert (answer.body, answer.header("connection")) == (b"ok", b"close")
         await client.expect_closed()
     assert stage.seen("/never") == []
+
+
+@pytest.mark.parametrize(("path", "status"), [("/livez", 200), ("/nowhere", 404)])
+async def test_a_client_that_ends_behind_its_request_gets_what_is_answered_at_once(
+    stage: Stage, path: str, status: int
+) -> None:
+    async with stage.client() as client:
+        await client.send(request("/livez"))
+        assert (await client.read_response()).status == 200
+        with resting(stage):  # so that one read brings both
+            await client.send(request(path))
+            client.half_close()
+        assert (await client.read_response()).status == status
+        await client.expect_closed()
+        assert not client.reset_by_peer
 
 
 @pytest.mark.parametrize("path", ["/livez", PREFIX + "/1.0"])

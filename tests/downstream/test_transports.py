@@ -1,11 +1,12 @@
-"""A request is served through any transport: in the clear, and where all bytes are changed on their way."""
+"""A request is served through any transport: in the clear, over TLS, and through one that changes all bytes
+on their way, of which nothing else is known."""
 
 import asyncio
 import hashlib
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
-from typing import Any, override
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NamedTuple, override
 
 import pytest
 
@@ -14,14 +15,16 @@ from coregateway.downstream.states import State
 from coregateway.model.exchange import Exchange
 from coregateway.net.plain_transport import PlainTransport
 from coregateway.net.splice import WORTH
+from coregateway.net.tls_transport import TlsTransport
 from coregateway.net.transport import Receiver, Transport
 from coregateway.net.worker_io import WorkerIO
 from coregateway.proxy.exchange_events import ExchangeEvents
 from coregateway.proxy.policies import plan_of
 from coregateway.proxy.worker import Worker
 from coregateway.settings.model import BackendSettings, Settings
-from coregateway.testing import PATIENCE, Filler, ScriptedBackend, respond
+from coregateway.testing import Filler, RawClient, ScriptedBackend, respond
 from coregateway.upstream.opening import open_backend
+from tests.net.wire import TLS_1_3, connect
 from tests.waiting import eventually
 
 MASK = bytes(byte ^ 0x55 for byte in range(256))
@@ -158,15 +161,43 @@ class VeiledTransport(Transport):
         return self._sock if name == "socket" else default
 
 
-class Scene:
-    """A client behind a transport, and a worker that forwards its requests to a backend."""
+class VeiledClient(RawClient):
+    """Speaks with a `VeiledTransport`."""
 
-    def __init__(self, url: str, make: Callable[[WorkerIO, socket.socket], Transport]) -> None:
-        near, self.far = socket.socketpair()
-        near.setblocking(False)
-        self.far.setblocking(False)
-        self.loop = asyncio.get_running_loop()
-        self.io = WorkerIO(self.loop)
+    @override
+    async def send(self, data: bytes | Iterable[bytes], *, within: float | None = None) -> None:
+        pieces = [data] if isinstance(data, bytes) else data
+        await super().send([piece.translate(MASK) for piece in pieces], within=within)
+
+    @override
+    async def _fill(self, within: float | None, limit: int = 65_536) -> None:
+        before, self._unread = self._unread, b""
+        await super()._fill(within, limit)
+        self._unread = before + self._unread.translate(MASK)
+
+
+class Way(NamedTuple):
+    """How bytes pass between a client and the gateway."""
+
+    name: str
+    transport: Callable[[WorkerIO, socket.socket], Transport]
+    client: Callable[[tuple[str, int]], RawClient]
+
+
+WAYS = (
+    Way("clear", PlainTransport, RawClient),
+    Way("tls", TLS_1_3.transport, TLS_1_3.client),
+    Way("veiled", VeiledTransport, VeiledClient),
+)
+NAMES = [way.name for way in WAYS]
+
+
+class Scene:
+    """A worker that forwards the requests of one client to a backend."""
+
+    def __init__(self, url: str, way: Way) -> None:
+        self._way = way
+        self.io = WorkerIO(asyncio.get_running_loop())
         settings = Settings(backends={"b": BackendSettings(prefix="/b", urls=(url,))})
         self.backend = open_backend(self.io, "b", settings.backends["b"], settings.limits)
         self.ended: list[Exchange] = []
@@ -174,37 +205,44 @@ class Scene:
         events.on_end = self.ended.append
         self.worker = Worker(plan_of(settings, {"b": self.backend}), events)
         self.worker.open(self.io)
-        self.transport = make(self.io, near)
-        self.is_veiled = self.transport.descriptor < 0
-        self.client = ClientConnection(self.worker, self.transport, "127.0.0.1")
+        self.transport: Transport
+        self.connection: ClientConnection
+        self.client: RawClient
 
-    def _veil(self, data: bytes) -> bytes:
-        return data.translate(MASK) if self.is_veiled else data
+    async def open(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.client = self._way.client(listener.getsockname())
+            await connect(self.client, listener, self._serve)
 
-    async def send(self, data: bytes) -> None:
-        await self.loop.sock_sendall(self.far, self._veil(data))
+    def _serve(self, sock: socket.socket) -> None:
+        self.transport = transport = self._way.transport(self.io, sock)
+        secured = transport if isinstance(transport, TlsTransport) else None
+        self.connection = ClientConnection(self.worker, transport, "127.0.0.1", secured)
 
-    async def receive(self, size: int) -> bytes:
+    async def taken(self, size: int) -> bytes:
         """So many bytes behind each other, or all until the end."""
         data = b""
-        async with asyncio.timeout(PATIENCE):
-            while len(data) < size and (more := await self.loop.sock_recv(self.far, size - len(data))):
-                data += self._veil(more)
-        return data
-
-    async def head(self) -> bytes:
-        data = b""
-        while not data.endswith(b"\r\n\r\n"):
-            data += await self.receive(1)
+        while len(data) < size and (more := await self.client.receive(size - len(data))):
+            data += more
         return data
 
     async def close(self) -> None:
-        self.client.abort()
+        self.connection.abort()
         await self.backend.close()
-        self.far.close()
+        self.client.close()
         self.io.close()
         for _ in range(3):
             await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def opened(url: str, way: Way) -> AsyncGenerator[Scene]:
+    scene = Scene(url, way)
+    await scene.open()
+    try:
+        yield scene
+    finally:
+        await scene.close()
 
 
 @pytest.fixture
@@ -213,23 +251,22 @@ async def backend() -> AsyncIterator[ScriptedBackend]:
         yield backend
 
 
-@pytest.fixture(params=[PlainTransport, VeiledTransport])
+@pytest.fixture(params=WAYS, ids=NAMES)
 async def scene(backend: ScriptedBackend, request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
-    scene = Scene(backend.url, request.param)
-    yield scene
-    await scene.close()
+    async with opened(backend.url, request.param) as scene:
+        yield scene
 
 
 async def test_small_requests_are_answered_without_a_task(scene: Scene, backend: ScriptedBackend) -> None:
     backend.on("/a", respond(200, b"answer"))
     for number in range(3):
-        await scene.send(b"GET /b/a HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert (await scene.head()).startswith(b"HTTP/1.1 200 ")
-        assert await scene.receive(6) == b"answer"
-        assert scene.client.task_runs is (number == 0)  # the first has to open a connection
-        scene.client.task_runs = False
+        await scene.client.send(b"GET /b/a HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await scene.client.read_until(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert await scene.taken(6) == b"answer"
+        assert scene.connection.task_runs is (number == 0)  # the first has to open a connection
+        scene.connection.task_runs = False
     assert [exchange.status for exchange in scene.ended] == [200] * 3
-    assert scene.client.state is State.IDLE
+    assert scene.connection.state is State.IDLE
 
 
 async def test_a_large_response_arrives_whole_behind_a_slow_client(
@@ -240,11 +277,11 @@ async def test_a_large_response_arrives_whole_behind_a_slow_client(
     lent: list[object] = []
     lend = scene.io.pipes.lend_pipe
     monkeypatch.setattr(type(scene.io.pipes), "lend_pipe", lambda _: lent.append(1) or lend())  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType] -- the pipes
-    await scene.send(b"GET /b/a HTTP/1.1\r\nHost: a\r\n\r\n")
-    await scene.head()
+    await scene.client.send(b"GET /b/a HTTP/1.1\r\nHost: a\r\n\r\n")
+    await scene.client.read_until(b"\r\n\r\n")
     await asyncio.sleep(0.1)  # what the kernels hold is full by now
-    assert hashlib.sha256(await scene.receive(size)).hexdigest() == Filler(size).sha256
-    assert bool(lent) is not scene.is_veiled
+    assert hashlib.sha256(await scene.taken(size)).hexdigest() == Filler(size).sha256
+    assert bool(lent) is (scene.transport.descriptor >= 0)
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 300000", b"Transfer-Encoding: chunked"])
@@ -253,14 +290,14 @@ async def test_a_body_in_pieces_is_streamed_upwards(
 ) -> None:
     backend.on("/a", respond(200, b"done"))
     content = b"x" * 300_000
-    await scene.send(b"POST /b/a HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % framing)
+    await scene.client.send(b"POST /b/a HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % framing)
     for at in range(0, 300_000, 50_000):
         piece = content[at : at + 50_000]
-        await scene.send(b"%x\r\n%b\r\n" % (len(piece), piece) if b"chunked" in framing else piece)
+        await scene.client.send(b"%x\r\n%b\r\n" % (len(piece), piece) if b"chunked" in framing else piece)
     if b"chunked" in framing:
-        await scene.send(b"0\r\n\r\n")
-    await scene.head()
-    assert await scene.receive(4) == b"done"
+        await scene.client.send(b"0\r\n\r\n")
+    await scene.client.read_until(b"\r\n\r\n")
+    assert await scene.taken(4) == b"done"
     assert backend.requests[-1].body == content
 
 
@@ -274,32 +311,33 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-@pytest.mark.parametrize("make", [PlainTransport, VeiledTransport])
-async def test_a_tunnel_passes_bytes_both_ways(make: Callable[[WorkerIO, socket.socket], Transport]) -> None:
-    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
-        scene = Scene("http://{}:{}".format(*server.sockets[0].getsockname()), make)
-        await scene.send(b"GET /b/a HTTP/1.1\r\nHost: a\r\n" + UPGRADE + KEY + b"\r\n")
-        assert b" 101 " in await scene.head()
-        assert await scene.receive(5) == b"hello"
+@pytest.mark.parametrize("way", WAYS, ids=NAMES)
+async def test_a_tunnel_passes_bytes_both_ways(way: Way) -> None:
+    async with (
+        await asyncio.start_server(echo, "127.0.0.1", 0) as server,
+        opened("http://{}:{}".format(*server.sockets[0].getsockname()), way) as scene,
+    ):
+        await scene.client.send(b"GET /b/a HTTP/1.1\r\nHost: a\r\n" + UPGRADE + KEY + b"\r\n")
+        assert b" 101 " in await scene.client.read_until(b"\r\n\r\n")
+        assert await scene.taken(5) == b"hello"
         for data in (b"one", b"two" * 100_000):
-            sending = asyncio.create_task(scene.send(data))
-            assert await scene.receive(len(data)) == data
+            sending = asyncio.create_task(scene.client.send(data))
+            assert await scene.taken(len(data)) == data
             await sending
-        scene.far.shutdown(socket.SHUT_WR)
-        assert await scene.receive(1) == b""
-        await scene.close()
+        scene.client.half_close()
+        assert await scene.taken(1) == b""
 
 
 async def test_a_connection_that_the_gateway_ends_lingers_until_the_client_ends(
     scene: Scene, backend: ScriptedBackend
 ) -> None:
-    await scene.send(b"GET /b/a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
-    assert (await scene.head()).startswith(b"HTTP/1.1 400 ")
-    client: Any = scene.client  # whose state changes meanwhile
-    assert client.state is State.LINGERING
-    await scene.send(b"more")
-    while await scene.receive(65_536):
-        pass
-    scene.far.shutdown(socket.SHUT_WR)
-    await eventually(lambda: client.closing and client.worker.clients == 0)
+    await scene.client.send(b"GET /b/a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+    assert (await scene.client.read_until(b"\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+    connection: Any = scene.connection  # whose state changes meanwhile
+    assert connection.state is State.LINGERING
+    await scene.client.send(b"more")
+    await scene.client.read_until_closed()
+    assert not scene.client.reset_by_peer
+    scene.client.half_close()
+    await eventually(lambda: connection.closing and connection.worker.clients == 0)
     assert backend.requests == []
