@@ -31,7 +31,7 @@ class TlsBuffers:
 class TlsCodec:
     """Of one connection. After each call, what is `to_send` must be sent before anything else."""
 
-    __slots__ = ("_begun", "_buffers", "_missing", "_tls", "ended", "error", "established", "to_send")
+    __slots__ = ("_begun", "_buffers", "_missing", "ended", "error", "established", "tls", "to_send")
 
     def __init__(
         self,
@@ -43,13 +43,14 @@ class TlsCodec:
         """`server_name`: of the peer, to which this side connects; None: the peer has connected. `session`:
         of an earlier connection there by the same context, to be resumed if the peer agrees."""
         self._buffers = buffers
-        self._tls = context.wrap_bio(
+        self.tls = context.wrap_bio(
             buffers.incoming,
             buffers.outgoing,
             server_side=server_name is None,
             server_hostname=server_name,
             session=session,
         )
+        """OpenSSL's own; nothing but this class may read and write by it."""
         self.established = False
         """Whether the handshake is complete."""
         self.ended = False
@@ -65,7 +66,7 @@ class TlsCodec:
     def receive(self, data: bytes) -> bytes:
         """Take what came from the peer; returns the plaintext in it. To begin a handshake, pass nothing."""
         incoming, outgoing = self._buffers.incoming, self._buffers.outgoing
-        tls = self._tls
+        tls = self.tls
         pieces: list[bytes] = []
         try:
             if data:
@@ -98,11 +99,11 @@ class TlsCodec:
         """What to send for this plaintext. Raises ssl.SSLError: the connection cannot go on."""
         outgoing = self._buffers.outgoing
         try:
-            sent = self._tls.write(data)
+            sent = self.tls.write(data)
             if sent < len(data):
                 view = memoryview(data)
                 while sent < len(data):
-                    sent += self._tls.write(view[sent:])
+                    sent += self.tls.write(view[sent:])
         finally:
             sealed = outgoing.read()
         return sealed
@@ -110,7 +111,7 @@ class TlsCodec:
     def end(self) -> bytes:
         """What to send as the last: a close_notify. Nothing during a handshake, or after an error."""
         with suppress(OSError):  # the peer's own is not here yet, and need not be
-            self._tls.unwrap()
+            self.tls.unwrap()
         return self._buffers.outgoing.read()
 
     @property
@@ -131,20 +132,20 @@ class TlsCodec:
     @property
     def resumed(self) -> bool:
         """Whether the handshake went on from a session of before (RFC 8446 §2.2)."""
-        return bool(self._tls.session_reused)
+        return bool(self.tls.session_reused)
 
     @property
     def session(self) -> ssl.SSLSession | None:
         """What a later connection to the peer can resume, if the peer has sent a ticket by now."""
-        session = self._tls.session
+        session = self.tls.session
         return session if session is not None and session.has_ticket else None
 
     @property
     def peer_certificate(self) -> dict[str, Any] | None:
         """What the certificate says that the peer has proven to hold; None: it has shown none."""
-        return cast("dict[str, Any] | None", self._tls.getpeercert()) or None
+        return cast("dict[str, Any] | None", self.tls.getpeercert()) or None
 
     @property
     def context(self) -> ssl.SSLContext:
         """What it goes by."""
-        return self._tls.context
+        return self.tls.context

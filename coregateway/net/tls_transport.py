@@ -258,12 +258,18 @@ class TlsTransport(PlainTransport):
         super().close()
 
     def get_extra_info(self, name: str, default: object = None) -> Any:
-        """As asyncio's: `sslcontext` and `peercert` besides."""
+        """As asyncio's: `ssl_object`, `sslcontext` and `peercert` besides."""
         codec = self._codec
-        if codec is not None and name == "sslcontext":
-            return codec.context
-        if codec is not None and name == "peercert":
-            return codec.peer_certificate or {}
+        if codec is not None:
+            match name:
+                case "ssl_object":
+                    return codec.tls
+                case "sslcontext":
+                    return codec.context
+                case "peercert":
+                    return codec.peer_certificate or {}
+                case _:
+                    pass
         return super().get_extra_info(name, default)
 
     @property
