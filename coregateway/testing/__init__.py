@@ -26,6 +26,7 @@ plugged     one with plugins, its backend and a client of it
 faults      what can be wrong on the way to an upstream
 fault_proxy   a proxy that spoils what passes by them
 tls_client  the same client over TLS
+tls_exchange  a connection of a backend that speaks TLS
 tls_front   TLS in front of what speaks in the clear
 ports       ports that no other test takes
 queues      what the kernel holds for a connection
@@ -69,6 +70,7 @@ from coregateway.testing.steps import (
     wait,
 )
 from coregateway.testing.tls_client import TlsRawClient
+from coregateway.testing.tls_exchange import TlsConnection
 from coregateway.testing.tls_front import TlsFront
 
 __all__ = [
@@ -98,6 +100,7 @@ __all__ = [
     "ScriptedBackend",
     "SlowClose",
     "Step",
+    "TlsConnection",
     "TlsFront",
     "TlsRawClient",
     "WireError",

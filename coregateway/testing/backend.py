@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import select
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -13,6 +14,7 @@ from coregateway.testing.exchange import Connection, Exchange, Step
 from coregateway.testing.ports import bind_free
 from coregateway.testing.recording import PATIENCE, RecordedRequest
 from coregateway.testing.steps import respond
+from coregateway.testing.tls_exchange import TlsConnection
 
 
 class _Script(NamedTuple):
@@ -38,7 +40,8 @@ class ScriptedBackend:
     `receive_buffer` (bytes) makes the kernel take little before the peer's writes block. With
     `accepting=False` nothing is accepted and the backlog is full, so that connecting takes forever. `keep`
     is how many bytes of each body are held; counts and hashes cover all. `port` 0 lets the kernel choose;
-    a number serves for starting again where another has ended.
+    a number serves for starting again where another has ended. `tls`: it speaks TLS, and tells each end by a
+    close_notify unless it is `ragged`.
 
     An exception in a step, other than a ConnectionError, is raised when the context ends, in a group.
     """
@@ -52,6 +55,8 @@ class ScriptedBackend:
         receive_buffer: int | None = None,
         accepting: bool = True,
         keep: int = 1 << 20,
+        tls: ssl.SSLContext | None = None,
+        ragged: bool = False,
     ) -> None:
         self.host = host
         self.port = port
@@ -64,6 +69,8 @@ class ScriptedBackend:
         self._receive_buffer = receive_buffer
         self._accepting = accepting
         self._keep = keep
+        self._tls = tls
+        self._ragged = ragged
         self._serving: dict[Connection, asyncio.Task[None]] = {}
         self._errors: list[Exception] = []
         self._news = asyncio.Event()
@@ -75,7 +82,7 @@ class ScriptedBackend:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"{'http' if self._tls is None else 'https'}://{self.host}:{self.port}"
 
     def default(self, *steps: Step, early: bool = False) -> None:
         """Answer so what no other script answers."""
@@ -179,13 +186,20 @@ class ScriptedBackend:
         while True:
             sock, _ = await loop.sock_accept(listener)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(sock, len(self.connections) + 1, self._keep)
+            connection = self._connection(sock)
             self.connections.append(connection)
             self._serving[connection] = asyncio.create_task(self._serve(connection))
             self._tell()
 
+    def _connection(self, sock: socket.socket) -> Connection:
+        number = len(self.connections) + 1
+        if self._tls is None:
+            return Connection(sock, number, self._keep)
+        return TlsConnection(sock, number, self._keep, self._tls, ragged=self._ragged)
+
     async def _serve(self, connection: Connection) -> None:
         try:
+            await connection.open()
             while not connection.closed and (request := await connection.read_request()):
                 self.requests.append(request)
                 self._tell()

@@ -65,6 +65,9 @@ class Connection:
         self.reset_by_peer = any(event & select.EPOLLERR for _, event in self._watch.poll(0))
         self.closed_by_peer.happen()
 
+    async def open(self) -> None:
+        """Get ready to read: in the clear there is nothing to do. Raises ConnectionError."""
+
     async def read_request(self) -> RecordedRequest | None:
         """Read up to the end of the next head; None when the peer sends no further request.
 
@@ -72,7 +75,7 @@ class Connection:
         """
         while b"\r\n\r\n" not in self.unread:
             self.idle = not self.unread
-            data = await self._loop.sock_recv(self._sock, _RECEIVE)
+            data = await self._read()
             if not data:
                 rest, self.unread = self.unread, b""
                 return self._unsound(rest, "the connection ended in the head") if rest else None
@@ -119,13 +122,13 @@ class Connection:
         if self.unread:
             data, self.unread = self.unread, b""
             return data
-        return await self._loop.sock_recv(self._sock, _RECEIVE)
+        return await self._read()
 
     async def send(self, data: bytes) -> None:
         """Write exactly these bytes; returns when the socket has taken them."""
         if not data:
             return
-        await self._loop.sock_sendall(self._sock, data)
+        await self._write(data)
         self.writes.append(Write(time.monotonic(), len(data)))
         self.sent += len(data)
         self.sent_hash.update(data)
@@ -150,14 +153,31 @@ class Connection:
         self.closed = True
         if not self.closed_by_peer and self._watch.poll(0):  # the loop has not looked yet
             self._peer_left()
+        resets = reset or self.resets
+        if not resets:
+            self._tell_end()
         with contextlib.suppress(OSError):
-            self.unread += self._sock.recv(_RECEIVE, socket.MSG_PEEK)
+            self.unread += self._peek()
         self._loop.remove_reader(self._watch.fileno())
         self._watch.close()
-        if reset or self.resets:
+        if resets:
             reset_socket(self._sock)
         else:
             self._sock.close()
+
+    def _tell_end(self) -> None:
+        """Say that nothing follows: in the clear, closing says it."""
+
+    async def _read(self) -> bytes:
+        """What comes next; empty at the end."""
+        return await self._loop.sock_recv(self._sock, _RECEIVE)
+
+    async def _write(self, data: bytes) -> None:
+        await self._loop.sock_sendall(self._sock, data)
+
+    def _peek(self) -> bytes:
+        """What has come and was not read. Raises OSError where there is nothing."""
+        return self._sock.recv(_RECEIVE, socket.MSG_PEEK)
 
 
 class Exchange:

@@ -191,12 +191,14 @@ class UpstreamConnection(ResponseReceiver):
         """Close at once, with whatever is under way on it.
 
         A request that was not sent whole ends by a reset: an orderly end would wait in the kernel behind
-        bytes that the upstream may never take.
+        bytes that the upstream may never take. Any other end is told over TLS (RFC 8446 §6.1).
         """
         if not self.closed:
             self.closing = True
             if self.served and not self._request_sent:
                 reset(self.transport)
+            elif self._secured is not None and not self._backlog.blocks:
+                self._secured.close()
             else:
                 self.transport.abort()
 

@@ -3,16 +3,24 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import NamedTuple
 
+from coregateway.net.tls_contexts import client_tls
 from coregateway.net.worker_io import WorkerIO
 from coregateway.settings.limits import LimitSettings, TimeoutSettings
+from coregateway.testing import ScriptedBackend
 from coregateway.upstream.address import Address
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
+from coregateway.upstream.security import Security
+from tests import certificates
 from tests.waiting import eventually as eventually
+
+type Scripted = Callable[..., ScriptedBackend]
+"""Makes a backend in the clear, or one that speaks TLS: what its connections promise is the same."""
 
 _REPR = re.compile(
     r"<Pool backend \[requests: (\d+) active, (\d+) queued \| "
@@ -41,6 +49,16 @@ def state(pool: Pool) -> State:
     return State(*map(int, match.groups()))
 
 
+@cache
+def _trusting() -> Security:
+    """For addresses over TLS: it trusts the tests' authority."""
+    return Security(client_tls(certificates.ca_file(), "", "", "", True))
+
+
+def address_of(url: str) -> Address:
+    return Address.of(url, _trusting() if url.startswith("https:") else None)
+
+
 @asynccontextmanager
 async def pool_to(
     *urls: str,
@@ -53,7 +71,7 @@ async def pool_to(
     pool = Pool(
         io,
         "backend",
-        [Address.of(url) for url in urls],
+        [address_of(url) for url in urls],
         LimitSettings.model_validate(limits or {}),
         TimeoutSettings.model_validate(timeouts or {}),
         balance=balance,

@@ -43,7 +43,7 @@ from coregateway.testing.messages import Framing
 from coregateway.upstream.connection import UpstreamConnection
 from coregateway.upstream.pool import Pool
 from coregateway.upstream.roles import Timeouts
-from tests.upstream.pools import LATE, fetch, pool_to, read_all, request, state, turns
+from tests.upstream.pools import LATE, Scripted, fetch, pool_to, read_all, request, state, turns
 from tests.waiting import eventually
 
 OK = render_head(200, [("Content-Length", "2")]) + b"ok"
@@ -141,8 +141,10 @@ async def collect(connection: UpstreamConnection, into: bytearray) -> None:
         ),
     ],
 )
-async def test_a_sound_response_arrives_whole(steps: list[Step], status: int, body: bytes) -> None:
-    async with ScriptedBackend(*steps) as backend, pool_to(backend.url) as pool:
+async def test_a_sound_response_arrives_whole(
+    scripted: Scripted, steps: list[Step], status: int, body: bytes
+) -> None:
+    async with scripted(*steps) as backend, pool_to(backend.url) as pool:
         assert await fetch(pool) == (status, body)
         assert state(pool).at_rest
 
@@ -158,8 +160,8 @@ async def test_a_sound_response_arrives_whole(steps: list[Step], status: int, bo
         pytest.param(send(render_head(103) + OK), id="103 first"),
     ],
 )
-async def test_a_connection_is_kept_after_a_sound_response(step: Step) -> None:
-    async with ScriptedBackend(step) as backend, pool_to(backend.url) as pool:
+async def test_a_connection_is_kept_after_a_sound_response(scripted: Scripted, step: Step) -> None:
+    async with scripted(step) as backend, pool_to(backend.url) as pool:
         for method in ("GET", "GET", "GET"):
             await fetch(pool, "/", method)
         assert len(backend.connections) == 1
@@ -175,8 +177,10 @@ async def test_a_connection_is_kept_after_a_sound_response(step: Step) -> None:
         pytest.param(render_head(200, [("Content-Length", "0")], version="1.0"), id="HTTP/1.0"),
     ],
 )
-async def test_a_connection_that_the_backend_will_close_is_not_used_again(head: bytes) -> None:
-    async with ScriptedBackend(send(head)) as backend, pool_to(backend.url) as pool:
+async def test_a_connection_that_the_backend_will_close_is_not_used_again(
+    scripted: Scripted, head: bytes
+) -> None:
+    async with scripted(send(head)) as backend, pool_to(backend.url) as pool:
         await fetch(pool)
         await fetch(pool)
         assert len(backend.connections) == 2
@@ -212,9 +216,9 @@ POISON = response(200, b"poison")
     "surplus", [pytest.param(POISON, id="response"), pytest.param(b"\r\n", id="line end")]
 )
 async def test_bytes_after_a_response_never_reach_the_next_exchange(
-    method: str, sound: bytes, surplus: bytes, pause: float
+    scripted: Scripted, method: str, sound: bytes, surplus: bytes, pause: float
 ) -> None:
-    async with ScriptedBackend() as backend, pool_to(backend.url, limits={"max_connections": 1}) as pool:
+    async with scripted() as backend, pool_to(backend.url, limits={"max_connections": 1}) as pool:
         after = [delay(pause), send(surplus)] if pause else []
         backend.on("/first", send(sound + (b"" if pause else surplus)), *after)
         backend.on("/second", respond(200, b"mine"))
@@ -225,9 +229,9 @@ async def test_bytes_after_a_response_never_reach_the_next_exchange(
         assert backend.requests[1].connection == 2
 
 
-async def test_surplus_bytes_that_come_while_the_body_is_taken_end_the_connection() -> None:
+async def test_surplus_bytes_that_come_while_the_body_is_taken_end_the_connection(scripted: Scripted) -> None:
     gate = asyncio.Event()
-    async with ScriptedBackend(send(OK), wait(gate), send(POISON)) as backend, pool_to(backend.url) as pool:
+    async with scripted(send(OK), wait(gate), send(POISON)) as backend, pool_to(backend.url) as pool:
         async with asking(pool) as connection:
             await connection.head()
             gate.set()
@@ -238,8 +242,8 @@ async def test_surplus_bytes_that_come_while_the_body_is_taken_end_the_connectio
         assert state(pool) == (0, 0, 0, 0, 0, 50)
 
 
-async def test_a_waiter_gets_no_connection_with_surplus_bytes() -> None:
-    async with ScriptedBackend() as backend, pool_to(backend.url, limits={"max_connections": 1}) as pool:
+async def test_a_waiter_gets_no_connection_with_surplus_bytes(scripted: Scripted) -> None:
+    async with scripted() as backend, pool_to(backend.url, limits={"max_connections": 1}) as pool:
         backend.on("/first", delay(0.02), send(OK + POISON))
         backend.on("/second", respond(200, b"mine"))
         first, second = (
@@ -343,8 +347,8 @@ async def test_a_broken_chunk_is_an_error_after_what_came_before_it(data: bytes)
         pytest.param(CHUNKED + chunk(b"half") + b"0\r\n", id="before the last line"),
     ],
 )
-async def test_a_cut_body_never_looks_complete(begun: bytes, ending: Step) -> None:
-    async with ScriptedBackend(send(begun), delay(0.02), ending) as backend, pool_to(backend.url) as pool:
+async def test_a_cut_body_never_looks_complete(scripted: Scripted, begun: bytes, ending: Step) -> None:
+    async with scripted(send(begun), delay(0.02), ending) as backend, pool_to(backend.url) as pool:
         body = bytearray()
         async with asking(pool) as connection:
             assert (await connection.head()).status == 200
@@ -355,9 +359,9 @@ async def test_a_cut_body_never_looks_complete(begun: bytes, ending: Step) -> No
         assert state(pool) == (0, 0, 0, 0, 0, 50)
 
 
-async def test_a_reset_never_ends_a_body_that_ends_with_its_connection() -> None:
+async def test_a_reset_never_ends_a_body_that_ends_with_its_connection(scripted: Scripted) -> None:
     async with (
-        ScriptedBackend(send(render_head(200) + b"half"), delay(0.02), reset()) as backend,
+        scripted(send(render_head(200) + b"half"), delay(0.02), reset()) as backend,
         pool_to(backend.url) as pool,
         asking(pool) as connection,
     ):
@@ -369,8 +373,10 @@ async def test_a_reset_never_ends_a_body_that_ends_with_its_connection() -> None
 
 @pytest.mark.parametrize("ending", [close(), reset()], ids=["FIN", "RST"])
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nA: b", render_head(100)])
-async def test_an_end_before_the_head_is_told_with_what_a_retry_must_know(ending: Step, begun: bytes) -> None:
-    async with ScriptedBackend(send(begun), ending) as backend, pool_to(backend.url) as pool:
+async def test_an_end_before_the_head_is_told_with_what_a_retry_must_know(
+    scripted: Scripted, ending: Step, begun: bytes
+) -> None:
+    async with scripted(send(begun), ending) as backend, pool_to(backend.url) as pool:
         async with asking(pool) as connection:
             with pytest.raises(UpstreamClosed) as raised:
                 await asyncio.wait_for(connection.head(), PATIENCE)
@@ -400,8 +406,8 @@ IN_TIME = {"read": 2.0, "write": 2.0}
         pytest.param(render_head(103), id="after an interim response"),
     ],
 )
-async def test_silence_before_the_head_ends_in_time(begun: bytes) -> None:
-    async with ScriptedBackend(send(begun), hang()) as backend, pool_to(backend.url, timeouts=READ) as pool:
+async def test_silence_before_the_head_ends_in_time(scripted: Scripted, begun: bytes) -> None:
+    async with scripted(send(begun), hang()) as backend, pool_to(backend.url, timeouts=READ) as pool:
         started = time.monotonic()
         async with asking(pool) as connection:
             with pytest.raises(ReadTimeout) as raised:
@@ -420,8 +426,8 @@ async def test_silence_before_the_head_ends_in_time(begun: bytes) -> None:
         pytest.param(render_head(200) + b"half", id="until the end"),
     ],
 )
-async def test_silence_within_the_body_ends_in_time(begun: bytes) -> None:
-    async with ScriptedBackend(send(begun), hang()) as backend, pool_to(backend.url, timeouts=READ) as pool:
+async def test_silence_within_the_body_ends_in_time(scripted: Scripted, begun: bytes) -> None:
+    async with scripted(send(begun), hang()) as backend, pool_to(backend.url, timeouts=READ) as pool:
         started = time.monotonic()
         async with asking(pool) as connection:
             await connection.head()
@@ -515,9 +521,9 @@ async def test_a_reader_that_takes_its_time_does_not_make_the_backend_late() -> 
         assert len(await read_all(connection)) == 4 << 20
 
 
-async def test_a_backend_that_takes_no_bytes_ends_in_time() -> None:
+async def test_a_backend_that_takes_no_bytes_ends_in_time(scripted: Scripted) -> None:
     async with (
-        ScriptedBackend(hang(), early=True, receive_buffer=4096) as backend,
+        scripted(hang(), early=True, receive_buffer=4096) as backend,
         pool_to(backend.url, timeouts={"write": 0.3, "read": 60.0}) as pool,
     ):
         started = time.monotonic()
@@ -532,14 +538,14 @@ async def test_a_backend_that_takes_no_bytes_ends_in_time() -> None:
         assert state(pool) == (0, 0, 0, 0, 0, 50)
 
 
-async def test_a_backend_that_takes_bytes_slowly_is_in_time() -> None:
+async def test_a_backend_that_takes_bytes_slowly_is_in_time(scripted: Scripted) -> None:
     async def slowly(exchange: Exchange) -> None:
         for limit in range(256 << 10, (8 << 20) + 1, 256 << 10):
             await exchange.read_body(limit)
             await asyncio.sleep(0.08)
 
     async with (
-        ScriptedBackend(slowly, respond(200), early=True, receive_buffer=4096) as backend,
+        scripted(slowly, respond(200), early=True, receive_buffer=4096) as backend,
         pool_to(backend.url, timeouts={"write": IN_TIME["write"]}) as pool,
         uploading(pool, 8 << 20) as connection,
     ):
@@ -550,11 +556,11 @@ async def test_a_backend_that_takes_bytes_slowly_is_in_time() -> None:
         assert time.monotonic() - started > IN_TIME["write"]
 
 
-async def test_a_backend_that_neither_takes_nor_sends_any_more_ends_in_time() -> None:
+async def test_a_backend_that_neither_takes_nor_sends_any_more_ends_in_time(scripted: Scripted) -> None:
     """It has sent more than is read ahead, then stops both: neither side's pause may suspend every limit."""
     begun = render_head(200, [("Content-Length", str(4 << 20))]) + b"".join(Filler(256 << 10))
     async with (
-        ScriptedBackend(send(begun), hang(), early=True, receive_buffer=4096) as backend,
+        scripted(send(begun), hang(), early=True, receive_buffer=4096) as backend,
         pool_to(backend.url, timeouts={"write": 0.3, "read": 0.3}) as pool,
         uploading(pool, 64 << 20) as connection,
     ):
@@ -581,9 +587,9 @@ async def test_the_time_limits_of_one_exchange_are_not_those_of_the_next() -> No
 # ------------------------------------------------------------------ early answers
 
 
-async def test_an_answer_may_come_before_the_request_is_complete() -> None:
+async def test_an_answer_may_come_before_the_request_is_complete(scripted: Scripted) -> None:
     async with (
-        ScriptedBackend(respond(413, b"no"), hang(), early=True) as backend,
+        scripted(respond(413, b"no"), hang(), early=True) as backend,
         pool_to(backend.url) as pool,
     ):
         async with uploading(pool, 100) as connection:
@@ -595,9 +601,11 @@ async def test_an_answer_may_come_before_the_request_is_complete() -> None:
 
 
 @pytest.mark.parametrize("steps", [[], [reset()], [close()]], ids=["open", "RST", "FIN"])
-async def test_an_early_answer_is_read_while_the_request_is_still_written(steps: list[Step]) -> None:
+async def test_an_early_answer_is_read_while_the_request_is_still_written(
+    scripted: Scripted, steps: list[Step]
+) -> None:
     answer = [read_body(1 << 20), respond(413, b"no"), delay(0.05), *steps, hang()]
-    async with ScriptedBackend(*answer, early=True) as backend, pool_to(backend.url) as pool:
+    async with scripted(*answer, early=True) as backend, pool_to(backend.url) as pool:
         async with uploading(pool, 64 << 20) as connection:
             pump = asyncio.create_task(upload(connection, 64 << 20))
             assert (await asyncio.wait_for(connection.head(), PATIENCE)).status == 413
@@ -610,11 +618,11 @@ async def test_an_early_answer_is_read_while_the_request_is_still_written(steps:
 @pytest.mark.parametrize("ending", [close(), reset()], ids=["FIN", "RST"])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 async def test_an_early_answer_is_not_lost_with_the_connection_that_ends_behind_it(
-    ending: Step, framing: Framing
+    scripted: Scripted, ending: Step, framing: Framing
 ) -> None:
     answer = respond(413, b"no", framing=framing)
     async with (
-        ScriptedBackend(read_body(200_000), answer, ending, early=True) as backend,
+        scripted(read_body(200_000), answer, ending, early=True) as backend,
         pool_to(backend.url) as pool,
     ):
         for _ in range(20):
@@ -627,9 +635,11 @@ async def test_an_early_answer_is_not_lost_with_the_connection_that_ends_behind_
         assert state(pool) == (0, 0, 0, 0, 0, 50)
 
 
-async def test_writing_on_after_the_backend_has_answered_and_gone_is_an_error_of_its_own() -> None:
+async def test_writing_on_after_the_backend_has_answered_and_gone_is_an_error_of_its_own(
+    scripted: Scripted,
+) -> None:
     async with (
-        ScriptedBackend(respond(413, b"no"), close(), early=True) as backend,
+        scripted(respond(413, b"no"), close(), early=True) as backend,
         pool_to(backend.url) as pool,
         uploading(pool, 1 << 20) as connection,
     ):
@@ -640,11 +650,13 @@ async def test_writing_on_after_the_backend_has_answered_and_gone_is_an_error_of
         assert await read_all(connection) == b"no"
 
 
-async def test_what_has_come_is_delivered_when_the_connection_ends_while_reading_rests() -> None:
+async def test_what_has_come_is_delivered_when_the_connection_ends_while_reading_rests(
+    scripted: Scripted,
+) -> None:
     """Reading was paused, and the end was seen by writing."""
     begun = render_head(200, [("Content-Length", str(4 << 20))]) + b"".join(Filler(256 << 10))
     async with (
-        ScriptedBackend(send(begun), delay(0.05), reset(), early=True) as backend,
+        scripted(send(begun), delay(0.05), reset(), early=True) as backend,
         pool_to(backend.url) as pool,
         uploading(pool, 64 << 20) as connection,
     ):
@@ -660,9 +672,9 @@ async def test_what_has_come_is_delivered_when_the_connection_ends_while_reading
 # ------------------------------------------------------------------ backpressure and upgrades
 
 
-async def test_a_reader_that_rests_pauses_the_backend() -> None:
+async def test_a_reader_that_rests_pauses_the_backend(scripted: Scripted) -> None:
     async with (
-        ScriptedBackend(respond(200, Filler(64 << 20))) as backend,
+        scripted(respond(200, Filler(64 << 20))) as backend,
         pool_to(backend.url) as pool,
         asking(pool) as connection,
     ):
@@ -676,9 +688,9 @@ async def test_a_reader_that_rests_pauses_the_backend() -> None:
         assert len(connection.take()) <= 256 << 10
 
 
-async def test_a_writer_waits_for_the_backend_to_take_what_was_written() -> None:
+async def test_a_writer_waits_for_the_backend_to_take_what_was_written(scripted: Scripted) -> None:
     gate = asyncio.Event()
-    backend = ScriptedBackend(wait(gate), read_body(), respond(200), early=True, receive_buffer=4096)
+    backend = scripted(wait(gate), read_body(), respond(200), early=True, receive_buffer=4096)
     async with backend, pool_to(backend.url) as pool, uploading(pool, 16 << 20) as connection:
         pump = asyncio.create_task(upload(connection, 16 << 20))
         await asyncio.sleep(0.2)
@@ -691,7 +703,7 @@ async def test_a_writer_waits_for_the_backend_to_take_what_was_written() -> None
         assert backend.requests[0].content.sha256 == Filler(16 << 20).sha256
 
 
-async def test_an_upgrade_that_was_asked_for_hands_over_the_bytes_behind_its_head() -> None:
+async def test_an_upgrade_that_was_asked_for_hands_over_the_bytes_behind_its_head(scripted: Scripted) -> None:
     class Sink:
         def __init__(self) -> None:
             self.data = b""
@@ -711,7 +723,7 @@ async def test_an_upgrade_that_was_asked_for_hands_over_the_bytes_behind_its_hea
     gate = asyncio.Event()
     steps = [send(switched + b"one"), delay(0.02), send(b"two"), wait(gate), send(b"three"), half_close()]
     async with (
-        ScriptedBackend(*steps) as backend,
+        scripted(*steps) as backend,
         pool_to(backend.url) as pool,
         borrowed(pool) as connection,
     ):
@@ -727,7 +739,9 @@ async def test_an_upgrade_that_was_asked_for_hands_over_the_bytes_behind_its_hea
         assert sink.data == b"onetwothree"
 
 
-async def test_much_behind_an_upgrade_waits_for_the_switch_and_sets_no_limit_of_a_response() -> None:
+async def test_much_behind_an_upgrade_waits_for_the_switch_and_sets_no_limit_of_a_response(
+    scripted: Scripted,
+) -> None:
     class Sink:
         size = 0
         is_lost = False
@@ -744,7 +758,7 @@ async def test_much_behind_an_upgrade_waits_for_the_switch_and_sets_no_limit_of_
 
     switched = render_head(101, [("Connection", "Upgrade"), ("Upgrade", "websocket")])
     async with (
-        ScriptedBackend(send(switched + b"x" * (8 << 20)), hang()) as backend,
+        scripted(send(switched + b"x" * (8 << 20)), hang()) as backend,
         pool_to(backend.url, timeouts=IN_TIME) as pool,
         borrowed(pool) as connection,
     ):
@@ -771,8 +785,8 @@ async def test_cancelling_tells_whoever_waits_the_reason() -> None:
         await backend.connections[0].closed_by_peer.wait()
 
 
-async def test_a_request_that_is_given_up_in_its_own_turn_is_not_sent() -> None:
-    async with ScriptedBackend(hang()) as backend, pool_to(backend.url) as pool:
+async def test_a_request_that_is_given_up_in_its_own_turn_is_not_sent(scripted: Scripted) -> None:
+    async with scripted(hang()) as backend, pool_to(backend.url) as pool:
         async with asking(pool) as connection:
             connection.abort()
         await asyncio.sleep(0.05)

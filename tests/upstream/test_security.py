@@ -16,6 +16,8 @@ from coregateway.settings.limits import LimitSettings, TimeoutSettings
 from coregateway.testing import (
     Filler,
     ScriptedBackend,
+    Step,
+    TlsConnection,
     TlsFront,
     close,
     render_head,
@@ -27,7 +29,7 @@ from coregateway.upstream.httpx_transport import PoolTransport
 from coregateway.upstream.pool import Pool
 from coregateway.upstream.security import Security
 from tests import certificates
-from tests.upstream.pools import fetch, state
+from tests.upstream.pools import fetch, state, turns
 from tests.waiting import eventually
 
 LENGTHLESS = render_head(200) + b"all"
@@ -64,6 +66,10 @@ async def front(
     context = context or certificates.serving(certificates.issued(*(names or ("127.0.0.1",))))
     async with TlsFront(target.address, context, ragged=ragged) as there:
         yield there
+
+
+def speaking_tls(*steps: Step) -> ScriptedBackend:
+    return ScriptedBackend(*steps, tls=certificates.serving(certificates.issued("127.0.0.1")))
 
 
 async def test_one_verified_connection_carries_exchange_after_exchange() -> None:
@@ -233,6 +239,41 @@ async def test_a_response_that_no_request_asked_for_is_nobodys_answer() -> None:
         await eventually(lambda: health.surpluses)
         assert await fetch(pool) == (200, b"mine")
         assert len(backend.connections) == 2
+
+
+async def test_an_answer_that_comes_in_part_is_nobodys_either() -> None:
+    async with speaking_tls(respond(200, b"mine")) as backend, secured(backend.url) as pool:
+        assert await fetch(pool) == (200, b"mine")
+        connection = await backend.wait_for_connection()
+        assert isinstance(connection, TlsConnection)
+        await connection.send_part(COUNTED, 20)
+        await turns()  # so that the part is in the process
+        assert await fetch(pool) == (200, b"mine")
+        assert len(backend.connections) == 2
+        assert pool.endpoints[0].health.failures == 0
+
+
+@pytest.mark.parametrize("fields", [[], [("Connection", "close")]], ids=["idle", "not to be kept"])
+async def test_the_end_of_a_connection_is_told_to_the_backend(fields: list[tuple[str, str]]) -> None:
+    async with speaking_tls(respond(200, b"ok", fields)) as backend, secured(backend.url) as pool:
+        assert await fetch(pool) == (200, b"ok")
+        pool.endpoints[0].stop_keeping()
+        connection = await backend.wait_for_connection()
+        assert isinstance(connection, TlsConnection)
+        await connection.closed_by_peer.wait()
+        await eventually(lambda: connection.was_told_end)
+        assert not connection.reset_by_peer
+
+
+async def test_a_backend_that_refuses_the_certificate_behind_the_handshake_is_told_as_such() -> None:
+    """With TLS 1.3 this side has its handshake before the other has seen its certificate."""
+    context = certificates.serving(certificates.issued("127.0.0.1"), client_ca=certificates.CA)
+    async with ScriptedBackend(tls=context) as backend, secured(backend.url) as pool:
+        with pytest.raises(UpstreamClosed) as caught:
+            await fetch(pool)
+        assert not backend.requests
+    assert caught.value.rule is not None
+    assert caught.value.rule.token == "tls_handshake"  # noqa: S105 -- no password
 
 
 async def test_httpx_over_the_pool_speaks_tls() -> None:

@@ -3,6 +3,7 @@ their upstream's connections serve one request each."""
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -18,6 +19,8 @@ from coregateway.upstream.endpoint_health import DISTRUST, EndpointHealth
 from coregateway.upstream.httpx_transport import PoolTransport
 from coregateway.upstream.pool import Pool
 from coregateway.upstream.wait_queue import Waiter
+from tests import certificates
+from tests.stage import TRANSPORTS
 from tests.upstream.pools import fetch, pool_to, read_all, request, state
 from tests.waiting import eventually
 
@@ -35,27 +38,26 @@ ONE = {"max_connections": 1}
 class Puppet:
     """A backend without a task: it moves when the test does, between two steps of the loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: it speaks TLS."""
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(5)
         self._accepted: list[socket.socket] = []
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def accept(self) -> socket.socket:
-        """The next connection, which is there."""
-        self._listener.settimeout(5)
-        accepted, _ = self._listener.accept()
-        accepted.settimeout(5)
-        self._accepted.append(accepted)
-        return accepted
+        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     async def wait(self) -> socket.socket:
-        """The next connection."""
-        self._listener.setblocking(False)
-        accepted, _ = await asyncio.wait_for(asyncio.get_running_loop().sock_accept(self._listener), 5)
+        """The next connection; over TLS, when the handshake is complete."""
+        return await asyncio.to_thread(self._accept)
+
+    def _accept(self) -> socket.socket:
+        accepted, _ = self._listener.accept()
         accepted.settimeout(5)
+        if self._tls is not None:
+            accepted = self._tls.wrap_socket(accepted, server_side=True)
         self._accepted.append(accepted)
         return accepted
 
@@ -64,17 +66,20 @@ class Puppet:
             each.close()
 
 
-@pytest.fixture
-def puppet() -> Iterator[Puppet]:
-    puppet = Puppet()
+def speaking_tls() -> ssl.SSLContext:
+    return certificates.serving(certificates.issued("127.0.0.1"))
+
+
+@pytest.fixture(params=TRANSPORTS)
+def puppet(request: pytest.FixtureRequest) -> Iterator[Puppet]:
+    puppet = Puppet(None if request.param == "clear" else speaking_tls())
     yield puppet
     puppet.close()
 
 
 async def served_once(pool: Pool, puppet: Puppet) -> tuple[UpstreamConnection, socket.socket]:
     """A connection that has just brought its first answer, and the backend's end of it."""
-    connection = await pool.acquire_connection()
-    backend = puppet.accept()
+    connection, backend = await asyncio.gather(pool.acquire_connection(), puppet.wait())
     connection.begin(request("/first"), complete=True)
     await asyncio.sleep(0)
     assert await asyncio.to_thread(backend.recv, 1000)
@@ -87,7 +92,7 @@ async def served_once(pool: Pool, puppet: Puppet) -> tuple[UpstreamConnection, s
 def all_that_came(backend: socket.socket) -> bytes:
     """Up to the end of the connection, by FIN or RST."""
     data = b""
-    with suppress(ConnectionError):
+    with suppress(ConnectionError, ssl.SSLZeroReturnError):
         while more := backend.recv(65_536):
             data += more
     return data
@@ -98,7 +103,13 @@ def poison(backend: socket.socket) -> None:
 
 
 def end(backend: socket.socket) -> None:
-    backend.shutdown(socket.SHUT_WR)
+    if isinstance(backend, ssl.SSLSocket):
+        backend.setblocking(False)
+        with suppress(ssl.SSLWantReadError):  # the peer's own end is not awaited
+            backend.unwrap()
+        backend.settimeout(5)
+    else:
+        backend.shutdown(socket.SHUT_WR)
 
 
 class AtOnce(Waiter):
@@ -355,12 +366,10 @@ async def test_bytes_behind_a_response_that_was_not_given_back_yet_are_a_surplus
 
 
 @pytest.mark.parametrize("surplus", SURPLUSES)
-async def test_bytes_behind_a_body_that_passed_inside_the_kernel_are_a_surplus(
-    surplus: bytes, puppet: Puppet
-) -> None:
+async def test_bytes_behind_a_body_that_passed_inside_the_kernel_are_a_surplus(surplus: bytes) -> None:
+    puppet = Puppet()
     async with pool_to(puppet.url, limits=ONE) as pool:
-        connection = await pool.acquire_connection()
-        backend = puppet.accept()
+        connection, backend = await asyncio.gather(pool.acquire_connection(), puppet.wait())
         connection.begin(request(), complete=True)
         await asyncio.sleep(0)
         assert await asyncio.to_thread(backend.recv, 1000)
@@ -379,6 +388,7 @@ async def test_bytes_behind_a_body_that_passed_inside_the_kernel_are_a_surplus(
         assert not raised.value.sent
         again.endpoint.release(again)
         assert pool.surpluses == 1
+    puppet.close()
 
 
 def _receive(sock: socket.socket, size: int) -> bytes:
