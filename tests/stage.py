@@ -37,7 +37,7 @@ PREFIX = "/api/v1/coredinator"
 PIECEMEAL = {"COREGATEWAY_LIMITS__REQUEST__GATHER": "1"}
 
 TRANSPORTS = ("clear", "tls")
-"""How clients come: for the `params` of a fixture."""
+"""How clients come, and how the backend is spoken to: for the `params` of a fixture."""
 
 _numbers = count(1)
 
@@ -46,7 +46,7 @@ class Stage:
     """`backend` is coredinator; `toml` and `backends` are as for `GatewayProcess`.
 
     `workers`: 0 is one process that serves alone, which starts in half of the time that a node of one worker
-    takes. `tls`: it speaks TLS to its clients.
+    takes. `tls`: it speaks TLS to its clients, and to its backend.
 
     In `toml`, `{backend}` stands for its URL: another row may lead to it, too, with limits of its own. Where
     it does not say how much of a body is gathered, the backend gets each piece as it comes.
@@ -60,17 +60,22 @@ class Stage:
         workers: int = 0,
         tls: bool = False,
     ) -> None:
-        self.backend = ScriptedBackend()
         self._toml = toml
         self._backends = backends or {}
         self._workers = workers
         self.tls: ssl.SSLContext | None = None
         """Of its clients, where they come over TLS."""
+        self.trust: dict[str, str] = {}
+        """For the environment of gateways, so that they trust the backend, where it speaks TLS."""
+        served: ssl.SSLContext | None = None
         if tls:
             from tests import certificates  # whose library the processes of some tests do not find
 
             self.tls = certificates.trusting()
             self._toml = f'tls.cert = "{certificates.pair_file("localhost")}"\n{toml}'
+            self.trust = {"SSL_CERT_FILE": certificates.ca_file()}
+            served = certificates.serving(certificates.issued("127.0.0.1"))
+        self.backend = ScriptedBackend(tls=served)
         self._running = AsyncExitStack()
         self._gateway: GatewayProcess | None = None
 
@@ -89,7 +94,7 @@ class Stage:
                     workers=self._workers,
                     single=not self._workers,
                     tls=self.tls,
-                    env={} if "gather" in self._toml else PIECEMEAL,
+                    env=self.trust | ({} if "gather" in self._toml else PIECEMEAL),
                 )
             )
             self._running = running.pop_all()
@@ -121,7 +126,7 @@ class Stage:
 
     @property
     def is_secured(self) -> bool:
-        """Whether clients come over TLS."""
+        """Whether clients come over TLS, and the backend is spoken to over it."""
         return self.tls is not None
 
     def client(self, *, within: float = PATIENCE, receive_buffer: int | None = None) -> RawClient:

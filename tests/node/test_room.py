@@ -1,4 +1,4 @@
-"""A gateway whose descriptors are used up serves on: idle clients give way to newcomers."""
+"""A gateway whose descriptors are used up serves on: idle clients give way to newcomers, over TLS, too."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from coregateway.testing import GatewayProcess, RawClient, ScriptedBackend, respond, wait
+from coregateway.testing import GatewayProcess, RawClient, ScriptedBackend, TlsRawClient, respond, wait
+from tests import certificates
 
 FILES = 256
 MANY = 400
@@ -60,6 +61,36 @@ async def test_idle_clients_give_way_to_newcomers_upstreams_and_operators(
         await gateway.wait_for_line(event="clients.recycled", level="WARNING")
         assert gateway.log_lines(event="clients.waiting", level="ERROR") == []
         assert {line["status"] for line in gateway.log_lines(event="request")} == {200}
+        assert await gateway.stop() == 0
+        assert gateway.stderr == ""
+
+
+HELLO = b"\x16\x03\x01\x02\x00\x01"
+"""The first bytes of a TLS handshake."""
+
+
+async def test_over_tls_those_give_way_too_that_never_shake_hands(backend: ScriptedBackend) -> None:
+    trusting = certificates.trusting()
+    toml = f'tls.cert = "{certificates.pair_file("localhost")}"\n'
+    async with (
+        GatewayProcess(
+            backends={"coredinator": backend.url}, files=FILES, toml=toml, tls=trusting
+        ) as gateway,
+        AsyncExitStack() as opened,
+    ):
+        silent = await crowd(gateway, opened, HELLO)
+        served: list[RawClient] = []
+        for _ in range(FILES):
+            client = await opened.enter_async_context(TlsRawClient(gateway.address, trusting))
+            await client.send(GET % b"/api/v1/coredinator/x")
+            assert (await client.read_response()).status == 200
+            served.append(client)
+        await gateway.wait_for_line(event="clients.recycled", level="WARNING")
+        assert gateway.log_lines(event="clients.waiting", level="ERROR") == []
+        # The first of both are closed by now: the silent without a word, the served with a close_notify.
+        await silent[0].expect_closed()
+        await served[0].expect_closed()
+        assert not served[0].reset_by_peer
         assert await gateway.stop() == 0
         assert gateway.stderr == ""
 

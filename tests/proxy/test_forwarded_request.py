@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable
-from operator import itemgetter
+from operator import itemgetter, methodcaller
 
 import pytest
 import pytest_asyncio
@@ -39,7 +39,7 @@ from coregateway.testing import (
     wait,
 )
 from coregateway.testing.messages import Framing
-from tests.stage import PREFIX, Stage, request
+from tests.stage import PREFIX, TRANSPORTS, Stage, request
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -64,7 +64,8 @@ async def other() -> AsyncIterator[ScriptedBackend]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage(other: ScriptedBackend, down: str) -> AsyncIterator[Stage]:
+async def stages(other: ScriptedBackend, down: str) -> AsyncIterator[dict[str, Stage]]:
+    """By how they speak to clients, and to their backend."""
     async with ScriptedBackend(accepting=False) as deaf, ScriptedBackend(receive_buffer=4096) as small:
         toml = f"""
             [timeouts]
@@ -96,8 +97,17 @@ async def stage(other: ScriptedBackend, down: str) -> AsyncIterator[Stage]:
             timeouts.read = 0.5
         """
         small.default(hang(), early=True)
-        async with Stage(toml=toml) as stage:
-            yield stage
+        async with Stage(toml=toml) as clear, Stage(toml=toml, tls=True) as secured:
+            yield {"clear": clear, "tls": secured}
+
+
+@pytest.fixture
+def stage(stages: dict[str, Stage], request: pytest.FixtureRequest) -> Stage:
+    return stages[getattr(request, "param", "clear")]
+
+
+both_ways = pytest.mark.parametrize("stage", TRANSPORTS, indirect=True)
+"""In the clear, and over TLS on both sides."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -532,6 +542,7 @@ SILENCE: list[Step] = [hang()]
 HALF = render_head(200, [("Content-Length", "9")]) + b"half"
 
 
+@both_ways
 @pytest.mark.parametrize(
     ("path", "steps", "status", "cause"),
     [
@@ -608,6 +619,7 @@ async def test_a_full_pool_and_a_full_queue_are_told_apart(narrow: Stage) -> Non
     assert (await narrow.ask_gateway(HURRIED + narrow.path())).body == b"ok"
 
 
+@both_ways
 @pytest.mark.parametrize(
     ("ending", "cause"),
     [(close(), "upstream_closed"), (reset(), "upstream_closed"), (hang(), "read_timeout")],
@@ -642,6 +654,7 @@ async def test_a_body_that_is_cut_never_looks_complete(
     assert (line["status"], line["upstream_status"], line["error"]) == (200, 200, cause)
 
 
+@both_ways
 async def test_a_broken_chunk_of_the_backend_breaks_the_body_of_the_client(stage: Stage) -> None:
     path = stage.path()
     head = render_head(200, [("Transfer-Encoding", "chunked")])
@@ -670,6 +683,7 @@ async def rested(stage: Stage, prefix: str = PREFIX) -> None:
         await unrested(stage)
 
 
+@both_ways
 @pytest.mark.parametrize("ending", [close(if_reused=True), reset(if_reused=True)], ids=["FIN", "RST"])
 @pytest.mark.parametrize(
     ("method", "body", "status"),
@@ -701,6 +715,7 @@ async def test_only_what_is_provably_harmless_is_sent_again(
     assert all(seen.body == body for seen in stage.seen(path))
 
 
+@both_ways
 async def test_a_second_try_is_not_spent_on_another_idle_connection(stage: Stage) -> None:
     busy, path = stage.path(), stage.path()
     await unrested(stage)
@@ -712,6 +727,7 @@ async def test_a_second_try_is_not_spent_on_another_idle_connection(stage: Stage
     assert len(stage.seen(path)) == 2
 
 
+@both_ways
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize(
     ("steps", "reused"),
@@ -738,6 +754,7 @@ async def test_what_may_have_been_processed_is_never_sent_again(
     assert (await stage.gateway_line(prefix + path))["attempts"] == 1
 
 
+@both_ways
 async def test_a_post_goes_out_on_a_new_connection_when_the_idle_one_is_old(stage: Stage) -> None:
     first, second, third = stage.path(), stage.path(), stage.path()
     await stage.backend.close_idle()
@@ -752,6 +769,7 @@ async def test_a_post_goes_out_on_a_new_connection_when_the_idle_one_is_old(stag
 # ------------------------------------------------------------------ streams
 
 
+@both_ways
 async def test_the_first_bytes_of_an_upload_arrive_while_the_client_holds_the_rest(stage: Stage) -> None:
     path = stage.path()
     got_some = asyncio.Event()
@@ -768,6 +786,7 @@ async def test_the_first_bytes_of_an_upload_arrive_while_the_client_holds_the_re
     assert stage.seen(path)[0].body == b"firstsecon"
 
 
+@both_ways
 @pytest.mark.parametrize("size", [0, 1, 65_536, 3_000_000])
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_bodies_of_any_size_arrive_whole_both_ways(stage: Stage, size: int, chunked: bool) -> None:
@@ -796,6 +815,7 @@ async def test_bodies_of_any_size_arrive_whole_both_ways(stage: Stage, size: int
     assert (line["bytes_in"], line["bytes_out"]) == (size, size)
 
 
+@both_ways
 async def test_an_answer_that_begins_early_does_not_cost_the_upload_a_byte(stage: Stage) -> None:
     """The backend begins to answer in the middle of the upload, and ends with the hash of all of it."""
     path = stage.path()
@@ -818,6 +838,7 @@ async def test_an_answer_that_begins_early_does_not_cost_the_upload_a_byte(stage
     assert (await stage.line(path))["error"] is None
 
 
+@both_ways
 @pytest.mark.parametrize("status", [401, 413])
 @pytest.mark.parametrize("steps", [[], [close()], [reset()], [hang()]], ids=["reads", "FIN", "RST", "silent"])
 @pytest.mark.parametrize("unread", [0, 1_000_000])
@@ -839,6 +860,7 @@ async def test_an_early_answer_to_an_unfinished_upload_is_relayed(
     assert (line["status"], line["error"]) == (status, None)
 
 
+@both_ways
 async def test_events_arrive_one_by_one_as_they_are_written(stage: Stage) -> None:
     """Each has arrived before the backend writes the next."""
     path, pieces = stage.path(), [b"data: one\n\n", b"data: two\n\n", b"data: three\n\n"]
@@ -860,6 +882,7 @@ async def test_events_arrive_one_by_one_as_they_are_written(stage: Stage) -> Non
     assert answer.body == b"".join(pieces)
 
 
+@both_ways
 async def test_a_slow_reader_pauses_the_backend(stage: Stage) -> None:
     path = stage.path()
     stage.backend.on(path, respond(200, Filler(64 << 20)))
@@ -876,6 +899,7 @@ async def test_a_slow_reader_pauses_the_backend(stage: Stage) -> None:
         assert sum(stage.gateway.resident_memory().values()) - before < 4 << 20  # … and little in the gateway
 
 
+@both_ways
 async def test_a_slow_reader_gets_all_of_it_in_the_end(stage: Stage) -> None:
     path = stage.path()
     stage.backend.on(path, respond(200, Filler(2 << 20)))
@@ -901,7 +925,8 @@ async def gone(stage: Stage, path: str) -> None:
     assert set(line) == FIELDS
 
 
-@pytest.mark.parametrize("leave", [RawClient.close, RawClient.reset], ids=["FIN", "RST"])
+@both_ways
+@pytest.mark.parametrize("leave", [methodcaller("close"), methodcaller("reset")], ids=["FIN", "RST"])
 @pytest.mark.parametrize(
     "steps",
     [
@@ -927,6 +952,7 @@ async def test_when_the_client_leaves_the_upstream_side_ends(
         await gone(stage, path)
 
 
+@both_ways
 @pytest.mark.parametrize("early", [False, True], ids=["taken", "not taken"])
 @pytest.mark.parametrize("size", [10, 60_000, 3_000_000])
 async def test_when_the_client_leaves_within_its_upload_the_upstream_side_ends(
@@ -1071,6 +1097,7 @@ async def test_what_a_backend_sends_too_much_reaches_no_other_client(narrow: Sta
 # ------------------------------------------------------------------ the log
 
 
+@both_ways
 async def test_a_line_tells_all_there_is_to_tell(stage: Stage) -> None:
     path = stage.path()
     stage.backend.on(path, delay(0.05), respond(201, b"answer"))
@@ -1091,6 +1118,7 @@ async def test_a_line_tells_all_there_is_to_tell(stage: Stage) -> None:
     assert "secret" not in stage.gateway.stdout
 
 
+@both_ways
 async def test_every_request_on_a_connection_has_one_line(stage: Stage) -> None:
     paths = [stage.path() for _ in range(20)]
     async with stage.client() as client:

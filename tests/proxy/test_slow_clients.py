@@ -24,7 +24,7 @@ from coregateway.testing import (
     wait,
 )
 from tests.proxy.test_tunnel import SWITCHED, UPGRADE
-from tests.stage import PREFIX, Stage, request
+from tests.stage import PREFIX, TRANSPORTS, Stage, request
 from tests.waiting import eventually, eventually_async
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -59,8 +59,9 @@ async def many() -> AsyncIterator[ScriptedBackend]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage(other: ScriptedBackend, many: ScriptedBackend) -> AsyncIterator[Stage]:
-    """A gateway with few connections to its backend, and much patience with everybody."""
+async def stages(other: ScriptedBackend, many: ScriptedBackend) -> AsyncIterator[dict[str, Stage]]:
+    """Gateways with few connections to their backends, and much patience with everybody: by how they speak to
+    clients, and to coredinator."""
     urls = ", ".join(f'"http://127.0.0.{number + 1}:{many.port}"' for number in range(ADDRESSES))
     toml = f"""
         [backends.many]
@@ -79,8 +80,21 @@ async def stage(other: ScriptedBackend, many: ScriptedBackend) -> AsyncIterator[
         [admin]
         address = "127.0.0.1:0"
     """
-    async with Stage(toml=toml, backends={"coretelemetry": other.url}) as stage:
-        yield stage
+    others = {"coretelemetry": other.url}
+    async with (
+        Stage(toml=toml, backends=others) as clear,
+        Stage(toml=toml, backends=others, tls=True) as secured,
+    ):
+        yield {"clear": clear, "tls": secured}
+
+
+@pytest.fixture
+def stage(stages: dict[str, Stage], request: pytest.FixtureRequest) -> Stage:
+    return stages[getattr(request, "param", "clear")]
+
+
+both_ways = pytest.mark.parametrize("stage", TRANSPORTS, indirect=True)
+"""In the clear, and over TLS on both sides."""
 
 
 def post(path: str, *fields: str) -> bytes:
@@ -93,7 +107,7 @@ async def crowd(
     """So many clients, each of which has sent these bytes."""
     clients: list[RawClient] = []
     for _ in range(count):
-        client = RawClient(stage.gateway.address, receive_buffer=options.get("receive_buffer"))
+        client = stage.client(receive_buffer=options.get("receive_buffer"))
         await opened.enter_async_context(client)
         await client.send(first)
         clients.append(client)
@@ -139,6 +153,7 @@ async def test_clients_that_do_not_send_their_bodies_take_no_connection(
         assert stage.seen(path) == []
 
 
+@both_ways
 @pytest.mark.parametrize(
     ("fields", "pieces"),
     [
@@ -162,6 +177,7 @@ async def test_a_body_that_comes_in_pieces_is_forwarded_whole(
     assert (await stage.wait_seen(path)).body == b"abcdefghi"
 
 
+@both_ways
 async def test_the_first_part_of_a_large_body_goes_on_before_the_rest_has_come(stage: Stage) -> None:
     path = stage.path()
     async with stage.client() as client:
@@ -172,6 +188,7 @@ async def test_the_first_part_of_a_large_body_goes_on_before_the_rest_has_come(s
     assert stage.seen(path)[0].body == b"x" * GATHER + b"y"
 
 
+@both_ways
 async def test_uploads_that_still_come_take_half_of_the_connections_at_most(stage: Stage) -> None:
     path = stage.path()
     async with AsyncExitStack() as opened:
@@ -187,6 +204,7 @@ async def test_uploads_that_still_come_take_half_of_the_connections_at_most(stag
     assert len(stage.seen(path)) == len(clients)
 
 
+@both_ways
 async def test_an_upload_whose_client_leaves_lets_the_next_one_go_on(stage: Stage) -> None:
     path = stage.path()
     async with AsyncExitStack() as opened:
@@ -208,6 +226,7 @@ async def test_an_upload_whose_client_leaves_lets_the_next_one_go_on(stage: Stag
 EVENTS = render_head(200, [("Content-Type", "text/event-stream"), ("Transfer-Encoding", "chunked")])
 
 
+@both_ways
 @pytest.mark.parametrize(
     ("fields", "answer", "status"),
     [
@@ -236,6 +255,7 @@ async def test_streams_leave_the_limit_of_connections_and_have_one_of_their_own(
     await eventually_async(lambda: has_streams(stage, 0))
 
 
+@both_ways
 async def test_a_connection_whose_event_stream_has_ended_well_serves_the_next_request(stage: Stage) -> None:
     path = stage.path()
     stage.backend.on(path, events("1", "2", every=0.01))
@@ -271,12 +291,14 @@ async def status_of(stage: Stage) -> dict[str, Any]:
 # ------------------------------------------------------------------ clients too slow for those that wait
 
 
+@both_ways
 async def test_while_others_wait_the_slow_lose_their_connections_and_the_quick_keep_theirs(
     stage: Stage, many: ScriptedBackend
 ) -> None:
     """Readers that do not read, an upload that does not come, and one who waits for the backend take all that
     there are."""
     gate = asyncio.Event()
+    many.forget()  # what came by the other gateway
     many.on("/reading", respond(200, Filler(8_000_000)))
     for path in ("/calm", "/held"):
         many.on(path, wait(gate), respond(200, b"slow backend"))

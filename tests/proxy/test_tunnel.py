@@ -459,7 +459,8 @@ async def test_a_tunnel_is_ended_when_the_grace_of_a_shutdown_is_over(stage: Sta
     path = stage.path()
     stage.backend.on(path, send(SWITCHED), hang())
     toml = "[shutdown]\ndelay = 0.1\ngrace = 0.5\n"
-    async with GatewayProcess(backends={"coredinator": stage.backend.url}, toml=toml) as gateway:
+    backends = {"coredinator": stage.backend.url}
+    async with GatewayProcess(backends=backends, toml=toml, env=stage.trust) as gateway:
         async with RawClient(gateway.address) as client:
             await upgraded(client, path)
             gateway.signal(signal.SIGTERM)
