@@ -30,13 +30,11 @@ def crowded() -> Generator[socket.socket]:
         yield listener
 
 
-def let_in(listener: socket.socket) -> list[socket.socket]:
+def let_in(listener: socket.socket, opened: ExitStack) -> None:
     """Accept those who are in line."""
-    found: list[socket.socket] = []
     with suppress(BlockingIOError):
         while True:
-            found.append(listener.accept()[0])
-    return found
+            opened.enter_context(listener.accept()[0])
 
 
 async def begin_late(pool: Pool) -> None:
@@ -46,7 +44,7 @@ async def begin_late(pool: Pool) -> None:
 
 
 async def test_one_that_comes_after_all_is_kept() -> None:
-    with crowded() as listener:
+    with crowded() as listener, ExitStack() as opened:
         late = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with (
             ScriptedBackend() as backend,
@@ -54,10 +52,8 @@ async def test_one_that_comes_after_all_is_kept() -> None:
         ):
             await begin_late(pool)
             before = state(pool).idle
-            accepted = let_in(listener)
+            let_in(listener, opened)
             await eventually(lambda: state(pool).idle > before)  # the kernel asks again after a second
-            for each in accepted:
-                each.close()
             assert state(pool).opening == 0
             assert [endpoint.health.failures for endpoint in pool.endpoints] == [0, 0]
 
