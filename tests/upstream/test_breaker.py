@@ -110,9 +110,9 @@ class Histories(RuleBasedStateMachine):
         self.probing_until = 0.0
         self.noted: list[tuple[float, bool]] = []
 
-    @rule(seconds=st.floats(0.0, 8.0))
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
+    @rule(parts=st.integers(0, 8 * 1024))
+    def wait(self, parts: int) -> None:
+        self.now += parts / 1024  # seconds whose sums and differences are exact
 
     @rule(worker=st.integers(0, 2), failed=st.booleans())
     def outcome(self, worker: int, failed: bool) -> None:

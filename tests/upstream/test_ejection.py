@@ -126,9 +126,9 @@ class Histories(RuleBasedStateMachine):
         self.streaks = [0, 0, 0]
         self.out_until = [0.0, 0.0, 0.0]
 
-    @rule(seconds=st.floats(0.0, 40.0))
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
+    @rule(parts=st.integers(0, 40 * 1024))
+    def wait(self, parts: int) -> None:
+        self.now += parts / 1024  # seconds whose sums and differences are exact
 
     @rule(which=st.integers(0, 2), worker=st.integers(0, 1))
     def answer(self, which: int, worker: int) -> None:
