@@ -21,10 +21,11 @@ compile: .venv/.installed
 run: setup ## Run the gateway with two demo backends; Ctrl-C ends all of it
 	@exec $(RUN)/coregateway demo $(ARGS)
 
-# To compile and to check types take a core each. Most of the tests' time is waiting, hence more processes than cores. How tests are dealt out: tests/scheduling.py.
+# Hypothesis draws the same examples each time here; plain `pytest` draws new ones. To compile and to check types take
+# a core each. Most of the tests' time is waiting, hence more processes than cores. How tests are dealt out: tests/scheduling.py.
 test: .venv/.installed ## Check style and types, then run the whole test suite
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync compile lint
-	$(RUN)/pytest -n 4 --dist loadscope
+	$(RUN)/pytest -n 4 --dist loadscope --hypothesis-profile=ci
 
 bench: setup ## Compare the gateway with its peers, side by side
 	$(UV) sync --quiet --inexact --group bench
