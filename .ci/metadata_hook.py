@@ -1,6 +1,7 @@
-"""Where the project lives, told by who publishes it: the sources name no place, for they may have moved.
+"""The project's addresses in the metadata of a wheel or sdist.
 
-`PROJECT_URL=https://… python -m build` puts it into the metadata, with the pages that lie below it.
+The sources name none, as copies of them live in several places. The environment of the build gives it:
+`PROJECT_URL=https://…`. The metadata then has that address, and those of the pages below it.
 """
 
 import os
@@ -9,14 +10,15 @@ from typing import Any, override
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 PAGES = {"Documentation": "docs", "Changelog": "CHANGELOG.md", "Security": "SECURITY.md"}
-"""Below the address of the sources."""
+"""Below `PROJECT_URL`, for a host of repositories that shows files at `blob/main`."""
 
 
 class Urls(MetadataHookInterface):
-    """Raises ValueError: what was told is no address of the web."""
+    """The metadata's table `urls`."""
 
     @override
     def update(self, metadata: dict[str, Any]) -> None:
+        """Fill it. Raises ValueError: `PROJECT_URL` is no address of the web."""
         home = os.environ.get("PROJECT_URL", "").rstrip("/")
         if not home:
             return

@@ -30,7 +30,7 @@ def amend_request(request: GatewayRequest) -> None:
     touched = fields.touched
     if touched is not None:
         amend(request.parsed, touched, fields.lines())
-        request.amended = tuple(touched.values())  # a middleware may go on changing what nobody reads
+        request.amended = tuple(touched.values())  # what it changes later has no effect
 
 
 def settle_answer(

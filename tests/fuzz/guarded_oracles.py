@@ -9,7 +9,7 @@ from coregateway.testing.messages import Field, values
 from tests.corpus.judging import unsound
 from tests.fuzz.guarded import HOST, TARGET, Guarded
 from tests.fuzz.guarding import HIDDEN, ROLE
-from tests.fuzz.oracles import DROPPED_OF_RESPONSES, about_client, as_a_problem, is_problem
+from tests.fuzz.oracles import DROPPED_OF_RESPONSES, about_client, about_follow_up, as_a_problem, is_problem
 from tests.fuzz.playing import NUMBER, Forwarded
 from tests.fuzz.reading import ReadRequest, ReadResponse
 
@@ -115,7 +115,7 @@ def about_guarded(player: Guarded, forwarded: Forwarded) -> Iterator[str]:
         yield from _about_judged(player, request, answer, recorded)
         for question in player.questions:
             yield from _about_question(question, request, answer)
-    yield from _about_follow_up(player, forwarded)
+    yield from about_follow_up(player.client, b"/after/%05d" % player.number, forwarded)
 
 
 def _about_refused(player: Guarded, request: ReadRequest | None, answer: Response) -> Iterator[str]:
@@ -230,16 +230,6 @@ def _about_relayed(given: ReadResponse, answer: Response, *, to_head: bool) -> I
         yield f"dates {answer.values('date')}"
     if not to_head and given.content.data != answer.body:
         yield f"body {given.content.data[:200]!r} was relayed as {answer.body[:200]!r}"
-
-
-def _about_follow_up(player: Guarded, forwarded: Forwarded) -> Iterator[str]:
-    client = player.client
-    if client.follow_up:
-        _, recorded = forwarded.pop(int((client.follow_up.values(NUMBER) or [b"0"])[0]), (0, None))
-        if recorded is None or recorded.target != b"/after/%05d" % player.number:
-            yield f"a sound request after it was answered {client.follow_up.raw_head!r}"
-    elif not client.ended and not client.fault:
-        yield "neither an end nor an answer to a sound request after it"
 
 
 def verdict_on_guarded(player: Guarded) -> str:

@@ -52,14 +52,22 @@ def about_asked(player: Asker, forwarded: Forwarded) -> Iterator[str]:
             yield from _about_forwarded(request, which, recorded, answer)
         if request and not request.persists and b"close" not in answer.values("connection"):
             yield f"kept, though the client does not keep it: {answer.raw_head!r}"
-    if client.follow_up:
-        _, recorded = forwarded.pop(int((client.follow_up.values(NUMBER) or [b"0"])[0]), (0, None))
-        if recorded is None or recorded.target != b"/after":
-            yield f"a sound request after it was answered {client.follow_up.raw_head!r}"
-    elif asked.ending == "complete" and not client.ended and not client.fault:
-        yield "neither an end nor an answer to a sound request after it"
+    yield from about_follow_up(client, b"/after", forwarded, due=asked.ending == "complete")
     if sound and client.cut:
         yield f"{client.cut}"
+
+
+def about_follow_up(
+    client: Client, target: bytes, forwarded: Forwarded, *, due: bool = True
+) -> Iterator[str]:
+    """What is wrong with the sound request for `target` that a client has sent last. `due`: it has an answer
+    unless its connection has ended."""
+    if client.follow_up:
+        _, recorded = forwarded.pop(int((client.follow_up.values(NUMBER) or [b"0"])[0]), (0, None))
+        if recorded is None or recorded.target != target:
+            yield f"a sound request after it was answered {client.follow_up.raw_head!r}"
+    elif due and not client.ended and not client.fault:
+        yield "neither an end nor an answer to a sound request after it"
 
 
 def about_client(client: Client) -> Iterator[str]:
@@ -184,12 +192,7 @@ def about_answered(player: Answerer, forwarded: Forwarded) -> Iterator[str]:
             yield from _about_relayed(answered.response, answer)
             if answer is not cut_response and answered.ending != "complete":
                 yield "a broken response came out complete"
-    if client.follow_up:
-        _, recorded = forwarded.pop(int((client.follow_up.values(NUMBER) or [b"0"])[0]), (0, None))
-        if recorded is None or recorded.target != b"/after/%05d" % player.number:
-            yield f"a sound request after it was answered {client.follow_up.raw_head!r}"
-    elif not client.ended and not client.fault:
-        yield "neither an end nor an answer to a sound request after it"
+    yield from about_follow_up(client, b"/after/%05d" % player.number, forwarded)
 
 
 def _was_lost(player: Answerer) -> bool:

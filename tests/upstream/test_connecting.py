@@ -14,7 +14,7 @@ from tests.upstream.pools import eventually, fetch, pool_to, state
 
 @contextmanager
 def crowded() -> Generator[socket.socket]:
-    """A listener that lets no more in until it has accepted those who are in line."""
+    """A listener whose queue is full: the next connect is not complete until one in line is accepted."""
     with ExitStack() as opened:
         listener = opened.enter_context(socket.socket())
         bind_free(listener, "127.0.0.1")
@@ -31,7 +31,7 @@ def crowded() -> Generator[socket.socket]:
 
 
 def let_in(listener: socket.socket, opened: ExitStack) -> None:
-    """Accept those who are in line."""
+    """Accept the connections in line."""
     with suppress(BlockingIOError):
         while True:
             opened.enter_context(listener.accept()[0])
