@@ -290,6 +290,10 @@ def _on_thread_failure(failure: threading.ExceptHookArgs, /) -> None:
 
 
 def _on_unraisable(failure: "sys.UnraisableHookArgs", /) -> None:
+    if isinstance(failure.object, bytes) and failure.exc_type is UnicodeDecodeError:
+        # `ssl` reports so that a client asks for a name that is no ASCII, and then ends its handshake, which
+        # is told as such. Anybody could fill the log with tracebacks.
+        return
     _uncaught("finalizer", "ERROR", failure.exc_value, where=failure.err_msg or "ignored exception")
 
 

@@ -30,6 +30,8 @@ REJECTED: Final = "rejected"
 """The client has refused what it was shown, by an alert: the certificate, as a rule."""
 CLIENT_CERTIFICATE: Final = "client_certificate"
 """The client has shown no certificate, or one that no authority of the settings vouches for."""
+SERVER_NAME: Final = "server_name"
+"""The client asks for a name that is no ASCII, as names in other scripts are, too (RFC 6066 §3)."""
 VERSION: Final = "version"
 """The client speaks no version that is spoken here."""
 AGREEMENT: Final = "agreement"
@@ -37,11 +39,12 @@ AGREEMENT: Final = "agreement"
 PROTOCOL: Final = "protocol"
 """What came is no TLS."""
 
-CAUSES: Final = (LEFT, TIMEOUT, REJECTED, CLIENT_CERTIFICATE, VERSION, AGREEMENT, PROTOCOL)
+CAUSES: Final = (LEFT, TIMEOUT, REJECTED, CLIENT_CERTIFICATE, SERVER_NAME, VERSION, AGREEMENT, PROTOCOL)
 """Why a handshake with a client has failed."""
 
 _reasons: Final = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": CLIENT_CERTIFICATE,
+    "CALLBACK_FAILED": SERVER_NAME,  # the one that chooses a certificate by the name
     "UNSUPPORTED_PROTOCOL": VERSION,
     "VERSION_TOO_LOW": VERSION,
     "NO_SHARED_CIPHER": AGREEMENT,

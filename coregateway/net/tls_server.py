@@ -80,12 +80,16 @@ class ServerTls:
         for number, certificate in enumerate(self.certificates):
             for name in certificate.names:
                 self._numbers.setdefault(name, number)
-        if len(self._contexts) > 1:
-            self._contexts[0].sni_callback = self._choose
+        self._contexts[0].sni_callback = self._choose
 
     def codec(self, buffers: TlsBuffers) -> TlsCodec:
         """For a connection that has been accepted."""
         return TlsCodec(self._contexts[0], buffers)
+
+    @staticmethod
+    def name_of(codec: TlsCodec) -> str:
+        """The name that a client has asked for, as it has sent it; empty: for none."""
+        return cast(str, getattr(codec.tls, "name_asked_for", ""))
 
     def shown_to(self, name: str) -> Certificate:
         """The certificate for clients that ask for this name."""
@@ -98,8 +102,11 @@ class ServerTls:
         return self._numbers.get(f"*.{name.partition('.')[2]}", 0) if found is None else found
 
     def _choose(self, tls: Any, name: str | None, _: ssl.SSLContext) -> None:
-        if name is not None and (number := self._number_of(name)):
-            tls.context = self._contexts[number]
+        """Called in each handshake, but where the name is no ASCII (RFC 6066 §3): Python then ends it."""
+        if name is not None:
+            tls.name_asked_for = name  # OpenSSL tells it only during the handshake
+            if number := self._number_of(name):
+                tls.context = self._contexts[number]
 
 
 def _context(options: ServerTlsOptions, pair: Pair) -> ssl.SSLContext:

@@ -258,8 +258,9 @@ class TlsTransport(PlainTransport):
         super().close()
 
     def get_extra_info(self, name: str, default: object = None) -> Any:
-        """As asyncio's: `ssl_object`, `sslcontext` and `peercert` besides."""
-        codec = self._codec
+        """As asyncio's: `ssl_object`, `sslcontext` and `peercert` besides; of a client's connection
+        `server_name`, for which it has asked, and `certificate`, which it was shown."""
+        codec, server = self._codec, self._server
         if codec is not None:
             match name:
                 case "ssl_object":
@@ -268,6 +269,10 @@ class TlsTransport(PlainTransport):
                     return codec.context
                 case "peercert":
                     return codec.peer_certificate or {}
+                case "server_name" if server is not None:
+                    return server.name_of(codec)
+                case "certificate" if server is not None:
+                    return server.shown_to(server.name_of(codec))
                 case _:
                     pass
         return super().get_extra_info(name, default)

@@ -38,13 +38,17 @@ class Relayed(BaseHTTPResponse):
 
 
 class ConnectionInfo(ConnInfo):
-    """Sanic's, which asks the connection itself whether it is lost."""
+    """Sanic's, which asks the connection whether it is lost, and for what Sanic keeps in TLS contexts."""
 
     __slots__ = ("_client",)
 
     def __init__(self, client: ClientConnection) -> None:
         self._client = client
-        super().__init__(cast(Any, client.transport))  # pyright: ignore[reportUnknownMemberType] -- untyped
+        transport = client.transport
+        super().__init__(cast(Any, transport))  # pyright: ignore[reportUnknownMemberType] -- untyped
+        if self.ssl:
+            self.server_name = transport.get_extra_info("server_name")
+            self.cert = {"names": list(transport.get_extra_info("certificate").names)}
 
     @property
     def lost(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] -- looked up

@@ -287,6 +287,21 @@ async def test_a_client_of_an_older_version_is_told(scene: Scene) -> None:
     await failed(scene, "version")
 
 
+@pytest.mark.parametrize("name", [b"\xff\xfeaaaaaa.example", b"m\xc3\xbcnchen.example", b"\x80" * 16])
+async def test_a_client_that_asks_for_a_name_that_is_no_name_is_told(scene: Scene, name: bytes) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = certificates.trusting().wrap_bio(incoming, outgoing, server_hostname="n" * len(name))
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    hello = outgoing.read()
+    assert hello.count(b"n" * len(name)) == 1
+    async with RawClient(scene.gateway.address) as strange:
+        await strange.send(hello.replace(b"n" * len(name), name))
+        await strange.read_until_closed()
+    await failed(scene, "server_name")
+    assert not scene.gateway.log_lines(event="exception.uncaught")
+
+
 async def test_a_handshake_has_the_time_that_a_head_has(scene: Scene) -> None:
     async with RawClient(scene.gateway.address) as client:
         await client.send(b"\x16\x03\x01\x02\x00\x01")

@@ -176,6 +176,8 @@ async def inspect(request: Request, number: int, word: str) -> Any:
             "method": request.method,
             "path": request.path,
             "raw": request.raw_url.decode(),
+            "server_name": conn.server_name,
+            "certificate": conn.cert,
             "query": request.query_string,
             "args": dict(request.args),
             "pairs": request.query_args,

@@ -42,6 +42,7 @@ async def test_a_handler_sees_a_secure_connection(gateway: ServedOverTls) -> Non
         seen = json.loads((await client.read_response()).body)
     assert (seen["scheme"], seen["ssl"], seen["ip"]) == ("https", True, "127.0.0.1")
     assert seen["url"] == "https://gw/all/inspect/7/seven"
+    assert (seen["server_name"], seen["certificate"]) == ("localhost", {"names": ["localhost"]})
 
 
 async def test_a_handler_streams_what_it_makes(gateway: ServedOverTls) -> None:
