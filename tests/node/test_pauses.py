@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from coregateway.net.epoll import MOST
-from coregateway.testing import Filler, hang, read_body, render_head, respond, send, wait
-from tests.stage import PREFIX, Stage, request, resting
+from coregateway.testing import Filler, close, hang, read_body, render_head, respond, send, wait
+from tests.stage import PREFIX, TRANSPORTS, Stage, request, resting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,10 +24,10 @@ SWITCHED = send(b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: a")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage() -> AsyncIterator[Stage]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=TRANSPORTS)
+async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
     toml = f"[timeouts]\nclient = {LIMIT}\nidle = {LIMIT}\nread = {LIMIT}\nwrite = {LIMIT}"
-    async with Stage(toml=toml) as stage:
+    async with Stage(toml=toml, tls=request.param == "tls") as stage:
         yield stage
 
 
@@ -130,6 +130,28 @@ async def test_a_tunnel_in_which_something_came_meanwhile_stays(stage: Stage) ->
         await asyncio.sleep(LIMIT / 4)
         second.set()
         assert await client.receive() == b"2"
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-", b""),
+        (b"HTTP/1.1 200 OK\r\nContent-", b"Length: 7\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    ],
+)
+async def test_a_backend_that_ended_within_its_head_meanwhile_is_no_silent_one(
+    before: bytes, meanwhile: bytes, stage: Stage
+) -> None:
+    path, go = stage.path(), asyncio.Event()
+    stage.backend.on(path, send(before), wait(go), send(meanwhile), close())
+    asked = asyncio.create_task(stage.ask(path))
+    await stage.wait_seen(path)
+    with resting(stage):
+        go.set()
+        await asyncio.sleep(REST)
+    answer = await asked
+    assert (answer.status, answer.header("x-coregateway-error")) == (502, b"upstream_closed")
 
 
 async def test_a_backend_that_is_silent_is_late_all_the_same(stage: Stage) -> None:
