@@ -71,6 +71,10 @@ class HandlersTransport:
     def get_protocol(self) -> "SanicConnection":
         return self._protocol
 
+    def can_write_eof(self) -> bool:
+        """Whether one side of it can end alone: always, by a close_notify over TLS. WebSockets ask."""
+        return True
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
@@ -272,6 +276,11 @@ class SanicStream(Http):
         """Send the next piece of an own answer whose length was known."""
         self.exchange.bytes_out += len(data)
         await super().http1_response_normal(data, end_stream)
+
+    async def head_response_ignored(self, data: bytes, end_stream: bool) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] -- see below
+        """Send no piece of an own answer to a HEAD. Sanic waits for its own, which cannot be waited for: so a
+        handler that streams would fail behind its head."""
+        super().head_response_ignored(data, end_stream)
 
     async def end_own_answer(self) -> None:
         """A handler that streams with Sanic's means may leave the end to its server."""

@@ -1,18 +1,23 @@
 """WebSockets on own routes: Sanic's own protocol over a connection that the gateway serves itself."""
 
-from asyncio import CancelledError, Transport
-from collections.abc import Sequence
+from asyncio import CancelledError, Task, Transport, current_task
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast, override
 
 from sanic.request import Request
 from sanic.server import HttpProtocol
 from sanic.server.protocols.websocket_protocol import WebSocketProtocol
+from sanic.server.websockets.impl import WebsocketImplProtocol
+from websockets.frames import CloseCode
 
 from coregateway import __version__
 from coregateway.downstream.states import State
 
 if TYPE_CHECKING:
     from coregateway.sanic_app.stream import SanicStream
+
+type _Take = Callable[[Any, Any], Awaitable[None]]
 
 _LINE_END = b"\r\n"
 
@@ -34,7 +39,7 @@ class _Handshaking(HttpProtocol):
 class OwnWebSocket(WebSocketProtocol, _Handshaking):  # pyright: ignore[reportIncompatibleMethodOverride] -- Sanic's own
     """Of one request. After the handshake it is a `Peer` of the client's connection."""
 
-    __slots__ = ("_client", "_exchange", "_request")
+    __slots__ = ("_client", "_exchange", "_request", "_taking")
 
     def __init__(self, stream: "SanicStream") -> None:
         connection = stream.protocol
@@ -52,6 +57,7 @@ class OwnWebSocket(WebSocketProtocol, _Handshaking):  # pyright: ignore[reportIn
         self._client = stream.client
         self._exchange = stream.exchange
         self._request = stream.request
+        self._taking: set[Task[Any]] = set()
 
     @override
     async def websocket_handshake(self, request: Request, subprotocols: Sequence[str] | None = None) -> Any:
@@ -63,10 +69,27 @@ class OwnWebSocket(WebSocketProtocol, _Handshaking):  # pyright: ignore[reportIn
         websocket: Any = await super().websocket_handshake(request, subprotocols)  # pyright: ignore[reportUnknownMemberType] -- untyped
         if client.state is not State.TASK:
             raise CancelledError  # the client has left
+        websocket.async_data_received = partial(self._take, websocket, websocket.async_data_received)
         data = client.open_tunnel(self)
         if data:
             self.receive(data)
         return websocket
+
+    async def _take(self, websocket: WebsocketImplProtocol, take: _Take, to_send: Any, events: Any) -> None:
+        """Have what one read has brought taken, as Sanic does it, in a task of its own.
+
+        Nobody would hear of such a task's errors; and it waits until the handler has read what came.
+        """
+        if self._client.state is State.CLOSED:
+            return
+        task = cast(Task[Any], current_task())
+        self._taking.add(task)
+        try:
+            await take(to_send, events)
+        except UnicodeDecodeError:  # RFC 6455 §8.1
+            websocket.fail_connection(CloseCode.INVALID_DATA)
+        finally:
+            self._taking.discard(task)
 
     @override
     def _sent(self, data: bytes) -> bytes:
@@ -91,6 +114,8 @@ class OwnWebSocket(WebSocketProtocol, _Handshaking):  # pyright: ignore[reportIn
 
     def lost(self) -> None:
         self.connection_lost(None)  # pyright: ignore[reportUnknownMemberType] -- untyped
+        for task in self._taking:
+            task.cancel()
 
     def pause(self) -> None:
         self.pause_writing()

@@ -296,13 +296,13 @@ async def pieces(request: Request) -> None:
     await response.eof()
 
 
-@everything.get("/open-end")
+@everything.route("/open-end", methods=["GET", "HEAD"])
 async def open_end(request: Request) -> None:
     response: Any = await request.respond(content_type="text/event-stream")
     await response.send("data: 1\n\n")
 
 
-@everything.get("/sized")
+@everything.route("/sized", methods=["GET", "HEAD"])
 async def sized(request: Request) -> None:
     response: Any = await request.respond(headers={"Content-Length": "6"})
     await response.send(b"abc")
@@ -320,7 +320,7 @@ async def respond_twice(request: Request) -> Any:
     return await request.respond(text("second"))
 
 
-@everything.get("/stream")
+@everything.route("/stream", methods=["GET", "HEAD"])
 async def old_stream(request: Request) -> Any:
     async def write(response: Any) -> None:
         await response.write("old ")
@@ -334,7 +334,7 @@ async def whole_file(request: Request) -> Any:
     return await file(HERE, request_headers=request.headers, last_modified=1_700_000_000)
 
 
-@everything.get("/file-stream")
+@everything.route("/file-stream", methods=["GET", "HEAD"])
 async def streamed_file(request: Request) -> Any:
     return await file_stream(HERE, chunk_size=500)
 
@@ -434,6 +434,16 @@ async def greets(request: Request, ws: Any, name: str) -> None:
     await ws.send(f"hello {name}")
     async for _ in ws:  # to the client's end
         pass
+
+
+@everything.websocket("/deaf")
+async def deaf(request: Request, ws: Any) -> None:
+    await asyncio.sleep(3600)
+
+
+@everything.get("/tasks")
+async def tasks(request: Request) -> Any:
+    return text(str(len(asyncio.all_tasks())))
 
 
 @guarded.on_request

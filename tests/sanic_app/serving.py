@@ -2,12 +2,21 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import override
 
 from coregateway.testing import GatewayProcess
+from coregateway.testing.gateway import LogLine
+
+RAISED = ("request.failed", "middleware.failed", "sanic.error")
 
 
 class Served(GatewayProcess):
-    """`application` as Sanic's command names it; it must answer `/readyz`."""
+    """`application` as Sanic's command names it; it must answer `/readyz`.
+
+    When it ends, its log may have no exception but of what handlers, middleware and subscribers have raised.
+    """
 
     def __init__(
         self,
@@ -21,3 +30,14 @@ class Served(GatewayProcess):
         super().__init__(toml=toml, env=env, backends=backends)
         command = [sys.executable, "-m", "sanic", application, "--host", "127.0.0.1"]
         self._command = [*command, "--port", str(self.port), "--workers", str(workers), *arguments]
+
+    @override
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        faulty: list[LogLine] = []
+        with suppress(ValueError):  # plain Sanic's log is no JSON
+            faulty = [line for line in self.log_lines() if "exception" in line]
+        await super().__aexit__(kind, error, trace)
+        if error is None:
+            assert [line for line in faulty if line["event"] not in RAISED] == []

@@ -112,6 +112,11 @@ PARTS = [
         {
             "sanic.app:Sanic._websocket_handler": "f9a9ec1bd19d",
             "sanic.server.protocols.websocket_protocol:WebSocketProtocol": "167353941118",
+            "sanic.server.websockets.impl:WebsocketImplProtocol.async_data_received": "c217dd835e07",
+            "sanic.server.websockets.impl:WebsocketImplProtocol.auto_close_connection": "8fabbc1be6eb",
+            "sanic.server.websockets.impl:WebsocketImplProtocol.data_received": "b9ac6cfc5378",
+            "sanic.server.websockets.impl:WebsocketImplProtocol.fail_connection": "dcd79e69d837",
+            "sanic.server.websockets.frame:WebsocketFrameAssembler.put": "348e4c7c448f",
         },
     ),
     Part(

@@ -14,6 +14,7 @@ from websockets.typing import Subprotocol
 from coregateway import __version__
 from coregateway.testing import RawClient
 from tests.sanic_app.serving import Served
+from tests.stage import request
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("parity")]
@@ -113,6 +114,52 @@ async def test_a_message_that_comes_with_the_handshake_is_heard(gateway: Served)
         assert head.header("x-corerl-version") == __version__.encode()
         assert head.header("x-request-id") == b"at-once"
         assert await client.read_until(b"hello") == b"\x81\x05hello"
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        pytest.param(b"\x81\x01a", 1002, id="without a mask"),
+        pytest.param(b"\xf1\x81\0\0\0\0a", 1002, id="with reserved bits"),
+        pytest.param(b"\x89\xfe\0\x80\0\0\0\0" + bytes(128), 1002, id="a long ping"),
+        pytest.param(b"\x81\xff\0\0\0\7\0\0\0\0\0\0\0\0", 1009, id="too long"),
+        pytest.param(b"\x81\x82\0\0\0\0\xff\xfe", 1007, id="no UTF-8"),
+        pytest.param(b"\x01\x81\0\0\0\0\xc3\x80\x81\0\0\0\0a", 1007, id="no UTF-8 in two frames"),
+        pytest.param(b"\x01\x81\0\0\0\0\xc3\x80\x80\0\0\0\0", 1007, id="half a letter"),
+    ],
+)
+async def test_what_is_no_sound_frame_ends_the_websocket(gateway: Served, frame: bytes, code: int) -> None:
+    async with RawClient(gateway.address) as client:
+        await client.send(UPGRADE.format(id="unsound").encode())
+        assert (await client.read_head()).status == 101
+        await client.send(frame)
+        told = await client.read_until_closed()
+    assert (told[:1], told[2:4]) == (b"\x88", code.to_bytes(2))
+
+
+async def test_messages_that_nobody_reads_go_with_their_websocket() -> None:
+    """Each read of a client's bytes is a task, which waits for the handler. It is a ping that meets the loss:
+    a client whose messages wait is not read."""
+
+    async def tasks() -> int:
+        async with RawClient(gateway.address) as client:
+            await client.send(request("/all/tasks"))
+            return int((await client.read_response()).body)
+
+    pinging = {"SANIC_WEBSOCKET_PING_INTERVAL": "0.2"}
+    async with Served("tests.sanic_app.gateway_app:app", env=pinging) as gateway:
+        before = await tasks()
+        async with RawClient(gateway.address) as client:
+            await client.send(UPGRADE.replace("/echo", "/deaf").format(id="deaf").encode())
+            assert (await client.read_head()).status == 101
+            await client.send(2 * b"\x81\x81\0\0\0\0a")
+            async with asyncio.timeout(WITHIN):
+                while await tasks() <= before:
+                    pass
+            client.reset()
+        async with asyncio.timeout(WITHIN):
+            while await tasks() > before:
+                pass
 
 
 async def leave(websocket: ClientConnection) -> None:
