@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -82,10 +82,11 @@ class GatewayProcess:
         paths = [str(_PACKAGE_PARENT), *filter(None, [inherited.get("PYTHONPATH")])]
         urls = {f"COREGATEWAY_BACKENDS__{name.upper()}__URLS": url for name, url in (backends or {}).items()}
         self._env = inherited | {"PYTHONPATH": os.pathsep.join(paths)} | urls
-        if "[admin]" not in toml:
+        tables = _tables_of(toml)
+        if "admin" not in tables:
             self._env["COREGATEWAY_ADMIN__ADDRESS"] = ""
         if "openapi" not in toml:
-            undescribed = {*DEFAULT_BACKENDS, *(backends or {}), *_backends_of(toml)}
+            undescribed = {*DEFAULT_BACKENDS, *(backends or {}), *tables.get("backends", {})}
             self._env |= {f"COREGATEWAY_BACKENDS__{name.upper()}__OPENAPI__PATH": "" for name in undescribed}
         if "interval" not in toml:
             unchecked = {*DEFAULT_BACKENDS, *(backends or {})}
@@ -282,11 +283,12 @@ class GatewayProcess:
         self._directory.cleanup()
 
 
-def _backends_of(toml: str) -> Iterable[str]:
+def _tables_of(toml: str) -> dict[str, Any]:
+    """Of settings; of wrong ones, with which no gateway starts, none."""
     try:
-        return tomllib.loads(toml).get("backends", {})
+        return tomllib.loads(toml)
     except tomllib.TOMLDecodeError:
-        return ()
+        return {}
 
 
 def _group(leader: int) -> list[int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from coregateway.testing import GatewayFailed, GatewayProcess, RawClient, ScriptedBackend
+from coregateway.testing import GatewayFailed, GatewayProcess, RawClient, ScriptedBackend, free_port
 from tests.conftest import StartGateway
 
 GET = b"GET /api/v1/coredinator/a HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -40,6 +40,14 @@ async def test_settings_come_from_toml_and_from_the_environment(gateway: StartGa
     async with RawClient(running.address) as client:
         await client.send(b"POST /api/v1/coredinator/a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
         assert (await client.read_response()).status == 413
+
+
+async def test_it_has_an_admin_address_where_the_settings_name_one_however_they_write_it(
+    gateway: StartGateway,
+) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    running = await gateway(toml=f'admin.address = "{address}"\n')
+    assert (await running.wait_for_line(event="gateway.starting"))["admin"] == address
 
 
 async def test_it_stops_when_asked_to_and_nothing_is_left(backend: ScriptedBackend) -> None:
