@@ -138,6 +138,8 @@ class Supervisor:
         finally:
             if self._probing is not None:
                 self._probing.end()
+        # Sanic waits 10 s for those that its notes call alive, as those whom scaling has ended long ago.
+        self._manager.worker_state.clear()
         self._manager.cleanup()
         if self._status == EXIT_WRONG_SETTINGS:
             raise SystemExit(self._status)
