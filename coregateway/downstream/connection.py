@@ -327,7 +327,7 @@ class ClientConnection(HeadReader):
             # Requests that are served at once do not touch the limit, so it tells only when to look.
             left = self.received_at + self.time_between_requests() - monotonic()
             if self.buffer:
-                self._limit.within(self.worker.plan.client_timeout)  # the next request is about to be read
+                self._limit.within(self.time_between_requests())  # the next request is about to be read
             elif left > RESOLUTION:
                 self._limit.within(left)
             else:

@@ -59,7 +59,7 @@ class Connection:
 class Stage:
     """A connection over a pair of sockets, whose one route forwards nothing by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, idle: float | None = None) -> None:
         near, self.far = socket.socketpair()
         near.setblocking(False)
         self.far.setblocking(False)
@@ -78,6 +78,7 @@ class Stage:
             ),
         )
         slots: dict[str, Any] = {name: getattr(own, name) for name in Plan.__slots__}
+        slots["idle_timeout"] = slots["idle_timeout"] if idle is None else idle
         slots["routes"] = Routes([(Conditions("/api/v1/a/*"), self.route)])
         self.worker = Worker(Plan(**slots), self.events)
         self.worker.open(self.io)
@@ -251,6 +252,22 @@ async def test_a_request_that_waits_behind_another_is_read_even_when_the_idle_li
     while b" 204 " not in answers:
         answers += await stage.answer()
     assert b" 502 " in answers
+
+
+async def test_a_connection_whose_limit_passed_between_two_requests_is_idle_no_longer_than_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forwards(monkeypatch)
+    stage = Stage(idle=0.05)
+    try:
+        stage.client.data_received(REQUEST + b"GET /own HTTP/1.1\r\nHost: a\r\n\r\n")
+        stage.client.fail(ConnectFailed())
+        stage.client.limit_passed()
+        async with asyncio.timeout(PATIENCE):  # less than a client has for a head
+            while await stage.answer():
+                pass
+    finally:
+        stage.close()
 
 
 # ------------------------------------------------------------------ the states
