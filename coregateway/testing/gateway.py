@@ -268,10 +268,11 @@ class GatewayProcess:
                 reader, writer = await asyncio.open_connection(
                     *self.address, ssl=tls, server_hostname="localhost"
                 )
-                writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                answer = await reader.read()
-                writer.close()
-                return answer.startswith(b"HTTP/1.1 200 ")
+                try:
+                    writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    return (await reader.read()).startswith(b"HTTP/1.1 200 ")
+                finally:
+                    writer.close()
         except OSError:  # TimeoutError among them
             return False
 
