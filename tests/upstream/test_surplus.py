@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from math import inf
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from coregateway.model.errors import GatewayError, UpstreamClosed
 from coregateway.proxy.retry import REPLAYABLE
 from coregateway.testing import ScriptedBackend, render_head, respond, send
+from coregateway.upstream import connection as connection_module
 from coregateway.upstream.connection import FRESH, LOOKED_AT_ONCE, UpstreamConnection
 from coregateway.upstream.endpoint import Endpoint
 from coregateway.upstream.endpoint_health import DISTRUST, EndpointHealth
@@ -230,6 +232,13 @@ REUSES = [
 ]
 
 
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a step of the test takes, a connection that was given back in it is not looked at."""
+    monkeypatch.setattr(connection_module, "FRESH", inf)
+
+
+@pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("reuse", REUSES)
 @pytest.mark.parametrize("surplus", SURPLUSES)
 async def test_no_request_leaves_on_a_connection_with_bytes_to_read(
@@ -247,6 +256,7 @@ async def test_no_request_leaves_on_a_connection_with_bytes_to_read(
         assert state(pool) == (0, 0, 0, 0, 0, 1)
 
 
+@pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("reuse", REUSES)
 @pytest.mark.parametrize("by_reset", [False, True])
 async def test_an_end_that_is_met_before_a_request_leaves_is_no_surplus(

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from argparse import ArgumentParser
+from contextlib import suppress
 from multiprocessing import get_context
 from time import monotonic
 from typing import cast
@@ -20,7 +21,7 @@ from typing import cast
 import orjson
 import uvloop
 
-from coregateway.testing import GatewayProcess, free_port
+from coregateway.testing import PATIENCE, GatewayProcess, free_port
 from tests.observability.metrics.scraping import get, scrape
 from tests.stage import PREFIX
 
@@ -52,6 +53,19 @@ def answer_on(port: int) -> None:
         await server.serve_forever()
 
     uvloop.run(serve())
+
+
+async def accepts(port: int) -> None:
+    """Wait until somebody takes connections there."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(OSError):
+                transport, _ = await asyncio.get_running_loop().create_connection(
+                    asyncio.Protocol, "127.0.0.1", port
+                )
+                transport.close()
+                return
+            await asyncio.sleep(0.02)
 
 
 class Load:
@@ -162,6 +176,7 @@ async def run(requests: int, kills: int, workers: int, connections: int) -> bool
     backend = free_port()
     serving = get_context("spawn").Process(target=answer_on, args=(backend,), daemon=True)
     serving.start()
+    await accepts(backend)
     toml = f'[admin]\naddress = "127.0.0.1:{admin}"\n[access_log]\nfields = ["request_id", "status"]\n'
     try:
         async with GatewayProcess(
