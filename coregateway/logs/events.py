@@ -291,8 +291,8 @@ def _on_thread_failure(failure: threading.ExceptHookArgs, /) -> None:
 
 def _on_unraisable(failure: "sys.UnraisableHookArgs", /) -> None:
     if isinstance(failure.object, bytes) and failure.exc_type is UnicodeDecodeError:
-        # `ssl` reports so that a client asks for a name that is no ASCII, and then ends its handshake, which
-        # is told as such. Anybody could fill the log with tracebacks.
+        # A client has asked for a server name that is not ASCII. `ssl` reports each such hello here before it
+        # ends the handshake, which `tls.handshake_failed` tells: a traceback for each would fill the log.
         return
     _uncaught("finalizer", "ERROR", failure.exc_value, where=failure.err_msg or "ignored exception")
 

@@ -102,7 +102,7 @@ class ServerTls:
         return self._numbers.get(f"*.{name.partition('.')[2]}", 0) if found is None else found
 
     def _choose(self, tls: Any, name: str | None, _: ssl.SSLContext) -> None:
-        """Called in each handshake, but where the name is no ASCII (RFC 6066 §3): Python then ends it."""
+        """Note the name, and choose its certificate. Python ends a handshake whose name is not ASCII."""
         if name is not None:
             tls.name_asked_for = name  # OpenSSL tells it only during the handshake
             if number := self._number_of(name):

@@ -138,7 +138,8 @@ class Supervisor:
         finally:
             if self._probing is not None:
                 self._probing.end()
-        # Sanic waits 10 s for those that its notes call alive, as those whom scaling has ended long ago.
+        # Sanic waits up to 10 s for processes that its notes call alive. The notes of workers that scaling
+        # or a restart has ended still do.
         self._manager.worker_state.clear()
         self._manager.cleanup()
         if self._status == EXIT_WRONG_SETTINGS:

@@ -38,7 +38,7 @@ class Relayed(BaseHTTPResponse):
 
 
 class ConnectionInfo(ConnInfo):
-    """Sanic's, which asks the connection whether it is lost, and for what Sanic keeps in TLS contexts."""
+    """Sanic's; the connection tells whether it is lost, and over TLS the name and the certificate."""
 
     __slots__ = ("_client",)
 
@@ -72,7 +72,7 @@ class HandlersTransport:
         return self._protocol
 
     def can_write_eof(self) -> bool:
-        """Whether one side of it can end alone: always, by a close_notify over TLS. WebSockets ask."""
+        """Whether one direction can end alone: always, over TLS by a close_notify. Sanic's WebSocket asks."""
         return True
 
     def __getattr__(self, name: str) -> Any:
@@ -278,8 +278,8 @@ class SanicStream(Http):
         await super().http1_response_normal(data, end_stream)
 
     async def head_response_ignored(self, data: bytes, end_stream: bool) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] -- see below
-        """Send no piece of an own answer to a HEAD. Sanic waits for its own, which cannot be waited for: so a
-        handler that streams would fail behind its head."""
+        """Send no piece of an own answer to a HEAD. Sanic awaits this, but its own is no coroutine: a handler
+        that streams would fail behind its head."""
         super().head_response_ignored(data, end_stream)
 
     async def end_own_answer(self) -> None:

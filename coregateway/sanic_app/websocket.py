@@ -76,9 +76,10 @@ class OwnWebSocket(WebSocketProtocol, _Handshaking):  # pyright: ignore[reportIn
         return websocket
 
     async def _take(self, websocket: WebsocketImplProtocol, take: _Take, to_send: Any, events: Any) -> None:
-        """Have what one read has brought taken, as Sanic does it, in a task of its own.
+        """Have Sanic's `take` process what one read has brought.
 
-        Nobody would hear of such a task's errors; and it waits until the handler has read what came.
+        Sanic starts a task for each read and forgets it. The task waits until the handler has read the
+        messages, so it must end with the connection; and its errors must be handled here.
         """
         if self._client.state is State.CLOSED:
             return

@@ -12,7 +12,18 @@ import pytest
 import pytest_asyncio
 
 from coregateway.net.epoll import MOST
-from coregateway.testing import Filler, close, hang, read_body, render_head, respond, send, wait
+from coregateway.testing import (
+    Filler,
+    Response,
+    Step,
+    close,
+    hang,
+    read_body,
+    render_head,
+    respond,
+    send,
+    wait,
+)
 from tests.stage import PREFIX, TRANSPORTS, Stage, request, resting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -45,15 +56,20 @@ async def test_requests_that_came_meanwhile_are_answered_however_many(stage: Sta
             assert (await client.read_response()).status == 200
 
 
-async def test_an_answer_that_came_meanwhile_is_passed_on(stage: Stage) -> None:
+async def answer_after_rest(stage: Stage, before: bytes, *meanwhile: Step) -> Response:
+    """Of a backend that sends `before`, and does the rest while the gateway rests."""
     path, go = stage.path(), asyncio.Event()
-    stage.backend.on(path, wait(go), respond(200, b"in time"))
+    stage.backend.on(path, send(before), wait(go), *meanwhile)
     asked = asyncio.create_task(stage.ask(path))
     await stage.wait_seen(path)
     with resting(stage):
         go.set()
         await asyncio.sleep(REST)
-    assert (await asked).body == b"in time"
+    return await asked
+
+
+async def test_an_answer_that_came_meanwhile_is_passed_on(stage: Stage) -> None:
+    assert (await answer_after_rest(stage, b"", respond(200, b"in time"))).body == b"in time"
 
 
 @pytest.mark.parametrize(
@@ -67,14 +83,7 @@ async def test_an_answer_that_came_meanwhile_is_passed_on(stage: Stage) -> None:
 async def test_an_answer_whose_head_was_complete_meanwhile_is_passed_on(
     before: bytes, meanwhile: bytes, stage: Stage
 ) -> None:
-    path, go = stage.path(), asyncio.Event()
-    stage.backend.on(path, send(before), wait(go), send(meanwhile))
-    asked = asyncio.create_task(stage.ask(path))
-    await stage.wait_seen(path)
-    with resting(stage):
-        go.set()
-        await asyncio.sleep(REST)
-    assert (await asked).body == b"in time"
+    assert (await answer_after_rest(stage, before, send(meanwhile))).body == b"in time"
 
 
 async def test_a_large_body_that_came_meanwhile_is_passed_on(stage: Stage) -> None:
@@ -144,14 +153,7 @@ async def test_a_tunnel_in_which_something_came_meanwhile_stays(stage: Stage) ->
 async def test_a_backend_that_ended_within_its_head_meanwhile_is_no_silent_one(
     before: bytes, meanwhile: bytes, stage: Stage
 ) -> None:
-    path, go = stage.path(), asyncio.Event()
-    stage.backend.on(path, send(before), wait(go), send(meanwhile), close())
-    asked = asyncio.create_task(stage.ask(path))
-    await stage.wait_seen(path)
-    with resting(stage):
-        go.set()
-        await asyncio.sleep(REST)
-    answer = await asked
+    answer = await answer_after_rest(stage, before, send(meanwhile), close())
     assert (answer.status, answer.header("x-coregateway-error")) == (502, b"upstream_closed")
 
 

@@ -56,7 +56,7 @@ def answer_on(port: int) -> None:
 
 
 async def accepts(port: int) -> None:
-    """Wait until somebody takes connections there."""
+    """Wait until the backend listens there."""
     async with asyncio.timeout(PATIENCE):
         while True:
             with suppress(OSError):
@@ -176,9 +176,9 @@ async def run(requests: int, kills: int, workers: int, connections: int) -> bool
     backend = free_port()
     serving = get_context("spawn").Process(target=answer_on, args=(backend,), daemon=True)
     serving.start()
-    await accepts(backend)
     toml = f'[admin]\naddress = "127.0.0.1:{admin}"\n[access_log]\nfields = ["request_id", "status"]\n'
     try:
+        await accepts(backend)
         async with GatewayProcess(
             toml=toml, workers=workers, backends={"coredinator": f"http://127.0.0.1:{backend}"}
         ) as gateway:
