@@ -2,6 +2,7 @@
 
 The modules that take longest come first, so that at the end no process has much left while the others have
 nothing to do. The tests of some modules share nothing and take seconds each: they are dealt out one by one.
+Those of the watchdog are not: they wait for most of their minute, and no two of them should do so at once.
 """
 
 import pytest
@@ -9,7 +10,6 @@ from xdist.remote import Producer  # pyright: ignore[reportMissingTypeStubs] -- 
 from xdist.scheduler.loadscope import LoadScopeScheduling  # pyright: ignore[reportMissingTypeStubs] -- as above
 
 APART = (
-    "tests/node/test_watchdog.py",
     "tests/node/test_supervisor.py",
     "tests/sanic_app/test_scaling.py",
     "tests/node/test_workers.py",
@@ -34,6 +34,7 @@ APART = (
 """Their tests are dealt out one by one."""
 
 FIRST = (
+    "tests/node/test_watchdog.py",
     "tests/upstream/test_connection.py",
     "tests/endpoints/dashboard/test_dashboard_in_browser.py",
     "tests/deployment/test_many_nodes.py",
