@@ -5,7 +5,7 @@ import json
 from coregateway.endpoints.dashboard import feed
 from coregateway.http1 import chunked, grammar, reader, response
 from coregateway.logs import writer
-from coregateway.net import lingering_close
+from coregateway.net import lingering_close, sockets
 from coregateway.node import listeners
 from coregateway.observability import failures
 from coregateway.observability.diagnosis import noticed
@@ -58,6 +58,7 @@ FIXED = {
     "findings that are kept": noticed.MOST,
     "spans that wait for the collector": export.MAX_WAITING,
     "connections that wait to be accepted": listeners.BACKLOG,
+    "bytes that the kernel takes for a peer, beyond those on their way to it": sockets.UNSENT,
 }
 TOLD_ELSEWHERE = {"limits.rates", "limits.concurrency", "shutdown.delay"}
 """The names of rates, and a time that limits nothing."""

@@ -1,12 +1,19 @@
-"""Sockets beneath transports: their addresses, second descriptors, and the hard end."""
+"""Sockets beneath transports: their addresses, limits, second descriptors, and the hard end."""
 
 import os
-from socket import SO_LINGER, SOL_SOCKET, socket
+from socket import IPPROTO_TCP, SO_LINGER, SOL_SOCKET, TCP_NOTSENT_LOWAT, socket
 from struct import pack
-from typing import Any, cast
+from typing import Any, Final, cast
 from typing import Protocol as Interface
 
 from coregateway.model.addresses import plain_peer
+
+UNSENT: Final = 128 * 1024
+"""Bytes that the kernel takes for a peer beyond those that are on their way to it, per connection.
+
+Without a limit it takes megabytes for a peer that reads nothing. Several hundred of those keep a worker busy
+with copying, while others wait, and use up what the machine has for all of TCP (`tcp_mem` in tcp(7)).
+"""
 
 _AT_ONCE = pack("ii", 1, 0)
 
@@ -17,6 +24,11 @@ class OverSocket(Interface):
     def get_extra_info(self, name: str) -> Any: ...
     def is_closing(self) -> bool: ...
     def abort(self) -> None: ...
+
+
+def limit_unsent(sock: socket) -> None:
+    """Hold a TCP socket to `UNSENT`, and what comes in by it if it listens (tcp(7), TCP_NOTSENT_LOWAT)."""
+    sock.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
 
 
 def peer_address(sock: socket) -> str:

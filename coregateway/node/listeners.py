@@ -12,16 +12,10 @@ from contextlib import suppress
 from multiprocessing.reduction import DupFd
 from typing import Any
 
+from coregateway.net.sockets import limit_unsent
+
 BACKLOG = 2048
 """Connections that may wait to be accepted, per worker. The kernel's `net.core.somaxconn` caps it."""
-
-UNSENT = 128 * 1024
-"""Bytes that the kernel takes for a client beyond those that are on their way to it, per connection.
-
-Without a limit it takes megabytes for a client that reads nothing, and several hundred of those keep a worker
-busy with copying, while others wait. Connections inherit it from the socket that they come in by (tcp(7),
-TCP_NOTSENT_LOWAT).
-"""
 
 
 class CannotListen(Exception):
@@ -111,7 +105,7 @@ def listen(host: str, port: int, workers: int = 1) -> Listeners:
 
 def adopt(sock: socket.socket) -> Listeners:
     """A socket that listens already, which a service manager has passed, for all workers."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+    limit_unsent(sock)
     listeners = Listeners(sock.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=sock.detach())
     listeners.setblocking(False)
     listeners.passed = True
@@ -156,7 +150,7 @@ def _listen_beside(family: int, address: Any) -> socket.socket:
 def _tcp(family: int) -> socket.socket:
     # asyncio sets TCP_NODELAY only on connections of sockets whose protocol is named
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+    limit_unsent(sock)
     # the last gateway's connections in TIME_WAIT do not count
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return sock

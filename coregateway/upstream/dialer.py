@@ -4,6 +4,7 @@ from asyncio import AbstractEventLoop, BaseProtocol
 from socket import AF_UNIX, IPPROTO_TCP, TCP_NODELAY
 from typing import TYPE_CHECKING, cast
 
+from coregateway.net.sockets import limit_unsent
 from coregateway.net.worker_io import WorkerIO
 from coregateway.upstream.address import Address
 from coregateway.upstream.connection import UpstreamConnection
@@ -32,6 +33,7 @@ class Dialer:
         sock = connection.transport.get_extra_info("socket")
         if sock is not None and sock.family != AF_UNIX:
             sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+            limit_unsent(sock)
         return connection
 
     async def _connect(self) -> UpstreamConnection:
