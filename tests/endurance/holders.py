@@ -60,12 +60,13 @@ async def run(
     early: float = EARLY,
     late: float = LATE,
     niceness: int = NICENESS,
+    percent: float = 99,
 ) -> Holders:
     """Hold so many connections beside a steady load.
 
     `limit`: seconds of `timeouts.client`. `calm`: seconds for which the load is watched alone. `disturbance`:
-    seconds by which its p99 may rise. `early`, `late`: seconds by which a client may be held for less, and
-    for more. `niceness`: of the clients' process.
+    seconds by which the time may rise within which `percent` of it are answered. `early`, `late`: seconds by
+    which a client may be held for less, and for more. `niceness`: of the clients' process.
     """
     toml = f"[timeouts]\nclient = {limit}\n[limits]\nmax_connections = {number + 10}\n"
     async with AsyncExitStack() as running:
@@ -86,7 +87,7 @@ async def run(
                 counts = await gateway.counts(collect=False)
                 most = Counts(*map(max, most, counts))
         run = Holders(kind, number, limit, await holding, before, during, at_rest, most)
-        run.broken += _broken(run, disturbance, early, late)
+        run.broken += _broken(run, disturbance, percent, early, late)
         run.broken += [f"on stderr: {gateway.stderr}"] if gateway.stderr else []
         return run
 
@@ -106,7 +107,7 @@ async def _hold(kind: Kind, gateway: CountedGateway, number: int, seconds: float
     return Held(**orjson.loads(told))
 
 
-def _broken(run: Holders, disturbance: float, early: float, late: float) -> list[str]:
+def _broken(run: Holders, disturbance: float, percent: float, early: float, late: float) -> list[str]:
     """The promises that did not hold."""
     broken: list[str] = []
     latest = PERIODS[run.kind] * run.limit + late
@@ -120,6 +121,6 @@ def _broken(run: Holders, disturbance: float, early: float, late: float) -> list
         broken.append(f"only {run.most.clients} connections were there at a time")
     if run.during.failures:
         broken.append(f"{len(run.during.failures)} good requests failed: {run.during.failures[0]}")
-    if (rise := run.during.p(99) - run.before.p(99)) > disturbance:
-        broken.append(f"p99 of good requests has risen by {rise * 1000:.0f} ms")
+    if (rise := run.during.p(percent) - run.before.p(percent)) > disturbance:
+        broken.append(f"p{percent:g} of good requests has risen by {rise * 1000:.0f} ms")
     return broken
