@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from coregateway.testing import PATIENCE, ScriptedBackend, delay, hang, render_head, respond, send
+from coregateway.testing import ScriptedBackend, delay, hang, render_head, respond, send, wait
 from tests.stage import Stage
 from tests.waiting import eventually
 
@@ -34,16 +34,15 @@ async def test_the_stuck_connections_of_one_address_do_not_use_up_another_s_limi
     stuck: Callable[[], ScriptedBackend], kept: int
 ) -> None:
     """`kept`: requests that the stuck address keeps, which is as many as it may have."""
+    one_has_its_share = asyncio.Event()
     async with (
         stuck() as one,
-        ScriptedBackend() as other,
+        ScriptedBackend(wait(one_has_its_share), respond(200)) as other,
         Stage(toml=NARROW, backends={"coredinator": f"{one.url},{other.url}"}) as stage,
     ):
         first = [asyncio.create_task(stage.ask("/first")) for _ in range(4)]
-        async with asyncio.timeout(PATIENCE):
-            while len(one.requests) < kept:  # a busy machine may answer one before it sends the next
-                await asyncio.sleep(0.01)
-                first.append(asyncio.create_task(stage.ask("/first")))
+        await eventually(lambda: len(one.requests) == kept)
+        one_has_its_share.set()  # until now the other holds its own, so that it is not the less loaded one
         await eventually(lambda: sum(task.done() for task in first) + kept == len(first))
         for _ in range(10):
             assert (await stage.ask("/second")).status == 200
