@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from coregateway.testing import PATIENCE
 from tests.sanic_app.asking import ask, busy, holds
 from tests.sanic_app.serving import Served
 from tests.waiting import eventually
@@ -54,7 +55,8 @@ async def test_no_request_is_lost(workers_first: int, numbers: Sequence[int]) ->
         async with busy(gateway, "/workers"):
             for number in numbers:
                 await scale(gateway, number)
-                await eventually(lambda n=number: processes_of_workers(gateway) - around == n)
+                # Beside `busy`, and on a busy machine, it takes long until workers have started.
+                await eventually(lambda n=number: processes_of_workers(gateway) - around == n, 3 * PATIENCE)
                 counted = [[each, "ready"] for each in range(min(number, workers_first))]
                 await holds(lambda counted=counted: tells(gateway, counted))
                 assert (await ask(gateway, "/readyz")).status == 200
