@@ -2,7 +2,7 @@
 
 The modules that take longest come first, so that at the end no process has much left while the others have
 nothing to do. The tests of some modules share nothing and take seconds each: they are dealt out one by one.
-Those of the watchdog are not: they wait for most of their minute, and no two of them should do so at once.
+The watchdog's tests stay together: each waits for most of its time, and side by side they leave cores idle.
 """
 
 import pytest

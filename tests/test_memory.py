@@ -24,13 +24,13 @@ GROWTH = 24 * MIB
 STALLED = 500
 EACH = 64 * 1024
 """Bytes that one of them may cost a worker, on average: what it has read and the kernel has not taken yet.
-Most cost half of that, and a third where the source writes large pieces."""
+It costs some 45 KiB, and 28 where the source writes large pieces."""
 IN_FLIGHT = 256 * 1024
 UNSENT = 512 * 1024
 """Bytes that the kernel may keep of what the gateway has written; without a limit it takes 4 MiB."""
 KERNEL = 32 * 1024
-"""Bytes of a buffer of the kernel at either end. By itself it would keep megabytes at each source, 1.7 GiB in
-all, for which it drops segments of everybody's connections, and soon resets some (`tcp_mem` in tcp(7))."""
+"""Bytes of each buffer of the kernel at either end. By default the kernel takes megabytes from each source,
+1.7 GiB in all: with so much it drops segments of all connections of the machine (`tcp_mem` in tcp(7))."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 UNLIMITED = {"COREGATEWAY_LIMITS__REQUEST__MAX_BODY": "0"}
 PATIENT = UNLIMITED | {

@@ -11,8 +11,8 @@ from coregateway.model.addresses import plain_peer
 UNSENT: Final = 128 * 1024
 """Bytes that the kernel takes for a peer beyond those that are on their way to it, per connection.
 
-Without a limit it takes megabytes for a peer that reads nothing. Several hundred of those keep a worker busy
-with copying, while others wait, and use up what the machine has for all of TCP (`tcp_mem` in tcp(7)).
+Without a limit it takes megabytes for a peer that reads nothing. Several hundred such peers keep a worker
+busy with copying while others wait, and can use up the machine's memory for TCP (`tcp_mem` in tcp(7)).
 """
 
 _AT_ONCE = pack("ii", 1, 0)
@@ -27,7 +27,10 @@ class OverSocket(Interface):
 
 
 def limit_unsent(sock: socket) -> None:
-    """Hold a TCP socket to `UNSENT`, and what comes in by it if it listens (tcp(7), TCP_NOTSENT_LOWAT)."""
+    """Hold a TCP socket to `UNSENT` (tcp(7), TCP_NOTSENT_LOWAT).
+
+    Connections inherit the limit from the listening socket that they come in by.
+    """
     sock.setsockopt(IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
 
 

@@ -65,7 +65,7 @@ async def run(
     """Hold so many connections beside a steady load.
 
     `limit`: seconds of `timeouts.client`. `calm`: seconds for which the load is watched alone. `disturbance`:
-    seconds by which the time may rise within which `percent` of it are answered. `early`, `late`: seconds by
+    seconds by which a percentile of its answers may rise; `percent`: which one. `early`, `late`: seconds by
     which a client may be held for less, and for more. `niceness`: of the clients' process.
     """
     toml = f"[timeouts]\nclient = {limit}\n[limits]\nmax_connections = {number + 10}\n"

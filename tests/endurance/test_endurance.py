@@ -21,8 +21,8 @@ class Busy(TypedDict):
 
 LIMIT = 1.5
 BUSY = Busy(calm=0.5, disturbance=1.0, early=1.0, late=8.0, niceness=0, percent=50)
-"""Here other tests compute at the same time, and who steps back behind all of them hardly runs. A pause
-of the machine raises the p99 of so short a run, not its median."""
+"""Other tests compute at the same time: a process of lower priority hardly runs beside them. A pause of the
+machine raises the p99 of so short a run, not its median."""
 
 
 async def test_clients_who_leave_at_random_moments_leave_nothing_behind() -> None:

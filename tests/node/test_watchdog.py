@@ -82,7 +82,7 @@ def test_workers_that_do_not_come_up_or_hang_are_replaced_and_nobody_else_is_hur
             os.kill(hung[0], signal.SIGSTOP)
             by_pid[hung[1]].request("GET", "/block")
             by_pid[hung[2]].request("GET", "/deadlock")
-            # Until its end is collected, one that is told to hang counts as one that serves.
+            # The node counts a hung worker as serving until it has collected the worker's end.
             until(lambda: {line["pid"] for line in node.events("worker.died")} >= {*hung}, "three that end")
         assert {line["pid"] for line in node.events("worker.hung")} >= {*hung}
         after = node.ready().pids()

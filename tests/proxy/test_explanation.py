@@ -176,7 +176,7 @@ async def test_no_secret_is_told(stage: Stage) -> None:
     secrets = ("Authorization: Bearer s3cret-1", "Cookie: a=s3cret-2", "X-API-Key: cg_s3cret-3")
     told = await stage.told("GET /api/v1/coredinator/x?token=s3cret-4", *secrets)
     text = json.dumps(told)
-    assert "s3cret" not in text  # no id, which is hexadecimal, holds it by chance
+    assert "s3cret" not in text  # ids are hexadecimal: none holds it by chance
     assert "of-the-gateway" not in text
     assert f"Authorization: {HIDDEN}" in told["sends"]
     assert f"X-Token: {HIDDEN}" in told["sends"]

@@ -55,7 +55,7 @@ async def test_no_request_is_lost(workers_first: int, numbers: Sequence[int]) ->
         async with busy(gateway, "/workers"):
             for number in numbers:
                 await scale(gateway, number)
-                # Beside `busy`, and on a busy machine, it takes long until workers have started.
+                # Workers start slowly beside this load, and more slowly on a busy machine.
                 await eventually(lambda n=number: processes_of_workers(gateway) - around == n, 3 * PATIENCE)
                 counted = [[each, "ready"] for each in range(min(number, workers_first))]
                 await holds(lambda counted=counted: tells(gateway, counted))

@@ -42,7 +42,8 @@ async def test_the_stuck_connections_of_one_address_do_not_use_up_another_s_limi
     ):
         first = [asyncio.create_task(stage.ask("/first")) for _ in range(4)]
         await eventually(lambda: len(one.requests) == kept)
-        one_has_its_share.set()  # until now the other holds its own, so that it is not the less loaded one
+        # The other address answers only now: sooner, it would be the less loaded one and get what follows.
+        one_has_its_share.set()
         await eventually(lambda: sum(task.done() for task in first) + kept == len(first))
         for _ in range(10):
             assert (await stage.ask("/second")).status == 200
